@@ -134,6 +134,13 @@ class Frame:
     images: Mapping[str, ImageRef]
 
 
+def _nullable(array: FloatArray, digits: int) -> Any:
+    rounded = np.round(array, digits)
+    values = rounded.astype(object)
+    values[~np.isfinite(rounded)] = None
+    return values.tolist()
+
+
 def _expect(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise BadInputError(f"{name}: expected shape {shape}, got {array.shape}")
@@ -173,10 +180,29 @@ class Pose2D:
             provenance=np.full(shape, Provenance.NONE, dtype=np.int64),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value; NaN becomes null, pixels are rounded to 1/1000."""
+        return {
+            "xy_px": _nullable(self.xy_px, 3),
+            "confidence": _nullable(self.confidence, 4),
+            "state": self.state.tolist(),
+            "provenance": self.provenance.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Pose2D:
+        """Inverse of :meth:`to_json`."""
+        return cls(
+            xy_px=np.array(data["xy_px"], dtype=np.float64),
+            confidence=np.array(data["confidence"], dtype=np.float64),
+            state=np.array(data["state"], dtype=np.int64),
+            provenance=np.array(data["provenance"], dtype=np.int64),
+        )
+
     @property
     def placed(self) -> BoolArray:
         """(V, K) True where the point has finite coordinates."""
-        return np.isfinite(self.xy_px).all(axis=-1)
+        return np.asarray(np.isfinite(self.xy_px).all(axis=-1))
 
 
 @dataclass(frozen=True)

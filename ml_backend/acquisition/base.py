@@ -101,7 +101,7 @@ class Chunk:
     @property
     def valid(self) -> BoolArray:
         """(n, V, K) True where a prediction is finite."""
-        return np.isfinite(self.xy_px).all(axis=-1)
+        return np.asarray(np.isfinite(self.xy_px).all(axis=-1))
 
 
 @dataclass(frozen=True)

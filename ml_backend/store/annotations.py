@@ -1,0 +1,92 @@
+"""What people submitted, as decoded values, with what they had been shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.engine import Row
+
+from ml_backend.store.database import Store
+from ml_backend.store.schema import label_annotations, tasks
+
+
+@dataclass(frozen=True)
+class AnnotationRow:
+    """One annotation of one person.
+
+    ``poses`` and ``edit`` are JSON of ``{subject: Pose2D}`` and of ``labels.edit_distance``; ``round`` is the round in
+    which the annotation was first submitted.
+    """
+
+    id: int
+    ls_annotation_id: int
+    task_id: int
+    frame_id: int
+    updated_at: str
+    person: int | None
+    cancelled: bool
+    ground_truth: bool
+    lead_time_s: float | None
+    poses: dict[str, Any]
+    problems: list[Any]
+    shown_generation: int | None
+    edit: dict[str, Any] | None
+    round: int
+    seen_at: float
+    deleted: bool
+
+
+def _annotation(row: Row[Any]) -> AnnotationRow:
+    return AnnotationRow(**{name: value for name, value in row._mapping.items() if name != "project_id"})
+
+
+def _same(project_id: int, ls_annotation_id: int) -> ColumnElement[bool]:
+    return (label_annotations.c.project_id == project_id) & (label_annotations.c.ls_annotation_id == ls_annotation_id)
+
+
+def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
+    """Insert or change annotations by ``ls_annotation_id``; the first round and time of sight stay.
+
+    An annotation whose ``updated_at`` and ``cancelled`` are known already is left alone.  Returns how many changed.
+    """
+    changed = 0
+    with store.write() as connection:
+        for row in rows:
+            where = (label_annotations.c.project_id == project_id) & (
+                label_annotations.c.ls_annotation_id == row["ls_annotation_id"]
+            )
+            known = connection.execute(select(label_annotations).where(where)).one_or_none()
+            if known is None:
+                connection.execute(label_annotations.insert().values(project_id=project_id, **row))
+            elif (known.updated_at, known.cancelled, known.deleted) != (row["updated_at"], row["cancelled"], False):
+                later = {name: value for name, value in row.items() if name not in ("round", "seen_at")}
+                connection.execute(update(label_annotations).where(where).values(**later, deleted=False))
+            else:
+                continue
+            changed += 1
+    return changed
+
+
+def list_annotations(store: Store, project_id: int, *, every: bool = False) -> list[AnnotationRow]:
+    """Annotations that count: not cancelled, not deleted, of tasks that exist.  ``every`` lists all, also the deleted ones."""
+    query = (
+        select(label_annotations, tasks.c.frame_id)
+        .join(tasks, tasks.c.id == label_annotations.c.task_id)
+        .where(label_annotations.c.project_id == project_id)
+        .order_by(label_annotations.c.ls_annotation_id)
+    )
+    if not every:
+        query = query.where(~label_annotations.c.deleted, ~label_annotations.c.cancelled, ~tasks.c.deleted)
+    with store.read() as connection:
+        return [_annotation(row) for row in connection.execute(query)]
+
+
+def mark_deleted(store: Store, project_id: int, ls_annotation_ids: Sequence[int]) -> None:
+    """These annotations are no longer in Label Studio."""
+    with store.write() as connection:
+        for ls_annotation_id in ls_annotation_ids:
+            where = _same(project_id, ls_annotation_id)
+            connection.execute(update(label_annotations).where(where).values(deleted=True))

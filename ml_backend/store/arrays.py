@@ -1,0 +1,68 @@
+"""Arrays beside the database: immutable ``.npz`` files, written whole or not at all, named by what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import BadInputError
+
+
+class ArrayStore:
+    """A folder of array files; names are relative to it and never leave it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, group: str, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, str]:
+        """Write the arrays; returns (name, sha256).  The same content gives the same name."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **dict(arrays))
+        data = buffer.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"{group}/{digest[:32]}.npz"
+        write_atomically(self._path(name), data)
+        return name, digest
+
+    def load(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Read the arrays.  Raises BadInputError when the file is missing or damaged."""
+        path = self._path(name)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInputError(f"array file {name}: cannot be read ({error}); it is rebuilt by `parallax rescore`") from error
+
+    def remove(self, name: str) -> None:
+        """Delete a file that may be gone already."""
+        self._path(name).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise BadInputError(f"array file {name!r}: the name leads out of the store")
+        return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, rename: a reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,108 @@
+"""Opening the database: SQLite (WAL) for one machine, PostgreSQL for a team, brought to the newest schema by Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from label_config.values import BadInputError
+
+#: SQLite waits this long for another writer before it gives up.
+BUSY_TIMEOUT_S = 30
+
+
+class Store:
+    """A database with short transactions.  Safe to share between threads, not between forked processes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(parallax_write=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view of the data."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One atomic change.  On SQLite the write lock is taken at once, so that no upgrade can fail half-way."""
+        with self._writing.connect() as connection, connection.begin():
+            yield connection
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def open_store(url: str, *, migrate: bool = True) -> Store:
+    """Connect to ``url`` (``sqlite:///path`` or ``postgresql+psycopg://…``) and bring its schema up to date.
+
+    Raises BadInputError for an address that is neither.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise BadInputError(
+            f"store: expected sqlite:///path or postgresql+psycopg://user:password@host/name, got {url!r}"
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+        _prepare_sqlite(engine)
+    elif backend == "postgresql":
+        engine = create_engine(parsed, pool_pre_ping=True)
+    else:
+        raise BadInputError(
+            f"store: expected SQLite or PostgreSQL, got {backend!r} in {parsed.render_as_string(hide_password=True)}"
+        )
+    store = Store(engine)
+    if migrate:
+        upgrade(store)
+    return store
+
+
+def upgrade(store: Store) -> None:
+    """Bring the schema to the newest revision; nothing happens when it is there already."""
+    with store.write() as connection:
+        if store.dialect == "postgresql":
+            # Two processes may start at the same moment; the second one waits and finds nothing to do.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(724512)")
+        config = Config()
+        config.set_main_option("script_location", "ml_backend.store:migrations")
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi_connection: Any, _record: Any) -> None:
+        # The driver's own transaction handling is switched off: it begins too late for BEGIN IMMEDIATE.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("parallax_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

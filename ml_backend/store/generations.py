@@ -1,0 +1,126 @@
+"""Generations: one ordered window of picks, shown to annotators under one model_version string."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import Row
+
+from ml_backend.store.database import Store
+from ml_backend.store.projects import next_number
+from ml_backend.store.schema import generations, picks, projects, versions
+
+
+@dataclass(frozen=True)
+class Generation:
+    """``status`` is selected, pushing, current, past, abandoned or cleaned."""
+
+    id: int
+    number: int
+    version_id: int | None
+    name: str
+    status: str
+    created_at: float
+    switched_at: float | None
+
+
+@dataclass(frozen=True)
+class PickRow:
+    """One place in the order; ``poses`` ({subject: Pose2D} as JSON) is what the annotator is shown there."""
+
+    rank: int
+    frame_id: int
+    score: float
+    blind: bool
+    pseudo: bool
+    reason: str
+    record: dict[str, Any] | None
+    poses: dict[str, Any]
+    notes: list[Any] | None
+
+
+def _generation(row: Row[Any]) -> Generation:
+    return Generation(**{name: value for name, value in row._mapping.items() if name != "project_id"})
+
+
+def _pick(row: Row[Any]) -> PickRow:
+    return PickRow(row.rank, row.frame_id, row.score, row.blind, row.pseudo, row.reason, row.record, row.poses, row.notes)
+
+
+def add(store: Store, project_id: int, version_id: int | None, order: Sequence[PickRow]) -> Generation:
+    """Write down a new order, ready to be pushed.  Orders that were selected but never pushed are dropped."""
+    with store.write() as connection:
+        number = next_number(connection, project_id, "generation")
+        model = 0
+        if version_id is not None:
+            model = connection.execute(select(versions.c.number).where(versions.c.id == version_id)).scalar_one()
+        stale = (generations.c.project_id == project_id) & (generations.c.status == "selected")
+        connection.execute(update(generations).where(stale).values(status="cleaned"))
+        values = {"number": number, "version_id": version_id, "name": f"px-{model}.{number}", "status": "selected"}
+        connection.execute(generations.insert().values(project_id=project_id, created_at=time.time(), **values))
+        rows = [{"project_id": project_id, "generation": number, **vars(pick)} for pick in order]
+        for start in range(0, len(rows), 200):
+            connection.execute(picks.insert(), rows[start : start + 200])
+        return _generation(
+            connection.execute(
+                select(generations).where(generations.c.project_id == project_id, generations.c.number == number)
+            ).one()
+        )
+
+
+def renumber(store: Store, project_id: int, number: int) -> Generation:
+    """Abandon a generation whose push is ambiguous and give the same order a new number."""
+    order = list_picks(store, project_id, number)
+    old = get(store, project_id, number)
+    set_status(store, project_id, number, "abandoned")
+    return add(store, project_id, old.version_id, order)
+
+
+def set_status(store: Store, project_id: int, number: int, status: str) -> None:
+    """Move a generation on."""
+    with store.write() as connection:
+        where = (generations.c.project_id == project_id) & (generations.c.number == number)
+        connection.execute(update(generations).where(where).values(status=status))
+
+
+def switch(store: Store, project_id: int, number: int) -> None:
+    """Label Studio serves this generation now: it becomes current, the one before it past."""
+    with store.write() as connection:
+        mine = generations.c.project_id == project_id
+        connection.execute(update(generations).where(mine, generations.c.status == "current").values(status="past"))
+        values = {"status": "current", "switched_at": time.time()}
+        connection.execute(update(generations).where(mine, generations.c.number == number).values(**values))
+        connection.execute(update(projects).where(projects.c.id == project_id).values(generation=number))
+
+
+def get(store: Store, project_id: int, number: int) -> Generation:
+    """One generation.  Raises NoResultFound when there is none."""
+    query = select(generations).where(generations.c.project_id == project_id, generations.c.number == number)
+    with store.read() as connection:
+        return _generation(connection.execute(query).one())
+
+
+def list_generations(store: Store, project_id: int) -> list[Generation]:
+    """All generations, oldest first."""
+    query = select(generations).where(generations.c.project_id == project_id).order_by(generations.c.number)
+    with store.read() as connection:
+        return [_generation(row) for row in connection.execute(query)]
+
+
+def list_picks(store: Store, project_id: int, number: int) -> list[PickRow]:
+    """The order of one generation, first pick first."""
+    query = select(picks).where(picks.c.project_id == project_id, picks.c.generation == number).order_by(picks.c.rank)
+    with store.read() as connection:
+        return [_pick(row) for row in connection.execute(query)]
+
+
+def pick_of(store: Store, project_id: int, number: int, frame_id: int) -> PickRow | None:
+    """What one generation showed for one frame, None when it did not contain the frame."""
+    query = select(picks).where(picks.c.project_id == project_id, picks.c.generation == number, picks.c.frame_id == frame_id)
+    with store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _pick(row)

@@ -1,0 +1,84 @@
+"""Who is here: leader leases, heartbeats of processes, and events that a person should read."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from ml_backend.store.database import Store
+from ml_backend.store.schema import events, heartbeats, leases
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the project's diary; ``level`` is info, warning or error."""
+
+    at: float
+    level: str
+    text: str
+
+
+def acquire_lease(store: Store, name: str, owner: str, ttl_s: float) -> bool:
+    """Become (or stay) the only holder of ``name`` for ``ttl_s`` seconds."""
+    now = time.time()
+    try:
+        with store.write() as connection:
+            where = (leases.c.name == name) & ((leases.c.owner == owner) | (leases.c.until < now))
+            if connection.execute(update(leases).where(where).values(owner=owner, until=now + ttl_s)).rowcount == 1:
+                return True
+            if connection.execute(select(leases.c.name).where(leases.c.name == name)).first() is not None:
+                return False
+            connection.execute(leases.insert().values(name=name, owner=owner, until=now + ttl_s))
+            return True
+    except IntegrityError:  # another process inserted the row at the same moment
+        return False
+
+
+def release_lease(store: Store, name: str, owner: str) -> None:
+    """Give the lease back if it is ours."""
+    with store.write() as connection:
+        connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))
+
+
+def beat(store: Store, process: str, detail: dict[str, Any] | None = None) -> None:
+    """This process is alive."""
+    with store.write() as connection:
+        values = {"at": time.time(), "detail": detail}
+        if connection.execute(update(heartbeats).where(heartbeats.c.process == process).values(**values)).rowcount == 0:
+            connection.execute(heartbeats.insert().values(process=process, **values))
+
+
+def alive(store: Store, within_s: float = 60.0) -> dict[str, float]:
+    """Process → seconds since its last heartbeat, for those heard of within ``within_s``."""
+    now = time.time()
+    with store.read() as connection:
+        rows = connection.execute(select(heartbeats.c.process, heartbeats.c.at).where(heartbeats.c.at > now - within_s))
+        return {row.process: now - row.at for row in rows}
+
+
+def tell(store: Store, project_id: int, text: str, *, level: str = "info", key: str | None = None) -> None:
+    """Write an event.  Events that share a ``key`` are one event: its newest text counts."""
+    values = {"at": time.time(), "level": level, "text": text}
+    with store.write() as connection:
+        if key is not None:
+            where = (events.c.project_id == project_id) & (events.c.key == key)
+            if connection.execute(update(events).where(where).values(**values)).rowcount == 1:
+                return
+        connection.execute(events.insert().values(project_id=project_id, key=key, **values))
+
+
+def settle(store: Store, project_id: int, key: str) -> None:
+    """What the event with this key complained of is over."""
+    with store.write() as connection:
+        connection.execute(delete(events).where(events.c.project_id == project_id, events.c.key == key))
+
+
+def list_events(store: Store, project_id: int, limit: int = 100) -> list[Event]:
+    """The newest events, newest first."""
+    query = select(events).where(events.c.project_id == project_id).order_by(events.c.id.desc()).limit(limit)
+    with store.read() as connection:
+        return [Event(row.at, row.level, row.text) for row in connection.execute(query)]

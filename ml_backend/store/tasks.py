@@ -1,0 +1,71 @@
+"""The map between Label Studio's tasks and our frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import Row
+
+from ml_backend.store.database import Store
+from ml_backend.store.schema import tasks
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One task.  ``views`` are the views that it shows, None = all of the frame."""
+
+    id: int
+    ls_task_id: int
+    frame_id: int
+    views: tuple[str, ...] | None
+    key: str | None
+    ours: bool
+    is_labeled: bool
+    skipped: bool
+    updated_at: str | None
+    pseudo: bool
+    reason: str | None
+    deleted: bool
+
+
+def _task(row: Row[Any]) -> TaskRow:
+    values = {name: value for name, value in row._mapping.items() if name != "project_id"}
+    values["views"] = tuple(values["views"]) if values["views"] is not None else None
+    return TaskRow(**values)
+
+
+def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> None:
+    """Insert or change tasks by ``ls_task_id``; each dict holds columns of the table."""
+    with store.write() as connection:
+        for row in rows:
+            where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == row["ls_task_id"])
+            if connection.execute(update(tasks).where(where).values(**row)).rowcount == 0:
+                connection.execute(tasks.insert().values(project_id=project_id, **row))
+
+
+def list_tasks(store: Store, project_id: int, *, deleted: bool = False) -> list[TaskRow]:
+    """Tasks by Label Studio's number; those deleted there only when asked."""
+    query = select(tasks).where(tasks.c.project_id == project_id).order_by(tasks.c.ls_task_id)
+    if not deleted:
+        query = query.where(~tasks.c.deleted)
+    with store.read() as connection:
+        return [_task(row) for row in connection.execute(query)]
+
+
+def by_ls_id(store: Store, project_id: int, ls_task_id: int) -> TaskRow | None:
+    """One task by Label Studio's number."""
+    query = select(tasks).where(tasks.c.project_id == project_id, tasks.c.ls_task_id == ls_task_id)
+    with store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _task(row)
+
+
+def mark_deleted(store: Store, project_id: int, ls_task_ids: Sequence[int]) -> None:
+    """These tasks are no longer in Label Studio."""
+    with store.write() as connection:
+        for ls_task_id in ls_task_ids:
+            where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == ls_task_id)
+            connection.execute(update(tasks).where(where).values(deleted=True))

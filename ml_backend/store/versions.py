@@ -1,0 +1,154 @@
+"""Snapshots and model versions, and the one row that says which model is live."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.engine import Row
+
+from ml_backend.store.database import Store
+from ml_backend.store.projects import next_number
+from ml_backend.store.schema import projects, snapshots, versions
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """One immutable training set; ``path`` is relative to the array store."""
+
+    id: int
+    round: int
+    sha256: str
+    path: str
+    n_frames: int
+    created_at: float
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One trained model; ``status`` is candidate, published or rejected."""
+
+    id: int
+    number: int
+    attempt: int
+    snapshot_id: int | None
+    status: str
+    path: str
+    sha256: str
+    metrics: dict[str, Any]
+    note: str
+    created_at: float
+
+
+def _snapshot(row: Row[Any]) -> SnapshotRow:
+    return SnapshotRow(row.id, row.round, row.sha256, row.path, row.n_frames, row.created_at)
+
+
+def _version(row: Row[Any]) -> VersionRow:
+    return VersionRow(**{name: value for name, value in row._mapping.items() if name != "project_id"})
+
+
+def save_snapshot(store: Store, project_id: int, *, sha256: str, path: str, n_frames: int) -> SnapshotRow:
+    """Write down a snapshot; this closes the current round and opens the next."""
+    with store.write() as connection:
+        values = {"round": _round(connection, project_id), "sha256": sha256, "path": path, "n_frames": n_frames}
+        connection.execute(snapshots.insert().values(project_id=project_id, created_at=time.time(), **values))
+        query = select(snapshots).where(snapshots.c.project_id == project_id, snapshots.c.round == values["round"])
+        return _snapshot(connection.execute(query).one())
+
+
+def _round(connection: Any, project_id: int) -> int:
+    last = connection.execute(select(func.max(snapshots.c.round)).where(snapshots.c.project_id == project_id)).scalar()
+    return 0 if last is None else int(last) + 1
+
+
+def current_round(store: Store, project_id: int) -> int:
+    """The round that labels of this moment belong to: the number of snapshots taken so far."""
+    with store.read() as connection:
+        return _round(connection, project_id)
+
+
+def list_snapshots(store: Store, project_id: int) -> list[SnapshotRow]:
+    """All snapshots, oldest first."""
+    query = select(snapshots).where(snapshots.c.project_id == project_id).order_by(snapshots.c.round)
+    with store.read() as connection:
+        return [_snapshot(row) for row in connection.execute(query)]
+
+
+def add(
+    store: Store, project_id: int, *, attempt: int, snapshot_id: int | None, path: str, sha256: str, metrics: dict[str, Any]
+) -> VersionRow:
+    """Write down a trained model as a candidate.  One attempt makes at most one version; a repeat gives the first one back."""
+    with store.write() as connection:
+        where = (versions.c.project_id == project_id) & (versions.c.attempt == attempt)
+        row = connection.execute(select(versions).where(where)).one_or_none()
+        if row is None:
+            values = {"attempt": attempt, "snapshot_id": snapshot_id, "path": path, "sha256": sha256, "metrics": metrics}
+            number = next_number(connection, project_id, "version")
+            connection.execute(
+                versions.insert().values(
+                    project_id=project_id, number=number, status="candidate", created_at=time.time(), **values
+                )
+            )
+            row = connection.execute(select(versions).where(where)).one()
+        return _version(row)
+
+
+def publish(store: Store, project_id: int, version_id: int, attempt: int) -> bool:
+    """Make the version live by compare-and-swap.
+
+    False, and nothing changes, when a later attempt is live already (a paused worker came back) or when a person
+    pinned a version.
+    """
+    with store.write() as connection:
+        where = (projects.c.id == project_id) & (projects.c.live_attempt < attempt) & ~projects.c.pinned
+        moved = (
+            connection.execute(update(projects).where(where).values(live_version_id=version_id, live_attempt=attempt)).rowcount
+            == 1
+        )
+        if moved:
+            connection.execute(update(versions).where(versions.c.id == version_id).values(status="published"))
+    return moved
+
+
+def reject(store: Store, version_id: int, why: str) -> None:
+    """Keep the version, visible, as not good enough."""
+    with store.write() as connection:
+        connection.execute(update(versions).where(versions.c.id == version_id).values(status="rejected", note=why))
+
+
+def pin(store: Store, project_id: int, version_id: int) -> None:
+    """A person chose this version: it is live, and nothing is published until :func:`unpin`."""
+    with store.write() as connection:
+        values = {"live_version_id": version_id, "pinned": True}
+        connection.execute(update(projects).where(projects.c.id == project_id).values(**values))
+        connection.execute(update(versions).where(versions.c.id == version_id).values(status="published"))
+
+
+def unpin(store: Store, project_id: int) -> None:
+    """Let trained models go live again."""
+    with store.write() as connection:
+        connection.execute(update(projects).where(projects.c.id == project_id).values(pinned=False))
+
+
+def list_versions(store: Store, project_id: int) -> list[VersionRow]:
+    """All versions, oldest first."""
+    query = select(versions).where(versions.c.project_id == project_id).order_by(versions.c.number)
+    with store.read() as connection:
+        return [_version(row) for row in connection.execute(query)]
+
+
+def get(store: Store, version_id: int) -> VersionRow:
+    """One version.  Raises NoResultFound when there is none."""
+    with store.read() as connection:
+        return _version(connection.execute(select(versions).where(versions.c.id == version_id)).one())
+
+
+def live(store: Store, project_id: int) -> VersionRow | None:
+    """The model that is live, None before the first."""
+    query = select(versions).join(projects, projects.c.live_version_id == versions.c.id).where(projects.c.id == project_id)
+    with store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _version(row)

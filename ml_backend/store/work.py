@@ -1,0 +1,219 @@
+"""Jobs and shards: rows with a lease that any worker may claim, so that a killed worker costs one lease and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, or_, select, update
+from sqlalchemy.engine import Row
+
+from ml_backend.store.database import Store
+from ml_backend.store.projects import next_number
+from ml_backend.store.schema import jobs, shards
+
+#: A lease that was not refreshed for this long is free again; it is refreshed every 10 s.
+LEASE_S = 45.0
+#: After this many claims without an end a job or shard is put aside with its reason.
+MAX_TRIES = 3
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """``attempt`` is the fencing token of the claim: a publish with an older one is refused."""
+
+    id: int
+    project_id: int
+    kind: str
+    status: str
+    arguments: dict[str, Any]
+    attempt: int
+    tries: int
+    owner: str | None
+    lease_until: float | None
+    progress: dict[str, Any] | None
+    error: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+@dataclass(frozen=True)
+class ShardRow:
+    """A run of frames of one sequence to be predicted and scored by one version."""
+
+    id: int
+    project_id: int
+    version_id: int
+    round: int
+    sequence: str
+    frame_ids: list[int]
+    halo_ids: list[list[int]]
+    status: str
+    tries: int
+    owner: str | None
+    lease_until: float | None
+    path: str | None
+    error: str | None
+
+
+def _job(row: Row[Any]) -> JobRow:
+    return JobRow(**row._mapping)
+
+
+def _shard(row: Row[Any]) -> ShardRow:
+    return ShardRow(**row._mapping)
+
+
+def request(store: Store, project_id: int, kind: str, arguments: dict[str, Any] | None = None) -> JobRow:
+    """One running, one pending: a request while one is pending is that one, and it takes the newer arguments."""
+    arguments = arguments or {}
+    with store.write() as connection:
+        where = (jobs.c.project_id == project_id) & (jobs.c.kind == kind) & (jobs.c.status == "pending")
+        row = connection.execute(select(jobs).where(where)).first()
+        if row is not None:
+            connection.execute(update(jobs).where(jobs.c.id == row.id).values(arguments=arguments))
+            job_id = row.id
+        else:
+            values = {"kind": kind, "status": "pending", "arguments": arguments, "created_at": time.time()}
+            job_id = connection.execute(jobs.insert().values(project_id=project_id, **values).returning(jobs.c.id)).scalar_one()
+        return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+
+
+def _free(table: Table) -> Any:
+    return or_(table.c.status == "pending", (table.c.status == "running") & (table.c.lease_until < time.time()))
+
+
+def claim(store: Store, job_id: int, owner: str) -> JobRow | None:
+    """Take the job if it is free and no other of its kind runs; None otherwise.  The claim has a new, larger attempt number."""
+    with store.write() as connection:
+        row = connection.execute(select(jobs).where(jobs.c.id == job_id, _free(jobs)).with_for_update()).one_or_none()
+        if row is None or _other_runs(connection, row) or _worn_out(connection, jobs, row):
+            return None
+        now = time.time()
+        values = {
+            "status": "running",
+            "owner": owner,
+            "attempt": next_number(connection, row.project_id, "attempt"),
+            "tries": row.tries + 1,
+            "lease_until": now + LEASE_S,
+            "started_at": row.started_at or now,
+        }
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+        return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+
+
+def _other_runs(connection: Connection, row: Row[Any]) -> bool:
+    query = select(func.count()).where(
+        jobs.c.project_id == row.project_id,
+        jobs.c.kind == row.kind,
+        jobs.c.id != row.id,
+        jobs.c.status == "running",
+        jobs.c.lease_until >= time.time(),
+    )
+    return bool(connection.execute(query).scalar_one())
+
+
+def _worn_out(connection: Connection, table: Table, row: Row[Any]) -> bool:
+    if row.tries < MAX_TRIES:
+        return False
+    why = row.error or f"its worker died {row.tries} times"
+    values: dict[str, Any] = {"status": "failed", "error": f"put aside after {row.tries} tries: {why}"}
+    connection.execute(update(table).where(table.c.id == row.id).values(**values))
+    return True
+
+
+def heartbeat(store: Store, job: JobRow, progress: dict[str, Any] | None = None) -> bool:
+    """Refresh the lease; False when it was lost to another worker, which must stop this one."""
+    values: dict[str, Any] = {"lease_until": time.time() + LEASE_S}
+    if progress is not None:
+        values["progress"] = progress
+    with store.write() as connection:
+        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+        return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
+
+
+def finish(store: Store, job: JobRow) -> bool:
+    """The job is done; False when its lease had been lost."""
+    return _close(store, job, {"status": "done", "error": None, "finished_at": time.time()})
+
+
+def fail(store: Store, job: JobRow, error: str, *, again: bool = True) -> bool:
+    """The job failed: pending again until its tries are used up, or at once for good when ``again`` is False."""
+    final = not again or job.tries >= MAX_TRIES
+    status = {"status": "failed", "finished_at": time.time()} if final else {"status": "pending", "lease_until": None}
+    return _close(store, job, {**status, "error": error})
+
+
+def _close(store: Store, job: JobRow, values: dict[str, Any]) -> bool:
+    with store.write() as connection:
+        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+        return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
+
+
+def open_jobs(store: Store, project_id: int | None = None) -> list[JobRow]:
+    """Jobs that want a worker now: pending, or running under a lease that ran out."""
+    query = select(jobs).where(_free(jobs)).order_by(jobs.c.id)
+    if project_id is not None:
+        query = query.where(jobs.c.project_id == project_id)
+    with store.read() as connection:
+        return [_job(row) for row in connection.execute(query)]
+
+
+def list_jobs(store: Store, project_id: int, limit: int = 50) -> list[JobRow]:
+    """The newest jobs, newest first."""
+    query = select(jobs).where(jobs.c.project_id == project_id).order_by(jobs.c.id.desc()).limit(limit)
+    with store.read() as connection:
+        return [_job(row) for row in connection.execute(query)]
+
+
+def add_shards(store: Store, project_id: int, version_id: int, round_: int, runs: Sequence[dict[str, Any]]) -> None:
+    """Lay out the shards of one rescan unless they exist; each run holds sequence, frame_ids and halo_ids."""
+    with store.write() as connection:
+        mine = (shards.c.project_id == project_id) & (shards.c.version_id == version_id) & (shards.c.round == round_)
+        if connection.execute(select(func.count()).where(mine)).scalar_one():
+            return
+        for run in runs:
+            values = {"version_id": version_id, "round": round_, "status": "pending", **run}
+            connection.execute(shards.insert().values(project_id=project_id, **values))
+
+
+def claim_shard(store: Store, version_id: int, round_: int, owner: str) -> ShardRow | None:
+    """Take the next free shard of this rescan, None when there is none to take."""
+    with store.write() as connection:
+        query = (
+            select(shards).where(shards.c.version_id == version_id, shards.c.round == round_, _free(shards)).order_by(shards.c.id)
+        )
+        for row in connection.execute(query.with_for_update(skip_locked=True)).all():
+            if _worn_out(connection, shards, row):
+                continue
+            values = {"status": "running", "owner": owner, "tries": row.tries + 1, "lease_until": time.time() + LEASE_S}
+            connection.execute(update(shards).where(shards.c.id == row.id).values(**values))
+            return _shard(connection.execute(select(shards).where(shards.c.id == row.id)).one())
+    return None
+
+
+def refresh_shard(store: Store, shard: ShardRow) -> bool:
+    """Refresh the lease of a shard; False when it was lost."""
+    with store.write() as connection:
+        where = (shards.c.id == shard.id) & (shards.c.owner == shard.owner) & (shards.c.status == "running")
+        return connection.execute(update(shards).where(where).values(lease_until=time.time() + LEASE_S)).rowcount == 1
+
+
+def close_shard(store: Store, shard: ShardRow, *, path: str | None = None, error: str | None = None) -> None:
+    """The shard is done (``path`` of its arrays), or failed and will be tried again."""
+    values: dict[str, Any] = (
+        {"status": "done", "path": path, "error": None} if error is None else {"status": "pending", "error": error}
+    )
+    with store.write() as connection:
+        where = (shards.c.id == shard.id) & (shards.c.owner == shard.owner)
+        connection.execute(update(shards).where(where).values(lease_until=None, **values))
+
+
+def list_shards(store: Store, version_id: int, round_: int) -> list[ShardRow]:
+    """The shards of one rescan in order."""
+    query = select(shards).where(shards.c.version_id == version_id, shards.c.round == round_).order_by(shards.c.id)
+    with store.read() as connection:
+        return [_shard(row) for row in connection.execute(query)]
