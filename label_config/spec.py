@@ -1,0 +1,329 @@
+"""parallax.yaml: everything a project may set, validated in one place.
+
+``load_spec(path)`` reads it; unknown keys are errors that name the nearest known one; relative paths are relative to
+the folder of the file.  Secrets may come from the environment: LABEL_STUDIO_API_KEY, PARALLAX_SECRET, PARALLAX_REDIS_URL.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+
+from label_config.frame_rules import FrameRules
+from label_config.spec_errors import explain
+from label_config.spec_fields import (
+    Count,
+    CountOrZero,
+    Database,
+    Fraction,
+    Location,
+    NotNegative,
+    Positive,
+    Section,
+    SkeletonSource,
+    Weights,
+    absent_section,
+    http_address,
+    secret,
+    source_alone,
+    square,
+)
+from label_config.values import BadInputError
+from label_config.yaml_files import read_yaml
+
+SCHEMA_VERSION = 1
+
+
+class LabelStudio(Section):
+    """The server and the project.  ``project`` None: ``parallax init`` creates one called ``title``."""
+
+    url: str = "http://localhost:8080"
+    token: SecretStr | None = secret("LABEL_STUDIO_API_KEY")
+    project: int | None = None
+    title: str = "Parallax"
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return http_address(url)
+
+
+class Cache(Section):
+    """Pictures fetched from elsewhere, and the largest picture that is opened at all."""
+
+    folder: Location = ".parallax/cache"
+    max_gb: Positive = 20.0
+    max_megapixels: Positive = 80.0
+    max_megabytes: Positive = 64.0
+
+
+class Backend(Section):
+    """The process that Label Studio calls.  ``url`` is its address as Label Studio sees it."""
+
+    url: str = "http://localhost:9090"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 9090
+    secret: SecretStr | None = secret("PARALLAX_SECRET")
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return http_address(url)
+
+
+class ViewSource(Section):
+    """The pictures of one camera: a video, a folder of pictures or a pattern.
+
+    crop           (x, y, width, height) in pixels of the source picture
+    rotation       clockwise degrees after decoding
+    time_offset_s  seconds to add to this camera's clock to reach the recording's
+    """
+
+    source: Location
+    crop: tuple[CountOrZero, CountOrZero, Count, Count] | None = None
+    flip: bool = False
+    rotation: Literal[0, 90, 180, 270] = 0
+    time_offset_s: float = 0.0
+
+
+class Recording(Section):
+    """One sequence: its cameras, their calibration, the frames to use and labels that exist already."""
+
+    sequence: str
+    views: dict[str, Annotated[ViewSource, BeforeValidator(source_alone)]]
+    calibration: Location | None = None
+    start: CountOrZero = 0
+    stop: Count | None = None
+    stride: Count = 1
+    labels: Location | None = None
+
+    @field_validator("sequence")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not name.strip() or name.startswith(".") or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
+            raise ValueError(f"expected a name that can also be a folder's, got {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def _frames_left(self) -> Self:
+        if not self.views:
+            raise ValueError("expected at least one view, got none")
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"expected stop > start, got start {self.start} and stop {self.stop}")
+        return self
+
+
+class Train(Section):
+    """The network and when it is trained.
+
+    preset      named set of augmentations and schedule
+    input_px    (width, height) of the network's input; one number means a square
+    sigma_hm    standard deviation of the target in heatmap pixels
+    steps_first, steps_round  optimiser steps from a fresh start and for a warm start
+    weights     "default" (the network's own pretrained ones where it has any), "none" (random), a path or a hub name
+    window      train on at most this many labelled frames, newest first; None = all
+    """
+
+    network: str = "unet_small"
+    preset: str = "default"
+    input_px: Annotated[tuple[Count, Count], BeforeValidator(square)] = (128, 128)
+    sigma_hm: Positive = 1.5
+    steps_first: Count = 900
+    steps_round: Count = 400
+    batch: Count = 8
+    lr: Positive = 4e-3
+    weight_decay: NotNegative = 1e-2
+    warm_start: bool = True
+    max_minutes: Positive = 20.0
+    checkpoint_seconds: Positive = 30.0
+    auto: bool = True
+    min_new_frames: Count = 20
+    max_wait_minutes: Positive = 10.0
+    weights: Weights = "default"
+    device: str = "auto"
+    codec: Literal["msra", "dark", "udp", "simcc"] = "dark"
+    window: Count | None = None
+    seed: CountOrZero = 0
+
+
+class Selection(Section):
+    """What is shown next (METHODS §10.2).
+
+    window          open tasks that carry a prediction of the current generation
+    refill_below    refill the window when less than this share of it is left
+    random_every    every n-th slot is a uniform random pick; 0 = never
+    blind_random    random picks are served without points, so that they measure the model
+    exclusion_frames  no two picks of a batch lie closer than this in one sequence
+    lambda_         weight of diversity against usefulness
+    """
+
+    window: Count = 500
+    refill_below: Fraction = 0.5
+    candidates_per_round: Count = 5000
+    random_every: CountOrZero = 10
+    blind_random: bool = True
+    exclusion_frames: CountOrZero = 5
+    diversity: Literal["duw", "kcenter", "none"] = "duw"
+    lambda_: NotNegative = 1.0
+
+
+class PseudoLabels(Section):
+    """Self-training on points that all cameras agree on (METHODS §1.6).
+
+    max_ratio     of the labels of the round
+    threshold_px  reprojection error that counts as agreement; None = relative to the subject's size
+    per_joint     accept single keypoints, not only whole frames
+    weight        of a pseudo-label in the loss; a person's point has 1
+    """
+
+    enabled: bool = True
+    max_ratio: Fraction = 0.2
+    threshold_px: Positive | None = None
+    min_views: Annotated[int, Field(ge=2)] = 3
+    min_angle_deg: Annotated[float, Field(ge=0, lt=90)] = 10.0
+    per_joint: bool = True
+    weight: Fraction = 0.5
+
+
+class Validation(Section):
+    """Frames that are never trained on, in blocks of time with a guard gap on either side."""
+
+    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    block_frames: Count = 50
+    guard_frames: CountOrZero = 10
+
+
+class Gate(Section):
+    """When a new model may go live: paired bootstrap of old against new on the same validation frames.
+
+    min_frames   below this the gate is off and says so
+    max_loss     largest relative worsening of the mean error that is let through
+    confidence   of the bootstrap interval
+    """
+
+    min_frames: Count = 20
+    max_loss: Fraction = 0.05
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    resamples: Count = 2000
+
+
+class Sync(Section):
+    """The clock of the exchange with Label Studio.  ``chunk`` is tasks per import request, ``lock_hours`` its task lock."""
+
+    tick_seconds: Positive = 30.0
+    push_every_minutes: NotNegative = 5.0
+    chunk: Count = 100
+    lock_hours: Positive = 24.0
+    reason_tasks: CountOrZero = 20
+    full_sweep_minutes: Positive = 30.0
+
+
+class Spec(Section):
+    """The whole file.
+
+    store         database address
+    models        folder of weights
+    skeleton      name, path or mapping for ``load_skeleton``; None = drafted from the project's label names
+    views         order of the cameras; None = order of the recording or of the labelling config
+    aliases       label name in Label Studio → keypoint name
+    frames        how frames are read from tasks that exist already
+    documents_root  the folder that Label Studio serves as local files
+    scores        "auto" or score name → weight
+    stop_labels_loss  a pull that loses more than this share of all labels stops training and asks
+    """
+
+    schema_version: Literal[1] = 1
+    label_studio: LabelStudio = absent_section()
+    store: Database = "sqlite:///.parallax/parallax.sqlite3"
+    models: Location = ".parallax/models"
+    cache: Cache = absent_section()
+    redis: SecretStr | None = secret("PARALLAX_REDIS_URL")
+    backend: Backend = absent_section()
+    skeleton: SkeletonSource | None = None
+    views: tuple[str, ...] | None = None
+    aliases: dict[str, str] = Field(default_factory=dict)
+    recordings: tuple[Recording, ...] = ()
+    documents_root: Location | None = None
+    frames: FrameRules = absent_section()
+    train: Train = absent_section()
+    scores: Literal["auto"] | dict[str, NotNegative] = "auto"
+    selection: Selection = absent_section()
+    pseudo_labels: PseudoLabels = absent_section()
+    validation: Validation = absent_section()
+    gate: Gate = absent_section()
+    sync: Sync = absent_section()
+    stop_labels_loss: Fraction = 0.10
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file that this was read from; the working folder for one that was not."""
+        return self._path.parent if self._path else Path.cwd()
+
+    @field_validator("views")
+    @classmethod
+    def _distinct(cls, views: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if views is not None and (not views or len(set(views)) < len(views)):
+            raise ValueError(f"expected different camera names, got {', '.join(views) or 'none'}")
+        return views
+
+    @model_validator(mode="after")
+    def _known_views(self) -> Self:
+        sequences = [recording.sequence for recording in self.recordings]
+        twice = sorted({name for name in sequences if sequences.count(name) > 1})
+        if twice:
+            raise ValueError(f"recordings: each sequence may be given once, repeated: {', '.join(twice)}")
+        for recording in self.recordings if self.views else ():
+            unknown = ", ".join(sorted(set(recording.views) - set(self.views or ())))
+            if unknown:
+                raise ValueError(f"recordings: {recording.sequence}: {unknown} not in views: {', '.join(self.views or ())}")
+        return self
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Read and validate parallax.yaml.  Raises BadInputError that names every wrong place."""
+    file = Path(path).expanduser().resolve()
+    data = read_yaml(file)
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise BadInputError(f"{file}: expected 'name: value' pairs at the top level, got {type(data).__name__}")
+    version = data.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise BadInputError(
+            f"{file}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; CHANGELOG.md tells what changed between them"
+        )
+    try:
+        spec = Spec.model_validate(data, context={"folder": file.parent})
+    except ValidationError as error:
+        raise BadInputError(f"{file}:\n{explain(error, Spec)}") from error
+    spec._path = file
+    return spec
+
+
+def dump_spec(spec: Spec, folder: str | Path | None = None) -> str:
+    """YAML of what was set.  Secrets are never written; paths inside ``folder`` become relative to it."""
+    data = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=_SECRETS)
+    base = Path(folder if folder is not None else spec.folder).resolve()
+    content = {"schema_version": SCHEMA_VERSION, **_relative(data, base)}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+_SECRETS: dict[str, Any] = {"redis": True, "label_studio": {"token"}, "backend": {"secret"}}
+
+
+def _relative(value: Any, base: Path) -> Any:
+    """The same JSON value with every absolute path inside ``base`` written relative to it."""
+    if isinstance(value, dict):
+        return {name: _relative(item, base) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_relative(item, base) for item in value]
+    if not isinstance(value, str):
+        return value
+    prefix = "sqlite:///" if value.startswith("sqlite:////") else ""
+    path = Path(value.removeprefix(prefix))
+    return prefix + path.relative_to(base).as_posix() if path.is_absolute() and path.is_relative_to(base) else value

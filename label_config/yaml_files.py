@@ -1,0 +1,44 @@
+"""Reading YAML written by people: a missing file, a syntax error or a key given twice is a BadInputError with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from label_config.values import BadInputError
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML in which a key given twice is an error (by default the first value would vanish silently)."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    for position, key in enumerate(keys):
+        if key in keys[:position]:
+            mark = node.value[position][0].start_mark
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The content of a YAML file.  Raises BadInputError when it cannot be read."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: expected a readable YAML file in UTF-8, got {error}") from error
+    return parse_yaml(text, origin=str(path))
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """The content of YAML text; ``origin`` names it in messages."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise BadInputError(f"{origin}: not valid YAML: {error}") from error
