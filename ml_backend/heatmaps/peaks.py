@@ -1,0 +1,173 @@
+"""Local maxima of heatmaps: every place where a keypoint could be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, IntArray
+from ml_backend.heatmaps.subpixel import parabola_step
+
+#: Maps handled at once; their working set stays in the processor's cache.
+_CHUNK_CELLS = 1 << 17
+
+
+def find_peaks(
+    heatmaps: Float32Array,
+    *,
+    keep: int = 5,
+    radius_hm: float = 5.0,
+    threshold: float = 0.05,
+    relative_threshold: float = 0.1,
+    candidates: int = 8,
+    subpixel: bool = True,
+) -> tuple[FloatArray, FloatArray]:
+    """Local maxima of maps (..., h, w) at unit amplitude, strongest first.
+
+    A cell is a maximum when no neighbour among its eight is larger; of equal neighbours the first in raster order
+    counts.  It must reach max(threshold, relative_threshold · the map's largest value).  Of the strongest
+    ``candidates`` each suppresses weaker ones within ``radius_hm``; at most ``keep`` remain.  The border counts.
+    Returns xy_hm (..., keep, 2) float64 and value (..., keep) float64, NaN-padded.  Cells that are not finite are
+    never maxima.
+    """
+    if heatmaps.ndim < 2 or 0 in heatmaps.shape[-2:]:
+        raise BadInputError(f"find_peaks: expected heatmaps of shape (..., h, w) with h, w > 0, got {heatmaps.shape}")
+    h, w = heatmaps.shape[-2:]
+    maps = heatmaps.reshape(-1, h, w)
+    owner, cell, value = _local_maxima(maps, threshold, relative_threshold)
+    cell_table, value_table = _strongest(owner, cell, value, len(maps), candidates)
+    xy, values = _suppress(cell_table, value_table, w, radius_hm, keep)
+    if subpixel:
+        present = np.isfinite(values)
+        owner = np.nonzero(present)[0]
+        xy[present] += _steps(maps, owner, xy[present].astype(np.int64))
+    return xy.reshape(*heatmaps.shape[:-2], keep, 2), values.reshape(*heatmaps.shape[:-2], keep)
+
+
+def _local_maxima(maps: Float32Array, threshold: float, relative: float) -> tuple[IntArray, IntArray, FloatArray]:
+    """Map, flat cell and value of every local maximum above the threshold, in raster order of each map."""
+    step = max(1, _CHUNK_CELLS // (maps.shape[1] * maps.shape[2]))
+    owners: list[IntArray] = [np.zeros(0, np.int64)]
+    cells: list[IntArray] = [np.zeros(0, np.int64)]
+    values: list[FloatArray] = [np.zeros(0)]
+    for start in range(0, len(maps), step):
+        owner, cell, value = _chunk_maxima(maps[start : start + step], threshold, relative)
+        owners.append(owner + start)
+        cells.append(cell)
+        values.append(value)
+    return np.concatenate(owners), np.concatenate(cells), np.concatenate(values)
+
+
+def _chunk_maxima(maps: Float32Array, threshold: float, relative: float) -> tuple[IntArray, IntArray, FloatArray]:
+    """As :func:`_local_maxima` for as many maps as fit the cache."""
+    m, h, w = maps.shape
+    # With a border of −inf a neighbour is a constant offset in the flat buffer, so that every operation below runs
+    # over one contiguous stretch of memory.
+    wide = w + 2
+    buffer = np.full((m, h + 2, wide), -np.inf, dtype=np.float32)
+    buffer[:, 1:-1, 1:-1] = maps
+    flat = buffer.reshape(-1)
+    if not np.isfinite(maps).all():
+        flat[~np.isfinite(flat)] = -np.inf
+    floor = np.maximum(threshold, relative * buffer.reshape(m, -1).max(axis=1)).astype(np.float32)
+    above = buffer.reshape(m, -1) >= floor[:, None]
+    size = len(flat)
+    across = np.maximum(flat[:-1], flat[1:])
+    np.maximum(across[:-1], flat[2:], out=across[:-1])  # across[i] = largest of flat[i … i+2]
+    largest = np.maximum(across[: size - 2 - 2 * wide], across[2 * wide : size - 2])
+    np.maximum(largest, across[wide : size - 2 - wide], out=largest)  # its centre is flat[i + wide + 1]
+    peak = np.zeros(size, dtype=np.bool_)
+    np.greater_equal(flat[wide + 1 : size - wide - 1], largest, out=peak[wide + 1 : size - wide - 1])
+    peak &= above.reshape(-1)
+    at = np.flatnonzero(peak)
+    value = flat[at]
+    first = np.ones(len(at), dtype=np.bool_)
+    for before in (1, wide - 1, wide, wide + 1):
+        first &= flat[at - before] < value
+    at, value = at[first], value[first]
+    owner, cell = np.divmod(at, (h + 2) * wide)
+    row, col = np.divmod(cell, wide)
+    return owner, (row - 1) * w + (col - 1), value.astype(np.float64)
+
+
+def _strongest(owner: IntArray, cell: IntArray, value: FloatArray, count: int, keep: int) -> tuple[IntArray, FloatArray]:
+    """Tables (count, keep) of flat cell and value, strongest first, value NaN-padded; equal values in raster order."""
+    order = np.lexsort((cell, -value, owner))
+    owner, cell, value = owner[order], cell[order], value[order]
+    start = np.searchsorted(owner, np.arange(count))
+    rank = np.arange(len(owner)) - start[owner]
+    within = rank < keep
+    cells = np.zeros((count, keep), dtype=np.int64)
+    values = np.full((count, keep), np.nan)
+    cells[owner[within], rank[within]] = cell[within]
+    values[owner[within], rank[within]] = value[within]
+    return cells, values
+
+
+def _suppress(cells: IntArray, values: FloatArray, width: int, radius: float, keep: int) -> tuple[FloatArray, FloatArray]:
+    """Greedy suppression within ``radius``; what remains moves up into (count, keep) tables."""
+    y, x = np.divmod(cells, width)
+    alive: BoolArray = np.isfinite(values)
+    for i in range(cells.shape[1] - 1):
+        near = np.hypot(x[:, i + 1 :] - x[:, i : i + 1], y[:, i + 1 :] - y[:, i : i + 1]) <= radius
+        alive[:, i + 1 :] &= ~(near & alive[:, i : i + 1])
+    xy_out = np.full((len(cells), keep, 2), np.nan)
+    value_out = np.full((len(cells), keep), np.nan)
+    rank = np.cumsum(alive, axis=1) - 1
+    owner, slot = np.nonzero(alive & (rank < keep))
+    target = rank[owner, slot]
+    xy_out[owner, target, 0], xy_out[owner, target, 1] = x[owner, slot], y[owner, slot]
+    value_out[owner, target] = values[owner, slot]
+    return xy_out, value_out
+
+
+def _steps(maps: Float32Array, owner: IntArray, cell: IntArray) -> FloatArray:
+    """(p, 2) sub-pixel steps of p maxima; along an axis on which the maximum touches the border the step is 0."""
+    h, w = maps.shape[1:]
+    col, row = np.clip(cell[:, :1] + [-1, 0, 1], 0, w - 1), np.clip(cell[:, 1:] + [-1, 0, 1], 0, h - 1)
+    around = maps[owner[:, None, None], row[:, :, None], col[:, None, :]].astype(np.float64)
+    step = parabola_step(np.nan_to_num(around, nan=0.0, posinf=0.0, neginf=0.0))
+    inner = (cell > 0) & (cell < [w - 1, h - 1])
+    return np.where(inner, step, 0.0)
+
+
+def skimage_peaks(
+    heatmaps: Float32Array, *, keep: int = 5, min_distance: int = 5, exclude_border: bool = True
+) -> tuple[FloatArray, FloatArray]:
+    """The peaks of the papers' released code: what scikit-image's ``peak_local_max`` finds.
+
+    A peak equals the largest value of the (2·min_distance + 1)² square around it and exceeds the map's smallest
+    value; with ``exclude_border`` peaks closer than ``min_distance`` to the border are dropped (which loses the true
+    maximum of many maps; it is the library's default).  A constant map has no peak.  Of two peaks less than
+    ``min_distance`` apart the later one goes.  Shapes as :func:`find_peaks`; whole cells.
+    """
+    h, w = heatmaps.shape[-2:]
+    maps = heatmaps.reshape(-1, h, w)
+    largest = _window_max(_window_max(maps, min_distance, 1), min_distance, 2)
+    peak: BoolArray = (maps == largest) & (maps > maps.min(axis=(1, 2), keepdims=True))
+    if exclude_border and min_distance:
+        inner = np.zeros((h, w), dtype=np.bool_)
+        inner[min_distance : h - min_distance, min_distance : w - min_distance] = True
+        peak &= inner
+    xy = np.full((len(maps), keep, 2), np.nan)
+    value = np.full((len(maps), keep), np.nan)
+    for i in np.flatnonzero(peak.any(axis=(1, 2))):
+        row, col = np.nonzero(peak[i])
+        order = np.argsort(-maps[i, row, col], kind="stable")
+        chosen: list[int] = []
+        for j in order:
+            if all(max(abs(row[j] - row[c]), abs(col[j] - col[c])) >= min_distance for c in chosen):
+                chosen.append(int(j))
+            if len(chosen) == keep:
+                break
+        xy[i, : len(chosen)] = np.stack([col[chosen], row[chosen]], axis=-1)
+        value[i, : len(chosen)] = maps[i, row[chosen], col[chosen]]
+    return xy.reshape(*heatmaps.shape[:-2], keep, 2), value.reshape(*heatmaps.shape[:-2], keep)
+
+
+def _window_max(maps: Float32Array, reach: int, axis: int) -> Float32Array:
+    """Largest value within ±reach along one axis, the map's end repeated beyond it."""
+    pad = [(0, 0)] * maps.ndim
+    pad[axis] = (reach, reach)
+    padded = np.pad(maps, pad, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis)
+    return np.asarray(windows.max(axis=-1))
