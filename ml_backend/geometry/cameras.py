@@ -135,8 +135,12 @@ class Camera:
 
         NaN where the lens model cannot have produced the point, see :func:`ml_backend.geometry.lens.undistort`.
         """
-        x, y, _ = lens.undistort(self.model, self.dist, *self._to_normalised(xy_px))
-        return self._to_pixels(x, y)
+        return self.undistort_scaled(xy_px)[0]
+
+    def undistort_scaled(self, xy_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """:meth:`undistort` and, (...), by how much the lens enlarges there: distorted pixels per undistorted pixel."""
+        x, y, determinant = lens.undistort(self.model, self.dist, *self._to_normalised(xy_px))
+        return self._to_pixels(x, y), np.sqrt(determinant)
 
     def rays(self, xy_px: FloatArray) -> FloatArray:
         """Distorted pixels (..., 2) → unit directions (..., 3) in the world, from :attr:`centre` outwards."""

@@ -1,0 +1,188 @@
+"""Robust consensus over view pairs: deterministic, and exhaustive only for the points that need it.
+
+A *hypothesis* is the point nearest to the rays of one pair of views.  It is ranked by the number of views that agree with it
+(reprojection below the threshold, point in front of the camera), then by the sum of truncated squared errors (Torr & Zisserman's
+MSAC 2000).  Testing all pairs costs V(V−1)/2 hypotheses per point; most are redundant, because *any* pair of a consensus finds it.
+
+The pairs are therefore tested in an order in which soon no large consensus can be hidden.  Views start in groups of one;
+each step merges the two smallest groups and tests all pairs between them.  After a step with g groups every set of more than
+g views has two members in one group, so one of its pairs has been tested (pigeonhole; Turán's theorem says that fewer pairs
+cannot do it).  As soon as the best hypothesis has more than g agreeing views, every other set as large as it has been
+represented in the ranking, and the point is finished.  With eight views and two wrong ones this takes 3 of 28 pairs.
+
+Pairs whose rays meet at less than 5° or more than 175° say little about the point and count only where nothing else is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from label_config.values import BoolArray, FloatArray, IntArray
+from ml_backend.geometry.normalised import NormalisedRig
+
+#: |cos| above which two rays are too parallel to fix a point (5° and 175°).
+PARALLEL_COSINE = float(np.cos(np.radians(5.0)))
+#: With more than 16 views not more than this many pairs are tested; at 31 views every consensus of 5 still contains one of them.
+MAX_PAIRS = 128
+_UNCAPPED_VIEWS = 16
+_HYPOTHESES_AT_ONCE = 2048
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Step:
+    """One merge of two groups.
+
+    first, second  (P,) views of the pairs between them
+    group          (g, V) membership of the groups afterwards, one row per group
+    """
+
+    first: IntArray
+    second: IntArray
+    group: FloatArray
+
+
+def plan(rig: NormalisedRig) -> list[Step]:
+    """The merges in order: smallest groups first, among those the pair of groups that look most nearly at right angles."""
+    views = len(rig)
+    towards = rig.centres / np.maximum(np.linalg.norm(rig.centres, axis=1, keepdims=True), _TINY)
+    parallel = np.abs(towards @ towards.T)
+    groups: list[list[int]] = [[v] for v in range(views)]
+    steps: list[Step] = []
+    tested = 0
+    while len(groups) > 1:
+        a, b = min(
+            ((i, j) for i in range(len(groups)) for j in range(i + 1, len(groups))),
+            key=lambda ij: _merge_cost(groups[ij[0]], groups[ij[1]], parallel),
+        )
+        pairs = [(i, j) for i in groups[a] for j in groups[b]]
+        tested += len(pairs)
+        if views > _UNCAPPED_VIEWS and tested > MAX_PAIRS:
+            break
+        groups = [g for k, g in enumerate(groups) if k not in (a, b)] + [groups[a] + groups[b]]
+        member = np.array([[float(v in g) for v in range(views)] for g in groups])
+        steps.append(Step(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs]), member))
+    return steps
+
+
+def _merge_cost(a: list[int], b: list[int], parallel: FloatArray) -> tuple[int, int, float]:
+    return max(len(a), len(b)), len(a) + len(b), float(parallel[np.ix_(a, b)].mean())
+
+
+@dataclass
+class Observations:
+    """Points of one tile as the search sees them, (V, M) each.
+
+    u, v       normalised image coordinates, NOWHERE where missing
+    tightness  (scale / threshold)²: squared normalised errors times this are below 1 for agreeing views
+    present    the view has the point
+    """
+
+    u: FloatArray
+    v: FloatArray
+    tightness: FloatArray
+    present: BoolArray
+
+    def take(self, columns: IntArray) -> Observations:
+        return Observations(self.u[:, columns], self.v[:, columns], self.tightness[:, columns], self.present[:, columns])
+
+
+def disagreement(rig: NormalisedRig, x: FloatArray, seen: Observations) -> FloatArray:
+    """(V, M) squared error over squared threshold, truncated at 1; below 1 = the view agrees with the point (3, M)."""
+    a, b, c = rig.project(x)
+    np.maximum(c, _TINY, out=c)  # a point behind the camera lands far outside every threshold
+    a -= seen.u * c
+    b -= seen.v * c
+    a *= a
+    b *= b
+    a += b
+    a *= seen.tightness
+    c *= c
+    a /= c
+    np.minimum(a, 1.0, out=a)
+    return np.where(np.isnan(a), 1.0, a)
+
+
+def rank(ratio: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Rank (M,) to be maximised and the number of agreeing views (M,) for truncated squared errors (V, ...)."""
+    agreeing = (ratio < 1).sum(axis=0)
+    return agreeing - ratio.sum(axis=0) / (len(ratio) + 1), agreeing
+
+
+@dataclass
+class _Best:
+    """The best hypothesis of every point so far."""
+
+    x: FloatArray
+    rank: FloatArray
+    agreeing: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def improve(self, columns: IntArray, x: FloatArray, value: FloatArray, agreeing: IntArray) -> None:
+        better = value > self.rank[columns]
+        at = columns[better]
+        self.x[:, at], self.rank[at], self.agreeing[at] = x[:, better], value[better], agreeing[better]
+
+
+def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> FloatArray:
+    """(3, M) the best hypothesis per point, beginning with ``start`` (3, M), the all-view solution."""
+    value, agreeing = rank(disagreement(rig, start, seen))
+    best = _Best(start.copy(), value, agreeing)
+    present = seen.present.sum(axis=0)
+    open_ = np.flatnonzero((agreeing < present) & (present > 1))
+    if open_.size == 0 or not steps:
+        return best.x
+    rest = seen.take(open_)
+    rays = rig.rays(rest.u, rest.v)
+    for step in steps:
+        _test(rig, step, rest, rays, open_, best)
+        groups = (step.group @ rest.present > 0).sum(axis=0)
+        going = (best.agreeing[open_] <= groups) & (best.agreeing[open_] < present[open_]) & (groups > 0)
+        if not going.all():
+            keep = np.flatnonzero(going)
+            open_, rest, rays = open_[keep], rest.take(keep), rays[:, :, keep]
+        if open_.size == 0:
+            break
+    return best.x
+
+
+def _test(rig: NormalisedRig, step: Step, seen: Observations, rays: FloatArray, columns: IntArray, best: _Best) -> None:
+    """Try the step's pairs on the open points, a bounded number of hypotheses at a time."""
+    at_once = max(1, _HYPOTHESES_AT_ONCE // max(1, columns.size))
+    for begin in range(0, step.first.size, at_once):
+        a, b = step.first[begin : begin + at_once], step.second[begin : begin + at_once]
+        x, cosine = nearest_to_rays(rig, rays, a, b)
+        usable = seen.present[a] & seen.present[b]
+        pairs, count = usable.shape
+        spread = Observations(
+            *(
+                np.repeat(array[:, None], pairs, 1).reshape(len(rig), -1) if pairs > 1 else array
+                for array in (seen.u, seen.v, seen.tightness, seen.present)
+            )
+        )
+        value, agreeing = rank(disagreement(rig, x.reshape(3, -1), spread))
+        value = value.reshape(pairs, count) - np.where(np.abs(cosine) > PARALLEL_COSINE, 2.0 * len(rig), 0.0)
+        value = np.where(usable, value, -np.inf)
+        winner = value.argmax(axis=0)
+        point = np.arange(count)
+        best.improve(columns, x[:, winner, point], value[winner, point], agreeing.reshape(pairs, count)[winner, point])
+
+
+def nearest_to_rays(rig: NormalisedRig, rays: FloatArray, a: IntArray, b: IntArray) -> tuple[FloatArray, FloatArray]:
+    """For pairs of views (P,): the point nearest to both rays, (3, P, M), and the cosine between them, (P, M).
+
+    The nearest points on the two rays are averaged with weights that make equal *image* errors, not equal lengths.
+    """
+    da, db = rays[:, a], rays[:, b]
+    baseline = (rig.centres[b] - rig.centres[a]).T[:, :, None]
+    cosine = da[0] * db[0] + da[1] * db[1] + da[2] * db[2]
+    p = da[0] * baseline[0] + da[1] * baseline[1] + da[2] * baseline[2]
+    q = db[0] * baseline[0] + db[1] * baseline[1] + db[2] * baseline[2]
+    denominator = 1 / np.maximum(1 - cosine * cosine, _TINY)
+    along_a, along_b = (p - cosine * q) * denominator, (cosine * p - q) * denominator
+    sharp_a, sharp_b = (rig.focal[a] / rig.depth[a]) ** 2, (rig.focal[b] / rig.depth[b]) ** 2
+    share = sharp_a / (sharp_a + sharp_b)
+    start = rig.centres[a].T[:, :, None]
+    x = start + da * (share * along_a) + baseline * (1 - share) + db * ((1 - share) * along_b)
+    return x, cosine

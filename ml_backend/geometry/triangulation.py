@@ -1,0 +1,207 @@
+"""Points in space from points in views: linear, and robust with every residual reported.
+
+Images are undistorted first; the solution minimises the reprojection error, in which every observation is weighted with the
+magnification of its lens at that place, so that it is the error in *distorted* pixels to first order.
+Residuals and the inlier test that callers see are exact distances in distorted pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from label_config.values import BadInputError, BoolArray, FloatArray, Triangulation
+from ml_backend.geometry import consensus
+from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.normalised import NormalisedRig, invert
+
+#: Default threshold: 10 px or 2 % of the subject's bounding-box diagonal, whichever is larger.
+THRESHOLD_FLOOR_PX = 10.0
+THRESHOLD_SHARE = 0.02
+#: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
+TILE_OBSERVATIONS = 8192
+_REFITS = 2
+_STEPS_PER_REFIT = 2
+#: A lens polynomial may fold far-away points back onto an observation; ideal and distorted error must agree to this factor.
+_FOLD_FACTOR = 3.0
+
+
+def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = None) -> FloatArray:
+    """All-view direct linear transform (Hartley & Zisserman §12.2, inhomogeneous, preconditioned).
+
+    xy_px   (..., V, K, 2) distorted pixels, NaN = no point
+    weight  (..., V, K) factor on the squared error of each observation, None = 1; 0 leaves it out
+    Returns (..., K, 3) world; NaN where fewer than two views remain or their rays coincide.
+    Raises BadInputError for shapes that do not fit the rig and for weights that are negative or not finite.
+    """
+    xy_px = rig.check_points(xy_px)
+    if weight is not None:
+        weight = np.asarray(weight, dtype=np.float64)
+        if weight.shape != xy_px.shape[:-1] or not (np.isfinite(weight) & (weight >= 0)).all():
+            raise BadInputError(f"weight: expected finite, non-negative values of shape {xy_px.shape[:-1]}, got {weight.shape}")
+    batch, views, keypoints = xy_px.shape[:-3], len(rig), xy_px.shape[-2]
+    points = xy_px.reshape(-1, views, keypoints, 2)
+    weights = None if weight is None else weight.reshape(-1, views, keypoints)
+    normalised = NormalisedRig(rig)
+    xyz = np.empty((len(points), keypoints, 3))
+    for f, k in _tiles(len(points), keypoints, views):
+        u, v, scale = normalised.observe(_view_first(points[f, :, k, 0]), _view_first(points[f, :, k, 1]))
+        scale *= scale
+        if weights is not None:
+            scale *= _view_first(weights[f, :, k])
+        x = normalised.solve_linear(scale, u, v)
+        xyz[f, k] = normalised.to_world(x).reshape(xyz[f, k].shape)
+    return xyz.reshape(*batch, keypoints, 3)
+
+
+def default_threshold_px(xy_px: FloatArray) -> FloatArray:
+    """(..., V, K, 2) → (..., V) inlier threshold: ``max(10 px, 2 % of the diagonal of the subject's box)``.
+
+    The box is that of the points without the outermost tenth on each side, so that one wild point does not enlarge it.
+    """
+    present = np.isfinite(xy_px).all(axis=-1)
+    count = present.sum(axis=-1)
+    ordered = np.sort(np.where(present[..., None], xy_px, np.inf), axis=-2)
+    low = np.floor(0.1 * np.maximum(count - 1, 0)).astype(np.int64)
+    high = np.maximum(count - 1, 0) - low
+    index = np.stack((low, high), axis=-1)[..., None]
+    ends = np.take_along_axis(ordered, np.broadcast_to(index, (*index.shape[:-1], 2)), axis=-2)
+    extent = np.where((count > 1)[..., None], ends[..., 1, :] - np.where(np.isfinite(ends[..., 0, :]), ends[..., 0, :], 0), 0)
+    return np.maximum(THRESHOLD_FLOOR_PX, THRESHOLD_SHARE * np.hypot(extent[..., 0], extent[..., 1]))
+
+
+def triangulate_robust(
+    rig: Rig,
+    xy_px: FloatArray,
+    *,
+    valid: BoolArray | None = None,
+    threshold_px: float | FloatArray | None = None,
+) -> Triangulation:
+    """Largest consensus of views per point, refined to least reprojection error.
+
+    xy_px         (..., V, K, 2) distorted pixels, NaN = no point
+    valid         (..., V, K) False leaves an observation out as if it were NaN; None = all
+    threshold_px  an agreeing view reprojects closer than this: one number, or (..., V) per frame and view;
+                  None = :func:`default_threshold_px`
+
+    Deterministic.  The consensus (:mod:`ml_backend.geometry.consensus`) is refined by Gauss–Newton, its members are determined
+    anew and it is refined again.  ``inlier`` means: the exact residual is below the threshold and the point is in front
+    of that camera.  Where no two views agree, the point is the all-view linear solution, ``inlier`` is False everywhere,
+    ``consensus`` is False and angle and covariance are those of all views with a point.  Exactly two inliers are *weak*:
+    their residual has one degree of freedom only, an error along the epipolar line is invisible.
+
+    Raises BadInputError for shapes that do not fit the rig and for thresholds that are not positive.
+    """
+    xy_px = rig.check_points(xy_px)
+    batch, views, keypoints = xy_px.shape[:-3], len(rig), xy_px.shape[-2]
+    points = xy_px.reshape(-1, views, keypoints, 2)
+    if valid is not None:
+        if valid.shape != xy_px.shape[:-1]:
+            raise BadInputError(f"valid: expected shape {xy_px.shape[:-1]}, got {valid.shape}")
+        points = np.where(valid.reshape(points.shape[:-1])[..., None], points, np.nan)
+    threshold = _threshold(points, threshold_px, batch)
+
+    n = len(points)
+    out = Triangulation(
+        xyz_world=np.empty((n, keypoints, 3)),
+        inlier=np.empty((n, views, keypoints), dtype=np.bool_),
+        reprojection_px=np.empty((n, views, keypoints)),
+        covariance=np.empty((n, keypoints, 3, 3)),
+        angle_deg=np.empty((n, keypoints)),
+        consensus=np.empty((n, keypoints), dtype=np.bool_),
+    )
+    normalised = NormalisedRig(rig)
+    steps = consensus.plan(normalised)
+    for f, k in _tiles(n, keypoints, views):
+        _solve_tile(normalised, steps, points[f, :, k], threshold[f], (f, k), out)
+    return Triangulation(
+        xyz_world=out.xyz_world.reshape(*batch, keypoints, 3),
+        inlier=out.inlier.reshape(*batch, views, keypoints),
+        reprojection_px=out.reprojection_px.reshape(*batch, views, keypoints),
+        covariance=out.covariance.reshape(*batch, keypoints, 3, 3),
+        angle_deg=out.angle_deg.reshape(*batch, keypoints),
+        consensus=out.consensus.reshape(*batch, keypoints),
+    )
+
+
+def _threshold(points: FloatArray, threshold_px: float | FloatArray | None, batch: tuple[int, ...]) -> FloatArray:
+    """(n, V) threshold of every frame and view."""
+    n, views = points.shape[:2]
+    if threshold_px is None:
+        return default_threshold_px(points)
+    given = np.asarray(threshold_px, dtype=np.float64)
+    if given.shape not in ((), (*batch, views)) or not (np.isfinite(given) & (given > 0)).all():
+        raise BadInputError(f"threshold_px: expected one positive number or shape {(*batch, views)}, got {threshold_px!r}")
+    return np.broadcast_to(given.reshape(-1, views) if given.ndim else given, (n, views))
+
+
+def _tiles(frames: int, keypoints: int, views: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of frames and keypoints that together hold about TILE_OBSERVATIONS observations."""
+    columns = max(64, TILE_OBSERVATIONS // views)
+    frame_step, keypoint_step = max(1, columns // max(1, keypoints)), columns
+    for f in range(0, frames, frame_step):
+        for k in range(0, keypoints, keypoint_step):
+            yield slice(f, min(f + frame_step, frames)), slice(k, min(k + keypoint_step, keypoints))
+
+
+def _view_first(array: FloatArray) -> FloatArray:
+    """(f, V, k) → contiguous (V, f·k)."""
+    return np.ascontiguousarray(array.transpose(1, 0, 2)).reshape(array.shape[1], -1)
+
+
+def _solve_tile(
+    rig: NormalisedRig,
+    steps: list[consensus.Step],
+    xy_px: FloatArray,
+    threshold: FloatArray,
+    place: tuple[slice, slice],
+    out: Triangulation,
+) -> None:
+    frames, views, keypoints, _ = xy_px.shape
+    x_px, y_px = _view_first(xy_px[..., 0]), _view_first(xy_px[..., 1])
+    limit = np.repeat(threshold.T, keypoints, axis=1)
+    u, v, scale = rig.observe(x_px, y_px)
+    weight = scale * scale
+    seen = consensus.Observations(u, v, np.where(weight > 0, weight, 1.0) / (limit * limit), weight > 0)
+
+    linear = rig.solve_linear(weight, u, v)
+    x = _refined(rig, consensus.search(rig, steps, seen, linear), seen, weight)
+    residual = rig.residual_px(x, x_px, y_px)
+    inlier = _inliers(rig, x, seen, residual < limit)
+    agreed = inlier.sum(axis=0) >= 2
+    if not agreed.all():
+        lost = ~agreed
+        x[:, lost], inlier[:, lost] = linear[:, lost], False
+        residual[:, lost] = rig.residual_px(x[:, lost], x_px[:, lost], y_px[:, lost])
+    used = np.where(agreed, inlier, seen.present)
+    f, k = place
+
+    def frame_first(array: FloatArray | BoolArray) -> FloatArray:
+        return array.reshape(views, frames, keypoints).transpose(1, 0, 2)
+
+    out.xyz_world[f, k] = rig.to_world(x).reshape(frames, keypoints, 3)
+    out.inlier[f, :, k] = frame_first(inlier)
+    out.reprojection_px[f, :, k] = frame_first(residual)
+    covariance = invert(rig.information(x, np.where(used, weight, 0.0))) * rig.unit**2
+    out.covariance[f, k] = covariance[[0, 1, 2, 1, 3, 4, 2, 4, 5]].T.reshape(frames, keypoints, 3, 3)
+    out.angle_deg[f, k] = rig.largest_angle_deg(x, used).reshape(frames, keypoints)
+    out.consensus[f, k] = agreed.reshape(frames, keypoints)
+
+
+def _refined(rig: NormalisedRig, x: FloatArray, seen: consensus.Observations, weight: FloatArray) -> FloatArray:
+    """Gauss–Newton on the agreeing views, twice; a point that would lose agreeing views keeps its hypothesis."""
+    ratio = consensus.disagreement(rig, x, seen)
+    before = (ratio < 1).sum(axis=0)
+    refined = x
+    for _ in range(_REFITS):
+        inlier_weight = np.where(ratio < 1, weight, 0.0)
+        for _ in range(_STEPS_PER_REFIT):
+            refined = rig.gauss_newton(refined, inlier_weight, seen.u, seen.v)
+        ratio = consensus.disagreement(rig, refined, seen)
+    return np.where((ratio < 1).sum(axis=0) >= before, refined, x)
+
+
+def _inliers(rig: NormalisedRig, x: FloatArray, seen: consensus.Observations, near: BoolArray) -> BoolArray:
+    wide = consensus.Observations(seen.u, seen.v, seen.tightness / _FOLD_FACTOR**2, seen.present)
+    return near & seen.present & (consensus.disagreement(rig, x, wide) < 1)
