@@ -1,0 +1,45 @@
+# Two commands for a newcomer: `make demo` and `make test`.
+#
+# PYTHON        interpreter for the virtual environments (3.11 or newer)
+# TORCH_INDEX   index to take PyTorch from, e.g. PyTorch's own index of CPU wheels; empty = pip's configuration
+# PARALLAX_DATA folder with the real recordings (tests marked `data`)
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+LS := .venv-ls/bin/label-studio
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all lint bench system-packages clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,plots,redis-server,postgres]"
+	touch $@
+
+$(LS): constraints-label-studio.txt
+	$(PYTHON) -m venv .venv-ls
+	.venv-ls/bin/pip install -q -c constraints-label-studio.txt label-studio
+	touch $@
+
+demo: .venv/installed $(LS)
+	$(BIN)/python -m plugins.demo $(if $(EXIT),--exit) $(if $(RECORDING),--recording $(RECORDING)) $(if $(SEED),--seed $(SEED))
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: .venv/installed $(LS) lint
+	$(BIN)/python -m tests.run
+
+test-all: .venv/installed $(LS) lint
+	$(BIN)/python -m tests.run --all
+
+bench: .venv/installed $(LS)
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .venv-ls .demo .test .bench

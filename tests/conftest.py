@@ -1,0 +1,141 @@
+"""What tests share: the real recordings, a live Label Studio, a Redis server, and databases of both kinds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_backend.store.database import Store, open_store
+from plugins.demo.platform import Platform, free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+LABEL_STUDIO = Path(os.environ.get("PARALLAX_LABEL_STUDIO", ROOT / ".venv-ls/bin/label-studio"))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with the real recordings; tests that need it are skipped when it is absent."""
+    folder = Path(os.environ.get("PARALLAX_DATA", ROOT.parent / "shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real recordings are not at {folder} (set PARALLAX_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A live Label Studio on SQLite, shared by the whole run; every test makes its own project."""
+    if not LABEL_STUDIO.exists():
+        pytest.fail(f"Label Studio is not installed at {LABEL_STUDIO}; run `make test`, or set PARALLAX_LABEL_STUDIO")
+    folder = tmp_path_factory.mktemp("label-studio")
+    server = Platform(LABEL_STUDIO, folder / "data", folder / "documents")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of our own on a port of its own."""
+    import redis
+
+    from plugins.cli.redis_server import redis_program
+
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    command = [str(redis_program()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    client = redis.Redis(port=port)
+    for _ in range(200):
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            server.poll()
+    yield f"redis://127.0.0.1:{port}/0"
+    client.close()
+    server.terminate()
+    server.wait(timeout=10)
+
+
+def _postgres_programs() -> Path | None:
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = [*debian[::-1], *filter(None, [shutil.which("initdb")])]
+    return Path(found[0]).parent if found else None
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of our own."""
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
+    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
+    as_user: list[str] = []
+    if os.getuid() == 0:  # the server refuses to run as root
+        shutil.chown(folder, "postgres")
+        for parent in folder.parents:
+            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o005:
+                parent.chmod(parent.stat().st_mode | 0o011)
+        as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+    data = folder / "data"
+    run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "parallax", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run(run, check=True, capture_output=True, cwd="/")
+    server = subprocess.Popen(
+        [
+            *as_user,
+            str(programs / "postgres"),
+            "-D",
+            str(data),
+            "-p",
+            str(port),
+            "-k",
+            str(folder),
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    try:
+        _wait_for_postgres(programs, port, server)
+        yield f"postgresql+psycopg://parallax@127.0.0.1:{port}/postgres"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_for_postgres(programs: Path, port: int, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        ready = subprocess.run([str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-t", "1"], capture_output=True)
+        if ready.returncode == 0:
+            return
+        if server.poll() is not None:
+            pytest.fail("PostgreSQL stopped while starting")
+    pytest.fail("PostgreSQL did not become ready")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        opened = open_store(f"sqlite:///{tmp_path}/store.sqlite3")
+    else:
+        opened = _empty_postgres(request.getfixturevalue("postgres_url"))
+    yield opened
+    opened.close()
+
+
+def _empty_postgres(url: str) -> Store:
+    bare = open_store(url, migrate=False)
+    with bare.write() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    bare.close()
+    return open_store(url)
