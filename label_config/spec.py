@@ -226,6 +226,7 @@ class Spec(Section):
 
     store         database address
     models        folder of weights
+    arrays        folder of snapshots, predictions and scores
     skeleton      name, path or mapping for ``load_skeleton``; None = drafted from the project's label names
     views         order of the cameras; None = order of the recording or of the labelling config
     aliases       label name in Label Studio → keypoint name
@@ -239,6 +240,7 @@ class Spec(Section):
     label_studio: LabelStudio = absent_section()
     store: Database = "sqlite:///.parallax/parallax.sqlite3"
     models: Location = ".parallax/models"
+    arrays: Location = ".parallax/arrays"
     cache: Cache = absent_section()
     redis: SecretStr | None = secret("PARALLAX_REDIS_URL")
     backend: Backend = absent_section()

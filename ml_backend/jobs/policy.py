@@ -1,0 +1,102 @@
+"""When to train, rescore, select and push: a pure function of what the store holds and the time.
+
+Nothing here acts.  The sync process asks on every tick and does what it is told, so a lost event, a wiped queue or a
+killed worker only ever costs one tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from label_config.spec import Spec
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a tick sees.  Times are seconds since the epoch.
+
+    new_frames        frames with a label that the last snapshot does not hold, or holds in another state
+    newest_label_at   when the newest of them was seen, None without any
+    open_in_window    tasks of the current generation that still want a label
+    window            size of the current generation when it was pushed
+    live_is_scored    the live model has judged the pool
+    selected_model    version of the newest order that waits to be pushed
+    """
+
+    now: float
+    n_frames: int
+    n_labelled: int
+    new_frames: int
+    newest_label_at: float | None
+    train_requested: bool
+    select_requested: bool
+    halted: bool
+    has_model: bool
+    live_is_scored: bool
+    has_generation: bool
+    open_in_window: int
+    window: int
+    pushed_at: float | None
+    selection_waits: bool
+    selection_has_new_model: bool
+    busy: frozenset[str]  #: kinds of jobs that are pending or running
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do now; ``reasons`` says why, for the diary."""
+
+    train: bool = False
+    rescore: bool = False
+    select: bool = False
+    push: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+def decide(situation: Situation, spec: Spec) -> Decision:
+    """The decision of one tick."""
+    train, why_train = _train(situation, spec)
+    rescore = situation.has_model and not situation.live_is_scored and not situation.busy & {"rescore", "select"}
+    select, why_select = _select(situation, spec)
+    push = situation.selection_waits and _may_push(situation, spec)
+    reasons = [why for flag, why in ((train, why_train), (select, why_select)) if flag]
+    if rescore:
+        reasons.append("the live model has not judged the pool yet")
+    return Decision(train, rescore, select, push, tuple(reasons))
+
+
+def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
+    if situation.halted or situation.n_labelled == 0 or "retrain" in situation.busy:
+        return False, ""
+    if situation.train_requested:
+        return True, "training was asked for"
+    if not spec.train.auto or situation.new_frames == 0:
+        return False, ""
+    if situation.new_frames >= spec.train.min_new_frames:
+        return True, f"{situation.new_frames} new labelled frames"
+    waited = situation.now - (situation.newest_label_at or situation.now)
+    if waited >= spec.train.max_wait_minutes * 60:
+        return True, f"{situation.new_frames} new labelled frames and none for {waited / 60:.0f} min"
+    return False, ""
+
+
+def _select(situation: Situation, spec: Spec) -> tuple[bool, str]:
+    if situation.n_frames == 0 or situation.busy & {"select", "rescore"} or situation.selection_waits:
+        return False, ""
+    if situation.has_model and not situation.live_is_scored:
+        return False, ""  # rescoring ends in a selection
+    if not situation.has_generation:
+        return True, "no order yet"
+    if situation.select_requested:
+        return True, "a new order was asked for"
+    used_up = situation.open_in_window < spec.selection.refill_below * situation.window
+    # An order that covers the whole pool cannot be refilled.
+    if used_up and situation.n_labelled + situation.open_in_window < situation.n_frames:
+        return True, f"only {situation.open_in_window} of {situation.window} tasks of the window are left"
+    return False, ""
+
+
+def _may_push(situation: Situation, spec: Spec) -> bool:
+    if situation.pushed_at is None or situation.selection_has_new_model:
+        return True
+    return situation.now - situation.pushed_at >= spec.sync.push_every_minutes * 60

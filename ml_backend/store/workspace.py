@@ -1,0 +1,49 @@
+"""What every process opens first: the settings, the database, the arrays, and the project they are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from label_config.binding import Binding
+from label_config.spec import Spec
+from label_config.values import ParallaxError
+from ml_backend.store import projects
+from ml_backend.store.arrays import ArrayStore
+from ml_backend.store.database import Store, open_store
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One project on one machine."""
+
+    spec: Spec
+    store: Store
+    arrays: ArrayStore
+    project_id: int
+
+    @property
+    def project(self) -> projects.Project:
+        """The project as it is now."""
+        return projects.get(self.store, self.project_id)
+
+    @property
+    def binding(self) -> Binding:
+        """How the project's labelling config maps to views and keypoints."""
+        return Binding.from_json(self.project.binding or {})
+
+    @property
+    def models(self) -> Path:
+        """The folder of model versions."""
+        return Path(self.spec.models)
+
+
+def open_workspace(spec: Spec) -> Workspace:
+    """Open the store of a project that ``parallax init`` has registered.  Raises ParallaxError when it has not."""
+    store = open_store(spec.store)
+    number = spec.label_studio.project
+    project = projects.find(store, spec.label_studio.url, number) if number is not None else None
+    if project is None or project.binding is None:
+        wanted = f"project {number}" if number is not None else "a project"
+        raise ParallaxError(f"{wanted} on {spec.label_studio.url} is not set up in {spec.store}; run `parallax init` first")
+    return Workspace(spec, store, ArrayStore(Path(spec.arrays)), project.id)
