@@ -1,0 +1,36 @@
+"""Ids of the regions that Parallax puts into a prediction.
+
+``px:<generation>:<view>:<subject>:<keypoint>``, all short numbers; a subject's box ends in ``b``.  They survive editing
+and submitting, so an annotation always tells which points were shown, and in which generation.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_NUMBER = r"(0|[1-9][0-9]{0,17})"
+_PATTERN = re.compile(rf"px:{_NUMBER}:{_NUMBER}:{_NUMBER}:(?:{_NUMBER}|b)")
+
+
+@dataclass(frozen=True, order=True)
+class RegionId:
+    """``view`` and ``keypoint`` are positions in the binding and the skeleton; ``keypoint`` None means the subject's box."""
+
+    generation: int
+    view: int
+    subject: int
+    keypoint: int | None
+
+    def __str__(self) -> str:
+        last = "b" if self.keypoint is None else self.keypoint
+        return f"px:{self.generation}:{self.view}:{self.subject}:{last}"
+
+    @classmethod
+    def parse(cls, text: object) -> RegionId | None:
+        """Inverse of ``str``; None for anything else, such as an id that Label Studio made."""
+        match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            return None
+        generation, view, subject, keypoint = match.groups()
+        return cls(int(generation), int(view), int(subject), None if keypoint is None else int(keypoint))
