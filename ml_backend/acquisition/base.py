@@ -139,10 +139,30 @@ class Scores:
 class Score(Protocol):
     """One acquisition score."""
 
-    name: str
-    unit: str
-    requires: frozenset[Input]
-    halo: int  #: context frames needed on either side
+    @property
+    def name(self) -> str:
+        """The name under which ``parallax.yaml`` and the records know it."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Unit of ``raw`` and ``per_point``."""
+        ...
+
+    @property
+    def requires(self) -> frozenset[Input]:
+        """Without one of these the score has nothing to say."""
+        ...
+
+    @property
+    def halo(self) -> int:
+        """Context frames needed on either side."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the formula was published, for the documentation."""
+        ...
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Learn from labels; None = nothing to learn or too few labels."""

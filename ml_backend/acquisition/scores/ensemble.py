@@ -1,0 +1,34 @@
+"""Disagreement of several networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
+
+
+@dataclass(frozen=True)
+class EnsembleVariance(NothingToLearn):
+    """Total variance (x plus y, unbiased) of a point over the models that predicted it."""
+
+    name: ClassVar[str] = "ensemble_variance"
+    unit: ClassVar[str] = "px^2"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.ENSEMBLE})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "ensemble variance, Biderman et al. 2024"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """A point that fewer than two models predicted says nothing."""
+        if chunk.ensemble_xy_px is None:
+            return nothing(chunk)
+        xy = chunk.ensemble_xy_px[:, chunk.core]
+        present = np.isfinite(xy).all(axis=-1)
+        count = present.sum(axis=0)
+        kept = np.where(present[..., None], xy, 0.0)
+        centre = divide(kept.sum(axis=0), count[..., None])
+        squared = np.where(present, ((kept - centre) ** 2).sum(axis=-1), 0.0).sum(axis=0)
+        return mean_of_views(divide(squared, count - 1))

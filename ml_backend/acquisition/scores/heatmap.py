@@ -1,0 +1,106 @@
+"""Scores that read whole heatmaps: entropy and distance from a single blob."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import FloatArray
+from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.scores.confidence import entropy
+from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
+
+
+def _probability(heatmaps: npt.NDArray[Any]) -> FloatArray:
+    """(..., h, w) → (..., h·w) summing to one; NaN where a map is not finite, uniform where it has no positive value."""
+    flat = heatmaps.reshape(*heatmaps.shape[:-2], heatmaps.shape[-2] * heatmaps.shape[-1]).astype(np.float64)
+    np.maximum(flat, 0.0, out=flat)  # passes NaN on
+    total = flat.sum(axis=-1, keepdims=True)
+    usable = np.isfinite(total)
+    result = np.where(total > 0, divide(flat, np.where(usable, total, 0.0)), 1.0 / flat.shape[-1])
+    return np.where(usable, result, np.nan)
+
+
+@dataclass(frozen=True)
+class HeatmapEntropy(NothingToLearn):
+    """Entropy of a heatmap, clamped at 0 and divided by its sum.
+
+    An empty map says nothing about where the point is: it counts as uniform, ln(h·w).
+    """
+
+    name: ClassVar[str] = "heatmap_entropy"
+    unit: ClassVar[str] = "nat"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.HEATMAPS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "Taketsugu & Ukita 2024, baseline; multi-view mean Feng et al. 2023, eq. 1"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Between 0 and ln(h·w)."""
+        if chunk.heatmaps is None:
+            return nothing(chunk)
+        maps = chunk.heatmaps[chunk.core]
+        terms = [entropy(_probability(maps[:, :, k])) for k in range(maps.shape[2])]
+        return mean_of_views(np.stack(terms, axis=2))
+
+
+@dataclass(frozen=True)
+class Unimodality(NothingToLearn):
+    """Jensen–Shannon divergence between a heatmap and the single Gaussian that it should be.
+
+    The Gaussian of ``sigma_hm`` heatmap pixels stands at the map's maximum, refined below a pixel by the parabola through
+    the logarithm of its neighbours (exact for a Gaussian).  Needs no peak finder and knows no border.  An empty map counts
+    as uniform.
+    """
+
+    sigma_hm: float = 2.0
+
+    name: ClassVar[str] = "unimodality"
+    unit: ClassVar[str] = "nat"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.HEATMAPS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "after the unimodal loss of Lightning Pose, Biderman et al. 2024"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Between 0 and ln 2."""
+        if chunk.heatmaps is None:
+            return nothing(chunk)
+        maps = chunk.heatmaps[chunk.core]
+        terms = [self._divergence(maps[:, :, k]) for k in range(maps.shape[2])]
+        return mean_of_views(np.stack(terms, axis=2))
+
+    def _divergence(self, maps: npt.NDArray[Any]) -> FloatArray:
+        """(c, V, h, w) → (c, V) in nats."""
+        height, width = maps.shape[-2:]
+        measured = _probability(maps)
+        x, y = subpixel_argmax(measured.reshape(maps.shape))
+        along_x = np.exp(-((np.arange(width) - x[..., None]) ** 2) / (2 * self.sigma_hm**2))
+        along_y = np.exp(-((np.arange(height) - y[..., None]) ** 2) / (2 * self.sigma_hm**2))
+        ideal = _probability(along_y[..., :, None] * along_x[..., None, :])
+        mixed = entropy((measured + ideal) / 2)
+        # rounding may leave -1e-16, which would read as "better than perfect"; NaN passes through
+        return np.asarray(np.maximum(mixed - (entropy(measured) + entropy(ideal)) / 2, 0.0))
+
+
+def subpixel_argmax(maps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Column and row of the maximum, refined by a parabola in the log domain where both neighbours are positive.
+
+    maps  (..., h, w), NaN-free or NaN throughout; NaN maps give an arbitrary finite place
+    """
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(*maps.shape[:-2], height * width)
+    peak = np.asarray(flat.argmax(axis=-1))
+    row, column = np.divmod(peak, width)
+
+    def offset(step: int, inside: npt.NDArray[np.bool_]) -> FloatArray:
+        around = [np.where(inside, peak + d * step, peak)[..., None] for d in (-1, 0, 1)]
+        before, here, after = (np.take_along_axis(flat, place, axis=-1)[..., 0] for place in around)
+        usable = inside & (before > 0) & (after > 0)
+        low, mid, high = (np.log(np.where(usable, value, 1.0)) for value in (before, here, after))
+        return np.where(usable, 0.5 * divide(high - low, 2 * mid - low - high), 0.0)
+
+    x = column + np.nan_to_num(offset(1, (column > 0) & (column < width - 1)), nan=0.0)
+    y = row + np.nan_to_num(offset(width, (row > 0) & (row < height - 1)), nan=0.0)
+    return x, y

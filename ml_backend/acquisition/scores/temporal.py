@@ -1,0 +1,143 @@
+"""Scores that compare a frame with the one before and the one after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from label_config.values import BoolArray, FloatArray
+from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_joints, mean_of_views, nothing
+
+#: Displacement, relative to the square root of the crop's area, above which VATL4Pose counts a joint as moved.
+PAPER_MOTION = 0.01
+
+
+def linked(chunk: Chunk) -> BoolArray:
+    """(n,) True where a frame may be compared with its predecessor in the array.
+
+    Without ``chunk.gap`` only consecutive frame numbers are neighbours.
+    """
+    broken = chunk.gap if chunk.gap is not None else np.diff(chunk.index, prepend=chunk.index[:1]) != 1
+    joined = ~broken
+    joined[:1] = False
+    return joined
+
+
+def to_neighbours(to_previous: FloatArray, core: slice) -> FloatArray:
+    """(n, ...) distance to the predecessor → (2, c, ...) distance to predecessor and to successor, NaN = no neighbour."""
+    to_next = np.concatenate([to_previous[1:], np.full((min(len(to_previous), 1), *to_previous.shape[1:]), np.nan)])
+    return np.stack([to_previous[core], to_next[core]])
+
+
+def _step(values: FloatArray, joined: BoolArray) -> FloatArray:
+    """(n, ..., d) → (n, ...) Euclidean distance to the predecessor, NaN where there is none."""
+    distance = np.full(values.shape[:-1], np.nan)
+    if len(values) > 1:
+        distance[1:] = np.linalg.norm(values[1:] - values[:-1], axis=-1)
+    distance[~joined] = np.nan
+    return distance
+
+
+@dataclass(frozen=True)
+class TemporalPoseChange(NothingToLearn):
+    """Mean displacement of a point to the previous and the next frame (TPC).
+
+    With one neighbour that displacement alone counts, with none there is no term.  Displacements below ``dead_zone_px``
+    count as 0.  ``mode="paper"`` counts, as the released code does, the joints that moved by more than 1 % of the square
+    root of the crop's area, previous plus next, doubled when only one exists.
+    """
+
+    dead_zone_px: float = 0.0
+    mode: Literal["fixed", "paper"] = "fixed"
+
+    name: ClassVar[str] = "tpc"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.NEIGHBOURS})
+    halo: ClassVar[int] = 1
+    source: ClassVar[str] = "Mori et al. 2023; dead zone after Biderman et al. 2024"
+
+    @property
+    def unit(self) -> str:
+        """Pixels, or joints in paper mode."""
+        return "joints" if self.mode == "paper" else "px"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over keypoints and views (paper mode: sum over keypoints, mean over views)."""
+        steps = to_neighbours(_step(chunk.xy_px, linked(chunk)), chunk.core)
+        if self.mode == "paper":
+            moved = np.where(np.isfinite(steps), steps > PAPER_MOTION * _crop_size(chunk)[..., None], np.nan)
+            return mean_of_views(2 * masked_mean(moved, axis=0)[0], sum_joints=True)
+        steps = np.where(steps < self.dead_zone_px, 0.0, steps)
+        return mean_of_views(masked_mean(steps, axis=0)[0])
+
+
+def _crop_size(chunk: Chunk) -> FloatArray:
+    """(c, V) square root of the area of the crop, of the whole picture where there was no crop."""
+    full = np.broadcast_to(np.sqrt(chunk.size_px.prod(axis=1)), chunk.xy_px[chunk.core].shape[:2])
+    if chunk.box_px is None:
+        return full
+    area = chunk.box_px[chunk.core][..., 2:].prod(axis=-1)
+    return np.where(area > 0, np.sqrt(np.where(area > 0, area, 0.0)), full)
+
+
+@dataclass(frozen=True)
+class TemporalHeatmapContinuity(NothingToLearn):
+    """Sum of absolute differences of a heatmap with those of the frames before and after (THC).
+
+    Each frame keeps the crop of its own box, so motion of the whole body does not count.  Previous plus next, doubled when
+    only one exists, no term without a neighbour.  For two Gaussian blobs of height 1 that lie δ apart one difference is
+    4πσ²·erf(δ / (2√2·σ)).
+    """
+
+    name: ClassVar[str] = "thc"
+    unit: ClassVar[str] = "heatmap L1"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.HEATMAPS, Input.NEIGHBOURS})
+    halo: ClassVar[int] = 1
+    source: ClassVar[str] = "Taketsugu & Ukita 2024, eq. 1"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over keypoints and views."""
+        if chunk.heatmaps is None:
+            return nothing(chunk)
+        distance = _heatmap_step(chunk)
+        return mean_of_views(2 * masked_mean(to_neighbours(distance, chunk.core), axis=0)[0])
+
+
+def _heatmap_step(chunk: Chunk) -> FloatArray:
+    """(n, V, K) sum of absolute differences to the predecessor, NaN where there is none."""
+    assert chunk.heatmaps is not None
+    distance = np.full(chunk.heatmaps.shape[:3], np.nan)
+    for k in range(chunk.heatmaps.shape[2]):  # one keypoint at a time keeps the temporary small
+        maps = chunk.heatmaps[:, :, k]
+        distance[1:, :, k] = np.abs(maps[1:] - maps[:-1]).sum(axis=(-2, -1), dtype=np.float64)
+    distance[~linked(chunk)] = np.nan
+    return distance
+
+
+@dataclass(frozen=True)
+class Jitter3D(NothingToLearn):
+    """Distance of a triangulated point from the middle of its two neighbours in time.
+
+    Steady motion gives 0, so fast frames are not punished; a point that jumps forth and back stands out.  Needs both
+    neighbours.
+    """
+
+    name: ClassVar[str] = "jitter_3d"
+    unit: ClassVar[str] = "world unit"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG, Input.NEIGHBOURS})
+    halo: ClassVar[int] = 1
+    source: ClassVar[str] = "second difference of the triangulated track"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over keypoints."""
+        if chunk.triangulated is None:
+            return nothing(chunk)
+        xyz = chunk.triangulated.xyz_world
+        distance = np.full(xyz.shape[:2], np.nan)
+        if len(xyz) > 2:
+            distance[1:-1] = np.linalg.norm(xyz[1:-1] - (xyz[:-2] + xyz[2:]) / 2, axis=-1)
+            joined = linked(chunk)
+            distance[1:-1][~(joined[1:-1] & joined[2:])] = np.nan
+        return mean_of_joints(distance[chunk.core], chunk.xy_px.shape[1])
