@@ -1,0 +1,110 @@
+"""Figures about whole learning curves and about what was selected."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from label_config.values import BadInputError, FloatArray, IntArray
+
+
+def area_under_learning_curve(labelled_share: FloatArray, score: FloatArray) -> float:
+    """ALC: trapezoid under ``score`` over the labelled share of the pool, both (r,), the share increasing in [0, 1].
+
+    A run that stopped early keeps its last score up to share 1; the paper's curves begin at share 0, one that begins
+    later is averaged over its own range.  So a constant curve has its constant as area.
+    """
+    share, value = np.asarray(labelled_share, dtype=np.float64), np.asarray(score, dtype=np.float64)
+    if share.shape != value.shape or share.ndim != 1 or len(share) == 0:
+        raise BadInputError(f"learning curve: expected two arrays of shape (r,), r > 0, got {share.shape} and {value.shape}")
+    if (np.diff(share) <= 0).any() or share[0] < 0 or share[-1] > 1:
+        raise BadInputError(f"learning curve: the labelled share must increase within [0, 1], got {share.tolist()}")
+    if share[-1] < 1:
+        share, value = np.append(share, 1.0), np.append(value, value[-1])
+    if len(share) == 1:
+        return float(value[0])
+    return float(np.trapezoid(value, share) / (share[-1] - share[0]))
+
+
+def labels_to_target(labels: FloatArray, value: FloatArray, target: float, *, lower_is_better: bool = True) -> float:
+    """The first number of labels at which ``value`` reaches ``target``; NaN when it never does.  Both (r,)."""
+    reached = np.asarray(value) <= target if lower_is_better else np.asarray(value) >= target
+    return float(np.asarray(labels)[reached][0]) if reached.any() else float("nan")
+
+
+def pose_entropy(poses: FloatArray, picked: IntArray, *, root: int, clusters: int = 10, seed: int = 0) -> float:
+    """Entropy in nats of the histogram of picked frames over k-means clusters of all poses (Feng et al. 2023, ablation).
+
+    poses (n, K, D), root-aligned before clustering, no NaN; picked (m,) positions.  At most ln(clusters) = 2.303 for
+    ten; higher = more diverse.  NaN when nothing was picked.
+    """
+    flat = (poses - poses[:, root : root + 1]).reshape(len(poses), -1)
+    if not np.isfinite(flat).all():
+        raise BadInputError("pose entropy: poses must be complete; leave out frames with missing joints")
+    if len(poses) < clusters:
+        raise BadInputError(f"pose entropy: expected at least {clusters} poses for {clusters} clusters, got {len(poses)}")
+    if len(picked) == 0:
+        return float("nan")
+    share = np.bincount(_kmeans(flat, clusters, seed)[picked], minlength=clusters) / len(picked)
+    filled = share[share > 0]
+    return float(np.abs((filled * np.log(filled)).sum()))
+
+
+def _kmeans(points: FloatArray, clusters: int, seed: int, rounds: int = 100) -> IntArray:
+    """(n,) cluster of each point: k-means++ start, Lloyd's iterations until nothing moves."""
+    rng = np.random.default_rng(seed)
+    centre = points[rng.integers(len(points))][None]
+    for _ in range(1, clusters):
+        gap = _squared_distance(points, centre).min(axis=1)
+        weight = gap / gap.sum() if gap.sum() > 0 else np.full(len(points), 1 / len(points))
+        centre = np.vstack([centre, points[rng.choice(len(points), p=weight)]])
+    label = _squared_distance(points, centre).argmin(axis=1)
+    for _ in range(rounds):
+        for c in np.unique(label):
+            centre[c] = points[label == c].mean(axis=0)
+        moved = _squared_distance(points, centre).argmin(axis=1)
+        if (moved == label).all():
+            break
+        label = moved
+    return np.asarray(label, dtype=np.int64)
+
+
+def _squared_distance(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0.0))
+
+
+def coverage_radius(poses: FloatArray, labelled: IntArray, *, root: int) -> float:
+    """Largest distance from a pose (n, K, D) to its nearest labelled one: mean over joints after root alignment.
+
+    Pairs are compared on the joints that both have; pairs that share none are not compared.  NaN without labels.
+    """
+    if len(labelled) == 0 or len(poses) == 0:
+        return float("nan")
+    aligned = poses - poses[:, root : root + 1]
+    nearest = np.full(len(poses), np.inf)
+    for position in labelled:
+        distance = np.linalg.norm(aligned - aligned[position], axis=-1)
+        known = np.isfinite(distance)
+        count = known.sum(axis=1)
+        total = np.where(known, distance, 0.0).sum(axis=1)
+        nearest = np.minimum(nearest, np.divide(total, count, out=np.full(len(poses), np.inf), where=count > 0))
+    reached = nearest[np.isfinite(nearest)]
+    return float(reached.max()) if len(reached) else float("nan")
+
+
+def spearman(score: FloatArray, error: FloatArray) -> float:
+    """Rank correlation of two (n,) arrays with mid-ranks; pairs with a NaN are left out.
+
+    NaN with fewer than three pairs or a constant side.  The cheapest health check of a score.
+    """
+    known = np.isfinite(score) & np.isfinite(error)
+    if known.sum() < 3:
+        return float("nan")
+    a, b = _mid_ranks(np.asarray(score)[known]), _mid_ranks(np.asarray(error)[known])
+    a, b = a - a.mean(), b - b.mean()
+    size = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / size) if size > 0 else float("nan")
+
+
+def _mid_ranks(values: FloatArray) -> FloatArray:
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - 0.5 * (count - 1))[inverse])
