@@ -33,6 +33,22 @@ class Workspace:
         return Binding.from_json(self.project.binding or {})
 
     @property
+    def views(self) -> tuple[str, ...]:
+        """(V,) camera names, the order of every V axis.
+
+        A config with one picture may serve several cameras, one task each; then parallax.yaml names them.
+        """
+        names = self.binding.names
+        return self.spec.views if len(names) == 1 and self.spec.views else names
+
+    def binding_of(self, task_views: tuple[str, ...] | None) -> Binding:
+        """The binding for a task that shows ``task_views`` (None = all)."""
+        binding = self.binding
+        if len(binding.views) == 1 and len(self.views) > 1 and task_views:
+            return binding.for_view(task_views[0])
+        return binding
+
+    @property
     def models(self) -> Path:
         """The folder of model versions."""
         return Path(self.spec.models)
