@@ -1,0 +1,54 @@
+"""Networks by name.
+
+A name of the table, or ``package.module:function`` for one's own; the function takes ``n_keypoints`` and keyword
+arguments and returns a PoseNetwork.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection
+from typing import Any
+
+from label_config.values import BadInputError
+from ml_backend.pose.networks.base import HeadKind, Part, PoseNetwork, PoseOutput, part_of
+
+__all__ = ["NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "part_of"]
+
+#: name → (module, class or function); imported on first use because some need the transformers library.
+NETWORKS = {
+    "unet_small": ("unet_small", "UNetSmall"),
+}
+
+
+def build_network(name: str, n_keypoints: int, *, plugins: Collection[str] = (), **kwargs: Any) -> PoseNetwork:
+    """Build a freshly initialised network.
+
+    ``plugins`` are the ``package.module:function`` names that the user's own configuration allows: a name that
+    merely stands in a model folder is never imported.  Raises BadInputError for an unknown name or bad arguments.
+    """
+    builder = _builder(name, plugins)
+    try:
+        network = builder(n_keypoints, **kwargs)
+    except TypeError as error:
+        raise BadInputError(f"network {name!r}: arguments {sorted(kwargs)} do not fit: {error}") from error
+    if not isinstance(network, PoseNetwork):
+        raise BadInputError(f"network {name!r}: expected a PoseNetwork, got {type(network).__name__}")
+    return network
+
+
+def _builder(name: str, plugins: Collection[str]) -> Callable[..., Any]:
+    if name in NETWORKS:
+        module, attribute = NETWORKS[name]
+        found: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        return found
+    if ":" not in name:
+        raise BadInputError(f"network {name!r} is not known; expected one of {', '.join(NETWORKS)} or 'package.module:function'")
+    if name not in plugins:
+        raise BadInputError(f"network {name!r} is not allowed here; name it in parallax.yaml to have it imported")
+    module, _, attribute = name.partition(":")
+    try:
+        own: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BadInputError(f"network {name!r} cannot be imported: {error}; is its package installed here?") from error
+    return own

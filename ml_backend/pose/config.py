@@ -1,0 +1,130 @@
+"""Everything that decides how a network is trained; stored in the model's manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from label_config.values import BadInputError
+
+Codec = Literal["msra", "dark", "udp"]
+Optimizer = Literal["adamw", "adam", "rmsprop"]
+Schedule = Literal["onecycle", "constant", "exponential", "plateau", "steps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far a training crop may be changed.  All ranges are uniform and symmetric.
+
+    rotation_deg  largest rotation about the crop's centre
+    scale         largest relative change of size
+    shift         largest shift, as a fraction of the crop's side
+    flip          probability of mirroring; used only where the skeleton says that a mirrored picture is valid
+    brightness    largest relative change of brightness
+    contrast      largest relative change of contrast
+    noise         largest standard deviation of pixel noise, of 255
+    randaugment   (number of operations, magnitude 0..10) of photometric RandAugment, None = off
+    """
+
+    rotation_deg: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.05
+    flip: float = 0.5
+    brightness: float = 0.2
+    contrast: float = 0.2
+    noise: float = 0.0
+    randaugment: tuple[int, float] | None = None
+
+    @classmethod
+    def none(cls) -> AugmentConfig:
+        """Crops as they are."""
+        return cls(rotation_deg=0, scale=0, shift=0, flip=0, brightness=0, contrast=0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    network, network_args  see ``networks.build_network``
+    plugins      ``package.module:function`` names of own networks that may be imported
+    input_px     (width, height) of the crop that the network sees
+    sigma_hm     standard deviation of the target Gaussian in heatmap pixels
+    amplitude    height of the target Gaussian
+    steps        optimiser steps
+    lr           peak learning rate; each part of the network multiplies it by its own ``lr_parts`` (backbone, decoder, final)
+    decay        ``exponential``: factor over one epoch;  ``plateau`` and ``steps``: factor of each drop
+    drops        ``steps``: fractions of the run at which the rate drops
+    patience     ``plateau``: validations without progress before a drop
+    stop_patience  validations without progress before training ends early, None = never
+    validate_every  steps between validations, 0 = never
+    max_minutes  wall-clock budget; the schedule is squeezed into it, None = none
+    two_stage    also learn the whole picture so that the network can find the subject itself; None = when it is small there
+    coarse_share share of whole pictures in a two-stage run
+    cache_mb     memory for decoded crops; what does not fit is decoded again whenever it is drawn
+    """
+
+    network: str = "unet_small"
+    network_args: Mapping[str, Any] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+    input_px: tuple[int, int] = (128, 128)
+    codec: Codec = "dark"
+    sigma_hm: float = 1.2
+    amplitude: float = 1.0
+    steps: int = 900
+    batch: int = 8
+    optimizer: Optimizer = "adamw"
+    lr: float = 4e-3
+    weight_decay: float = 1e-2
+    lr_parts: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    schedule: Schedule = "onecycle"
+    decay: float = 0.1
+    drops: tuple[float, ...] = ()
+    patience: int = 5
+    stop_patience: int | None = None
+    validate_every: int = 0
+    augment: AugmentConfig = AugmentConfig()
+    two_stage: bool | None = None
+    coarse_share: float = 0.3
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 1
+    precision: Precision = "auto"
+    compile: bool = False
+    max_minutes: float | None = None
+    checkpoint_every_s: float = 30.0
+    cache_mb: int = 1024
+
+    def __post_init__(self) -> None:
+        positive = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "sigma_hm": self.sigma_hm, "amplitude": self.amplitude}
+        for name, value in positive.items():
+            if not value > 0:
+                raise BadInputError(f"train.{name}: expected a positive number, got {value}")
+        if min(self.input_px) < 16:
+            raise BadInputError(f"train.input_px: expected width and height of at least 16, got {self.input_px}")
+        if self.max_minutes is not None and self.max_minutes <= 0:
+            raise BadInputError(f"train.max_minutes: expected a positive number or nothing, got {self.max_minutes}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Inverse of :meth:`to_json`.  Raises BadInputError for an unknown field."""
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise BadInputError(f"training configuration: unknown fields {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        if "augment" in values:
+            augment = dict(values["augment"])
+            if augment.get("randaugment") is not None:
+                augment["randaugment"] = tuple(augment["randaugment"])
+            values["augment"] = AugmentConfig(**augment)
+        return cls(**values)
+
+    def but(self, **changes: Any) -> TrainConfig:
+        """The same with some fields changed."""
+        return replace(self, **changes)

@@ -1,0 +1,65 @@
+"""What every network of Parallax looks like from outside."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class HeadKind(StrEnum):
+    """What the numbers that leave a network mean."""
+
+    HEATMAP = "heatmap"  #: (n, K, h, w), one map per keypoint
+    SIMCC = "simcc"  #: (n, K, bins_x + bins_y) logits of the two marginals
+    REGRESSION = "regression"  #: (n, K, 2) position as a fraction of the input's width and height
+
+
+class PoseOutput(NamedTuple):
+    """prediction: see HeadKind; features: (n, D) globally averaged embedding of the crop."""
+
+    prediction: Tensor
+    features: Tensor
+
+
+class PoseNetwork(nn.Module):
+    """A network that maps crops (n, 3, h, w), ImageNet-normalised, to a PoseOutput.
+
+    stride       input pixels per heatmap pixel (1 for a regression head)
+    feature_dim  D of the embedding
+    multiple     width and height of the input must be multiples of this many pixels
+    kind         what ``prediction`` means
+
+    Parameters whose name starts with ``final_layer`` are the last layer, those with ``deconv_layers`` the decoder,
+    all others the backbone: recipes with several learning rates rely on it.
+    """
+
+    stride: int = 4
+    feature_dim: int = 0
+    multiple: int = 32
+    kind: HeadKind = HeadKind.HEATMAP
+
+    def forward(self, crops: Tensor) -> PoseOutput:
+        """Must be overridden."""
+        raise NotImplementedError
+
+
+class Part(StrEnum):
+    """The three parts of a network that recipes treat differently."""
+
+    BACKBONE = "backbone"
+    DECODER = "decoder"
+    FINAL = "final"
+
+
+def part_of(parameter_name: str) -> Part:
+    """The part of the network that a parameter belongs to, by its name."""
+    if parameter_name.startswith("final_layer"):
+        return Part.FINAL
+    return Part.DECODER if parameter_name.startswith("deconv_layers") else Part.BACKBONE
+
+
+def global_average(features: Tensor) -> Tensor:
+    """(n, D, h, w) → (n, D)."""
+    return features.mean(dim=(2, 3))
