@@ -53,7 +53,9 @@ def _create(workspace: Workspace, client: Client, picks: Sequence[PickRow], fram
         if bad:
             why = "; ".join(f"{view}: {text}" for view, text in bad.items())
             frame_rows.mark_unreadable(workspace.store, frame.id, why)
-            presence.tell(workspace.store, workspace.project_id, f"{frame.key}: {why}", level="warning", key=f"unreadable {frame.key}")
+            presence.tell(
+                workspace.store, workspace.project_id, f"{frame.key}: {why}", level="warning", key=f"unreadable {frame.key}"
+            )
             continue
         ready.append((pick, _data(workspace, workspace.binding, root, frame, pick)))
     if not ready:

@@ -192,7 +192,9 @@ class _Reader:
 
     def _problem(self, where: str, text: str) -> None:
         self.report.problems.append(f"{where}: {text}")
-        presence.tell(self.workspace.store, self.workspace.project_id, f"{where}: {text}", level="warning", key=f"{where}: {text}"[:200])
+        presence.tell(
+            self.workspace.store, self.workspace.project_id, f"{where}: {text}", level="warning", key=f"{where}: {text}"[:200]
+        )
 
     def _guard_against_loss(self) -> None:
         """A pull that loses a large share of all labels may be a mistake: training stops and a person is asked."""

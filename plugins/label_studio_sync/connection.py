@@ -1,0 +1,51 @@
+"""The webhook and the ML backend entry in Label Studio, and the secret that both must bring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_backend.store import ledger
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.client import Client
+
+SECRET_HEADER = "X-Parallax-Secret"
+BASIC_USER = "parallax"
+BACKEND_TITLE = "Parallax"
+#: The only events that a pull cares about; others would ring for nothing, our own imports among them.
+ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED")
+
+
+def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
+    """Register webhook and backend, or mend what is there; returns what was done.
+
+    The webhook comes first: Label Studio would make one itself, without the secret and for all events.
+    """
+    done = []
+    project = workspace.project.ls_project_id
+    url = workspace.spec.backend.url.rstrip("/")
+    done += _webhook(workspace, client, project, f"{url}/webhook", secret)
+    if not any(backend["url"].rstrip("/") == url for backend in client.backends(project)):
+        before = client.project(project).get("model_version")
+        backend = client.connect_backend(project, url, BACKEND_TITLE, BASIC_USER, secret)
+        ledger.record(workspace.store, workspace.project_id, "ml_backend", backend["id"])
+        done.append(f"connected the ML backend {url}")
+        after = client.project(project).get("model_version")
+        if after != before:
+            # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
+            client.change_project(project, model_version=before or "")
+    return done
+
+
+def _webhook(workspace: Workspace, client: Client, project: int, url: str, secret: str) -> list[str]:
+    wanted: dict[str, Any] = {"headers": {SECRET_HEADER: secret}, "send_for_all_actions": False, "actions": list(ACTIONS)}
+    existing = [hook for hook in client.webhooks(project) if hook["url"].rstrip("/") == url]
+    if not existing:
+        hook = client.create_webhook(project, url, wanted["headers"], ACTIONS)
+        ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
+        return [f"registered the webhook {url}"]
+    hook = existing[0]
+    if all(hook.get(name) == value for name, value in wanted.items()) and hook.get("is_active"):
+        return []
+    client.change_webhook(hook["id"], **wanted, is_active=True)
+    ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
+    return [f"mended the webhook {url}: secret header, events, active"]

@@ -1,0 +1,121 @@
+"""Leaving a project: what we changed is restored, what we created is removed, what people labelled stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ml_backend.store import annotations, ledger, projects, tasks
+from ml_backend.store.ledger import Entry
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.client import Client, LabelStudioError
+
+OURS = "px-"
+
+
+@dataclass
+class LeaveReport:
+    """What was, or in a dry run would be, done; ``kept`` says what stays and why."""
+
+    done: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+
+def leave(workspace: Workspace, client: Client, *, dry_run: bool = False, remove_tasks: bool = False) -> LeaveReport:
+    """Restore the project.  Interrupted, it goes on where it stopped.
+
+    Tasks that we imported stay unless ``remove_tasks``, and even then one with an annotation or a draft is never deleted.
+    """
+    report = LeaveReport()
+    entries = ledger.entries(workspace.store, workspace.project_id)
+    # The order matters: nothing may be served from predictions that are about to go.
+    for kind in ("webhook", "ml_backend", "project_field", "task_data", "view", "local_storage"):
+        for entry in entries:
+            if entry.kind == kind:
+                _undo(workspace, client, entry, report, dry_run)
+    _remove_predictions(workspace, client, report, dry_run)
+    if remove_tasks:
+        _remove_tasks(workspace, client, entries, report, dry_run)
+    else:
+        ours = sum(entry.kind == "task" for entry in entries)
+        if ours:
+            report.kept.append(f"{ours} tasks that were imported (`--remove-tasks` deletes those that nobody has touched)")
+    labels = len(annotations.list_annotations(workspace.store, workspace.project_id))
+    report.kept.append(f"{labels} annotations")
+    return report
+
+
+def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveReport, dry_run: bool) -> None:
+    project = workspace.project.ls_project_id
+    actions: dict[str, tuple[str, Callable[[], object]]] = {
+        "webhook": (f"delete webhook {entry.ls_id}", lambda: client.delete_webhook(int(entry.ls_id))),
+        "ml_backend": (f"disconnect ML backend {entry.ls_id}", lambda: client.disconnect_backend(int(entry.ls_id))),
+        "view": (f"delete tab {entry.ls_id}", lambda: client.delete_view(int(entry.ls_id))),
+        "local_storage": (f"delete local storage {entry.ls_id}", lambda: client.delete_local_storage(int(entry.ls_id))),
+        "project_field": (
+            f"set {entry.ls_id} back to {entry.old!r}",
+            lambda: client.change_project(project, **{entry.ls_id: entry.old}),
+        ),
+        "task_data": (f"restore the data of task {entry.ls_id}", lambda: _restore_data(client, entry)),
+    }
+    text, act = actions[entry.kind]
+    report.done.append(text)
+    if dry_run:
+        return
+    try:
+        act()
+    except LabelStudioError as error:
+        if error.status != 404:
+            raise
+    ledger.undone(workspace.store, entry.id)
+    if entry.kind == "project_field" and entry.ls_id == "model_version":
+        projects.change(workspace.store, workspace.project_id, generation=None)
+
+
+def _restore_data(client: Client, entry: Entry) -> None:
+    data = dict(client.call("GET", f"api/tasks/{entry.ls_id}/")["data"])
+    for name, value in entry.old.items():
+        if value is None:
+            data.pop(name, None)
+        else:
+            data[name] = value
+    client.change_task_data(int(entry.ls_id), data)
+
+
+def _remove_predictions(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool) -> None:
+    """One by one: the bulk deletion locks the database for minutes."""
+    versions = client.prediction_versions(workspace.project.ls_project_id)
+    ours = {task: [name for name in names if name.startswith(OURS)] for task, names in versions.items()}
+    count = sum(len(names) for names in ours.values())
+    if count:
+        report.done.append(f"delete {count} predictions")
+    if dry_run:
+        return
+    for task, names in ours.items():
+        if names:
+            for prediction in client.predictions_of(task):
+                if str(prediction["model_version"]).startswith(OURS):
+                    client.delete_prediction(prediction["id"])
+    for entry in ledger.entries(workspace.store, workspace.project_id, "generation"):
+        ledger.undone(workspace.store, entry.id)
+
+
+def _remove_tasks(workspace: Workspace, client: Client, entries: list[Entry], report: LeaveReport, dry_run: bool) -> None:
+    for entry in entries:
+        if entry.kind != "task":
+            continue
+        try:
+            task = client.call("GET", f"api/tasks/{entry.ls_id}/")
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+            ledger.undone(workspace.store, entry.id)
+            continue
+        if task.get("annotations") or task.get("drafts"):
+            report.kept.append(f"task {entry.ls_id}: a person worked on it")
+            continue
+        report.done.append(f"delete task {entry.ls_id}")
+        if not dry_run:
+            client.delete_task(int(entry.ls_id))
+            tasks.mark_deleted(workspace.store, workspace.project_id, [int(entry.ls_id)])
+            ledger.undone(workspace.store, entry.id)
