@@ -1,0 +1,94 @@
+"""Which pictures of a labelling config can be labelled with keypoints, and under which camera names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from label_config.build_xml import safe_view_names
+from label_config.problems import Problem
+from label_config.values import BadInputError
+from label_config.xml_tags import ControlTag, ImageTag, control_tags, image_tags
+
+#: Camera name, picture and the control that puts points on it.
+Picture = tuple[str, ImageTag, ControlTag]
+
+
+def pictures_with_points(root: Element, problems: list[Problem]) -> list[Picture]:
+    """Every picture that can be labelled, named as in the config; what cannot be used is added to ``problems``."""
+    images = {image.name: image for image in image_tags(root)}
+    pictures: list[Picture] = []
+    problems.extend(Problem("error", message) for message in _repeated_names(root))
+    for control in control_tags(root, "KeyPointLabels"):
+        image = images.get(control.targets[0]) if len(control.targets) == 1 else None
+        message = _why_not(image, control, pictures)
+        if message:
+            problems.append(Problem("error", message, image.name if image else None))
+        elif image:
+            pictures.append((image.name, image, control))
+    for kind in ("VectorLabels", "KeyPoint"):
+        for control in control_tags(root, kind):
+            problems.append(
+                Problem("warning", f"<{kind} name={control.name!r}> is not used yet; points are read from <KeyPointLabels>")
+            )
+    return pictures
+
+
+def _repeated_names(root: Element) -> list[str]:
+    names = [tag.get("name") for tag in root.iter() if tag.get("name")]
+    repeated = dict.fromkeys(name for name in names if names.count(name) > 1)
+    return [f"the name {name!r} is given to {names.count(name)} tags; names must differ" for name in repeated]
+
+
+def _why_not(image: ImageTag | None, control: ControlTag, taken: Sequence[Picture]) -> str | None:
+    """Why a control and its picture cannot be used, and what to do; None when they can."""
+    points = f"<KeyPointLabels name={control.name!r}>"
+    if len(control.targets) != 1:
+        return (
+            f"{points} serves {len(control.targets)} pictures, so that no point can be placed by hand; "
+            "give every <Image> a <KeyPointLabels> of its own"
+        )
+    if image is None:
+        return f"{points} labels {control.targets[0]!r}, which is no <Image>"
+    picture = f"<Image name={image.name!r}>"
+    if image.value_list:
+        return (
+            f"{picture} shows a list of pictures (valueList), which breaks Label Studio's export; "
+            "use one <Image> and one <KeyPointLabels> per camera"
+        )
+    if image.data_key is None:
+        return f'{picture}: expected value="$key" with a plain task data key'
+    if control.dynamic:
+        return f"{points} takes its labels from the task; write them as <Label> tags"
+    if not any(control.labels):
+        return f"{points} has no <Label>"
+    if any(other.name == image.name for _, other, _ in taken):
+        return f"{picture} has more than one <KeyPointLabels>; {control.name!r} is not used: put all labels into the first"
+    return None
+
+
+def named(pictures: list[Picture], views: Sequence[str] | None, problems: list[Problem]) -> list[Picture]:
+    """The pictures under the wanted camera names and in their order; others are left out.  Raises BadInputError if none is left.
+
+    A view is found by its own name or by what ``safe_view_names`` makes of it, as picture name or data key.  A single
+    picture stands for any view.
+    """
+    if views is None or (len(pictures) == 1 and len(views) != 1):
+        return pictures
+    if len(pictures) == 1:
+        return [(views[0], *pictures[0][1:])]
+    left, found = list(pictures), []
+    for view, safe in safe_view_names(views).items():
+        match = next((picture for key in (view, safe) for picture in left if key in (picture[1].name, picture[1].data_key)), None)
+        if match is None:
+            message = f"view {view!r} has no <Image> in the labelling config; it has {', '.join(name for name, _, _ in pictures)}"
+            problems.append(Problem("error", message, view))
+        else:
+            left.remove(match)
+            found.append((view, *match[1:]))
+    for name, _, _ in left:
+        problems.append(Problem("warning", f"<Image name={name!r}> is not among the views {', '.join(views)}; it is not used"))
+    if not found:
+        known = ", ".join(name for name, _, _ in pictures)
+        raise BadInputError(f"views: none of {', '.join(views)} is an <Image> of the labelling config; it has {known}")
+    return found
