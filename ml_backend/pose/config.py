@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from label_config.values import BadInputError
+from ml_backend.heatmaps.crops import Grid
 
 Codec = Literal["msra", "dark", "udp"]
 Optimizer = Literal["adamw", "adam", "rmsprop"]
@@ -52,6 +53,8 @@ class TrainConfig:
     input_px     (width, height) of the crop that the network sees
     sigma_hm     standard deviation of the target Gaussian in heatmap pixels
     amplitude    height of the target Gaussian
+    grid         relation of input and heatmap pixels; "stride" for weights published with SimpleBaseline or HRNet
+    simcc_ratio, simcc_sigma  bins per input pixel and width of the labels in bins, for SimCC heads only
     steps        optimiser steps
     lr           peak learning rate; each part of the network multiplies it by its own ``lr_parts`` (backbone, decoder, final)
     decay        ``exponential``: factor over one epoch;  ``plateau`` and ``steps``: factor of each drop
@@ -72,6 +75,9 @@ class TrainConfig:
     codec: Codec = "dark"
     sigma_hm: float = 1.2
     amplitude: float = 1.0
+    grid: Grid = "centre"
+    simcc_ratio: float = 2.0
+    simcc_sigma: float = 6.0
     steps: int = 900
     batch: int = 8
     optimizer: Optimizer = "adamw"

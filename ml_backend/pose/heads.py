@@ -1,0 +1,158 @@
+"""From keypoints to what a network is trained to say, and back, for every kind of head."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from label_config.values import BadInputError, Float32Array, FloatArray
+from ml_backend.heatmaps.codecs import Codec, SimCC, make_codec
+from ml_backend.heatmaps.crops import Grid
+from ml_backend.heatmaps.peaks import find_peaks
+from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.networks import HeadKind, PoseNetwork
+
+#: Local maxima kept per heatmap.
+N_PEAKS = 5
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Heatmap pixels (for heads without maps: input pixels); shapes as in PredictionBatch."""
+
+    xy_hm: FloatArray
+    confidence: FloatArray
+    peak_xy_hm: FloatArray
+    peak_value: FloatArray
+    heatmaps: Float32Array | None
+
+
+class Head(Protocol):
+    """size_hm is (h, w) of the grid in which points are given."""
+
+    size_hm: tuple[int, int]
+    grid: Grid
+
+    def encode(self, xy_hm: FloatArray, weight: FloatArray) -> tuple[Float32Array, Float32Array]:
+        """Points (n, K, 2) and weights (n, K) → targets (n, K, ...) and weights, 0 where a point has no target."""
+        ...
+
+    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Scalar; an entry of weight 0 has no influence whatever."""
+        ...
+
+    def decode(self, prediction: Float32Array) -> Decoded:
+        """Network output → points."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeatmapHead:
+    """One map per keypoint, ½·MSE per keypoint times its weight, mean over keypoints (SimpleBaseline's loss)."""
+
+    config: TrainConfig
+    size_hm: tuple[int, int]
+
+    @property
+    def grid(self) -> Grid:
+        """UDP's codec is unbiased only on its own grid."""
+        return "udp" if self.config.codec == "udp" else self.config.grid
+
+    def encode(self, xy_hm: FloatArray, weight: FloatArray) -> tuple[Float32Array, Float32Array]:
+        """Targets (n, K, h, w)."""
+        return self._codec.encode(xy_hm, self.size_hm, weight)
+
+    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """See the class."""
+        per_keypoint = (prediction - target).square().mean(dim=(2, 3))
+        return 0.5 * (weight * per_keypoint).mean()
+
+    def decode(self, prediction: Float32Array) -> Decoded:
+        """Sub-pixel maxima and all other peaks."""
+        xy, confidence = self._codec.decode(prediction)
+        unit = np.asarray(prediction / np.float32(self.config.amplitude), dtype=np.float32)
+        peak_xy, peak_value = find_peaks(unit, keep=N_PEAKS)
+        return Decoded(xy, confidence, peak_xy, peak_value, unit)
+
+    @property
+    def _codec(self) -> Codec:
+        return make_codec(self.config.codec, sigma=self.config.sigma_hm, amplitude=self.config.amplitude)
+
+
+@dataclass(frozen=True)
+class SimCCHead:
+    """Two classifications per keypoint (Li et al. 2022): KL divergence to Gaussian labels; no two-dimensional map."""
+
+    config: TrainConfig
+    size_hm: tuple[int, int]
+    grid: Grid = "centre"
+
+    @property
+    def _codec(self) -> SimCC:
+        return SimCC(self.size_hm, ratio=self.config.simcc_ratio, sigma=self.config.simcc_sigma)
+
+    def encode(self, xy_hm: FloatArray, weight: FloatArray) -> tuple[Float32Array, Float32Array]:
+        """Targets (n, K, bins_x + bins_y)."""
+        return self._codec.encode(xy_hm, self.size_hm, weight)
+
+    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Mean over keypoints and both axes of KL(label ‖ prediction), weighted."""
+        total = prediction.new_zeros(prediction.shape[:2])
+        for logits, label in zip(self._halves(prediction), self._halves(target), strict=True):
+            share = label / label.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+            total = total + functional.kl_div(functional.log_softmax(logits, dim=-1), share, reduction="none").sum(dim=-1)
+        return 0.5 * (weight * total).mean()
+
+    def decode(self, prediction: Float32Array) -> Decoded:
+        """Confidence is the smaller of the two maxima relative to a perfect label's."""
+        height = float(np.ravel(self.config.simcc_sigma)[0]) * math.sqrt(2 * math.pi)
+        halves = [torch.softmax(half, dim=-1) * height for half in self._halves(torch.from_numpy(prediction))]
+        xy, confidence = self._codec.decode(torch.cat(halves, dim=-1).numpy())
+        return Decoded(xy, confidence, xy[:, :, None], np.where(confidence > 0, confidence, np.nan)[:, :, None], None)
+
+    def _halves(self, bins: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(bins, list(self._codec.lengths), dim=-1)
+
+
+@dataclass(frozen=True)
+class RegressionHead:
+    """Coordinates as fractions of the input's sides, smooth L1.  States no confidence: it is 1 wherever there is a point."""
+
+    size_hm: tuple[int, int]
+    grid: Grid = "centre"
+
+    def encode(self, xy_hm: FloatArray, weight: FloatArray) -> tuple[Float32Array, Float32Array]:
+        """Targets (n, K, 2); points outside the crop have weight 0."""
+        h, w = self.size_hm
+        share = (xy_hm + 0.5) / (w, h)
+        inside = (np.nan_to_num(share, nan=-1.0) >= 0).all(axis=-1) & (np.nan_to_num(share, nan=2.0) <= 1).all(axis=-1)
+        return np.where(inside[..., None], share, 0).astype(np.float32), (weight * inside).astype(np.float32)
+
+    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Mean over keypoints."""
+        return (weight * functional.smooth_l1_loss(prediction, target, beta=0.05, reduction="none").sum(dim=-1)).mean()
+
+    def decode(self, prediction: Float32Array) -> Decoded:
+        """The numbers as they are."""
+        h, w = self.size_hm
+        xy = prediction.astype(np.float64) * (w, h) - 0.5
+        confidence = np.isfinite(xy).all(axis=-1).astype(np.float64)
+        return Decoded(xy, confidence, xy[:, :, None], confidence[:, :, None], None)
+
+
+def make_head(network: PoseNetwork, config: TrainConfig) -> Head:
+    """The head that belongs to a network.  Raises BadInputError when the input size does not fit it."""
+    w, h = config.input_px
+    if w % network.multiple or h % network.multiple:
+        raise BadInputError(f"train.input_px: {config.network} needs multiples of {network.multiple}, got {w}×{h}")
+    if network.kind == HeadKind.HEATMAP:
+        return HeatmapHead(config, (h // network.stride, w // network.stride))
+    if network.kind == HeadKind.SIMCC:
+        return SimCCHead(config, (h, w))
+    return RegressionHead((h, w))

@@ -1,0 +1,215 @@
+"""Model folders: ``weights.safetensors`` and, written last, ``manifest.json`` with the hash of every other file.
+
+Only tensors are ever read.  Weights published as PyTorch files are read with ``weights_only=True``, which refuses
+everything that is not a tensor or a plain container.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from label_config.skeleton import Skeleton
+from label_config.values import BadInputError
+from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.files import write_atomically
+from ml_backend.pose.networks import PoseNetwork, build_network
+
+WEIGHTS_NAME = "weights.safetensors"
+MANIFEST_NAME = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model is, apart from its numbers.
+
+    two_stage   without a given box, look at the whole picture first
+    subject_px  typical longer side of a subject in the training pictures, NaN = not known
+    run         hash of configuration, targets and start that led to it
+    metrics     figures of the training run
+    extra       whatever the caller wants to keep (snapshot hash, parent version)
+    """
+
+    skeleton: Skeleton
+    config: TrainConfig
+    two_stage: bool = False
+    subject_px: float = float("nan")
+    run: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    code_version: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return {
+            "format": FORMAT,
+            "skeleton": asdict(self.skeleton),
+            "config": self.config.to_json(),
+            "two_stage": self.two_stage,
+            "subject_px": self.subject_px if self.subject_px == self.subject_px else None,
+            "run": self.run,
+            "metrics": dict(self.metrics),
+            "extra": dict(self.extra),
+            "code_version": self.code_version,
+            "files": dict(self.files),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """Inverse of :meth:`to_json`.  Raises BadInputError."""
+        if data.get("format") != FORMAT:
+            raise BadInputError(f"manifest: expected format {FORMAT}, got {data.get('format')!r}; written by another version?")
+        shape = data["skeleton"]
+        skeleton = Skeleton(
+            name=shape["name"],
+            keypoints=tuple(shape["keypoints"]),
+            limbs=tuple((a, b) for a, b in shape["limbs"]),
+            root=shape["root"],
+            pairs=tuple((a, b) for a, b in shape["pairs"]),
+            sigmas=tuple(shape["sigmas"]),
+            flip_augment=shape["flip_augment"],
+        )
+        subject = data["subject_px"]
+        return cls(
+            skeleton=skeleton,
+            config=TrainConfig.from_json(data["config"]),
+            two_stage=data["two_stage"],
+            subject_px=float("nan") if subject is None else subject,
+            run=data["run"],
+            metrics=data["metrics"],
+            extra=data["extra"],
+            code_version=data["code_version"],
+            files=data["files"],
+        )
+
+
+def code_version() -> str:
+    """Version of the installed distribution, "unknown" when run from a bare source tree."""
+    try:
+        return metadata.version("label-studio-parallax")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def save_model(folder: Path, network: PoseNetwork, manifest: Manifest) -> Manifest:
+    """Write weights, then the manifest; returns the manifest as written."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    weights = folder / WEIGHTS_NAME
+    write_atomically(weights, lambda path: save_file(tensors, path))
+    fields = {**vars(manifest), "files": {WEIGHTS_NAME: _sha256(weights)}, "code_version": code_version()}
+    written = Manifest(**fields)
+    text = json.dumps(written.to_json(), indent=1, sort_keys=True)
+    write_atomically(folder / MANIFEST_NAME, lambda path: path.write_text(text))
+    return written
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest alone.  Raises BadInputError when there is none or it is damaged."""
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.from_json(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise BadInputError(f"{folder}: no {MANIFEST_NAME}; expected a folder written by training") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{path}: damaged manifest ({error}); restore the folder or train again") from error
+
+
+def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetwork, Manifest]:
+    """Network in evaluation mode and manifest, after every file's hash was checked.
+
+    ``plugins``: own networks that may be imported (a name in the manifest alone imports nothing).
+    Raises BadInputError for a missing, damaged or changed file.
+    """
+    manifest = read_manifest(folder)
+    if WEIGHTS_NAME not in manifest.files:
+        raise BadInputError(f"{folder / MANIFEST_NAME}: lists no {WEIGHTS_NAME}; restore the folder or train again")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        found = _sha256(path) if path.is_file() and path.parent == folder else "no such file"
+        if found != expected:
+            raise BadInputError(f"{path}: expected sha256 {expected}, got {found}; restore the folder or train again")
+    config = manifest.config
+    arguments = {**config.network_args, "pretrained": None} if "pretrained" in config.network_args else config.network_args
+    network = build_network(config.network, len(manifest.skeleton), plugins=plugins, **arguments)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    except (RuntimeError, SafetensorError) as error:
+        raise BadInputError(f"{folder}: weights do not fit network {config.network!r}: {error}") from error
+    return network.eval(), manifest
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a model folder, a ``.safetensors`` file or a PyTorch state dict (``.pt``, ``.pth``, ``.pth.tar``).
+
+    Prefixes of DataParallel and of common wrappers are removed.  Raises BadInputError when the file is missing or holds
+    anything but tensors; nothing in it is executed.
+    """
+    if path.is_dir():
+        return read_tensors(path / WEIGHTS_NAME)
+    try:
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise BadInputError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file") from error
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise BadInputError(
+            f"weights {path}: expected tensors only, got something else ({_first_line(error)}); "
+            "save the state_dict alone, best as safetensors"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise BadInputError(f"weights {path}: expected a mapping from names to tensors, got {type(loaded).__name__}")
+    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Which tensors were taken over and which kept their fresh values."""
+
+    taken: int
+    fresh: tuple[str, ...]
+
+
+def warm_start(network: PoseNetwork, tensors: Mapping[str, Tensor], source: str) -> WarmStart:
+    """Take over every tensor whose name and shape agree; a last layer of another skeleton stays fresh.
+
+    Raises BadInputError when not even half of the parameters find their values.
+    """
+    own = network.state_dict()
+    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
+    covered = sum(own[name].numel() for name in fitting)
+    total = sum(value.numel() for value in own.values())
+    if covered < 0.5 * total:
+        raise BadInputError(
+            f"weights {source}: only {covered / total:.0%} of the parameters of {type(network).__name__} are in it; "
+            "expected weights of the same kind of network"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return WarmStart(len(fitting), tuple(sorted(set(own) - set(fitting))))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
