@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from label_config.values import FloatArray
+from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Input, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_joints, mean_of_terms, nothing
 
@@ -122,6 +122,6 @@ class TriangulationCovariance(NothingToLearn):
         if chunk.triangulated is None:
             return nothing(chunk)
         covariance = chunk.triangulated.covariance[chunk.core]
-        known = np.isfinite(covariance).all(axis=(-1, -2))
+        known: BoolArray = np.asarray(np.isfinite(covariance).all(axis=(-1, -2)))
         largest = np.linalg.eigvalsh(np.where(known[..., None, None], covariance, 0.0))[..., -1]
         return mean_of_joints(np.where(known, np.sqrt(np.maximum(largest, 0.0)), np.nan), chunk.xy_px.shape[1])

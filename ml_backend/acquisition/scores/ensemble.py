@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.features import known_points
 from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
 
 
@@ -26,7 +27,7 @@ class EnsembleVariance(NothingToLearn):
         if chunk.ensemble_xy_px is None:
             return nothing(chunk)
         xy = chunk.ensemble_xy_px[:, chunk.core]
-        present = np.isfinite(xy).all(axis=-1)
+        present = known_points(xy)
         count = present.sum(axis=0)
         kept = np.where(present[..., None], xy, 0.0)
         centre = divide(kept.sum(axis=0), count[..., None])

@@ -37,13 +37,15 @@ def masked_median(values: FloatArray) -> FloatArray:
     count = np.isfinite(ordered).sum(axis=-1, keepdims=True)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
     high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
-    return np.where(count > 0, (low + high) / 2, np.nan)[..., 0]
+    result: FloatArray = np.where(count > 0, (low + high) / 2, np.nan)[..., 0]
+    return result
 
 
 def divide(total: npt.NDArray[Any], count: npt.NDArray[Any]) -> FloatArray:
     """``total / count``, NaN where ``count`` is not positive."""
     total, count = np.broadcast_arrays(np.asarray(total, dtype=np.float64), count)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    result: FloatArray = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return result
 
 
 def mean_of_views(per_point: FloatArray, *, sum_joints: bool = False) -> Scores:
@@ -82,4 +84,5 @@ def nothing(chunk: Chunk) -> Scores:
 
 def predicted(chunk: Chunk) -> BoolArray:
     """(c, V, K) True where the network said something: a point, or at least a confidence (a blank heatmap)."""
-    return (chunk.valid | np.isfinite(chunk.confidence))[chunk.core]
+    spoke: BoolArray = chunk.valid | np.isfinite(chunk.confidence)
+    return spoke[chunk.core]

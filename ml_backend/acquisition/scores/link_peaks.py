@@ -1,0 +1,146 @@
+"""Limb lengths over *all* local maxima of the heatmaps: expected log-likelihood, and the best set of maxima."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from label_config.skeleton import Skeleton
+from label_config.values import BoolArray, FloatArray, IntArray
+from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
+from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px
+from ml_backend.acquisition.scores.terms import mean_of_views, nothing
+from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.pictorial_body import tree_order
+
+
+def pair_log_likelihood(peak_xy_px: FloatArray, state: State, limb: int, size_px: FloatArray) -> FloatArray:
+    """log q of one limb for every pair of maxima.
+
+    peak_xy_px  (n, V, K, M, 2), NaN = no peak
+    size_px     (n, V) size of the subject
+
+    Returns (n, V, M, M), parent's maxima first; NaN where one of the two is missing.
+    """
+    parent, child = state["limbs"][limb].astype(np.int64)
+    difference = peak_xy_px[:, :, parent, :, None, :] - peak_xy_px[:, :, child, None, :, :]
+    mean, spread = state["mean"][:, limb, None, None], state["spread"][:, limb, None, None]
+    return log_likelihood(np.linalg.norm(difference, axis=-1), size_px[..., None, None], mean, spread)
+
+
+def strongest_size_px(peak_xy_px: FloatArray, state: State) -> FloatArray:
+    """(n, V) size of the subject by the strongest maximum of each keypoint."""
+    return subject_size_px(limb_lengths_px(peak_xy_px[..., 0, :], state["limbs"].astype(np.int64)), state["mean"])
+
+
+@dataclass(frozen=True)
+class LinkLikelihood:
+    """Minus the expected log-likelihood of the limb lengths, ``Σ_ab p_a p_b log q(a, b)`` over the maxima of both ends.
+
+    ``fixed`` standardises each limb by the labelled poses and takes the mean; ``paper`` sums the plain values.  Lengths come
+    from labels, not from an auxiliary network.  Say how sharp the maxima themselves are with the score ``mpe``.
+    """
+
+    norm: PeakNorm = "l1"
+    mode: Literal["fixed", "paper"] = "fixed"
+    min_poses: int = 10
+
+    name: ClassVar[str] = "link_likelihood"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.PEAKS, Input.LABELS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "Shukla et al. 2022, eq. 3"
+
+    @property
+    def unit(self) -> str:
+        """Standardised by default."""
+        return "nat" if self.mode == "paper" else "z of −log q"
+
+    def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
+        """See :func:`~ml_backend.acquisition.scores.links.fit_links`."""
+        return fit_links(labelled, skeleton, self.min_poses)
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """A limb with an end that has no peak is left out."""
+        if state is None or chunk.peak_xy_px is None or chunk.peak_value is None:
+            return nothing(chunk)
+        xy, value = chunk.peak_xy_px[chunk.core], chunk.peak_value[chunk.core]
+        limbs = state["limbs"].astype(np.int64)
+        probability = peak_probability(value, self.norm)
+        size = strongest_size_px(xy, state)
+        expected = np.stack([self._expected(xy, probability, state, i, size) for i in range(len(limbs))], axis=-1)
+        if self.mode == "fixed":
+            expected = (-expected - state["nll_mean"]) / state["nll_std"]
+            return mean_of_views(at_child(expected, limbs, xy.shape[2]))
+        return mean_of_views(at_child(-expected, limbs, xy.shape[2]), sum_joints=True)
+
+    def _expected(self, xy: FloatArray, probability: FloatArray, state: State, limb: int, size: FloatArray) -> FloatArray:
+        """(n, V), NaN where the limb says nothing."""
+        parent, child = state["limbs"][limb].astype(np.int64)
+        logq = pair_log_likelihood(xy, state, limb, size)
+        pairs = np.isfinite(logq)
+        total = np.einsum(
+            "nva,nvb,nvab->nv", probability[:, :, parent], probability[:, :, child], np.where(pairs, logq, 0.0), optimize=True
+        )
+        return np.where(pairs.any(axis=(-1, -2)), total, np.nan)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The most likely choice of one maximum for each keypoint.
+
+    xy_px           (n, V, K, 2) image pixels, NaN where a keypoint has no peak
+    choice          (n, V, K) which peak, -1 = none
+    log_likelihood  (n, V) Σ log p + Σ log q of the choice
+    """
+
+    xy_px: FloatArray
+    choice: IntArray
+    log_likelihood: FloatArray
+
+
+def viterbi_refine(peak_xy_px: FloatArray, peak_value: FloatArray, state: State, norm: PeakNorm = "l1") -> Refined:
+    """Choose the maxima that maximise ``Σ log p + Σ log q``, exactly, by max-product along the limbs.
+
+    peak_xy_px  (n, V, K, M, 2) image pixels, strongest first, NaN = no peak
+    peak_value  (n, V, K, M) heights at unit amplitude, NaN = no peak
+    state       what :class:`LinkLikelihood` or :class:`~ml_backend.acquisition.scores.links.LinkLength` learned
+
+    The size of the subject is that of the strongest maxima.  A limb with an end that has no peak, and every limb of a subject
+    whose size is not known, is left out.
+    """
+    limbs = state["limbs"].astype(np.int64)
+    keypoints = peak_xy_px.shape[2]
+    order, _ = tree_order(keypoints, limbs)
+    position = {(int(a), int(b)): i for i, (a, b) in enumerate(limbs)}
+    size = strongest_size_px(peak_xy_px, state)
+    probability = peak_probability(peak_value, norm)
+    belief = np.log(probability, out=np.full(probability.shape, -np.inf), where=probability > 0)
+    present: BoolArray = np.asarray(probability.any(axis=-1))
+    back: dict[int, IntArray] = {}
+    for parent, child in reversed(order):
+        logq = np.nan_to_num(pair_log_likelihood(peak_xy_px, state, position[parent, child], size), nan=0.0)
+        joint = logq + belief[:, :, child, None, :]
+        back[child] = joint.argmax(axis=-1)
+        both = present[:, :, parent] & present[:, :, child]
+        belief[:, :, parent] += np.where(both[..., None], joint.max(axis=-1), 0.0)
+    choice = np.where(present, belief.argmax(axis=-1), -1)
+    total = _roots_total(belief, present, order)
+    for parent, child in order:
+        follow = present[:, :, parent] & present[:, :, child]
+        chosen = np.take_along_axis(back[child], np.maximum(choice[:, :, parent], 0)[..., None], axis=-1)[..., 0]
+        choice[:, :, child] = np.where(follow, chosen, choice[:, :, child])
+    xy = np.take_along_axis(peak_xy_px, np.maximum(choice, 0)[..., None, None], axis=3)[..., 0, :]
+    return Refined(np.where(present[..., None], xy, np.nan), choice, total)
+
+
+def _roots_total(belief: FloatArray, present: BoolArray, order: list[tuple[int, int]]) -> FloatArray:
+    """(n, V) sum of the best beliefs of the keypoints that no present parent speaks for."""
+    parent = {b: a for a, b in order}
+    total = np.zeros(belief.shape[:2])
+    for k in range(belief.shape[2]):
+        free = present[:, :, k] & ~present[:, :, parent[k]] if k in parent else present[:, :, k]
+        total += np.where(free, belief[:, :, k].max(axis=-1), 0.0)
+    return total

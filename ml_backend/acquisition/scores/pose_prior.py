@@ -1,0 +1,175 @@
+"""Is this a pose that the subject takes?  Autoencoder (WPU) and Mahalanobis distance on the hybrid feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from label_config.skeleton import Skeleton
+from label_config.values import BoolArray, FloatArray
+from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.features import FeatureMode, angle_triples, hybrid_from_triples
+from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
+from ml_backend.acquisition.scores.terms import divide, masked_mean, nothing
+from ml_backend.geometry.cameras import Rig
+
+#: Standard deviations below this (of features that are about 1) are no more than rounding.
+_STD_FLOOR = 1e-3
+
+
+def _standardise(features: FloatArray, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """z-scores with missing features at their mean, and which are really there."""
+    valid = np.isfinite(features)
+    return np.where(valid, (features - mean) / std, 0.0), valid
+
+
+def _moments(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(n, D) → mean (D,) and standard deviation (D,) over the finite entries; 0 and 1 where there are none."""
+    mean, _ = masked_mean(features, axis=0)
+    variance, _ = masked_mean((features - mean) ** 2, axis=0)
+    std = np.where(np.isfinite(variance), np.maximum(np.sqrt(np.nan_to_num(variance)), _STD_FLOOR), 1.0)
+    return np.nan_to_num(mean, nan=0.0), std
+
+
+@dataclass(frozen=True)
+class WholeBodyUnnaturalness:
+    """How badly an autoencoder of labelled poses reproduces this one (WPU).
+
+    ``fixed``: signed turn angles, z-scored features, linear output, error over the features that are there.  ``paper``: angles
+    between lines, box height as size, sigmoid output, plain features.  One network serves all views; it is trained from scratch
+    on every fit.
+
+    min_poses  fewer labelled poses (over all views) teach nothing
+    """
+
+    mode: FeatureMode = "fixed"
+    min_poses: int = 20
+    epochs: int = 300
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    name: ClassVar[str] = "wpu"
+    unit: ClassVar[str] = "mean squared z"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "Taketsugu & Ukita 2024, §3.2"
+
+    def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
+        """Weights of the network, mean and spread of the features."""
+        triples = angle_triples(skeleton)
+        features = hybrid_from_triples(labelled.xy_px, None, triples, self._size(labelled.box_px), self.mode)
+        poses = _known(features.reshape(-1, features.shape[-1]))
+        if len(poses) < self.min_poses:
+            return None
+        mean, std = _moments(poses)
+        if self.mode == "paper":
+            mean, std = np.zeros_like(mean), np.ones_like(std)
+        filled, valid = _standardise(poses, mean, std)
+        network = train(
+            filled,
+            valid,
+            sigmoid=self.mode == "paper",
+            seed=self.seed,
+            epochs=self.epochs,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+        )
+        return {"mean": mean, "std": std, "triples": triples.astype(np.float64)} | network.to_state()
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over features, then over views; ``per_point`` is the mean over a keypoint's own x and y."""
+        if state is None:
+            return nothing(chunk)
+        box = None if chunk.box_px is None else chunk.box_px[chunk.core]
+        triples = state["triples"].astype(np.int64)
+        xy, confidence = chunk.xy_px[chunk.core], chunk.confidence[chunk.core]
+        features = hybrid_from_triples(xy, confidence, triples, self._size(box), self.mode)
+        z, valid = _standardise(features, state["mean"], state["std"])
+        network = AutoEncoder.from_state(state, sigmoid=self.mode == "paper")
+        squared = np.where(valid, (network.reconstruct(z.reshape(-1, z.shape[-1])).reshape(z.shape) - z) ** 2, np.nan)
+        raw, _ = masked_mean(masked_mean(squared, axis=2)[0], axis=1)
+        joints = xy.shape[2]
+        per_point, _ = masked_mean(squared[..., : 2 * joints].reshape(*xy.shape), axis=3)
+        return Scores(raw, np.isfinite(per_point).sum(axis=(1, 2)), per_point)
+
+    def _size(self, box_px: FloatArray | None) -> FloatArray | None:
+        return box_px[..., 3] if self.mode == "paper" and box_px is not None else None
+
+
+@dataclass(frozen=True)
+class PoseMahalanobis:
+    """Squared Mahalanobis distance of the hybrid feature from the labelled poses, divided by the number of features.
+
+    Only features that are there take part (the exact marginal of the Gaussian), so it is about 1 for an ordinary pose whatever
+    is missing.  Each view has its own Gaussian where it has ``min_poses`` labelled poses, else that of all views together; the
+    covariance is drawn towards its diagonal by D / (D + poses).
+    """
+
+    min_poses: int = 20
+
+    name: ClassVar[str] = "pose_mahalanobis"
+    unit: ClassVar[str] = "mean squared z"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "sibling of Taketsugu & Ukita 2024, §3.2, with a Gaussian for the autoencoder"
+
+    def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
+        """Mean, spread and correlation of the features for each view."""
+        triples = angle_triples(skeleton)
+        features = hybrid_from_triples(labelled.xy_px, None, triples, None, "fixed")
+        views = [_known(features[:, v]) for v in range(features.shape[1])]
+        together = np.concatenate(views) if views else features[:, 0]
+        if len(together) < self.min_poses:
+            return None
+        gaussians = [_gaussian(own if len(own) >= self.min_poses else together) for own in views]
+        mean, std, correlation = (np.stack(part) for part in zip(*gaussians, strict=True))
+        return {"mean": mean, "std": std, "correlation": correlation, "triples": triples.astype(np.float64)}
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over views; no single keypoint owns it."""
+        if state is None:
+            return nothing(chunk)
+        xy, confidence = chunk.xy_px[chunk.core], chunk.confidence[chunk.core]
+        features = hybrid_from_triples(xy, confidence, state["triples"].astype(np.int64), None, "fixed")
+        z, valid = _standardise(features, state["mean"], state["std"])
+        distance = [_mahalanobis(z[:, v], valid[:, v], state["correlation"][v]) for v in range(z.shape[1])]
+        raw, _ = masked_mean(np.stack(distance, axis=1), axis=1)
+        joints = xy.shape[2]
+        return Scores(raw, valid[..., : 2 * joints : 2].sum(axis=(1, 2)))
+
+
+def _known(features: FloatArray) -> FloatArray:
+    return np.asarray(features[np.isfinite(features).any(axis=1)])
+
+
+def _gaussian(features: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(n, D) → mean (D,), standard deviation (D,), shrunk and positive definite correlation (D, D)."""
+    mean, std = _moments(features)
+    z, valid = _standardise(features, mean, std)
+    shared = valid.T.astype(np.float64) @ valid
+    correlation = np.nan_to_num(divide(z.T @ z, shared), nan=0.0)
+    size = features.shape[1]
+    shrink = size / (size + len(features))
+    correlation = (1 - shrink) * correlation + shrink * np.eye(size)
+    values, vectors = np.linalg.eigh(correlation)  # pairwise-complete entries need not be positive definite
+    return mean, std, (vectors * np.maximum(values, _STD_FLOOR)) @ vectors.T
+
+
+def _mahalanobis(z: FloatArray, valid: BoolArray, correlation: FloatArray) -> FloatArray:
+    """(n, D) → (n,) squared distance over the valid features divided by their number, NaN without any."""
+    squared = np.empty(len(z))
+    complete = valid.all(axis=1)
+    squared[complete] = (z[complete] * np.linalg.solve(correlation, z[complete].T).T).sum(axis=1)
+    step = max(1, (1 << 22) // max(correlation.size, 1))
+    holes = np.flatnonzero(~complete)
+    for start in range(0, len(holes), step):
+        rows = holes[start : start + step]
+        both = valid[rows, :, None] & valid[rows, None, :]
+        # the identity on missing features leaves the rest of the system alone
+        system = np.where(both, correlation, np.eye(len(correlation)))
+        solved = np.linalg.solve(system, z[rows, :, None])[..., 0]
+        squared[rows] = (z[rows] * solved).sum(axis=1)
+    return divide(squared, valid.sum(axis=1))
