@@ -1,0 +1,69 @@
+"""Calibrations of many tools, read into one :class:`~ml_backend.geometry.cameras.Rig`; one module per format.
+
+    calibration = read_calibration("calibration.toml")
+    rig = match_views(calibration.rig, ["left", "right", "top"])
+
+Nothing is unpickled, expanded or executed; whatever is wrong with a file is a BadInputError that names file, camera and key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from label_config.values import BadInputError
+from ml_backend.geometry.calibration import anipose, dannce, easymocap, jarvis, opencv, panoptic, pose2sim, qualisys
+from ml_backend.geometry.calibration.base import Calibration, Sizes, convert_unit
+from ml_backend.geometry.calibration.detect import detect_format
+from ml_backend.geometry.calibration.views import match_views
+from ml_backend.geometry.cameras import Rig
+
+__all__ = [
+    "READERS",
+    "WRITERS",
+    "Calibration",
+    "convert_unit",
+    "detect_format",
+    "match_views",
+    "read_calibration",
+    "write_calibration",
+]
+
+_F = TypeVar("_F")
+_FORMATS = (anipose, opencv, pose2sim, qualisys, panoptic, dannce, easymocap, jarvis)
+#: Format name → reader.
+READERS: dict[str, Callable[[Path, Sizes | None], Calibration]] = {module.FORMAT: module.read for module in _FORMATS}
+#: Format name → writer, for the formats that are alive.
+WRITERS: dict[str, Callable[[Rig, Path], None]] = {module.FORMAT: module.write for module in (anipose, opencv, pose2sim)}
+
+
+def read_calibration(path: str | Path, format: str | None = None, *, sizes_px: Sizes | None = None) -> Calibration:
+    """Read a calibration file or folder.
+
+    format    one of ``READERS``; None = judged by content
+    sizes_px  (width, height) by camera name, for files that lack picture sizes or have them wrong
+
+    The notes of the result say every convention that was detected or assumed.
+    Raises BadInputError naming file, camera, key, what was expected and what is there.
+    """
+    path = Path(path)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        raise BadInputError(f"{path}: expected a calibration file or folder, found nothing there")
+    name = detect_format(path) if format is None else format
+    return _choose(READERS, name, "read")(path, sizes_px)
+
+
+def write_calibration(rig: Rig, path: str | Path, format: str) -> None:
+    """Write a rig as one of ``WRITERS``; reading it back gives the same numbers.  Raises BadInputError for other formats."""
+    _choose(WRITERS, format, "write")(rig, Path(path))
+
+
+def _choose(known: dict[str, _F], name: str, verb: str) -> _F:
+    if name not in known:
+        raise BadInputError(f"calibration format: can {verb} {', '.join(known)}; got {name!r}")
+    return known[name]
