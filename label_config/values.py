@@ -180,6 +180,18 @@ class Pose2D:
             provenance=np.full(shape, Provenance.NONE, dtype=np.int64),
         )
 
+    def of_view(self, view: int) -> Pose2D:
+        """The same subject in one view alone (V = 1), as a task shows it that holds one camera's picture."""
+        one = slice(view, view + 1)
+        return Pose2D(self.xy_px[one], self.confidence[one], self.state[one], self.provenance[one])
+
+    def in_views(self, n_views: int, view: int) -> Pose2D:
+        """Inverse of :meth:`of_view`: a pose of ``n_views`` views that is empty but for this one."""
+        full = Pose2D.empty(n_views, self.state.shape[1])
+        for name in ("xy_px", "confidence", "state", "provenance"):
+            getattr(full, name)[view] = getattr(self, name)[0]
+        return full
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value; NaN becomes null, pixels are rounded to 1/1000."""
         return {

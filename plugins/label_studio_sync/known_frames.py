@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from label_config.values import BadInputError, FrameKey, ImageRef
-from ml_backend.labels.split import split_of
+from ml_backend.labels.split import assign_split
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
 
@@ -80,7 +82,7 @@ class FrameFinder:
             key, fraction=rules.fraction, block_frames=rules.block_frames, guard_frames=rules.guard_frames, seed=project.seed
         )
         images = {view: ImageRef(address) for view, address in views.items()}
-        frames.add_frames(self.workspace.store, project.id, [(key, images, split)])
+        frames.add_frames(self.workspace.store, project.id, [(key, images, str(split))])
         self.ids = frames.ids_by_key(self.workspace.store, project.id)
 
     def _complete(self, key: FrameKey, views: Mapping[str, str]) -> None:

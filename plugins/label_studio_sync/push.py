@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from label_config import regions
-from label_config.binding import Binding
-from label_config.values import Pose2D
+from label_config.values import DEFAULT_SUBJECT, Pose2D
 from ml_backend.store import generations, ledger, presence, projects, tasks
 from ml_backend.store.frames import FrameRow, list_frames
 from ml_backend.store.generations import Generation, PickRow
@@ -89,7 +88,6 @@ def _predictions(
     by_frame: dict[int, list[TaskRow]] = {}
     for task in tasks.list_tasks(workspace.store, workspace.project_id):
         by_frame.setdefault(task.frame_id, []).append(task)
-    binding = workspace.binding
     shown = [(pick, task) for pick in picks for task in by_frame.get(pick.frame_id, []) if not task.is_labeled]
     return [
         {
@@ -97,27 +95,29 @@ def _predictions(
             "model_version": generation.name,
             # Rank-coded in [0, 1): 0 is labelled next, whatever the scores were.
             "score": position / (len(shown) + 1),
-            "result": [] if pick.blind else _regions(binding, generation.number, pick, task, frames[pick.frame_id]),
+            "result": [] if pick.blind else _regions(workspace, generation.number, pick, task, frames[pick.frame_id]),
         }
         for position, (pick, task) in enumerate(shown)
     ]
 
 
-def _regions(binding: Binding, number: int, pick: PickRow, task: TaskRow, frame: FrameRow) -> list[dict[str, Any]]:
+def _regions(workspace: Workspace, number: int, pick: PickRow, task: TaskRow, frame: FrameRow) -> list[dict[str, Any]]:
     poses = {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
     sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-    if task.views is not None:
-        sizes = {view: size for view, size in sizes.items() if view in task.views}
-    return regions.encode(poses, binding, sizes, number, notes=_notes(pick))
+    notes = _notes(pick)
+    binding = workspace.binding_of(task.views)
+    if len(binding.views) < len(workspace.views):
+        position = workspace.views.index(binding.views[0].view)
+        poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
+        notes = {(subject, 0, keypoint): text for (subject, view, keypoint), text in notes.items() if view == position}
+    return regions.encode(poses, binding, sizes, number, notes=notes)
 
 
-def _notes(pick: PickRow) -> dict[tuple[int, int], str] | None:
+def _notes(pick: PickRow) -> dict[tuple[int, int, int], str]:
     """The residual of each point, as the note that its region carries."""
-    if pick.notes is None:
-        return None
     return {
-        (view, keypoint): f"{residual:.1f} px off the other views"
-        for view, row in enumerate(pick.notes)
+        (DEFAULT_SUBJECT, view, keypoint): f"{residual:.1f} px off the other views"
+        for view, row in enumerate(pick.notes or [])
         for keypoint, residual in enumerate(row)
         if residual is not None
     }

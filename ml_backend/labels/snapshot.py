@@ -1,0 +1,96 @@
+"""A snapshot: the immutable set of labels that one training run saw."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import BoolArray, FloatArray, FrameKey, IntArray, PointState, Provenance
+
+#: Loss weight of a point by where it came from; pseudo-labels carry the weight they were accepted with.
+WEIGHTS = {Provenance.PLACED: 1.0, Provenance.ACCEPTED: 1.0, Provenance.GEOMETRY: 0.5}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """m frames with labels of people, and p frames with pseudo-labels.
+
+    frame_ids    (m,) rows of the store
+    keys         (m,) frames
+    split        (m,) "train", "val" or "guard"
+    annotations  (annotation number, updated_at) of everything that went in, ascending
+    xy_px        (m, V, K, 2) image pixels, NaN = none
+    state        (m, V, K) PointState
+    provenance   (m, V, K) Provenance (PLACED, ACCEPTED, or GEOMETRY where a view was filled from the others)
+    xyz_world    (m, K, 3) triangulated from people's points, NaN = not known or no calibration
+    pseudo_ids   (p,) rows of the store
+    pseudo_xy_px (p, V, K, 2) image pixels, NaN where not accepted
+    pseudo_weight (p,) loss weight
+    """
+
+    frame_ids: IntArray
+    keys: tuple[FrameKey, ...]
+    split: npt.NDArray[np.str_]
+    annotations: tuple[tuple[int, str], ...]
+    xy_px: FloatArray
+    state: IntArray
+    provenance: IntArray
+    xyz_world: FloatArray
+    pseudo_ids: IntArray
+    pseudo_xy_px: FloatArray
+    pseudo_weight: FloatArray
+
+    @property
+    def human(self) -> BoolArray:
+        """(m, V, K) True where a person's point stands."""
+        placed = np.isin(self.provenance, (Provenance.PLACED, Provenance.ACCEPTED))
+        return np.asarray(placed & np.isin(self.state, (PointState.VISIBLE, PointState.OCCLUDED)))
+
+    @property
+    def weight(self) -> FloatArray:
+        """(m, V, K) loss weight of every point; 0 where there is none."""
+        weight = np.zeros(self.provenance.shape)
+        for provenance, value in WEIGHTS.items():
+            weight[self.provenance == provenance] = value
+        return np.where(np.isfinite(self.xy_px).all(axis=-1), weight, 0.0)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the labels alone: the same labels give the same digest, whenever they were collected."""
+        digest = hashlib.sha256(json.dumps([self.annotations, [str(key) for key in self.keys]]).encode())
+        for name in ("xy_px", "state", "provenance", "pseudo_ids", "pseudo_xy_px", "pseudo_weight"):
+            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        digest.update("".join(self.split).encode())
+        return digest.hexdigest()
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """For the array store."""
+        names = ("frame_ids", "split", "xy_px", "state", "provenance", "xyz_world", "pseudo_ids", "pseudo_xy_px", "pseudo_weight")
+        arrays = {name: getattr(self, name) for name in names}
+        arrays["keys"] = np.array([str(key) for key in self.keys], dtype=np.str_)
+        arrays["annotation_ids"] = np.array([number for number, _ in self.annotations], dtype=np.int64)
+        arrays["annotation_times"] = np.array([when for _, when in self.annotations], dtype=np.str_)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Snapshot:
+        """Inverse of :meth:`to_arrays`."""
+        values = {name: array for name, array in arrays.items() if name not in ("keys", "annotation_ids", "annotation_times")}
+        pairs = zip(arrays["annotation_ids"].tolist(), arrays["annotation_times"].tolist(), strict=True)
+        return cls(keys=tuple(FrameKey.parse(key) for key in arrays["keys"]), annotations=tuple(pairs), **values)
+
+    def rows(self, split: str) -> IntArray:
+        """Positions of the frames of one split, oldest label first."""
+        return np.flatnonzero(self.split == split)
+
+
+def newest_first(snapshot: Snapshot, positions: IntArray, order: Sequence[int]) -> IntArray:
+    """``positions`` sorted by ``order`` (per frame of the snapshot, larger = newer), newest first; ties by position."""
+    rank = np.asarray(order)[positions]
+    return positions[np.lexsort((positions, -rank))]
