@@ -20,7 +20,7 @@ from label_config.values import FloatArray
 
 #: Undistorted points reproduce the given ones to this many normalised units (1e-12 · 100,000 px = 1e-7 px).
 TOLERANCE = 1e-12
-_FIXED_POINT_STEPS = 2
+_FIXED_POINT_STEPS = 1
 _NEWTON_STEPS = 30
 
 

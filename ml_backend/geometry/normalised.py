@@ -2,7 +2,7 @@
 
 Raw pixels and millimetres would mix factors of 1e5 (focal lengths) and 1e3 (distances) in one 3×3 system.  Here the image is
 measured from the principal point in units of the focal length, and the world from the point that all cameras look at in units
-of the typical camera distance.  Arrays are laid out views first, points last, so that every operation runs along contiguous points.
+of the typical camera distance.  Arrays are laid out views first, points last: every operation runs along contiguous points.
 
 Letters: V views, M points.  Everything is float64: the normal equations square the condition number.
 """
@@ -49,7 +49,7 @@ class NormalisedRig:
     @staticmethod
     def _shape(camera: Camera) -> FloatArray:
         """What is left of K without principal point and focal length: skew and the pixels' aspect."""
-        shape = camera.K / np.sqrt(camera.K[0, 0] * camera.K[1, 1])
+        shape: FloatArray = camera.K / np.sqrt(camera.K[0, 0] * camera.K[1, 1])
         shape[:, 2] = (0, 0, 1)
         return shape
 
@@ -109,7 +109,7 @@ class NormalisedRig:
         for i in self.bent:
             bent = self.cameras[i].distort(np.stack((seen_x[i], seen_y[i]), axis=-1))
             seen_x[i], seen_y[i] = bent[:, 0], bent[:, 1]
-        return np.hypot(seen_x - x_px, seen_y - y_px)
+        return np.asarray(np.hypot(seen_x - x_px, seen_y - y_px))
 
     def gram(self, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
         """(9, M) normal matrix and right-hand side of ``Σ weight ‖rows(u, v)·X‖²``, one GEMM.
@@ -133,7 +133,7 @@ class NormalisedRig:
         matrix = self._gram_terms[:6] @ _stacked(wi * inverse, a, b)
         du, dv = (u - a) * wi, (v - b) * wi
         step = solve(matrix, self._gradient_terms @ np.concatenate((du, dv, -(du * a + dv * b))))
-        return x + np.where(np.isfinite(step), step, 0.0)
+        return np.asarray(x + np.where(np.isfinite(step), step, 0.0))
 
     def information(self, x: FloatArray, weight: FloatArray) -> FloatArray:
         """(6, M) JᵀJ of the weighted projections at (3, M), normalised world."""
@@ -157,7 +157,7 @@ class NormalisedRig:
             cosine = rays[0, i] * rays[0, i + 1 :] + rays[1, i] * rays[1, i + 1 :] + rays[2, i] * rays[2, i + 1 :]
             cosine += penalty[i + 1 :]
             np.minimum(smallest, cosine.min(axis=0) + penalty[i], out=smallest)
-        return np.degrees(np.arccos(np.clip(np.where(smallest < 1.5, smallest, np.nan), -1, 1)))
+        return np.asarray(np.degrees(np.arccos(np.clip(np.where(smallest < 1.5, smallest, np.nan), -1, 1))))
 
 
 def _common_point(rig: Rig, centres: FloatArray) -> tuple[FloatArray, float]:
@@ -203,4 +203,4 @@ def invert(matrix: FloatArray) -> FloatArray:
     trace = a + d + f
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(determinant > 1e-14 * trace * trace * trace, 1 / determinant, np.nan)
-    return np.stack((c00, c01, c02, a * f - c * c, b * c - a * e, a * d - b * b)) * scale
+    return np.asarray(np.stack((c00, c01, c02, a * f - c * c, b * c - a * e, a * d - b * b)) * scale)

@@ -8,8 +8,11 @@ Residuals and the inlier test that callers see are exact distances in distorted 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, FloatArray, Triangulation
 from ml_backend.geometry import consensus
@@ -20,11 +23,17 @@ from ml_backend.geometry.normalised import NormalisedRig, invert
 THRESHOLD_FLOOR_PX = 10.0
 THRESHOLD_SHARE = 0.02
 #: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
-TILE_OBSERVATIONS = 8192
+TILE_OBSERVATIONS = 16384
 _REFITS = 2
 _STEPS_PER_REFIT = 2
 #: A lens polynomial may fold far-away points back onto an observation; ideal and distorted error must agree to this factor.
 _FOLD_FACTOR = 3.0
+
+
+@lru_cache(maxsize=8)
+def _prepared(rig: Rig) -> tuple[NormalisedRig, list[consensus.Step]]:
+    normalised = NormalisedRig(rig)
+    return normalised, consensus.plan(normalised)
 
 
 def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = None) -> FloatArray:
@@ -36,14 +45,12 @@ def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = 
     Raises BadInputError for shapes that do not fit the rig and for weights that are negative or not finite.
     """
     xy_px = rig.check_points(xy_px)
-    if weight is not None:
-        weight = np.asarray(weight, dtype=np.float64)
-        if weight.shape != xy_px.shape[:-1] or not (np.isfinite(weight) & (weight >= 0)).all():
-            raise BadInputError(f"weight: expected finite, non-negative values of shape {xy_px.shape[:-1]}, got {weight.shape}")
+    if weight is not None and (weight.shape != xy_px.shape[:-1] or not np.all(np.isfinite(weight) & (weight >= 0))):
+        raise BadInputError(f"weight: expected finite, non-negative values of shape {xy_px.shape[:-1]}, got {weight.shape}")
     batch, views, keypoints = xy_px.shape[:-3], len(rig), xy_px.shape[-2]
     points = xy_px.reshape(-1, views, keypoints, 2)
-    weights = None if weight is None else weight.reshape(-1, views, keypoints)
-    normalised = NormalisedRig(rig)
+    weights: FloatArray | None = None if weight is None else np.reshape(weight, (-1, views, keypoints))
+    normalised, _ = _prepared(rig)
     xyz = np.empty((len(points), keypoints, 3))
     for f, k in _tiles(len(points), keypoints, views):
         u, v, scale = normalised.observe(_view_first(points[f, :, k, 0]), _view_first(points[f, :, k, 1]))
@@ -60,15 +67,14 @@ def default_threshold_px(xy_px: FloatArray) -> FloatArray:
 
     The box is that of the points without the outermost tenth on each side, so that one wild point does not enlarge it.
     """
-    present = np.isfinite(xy_px).all(axis=-1)
-    count = present.sum(axis=-1)
-    ordered = np.sort(np.where(present[..., None], xy_px, np.inf), axis=-2)
-    low = np.floor(0.1 * np.maximum(count - 1, 0)).astype(np.int64)
-    high = np.maximum(count - 1, 0) - low
-    index = np.stack((low, high), axis=-1)[..., None]
-    ends = np.take_along_axis(ordered, np.broadcast_to(index, (*index.shape[:-1], 2)), axis=-2)
-    extent = np.where((count > 1)[..., None], ends[..., 1, :] - np.where(np.isfinite(ends[..., 0, :]), ends[..., 0, :], 0), 0)
-    return np.maximum(THRESHOLD_FLOOR_PX, THRESHOLD_SHARE * np.hypot(extent[..., 0], extent[..., 1]))
+    along = np.moveaxis(np.asarray(xy_px, dtype=np.float64), -1, -2)
+    present = np.asarray(np.isfinite(along).all(axis=-2))
+    ordered = np.sort(np.where(present[..., None, :], along, np.inf), axis=-1)
+    last = np.maximum(present.sum(axis=-1) - 1, 0)
+    low = last // 10
+    ends = np.take_along_axis(ordered, np.stack((low, last - low), axis=-1)[..., None, :], axis=-1)
+    extent = np.diff(np.where((last > 0)[..., None, None], ends, 0.0), axis=-1)[..., 0]
+    return np.asarray(np.maximum(THRESHOLD_FLOOR_PX, THRESHOLD_SHARE * np.hypot(extent[..., 0], extent[..., 1])))
 
 
 def triangulate_robust(
@@ -95,11 +101,11 @@ def triangulate_robust(
     """
     xy_px = rig.check_points(xy_px)
     batch, views, keypoints = xy_px.shape[:-3], len(rig), xy_px.shape[-2]
-    points = xy_px.reshape(-1, views, keypoints, 2)
     if valid is not None:
         if valid.shape != xy_px.shape[:-1]:
             raise BadInputError(f"valid: expected shape {xy_px.shape[:-1]}, got {valid.shape}")
-        points = np.where(valid.reshape(points.shape[:-1])[..., None], points, np.nan)
+        xy_px = np.where(valid[..., None], xy_px, np.nan)
+    points = xy_px.reshape(-1, views, keypoints, 2)
     threshold = _threshold(points, threshold_px, batch)
 
     n = len(points)
@@ -111,8 +117,7 @@ def triangulate_robust(
         angle_deg=np.empty((n, keypoints)),
         consensus=np.empty((n, keypoints), dtype=np.bool_),
     )
-    normalised = NormalisedRig(rig)
-    steps = consensus.plan(normalised)
+    normalised, steps = _prepared(rig)
     for f, k in _tiles(n, keypoints, views):
         _solve_tile(normalised, steps, points[f, :, k], threshold[f], (f, k), out)
     return Triangulation(
@@ -131,7 +136,7 @@ def _threshold(points: FloatArray, threshold_px: float | FloatArray | None, batc
     if threshold_px is None:
         return default_threshold_px(points)
     given = np.asarray(threshold_px, dtype=np.float64)
-    if given.shape not in ((), (*batch, views)) or not (np.isfinite(given) & (given > 0)).all():
+    if given.shape not in ((), (*batch, views)) or not np.all(np.isfinite(given) & (given > 0)):
         raise BadInputError(f"threshold_px: expected one positive number or shape {(*batch, views)}, got {threshold_px!r}")
     return np.broadcast_to(given.reshape(-1, views) if given.ndim else given, (n, views))
 
@@ -145,7 +150,7 @@ def _tiles(frames: int, keypoints: int, views: int) -> Iterator[tuple[slice, sli
             yield slice(f, min(f + frame_step, frames)), slice(k, min(k + keypoint_step, keypoints))
 
 
-def _view_first(array: FloatArray) -> FloatArray:
+def _view_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(f, V, k) → contiguous (V, f·k)."""
     return np.ascontiguousarray(array.transpose(1, 0, 2)).reshape(array.shape[1], -1)
 
@@ -177,7 +182,7 @@ def _solve_tile(
     used = np.where(agreed, inlier, seen.present)
     f, k = place
 
-    def frame_first(array: FloatArray | BoolArray) -> FloatArray:
+    def frame_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array.reshape(views, frames, keypoints).transpose(1, 0, 2)
 
     out.xyz_world[f, k] = rig.to_world(x).reshape(frames, keypoints, 3)
