@@ -78,7 +78,9 @@ def by_keypoint_name(batch: PredictionBatch, have: Sequence[str], want: Sequence
     position = {_plain(name): i for i, name in enumerate(have)}
     source = np.array([position.get(_plain(name), -1) for name in want], dtype=np.int64)
     if (source < 0).all():
-        raise BadInputError(f"the model's keypoints ({', '.join(have)}) and the skeleton's ({', '.join(want)}) have no name in common")
+        raise BadInputError(
+            f"the model's keypoints ({', '.join(have)}) and the skeleton's ({', '.join(want)}) have no name in common"
+        )
     missing = source < 0
 
     def pick(array: FloatArray, empty: float) -> FloatArray:

@@ -103,7 +103,13 @@ class TrainConfig:
     cache_mb: int = 1024
 
     def __post_init__(self) -> None:
-        positive = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "sigma_hm": self.sigma_hm, "amplitude": self.amplitude}
+        positive = {
+            "steps": self.steps,
+            "batch": self.batch,
+            "lr": self.lr,
+            "sigma_hm": self.sigma_hm,
+            "amplitude": self.amplitude,
+        }
         for name, value in positive.items():
             if not value > 0:
                 raise BadInputError(f"train.{name}: expected a positive number, got {value}")
@@ -123,7 +129,7 @@ class TrainConfig:
         unknown = sorted(set(data) - known)
         if unknown:
             raise BadInputError(f"training configuration: unknown fields {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
         if "augment" in values:
             augment = dict(values["augment"])
             if augment.get("randaugment") is not None:

@@ -34,10 +34,17 @@ class Decoded:
 
 
 class Head(Protocol):
-    """size_hm is (h, w) of the grid in which points are given."""
+    """One way of saying where keypoints are."""
 
-    size_hm: tuple[int, int]
-    grid: Grid
+    @property
+    def size_hm(self) -> tuple[int, int]:
+        """(h, w) of the grid in which points are given."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """How that grid lies on the input's."""
+        ...
 
     def encode(self, xy_hm: FloatArray, weight: FloatArray) -> tuple[Float32Array, Float32Array]:
         """Points (n, K, 2) and weights (n, K) → targets (n, K, ...) and weights, 0 where a point has no target."""
@@ -131,7 +138,7 @@ class RegressionHead:
         """Targets (n, K, 2); points outside the crop have weight 0."""
         h, w = self.size_hm
         share = (xy_hm + 0.5) / (w, h)
-        inside = (np.nan_to_num(share, nan=-1.0) >= 0).all(axis=-1) & (np.nan_to_num(share, nan=2.0) <= 1).all(axis=-1)
+        inside = np.asarray(((share >= 0) & (share <= 1)).all(axis=-1))
         return np.where(inside[..., None], share, 0).astype(np.float32), (weight * inside).astype(np.float32)
 
     def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -142,7 +149,7 @@ class RegressionHead:
         """The numbers as they are."""
         h, w = self.size_hm
         xy = prediction.astype(np.float64) * (w, h) - 0.5
-        confidence = np.isfinite(xy).all(axis=-1).astype(np.float64)
+        confidence = np.asarray(np.isfinite(xy).all(axis=-1), dtype=np.float64)
         return Decoded(xy, confidence, xy[:, :, None], confidence[:, :, None], None)
 
 

@@ -35,7 +35,7 @@ def _blend(base: FloatArray, image: ByteArray, factor: float) -> ByteArray:
 
 
 def _gray(image: ByteArray) -> FloatArray:
-    return image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return np.asarray(image.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
 
 
 def _brightness(image: ByteArray, strength: float, sign: float) -> ByteArray:
@@ -66,17 +66,17 @@ def _autocontrast(image: ByteArray, strength: float, sign: float) -> ByteArray:
 def _equalize(image: ByteArray, strength: float, sign: float) -> ByteArray:
     if strength == 0:
         return image
-    return np.stack([cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)], axis=-1).astype(np.uint8)
+    return np.asarray(np.stack([cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)], axis=-1), dtype=np.uint8)
 
 
 def _posterize(image: ByteArray, strength: float, sign: float) -> ByteArray:
     lost_bits = round(4 * strength)
-    return image & np.uint8(256 - (1 << lost_bits))
+    return np.asarray(image & np.uint8(256 - (1 << lost_bits)))
 
 
 def _solarize(image: ByteArray, strength: float, sign: float) -> ByteArray:
     threshold = 256 * (1 - strength)
-    return np.where(image >= threshold, 255 - image, image).astype(np.uint8)
+    return np.asarray(np.where(image >= threshold, 255 - image, image), dtype=np.uint8)
 
 
 OPERATIONS: dict[str, Operation] = {

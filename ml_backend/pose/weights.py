@@ -112,7 +112,7 @@ def save_model(folder: Path, network: PoseNetwork, manifest: Manifest) -> Manife
     fields = {**vars(manifest), "files": {WEIGHTS_NAME: _sha256(weights)}, "code_version": code_version()}
     written = Manifest(**fields)
     text = json.dumps(written.to_json(), indent=1, sort_keys=True)
-    write_atomically(folder / MANIFEST_NAME, lambda path: path.write_text(text))
+    write_atomically(folder / MANIFEST_NAME, lambda path: _write_text(path, text))
     return written
 
 
@@ -160,7 +160,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
         return read_tensors(path / WEIGHTS_NAME)
     try:
-        loaded: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        loaded: Any = (
+            load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except FileNotFoundError as error:
         raise BadInputError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file") from error
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
@@ -200,6 +202,10 @@ def warm_start(network: PoseNetwork, tensors: Mapping[str, Tensor], source: str)
         )
     network.load_state_dict(fitting, strict=False)
     return WarmStart(len(fitting), tuple(sorted(set(own) - set(fitting))))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

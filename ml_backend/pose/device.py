@@ -1,0 +1,68 @@
+"""Where and how the arithmetic is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from label_config.values import BadInputError, ByteArray
+from ml_backend.pose.config import Precision
+
+#: Mean and standard deviation of ImageNet, which published backbones expect.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" takes CUDA where there is one.  Raises BadInputError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadInputError(f"train.device: expected 'auto', 'cpu' or 'cuda', got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise BadInputError(f"train.device: {name!r} asked for, but PyTorch sees no CUDA device here; use 'auto' or 'cpu'")
+    return device
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """bfloat16 arithmetic on CUDA ("auto") or wherever asked for."""
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Use ``count`` threads inside, as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(count, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def to_network(crops: ByteArray, device: torch.device) -> Tensor:
+    """uint8 (n, h, w, 3) RGB → normalised float32 (n, 3, h, w) on the device, channels last in memory."""
+    pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
+    return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on either kind of device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give cached blocks back."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

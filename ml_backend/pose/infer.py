@@ -1,0 +1,164 @@
+"""From pictures to points with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from label_config.values import BadInputError, ByteArray, Float32Array, FloatArray
+from ml_backend.heatmaps.crops import Box, CropTransform, padded_box
+from ml_backend.pose.adapter import Capability, PredictionBatch
+from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture
+from ml_backend.pose.device import autocast, choose_device, threads, to_network
+from ml_backend.pose.heads import Decoded, make_head
+from ml_backend.pose.networks import HeadKind, PoseNetwork
+from ml_backend.pose.weights import Manifest, load_model
+
+#: A point of the first look counts when its confidence reaches this share of the picture's best, and this much itself.
+_CONFIDENT_SHARE = 0.5
+_CONFIDENT = 0.1
+
+
+class Predictor:
+    """The built-in PoseModel.
+
+    Where a box is known, one look at its crop.  Without one: one look at the whole picture; a model trained for two
+    looks then takes a second one around the points that it is sure of.
+    """
+
+    def __init__(
+        self, network: PoseNetwork, manifest: Manifest, *, device: str = "auto", batch: int = 32, n_threads: int = 1
+    ) -> None:
+        self.manifest, self.keypoints = manifest, manifest.skeleton.keypoints
+        self.device = choose_device(device)
+        self.batch, self.n_threads = batch, n_threads
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.head = make_head(network, manifest.config)
+        tells = {Capability.POINTS, Capability.FEATURES}
+        self.capabilities = frozenset(tells | ({Capability.HEATMAPS} if network.kind == HeadKind.HEATMAP else set()))
+
+    @classmethod
+    def load(
+        cls, folder: Path, device: str = "auto", *, batch: int = 32, n_threads: int = 1, plugins: Collection[str] = ()
+    ) -> Self:
+        """Read a model folder after checking its hashes.  Raises BadInputError."""
+        network, manifest = load_model(folder, plugins=plugins)
+        return cls(network, manifest, device=device, batch=batch, n_threads=n_threads)
+
+    def predict(
+        self,
+        images: Sequence[ByteArray],
+        boxes_px: Sequence[Box | None] | None = None,
+        *,
+        heatmaps: bool = False,
+        flip_test: bool = False,
+    ) -> PredictionBatch:
+        """One subject per picture; pictures may differ in size.
+
+        ``flip_test`` averages the maps of crop and mirrored crop (only for skeletons whose mirrored pictures are valid).
+        Raises BadInputError for arrays that are no pictures.
+        """
+        boxes = list(boxes_px) if boxes_px is not None else [None] * len(images)
+        if len(boxes) != len(images):
+            raise BadInputError(f"predict: expected one box or None per picture, got {len(boxes)} for {len(images)}")
+        if flip_test and not (self.manifest.skeleton.flip_augment and Capability.HEATMAPS in self.capabilities):
+            raise BadInputError(
+                f"predict: flip_test needs heatmaps and a skeleton with flip_augment (here {self.manifest.skeleton.name!r})"
+            )
+        with threads(self.n_threads), torch.inference_mode():
+            parts = [
+                self._predict(images[first : first + self.batch], boxes[first : first + self.batch], heatmaps, flip_test)
+                for first in range(0, len(images), self.batch)
+            ]
+        return _joined(parts) if parts else self._nothing()
+
+    def _predict(
+        self, images: Sequence[ByteArray], boxes: Sequence[Box | None], heatmaps: bool, flip_test: bool
+    ) -> PredictionBatch:
+        input_px = self.manifest.config.input_px
+        aspect = input_px[0] / input_px[1]
+        looks = [
+            whole_picture((image.shape[1], image.shape[0]), input_px) if box is None else padded_box(box, aspect, BOX_MARGIN)
+            for image, box in zip(images, boxes, strict=True)
+        ]
+        unknown = [i for i, box in enumerate(boxes) if box is None]
+        if self.manifest.two_stage and unknown:
+            coarse = self._look([images[i] for i in unknown], [looks[i] for i in unknown], heatmaps=False, flip_test=False)
+            for position, i in enumerate(unknown):
+                found = confident_box(coarse.xy_px[position], coarse.confidence[position], self.manifest.subject_px)
+                if found is not None:
+                    looks[i] = padded_box(found, aspect, BOX_MARGIN)
+        return self._look(images, looks, heatmaps=heatmaps, flip_test=flip_test)
+
+    def _look(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> PredictionBatch:
+        h, w = self.head.size_hm
+        config = self.manifest.config
+        transforms = [CropTransform(box, config.input_px, (w, h), grid=self.head.grid) for box in boxes]
+        crops = np.stack([transform.extract(image) for transform, image in zip(transforms, images, strict=True)])
+        with autocast(self.device, config.precision):
+            output = self.network(to_network(crops, self.device))
+            prediction, features = output.prediction.float(), output.features.float()
+            if flip_test:
+                prediction = 0.5 * (prediction + self._mirrored(crops))
+        decoded = self.head.decode(_array(prediction))
+        return PredictionBatch(
+            xy_px=_per_picture(transforms, decoded.xy_hm),
+            confidence=decoded.confidence,
+            box_px=np.array(boxes, dtype=np.float64),
+            peak_xy_px=_per_picture(transforms, decoded.peak_xy_hm),
+            peak_value=decoded.peak_value,
+            features=_array(features),
+            heatmaps=_maps(decoded) if heatmaps else None,
+        )
+
+    def _mirrored(self, crops: ByteArray) -> Tensor:
+        """Maps of the mirrored crops, mirrored back."""
+        maps: Tensor = self.network(to_network(crops[:, :, ::-1], self.device)).prediction.float().flip(-1)
+        maps = maps[:, list(self.manifest.skeleton.mirror)]
+        if self.head.grid == "stride":
+            # Cell 0 of this grid lies on pixel 0, so mirroring shifts it by almost one cell.
+            maps = torch.cat([maps[..., :1], maps[..., :-1]], dim=-1)
+        return maps
+
+    def _nothing(self) -> PredictionBatch:
+        k = len(self.keypoints)
+        return PredictionBatch(np.zeros((0, k, 2)), np.zeros((0, k)), np.zeros((0, 4)))
+
+
+def confident_box(xy_px: FloatArray, confidence: FloatArray, subject_px: float) -> Box | None:
+    """A box around the points (K, 2) that the first look is sure of; None when fewer than two, or a quarter, are."""
+    sure = (confidence >= max(_CONFIDENT, _CONFIDENT_SHARE * float(confidence.max(initial=0.0)))) & np.isfinite(xy_px).all(axis=1)
+    if sure.sum() < min(max(2, len(xy_px) / 4), len(xy_px)):
+        return None
+    return subject_box(xy_px[sure], subject_px)
+
+
+def _per_picture(transforms: Sequence[CropTransform], points_hm: FloatArray) -> FloatArray:
+    return np.stack([transform.heatmap_to_image(points) for transform, points in zip(transforms, points_hm, strict=True)])
+
+
+def _array(tensor: Tensor) -> Float32Array:
+    return np.ascontiguousarray(tensor.cpu().numpy(), dtype=np.float32)
+
+
+def _maps(decoded: Decoded) -> Float32Array:
+    if decoded.heatmaps is None:
+        raise BadInputError("predict: this model has no heatmaps; ask only models with the HEATMAPS capability for them")
+    return decoded.heatmaps
+
+
+def _joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(name: str) -> FloatArray | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    names = ("xy_px", "confidence", "box_px", "peak_xy_px", "peak_value", "features", "heatmaps")
+    return PredictionBatch(**{name: joined(name) for name in names})  # type: ignore[arg-type]
