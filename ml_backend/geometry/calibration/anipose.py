@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ml_backend.geometry.calibration import toml_cameras
-from ml_backend.geometry.calibration.base import Calibration, Sizes, build, read_text, spread
+from ml_backend.geometry.calibration.base import Calibration, Sizes, read_text, spread
+from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.cameras import Rig
 
 FORMAT = "anipose"

@@ -1,30 +1,24 @@
-"""What all calibration readers share: reading safely, naming what is wrong, and settling conventions.
+"""What all calibration readers share: reading safely and naming what is wrong.
 
-A reader turns its file into :class:`RawCamera` values as stored; :func:`build` decides whether matrices are transposed,
-repairs rounding, fills in missing picture sizes, says so in the notes, and lets :class:`Camera` validate the result.
+A reader turns its file into :class:`RawCamera` values as stored and hands them to
+:func:`~ml_backend.geometry.calibration.settle.build`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from label_config.values import BadInputError, FloatArray
-from ml_backend.geometry.calibration.convergence import stored_transposed
-from ml_backend.geometry.cameras import Camera, Model, Rig
+from ml_backend.geometry.cameras import Model, Rig
 
 #: Calibrations are small; anything larger is not one (and would be a way to exhaust memory).
 MAX_TEXT_BYTES = 1_000_000
-#: R·Rᵀ may differ from the identity this much when a file was written with few digits.
-ROUNDING_TOLERANCE = 1e-2
-_EXACT = 1e-7
 _LARGEST = 1e12
-_LENGTHS = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (0, 4)}
 #: World units per metre.
 UNITS = {"m": 1.0, "cm": 100.0, "mm": 1000.0}
 
@@ -129,39 +123,6 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return raw
 
 
-def build(
-    file: Path,
-    cameras: Sequence[RawCamera],
-    *,
-    format: str,
-    unit: str,
-    notes: Sequence[str] = (),
-    row_vectors: bool = False,
-    sizes_px: Sizes | None = None,
-) -> Calibration:
-    """Raw cameras → calibration.
-
-    row_vectors  the format stores matrices transposed, for points as row vectors
-    sizes_px     picture sizes that the file lacks or has wrong, by camera name
-    """
-    where = Where(file)
-    if not cameras:
-        raise where.fail("cameras", "at least one calibrated camera", "none")
-    found = list(notes)
-    intrinsics, transposed = _settle_intrinsics(where, cameras, row_vectors, found)
-    rotations = _settle_rotations(where, cameras, transposed, found)
-    sizes = _settle_sizes(cameras, intrinsics, sizes_px or {}, found)
-    lenses = [_padded(where.of(camera.name), camera) for camera in cameras]
-    try:
-        settled = [
-            Camera(camera.name, K, R, camera.t, dist, camera.model, size)
-            for camera, K, R, dist, size in zip(cameras, intrinsics, rotations, lenses, sizes, strict=True)
-        ]
-        return Calibration(Rig(tuple(settled), unit), format, tuple(found))
-    except BadInputError as error:
-        raise BadInputError(f"{file}: {error}") from None
-
-
 def convert_unit(rig: Rig, unit: str) -> Rig:
     """The same rig with the world measured in another of m, cm, mm.  Raises BadInputError for other units."""
     for name in (rig.unit, unit):
@@ -175,87 +136,6 @@ def spread(rig: Rig) -> float:
     """Largest distance between two cameras' centres, world units."""
     centres = np.stack([camera.centre for camera in rig.cameras])
     return float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
-
-
-def _settle_intrinsics(
-    where: Where, cameras: Sequence[RawCamera], row_vectors: bool, notes: list[str]
-) -> tuple[list[FloatArray], bool]:
-    """Every K upright, and whether the file stores matrices transposed as its Ks show it (by majority)."""
-    upright = [_upright(where.of(camera.name), camera.K) for camera in cameras]
-    names = {
-        told: [camera.name for camera, (_, turned) in zip(cameras, upright, strict=True) if turned is told]
-        for told in (True, False)
-    }
-    if names[True]:
-        notes.append(f"{_cameras(names[True], cameras)}: K stored transposed: transposed")
-    if names[False] and row_vectors:
-        notes.append(f"{_cameras(names[False], cameras)}: K stored upright, unlike the format: kept")
-    yes, no = len(names[True]), len(names[False])
-    return [K for K, _ in upright], row_vectors if yes == no else yes > no
-
-
-def _settle_rotations(where: Where, cameras: Sequence[RawCamera], transposed: bool, notes: list[str]) -> list[FloatArray]:
-    """Every rotation as a matrix world → camera.  Matrices follow the Ks unless only the other reading lets cameras converge."""
-    is_matrix = [camera.rotation.shape == (3, 3) for camera in cameras]
-    stored = [camera.rotation if whole else _matrix(camera.rotation) for camera, whole in zip(cameras, is_matrix, strict=True)]
-    if any(is_matrix):
-        decided = stored_transposed(stored, [camera.t for camera in cameras], is_matrix)
-        if decided is not None and decided != transposed:
-            notes.append("R: read the other way round than K, because only so do the cameras look at a common point")
-            transposed = decided
-        notes.append("R stored transposed: transposed" if transposed else "R stored as world → camera: kept")
-    turned = [R.T if whole and transposed else R for R, whole in zip(stored, is_matrix, strict=True)]
-    errors = [float(np.abs(R @ R.T - np.eye(3)).max()) for R in turned]
-    for camera, error in zip(cameras, errors, strict=True):
-        if error > ROUNDING_TOLERANCE:
-            off = f"R·Rᵀ off the identity by {error:.2g}"
-            raise where.of(camera.name).fail("rotation", "an orthonormal 3×3 matrix", off, "export the calibration again")
-    rounded = [camera.name for camera, error in zip(cameras, errors, strict=True) if error > _EXACT]
-    if rounded:
-        notes.append(f"{_cameras(rounded, cameras)}: R rounded in the file (off by {max(errors):.1g}): nearest rotation used")
-    return [_nearest_rotation(R) if error > _EXACT else R for R, error in zip(turned, errors, strict=True)]
-
-
-def _matrix(rotation_vector: FloatArray) -> FloatArray:
-    return np.asarray(Rotation.from_rotvec(rotation_vector).as_matrix(), dtype=np.float64)
-
-
-def _nearest_rotation(R: FloatArray) -> FloatArray:
-    """Nearest orthonormal matrix; the sign of the determinant is kept, so that a mirror image is still found out."""
-    left, _, right = np.linalg.svd(R)
-    return np.asarray(left @ right)
-
-
-def _settle_sizes(
-    cameras: Sequence[RawCamera], intrinsics: Sequence[FloatArray], sizes_px: Sizes, notes: list[str]
-) -> list[tuple[int, int]]:
-    """Given sizes first, then the file's, else twice the principal point."""
-    sizes, guessed = [], []
-    for camera, K in zip(cameras, intrinsics, strict=True):
-        size = sizes_px.get(camera.name, camera.size_px)
-        if size is None:
-            size = (max(1, round(2 * K[0, 2] + 1)), max(1, round(2 * K[1, 2] + 1)))
-            guessed.append(f"{camera.name} {size[0]}×{size[1]}")
-        sizes.append((int(size[0]), int(size[1])))
-    if guessed:
-        notes.append(f"no picture size in the file, assumed from the principal point: {', '.join(guessed)}; pass sizes_px")
-    return sizes
-
-
-def _padded(where: Where, camera: RawCamera) -> FloatArray:
-    """Coefficients brought to a length that the lens model has, by dropping or adding zeros at the end."""
-    lengths = _LENGTHS[camera.model]
-    if camera.dist.size in lengths:
-        return camera.dist
-    dist = np.trim_zeros(camera.dist, "b")
-    fitting = [length for length in lengths if length >= dist.size]
-    if not fitting:
-        raise where.fail("dist", f"at most {lengths[-1]} coefficients of a {camera.model} lens", f"{dist.size}")
-    return np.pad(dist, (0, fitting[0] - dist.size))
-
-
-def _cameras(names: Sequence[str], all_cameras: Sequence[RawCamera]) -> str:
-    return "all cameras" if len(names) == len(all_cameras) else f"camera {', '.join(map(repr, names))}"
 
 
 def _short(value: Any) -> str:

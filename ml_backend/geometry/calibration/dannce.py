@@ -15,7 +15,8 @@ import numpy as np
 from scipy.io import loadmat
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, build, read_bytes
+from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, read_bytes
+from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "dannce"
 #: Label files also hold labels and frame tables; only the calibration in them is decoded.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, build
+from ml_backend.geometry.calibration.base import Calibration, Sizes, Where
 from ml_backend.geometry.calibration.opencv import flat_cameras, raw_camera
+from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.calibration.storage import read_storage
 
 FORMAT = "easymocap"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, build
+from ml_backend.geometry.calibration.base import Calibration, Sizes, Where
 from ml_backend.geometry.calibration.opencv import fields_of, raw_camera
+from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.calibration.storage import read_storage
 
 FORMAT = "jarvis"

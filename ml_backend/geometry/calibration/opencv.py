@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, build, spread
+from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, spread
+from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.calibration.storage import read_storage
 from ml_backend.geometry.cameras import Rig
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, build, read_text
+from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, read_text
+from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "panoptic"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.geometry.calibration import toml_cameras
-from ml_backend.geometry.calibration.base import Calibration, Sizes, build, convert_unit, read_text, spread
+from ml_backend.geometry.calibration.base import Calibration, Sizes, convert_unit, read_text, spread
+from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.cameras import Rig
 
 FORMAT = "pose2sim"
