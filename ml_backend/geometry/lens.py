@@ -79,7 +79,7 @@ def _invert(
             miss_x, miss_y = goal_x[todo] - warp.x, goal_y[todo] - warp.y
             determinant = warp.determinant
             near = (np.abs(miss_x) < TOLERANCE) & (np.abs(miss_y) < TOLERANCE)
-            good = near & (determinant > 0)
+            good = near & (determinant > 0) & (warp.xx + warp.yy > 0)  # neither folded nor mirrored
             if good.any():
                 at = todo[good]
                 found_x[at], found_y[at], found_det[at] = x[good], y[good], determinant[good]
