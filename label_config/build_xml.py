@@ -27,8 +27,8 @@ from label_config.colours import keypoint_colours
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
 
-#: Single keys that no tool of Label Studio's image editor uses.  Its tools are v (move), h (pan), k (key point),
-#: r (rectangle), b, e, m, o, p, w; u drops the selection.
+#: Single keys that no tool of Label Studio's image editor uses (keymap of 1.23.2): its tools are v (move), h (pan),
+#: k (key point), r (rectangle), b, e, m, o, p, w; u drops the selection.
 HOTKEYS = "1234567890" + "qasdfgtyzxcijln"
 #: Key combinations with shift that zoom the picture.
 RESERVED_WITH_SHIFT = "12"
@@ -65,14 +65,14 @@ def _cleaned(view: str) -> str:
 
 
 def build_label_config(
-    skeleton: Skeleton, views: Sequence[str], *, visibility: bool = True, boxes: bool = False, reason: bool = False
+    skeleton: Skeleton, views: Sequence[str], *, visibility: bool = True, boxes: bool = False, reason: bool = True
 ) -> str:
     """The XML of a labelling config.
 
     views       camera names in the order of the grid; see ``safe_view_names`` for what becomes of odd ones
     visibility  a choice visible / occluded / absent on each point
     boxes       a box per subject and camera, the parent of its points
-    reason      a heading with the task's ``parallax_reason``; empty for tasks without one
+    reason      a heading with the task's ``parallax_reason``; tasks without one stay valid and show nothing
 
     Raises BadInputError for a view given twice or none.
     """
@@ -86,7 +86,7 @@ def build_label_config(
     colours = keypoint_colours(skeleton)
     for position, (view, name) in enumerate(names.items()):
         cell = ElementTree.SubElement(grid, "View")
-        ElementTree.SubElement(cell, "Header", value=view, size="6")
+        ElementTree.SubElement(cell, "Header", value=view, size="5")
         _add_points(cell, name, skeleton, colours, _hotkeys(position, len(skeleton)))
         if boxes:
             _add_box(cell, name)

@@ -21,7 +21,7 @@ def views(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 4, 8])
-@pytest.mark.parametrize("options", [{}, {"visibility": False}, {"boxes": True, "reason": True}])
+@pytest.mark.parametrize("options", [{}, {"visibility": False}, {"boxes": True, "reason": False}])
 def test_every_camera_has_its_own_picture_and_labels(count: int, options: dict[str, bool]) -> None:
     skeleton = load_skeleton("coco17")
     root = fromstring(build_label_config(skeleton, views(count), **options))
@@ -67,11 +67,11 @@ def test_a_skeleton_larger_than_the_keyboard_still_builds() -> None:
 
 
 def test_the_reason_heading_is_an_option_and_no_object_that_tasks_must_fill() -> None:
-    with_reason = fromstring(build_label_config(load_skeleton("coco17"), ["a"], reason=True))
+    with_reason = fromstring(build_label_config(load_skeleton("coco17"), ["a"]))
     (heading,) = [tag for tag in with_reason.iter() if tag.get("value") == f"${REASON_KEY}"]
     assert heading.tag == "Header"
     assert heading.get("name") is None  # only named tags make a task data key compulsory
-    assert REASON_KEY not in build_label_config(load_skeleton("coco17"), ["a"])
+    assert REASON_KEY not in build_label_config(load_skeleton("coco17"), ["a"], reason=False)
 
 
 def test_odd_names_are_escaped_and_mapped() -> None:
@@ -86,7 +86,7 @@ def test_odd_names_are_escaped_and_mapped() -> None:
     assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) for name in names.values())
     assert len(set(names.values())) == len(odd)
     skeleton = Skeleton("odd", ('a"b', "<&>", "c,d"))
-    root = fromstring(build_label_config(skeleton, odd))
+    root = fromstring(build_label_config(skeleton, odd, reason=False))
     assert [label.get("value") for label in root.findall(".//KeyPointLabels")[0]] == list(skeleton.keypoints)
     assert [header.get("value") for header in root.iter("Header")] == odd
 
