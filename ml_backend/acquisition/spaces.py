@@ -91,10 +91,10 @@ class EuclideanSpace:
         self.usable = _complete(features)
         known = _complete(labelled)
         self._known = np.flatnonzero(known)
-        centre = np.zeros(features.shape[1], dtype=np.float32)
+        centre: Float32Array = np.zeros(features.shape[1], dtype=np.float32)
         if self.usable.any():
-            mean = np.mean(features, axis=0, dtype=np.float64, where=self.usable[:, None])
-            centre = np.asarray(mean, dtype=np.float32)
+            total = np.sum(features, axis=0, dtype=np.float64, where=self.usable[:, None])
+            centre = np.asarray(total / self.usable.sum(), dtype=np.float32)
         self._x: Float32Array = np.subtract(features, centre, dtype=np.float32)
         self._x[~self.usable] = 0.0
         self._references: Float32Array = np.subtract(labelled[known], centre, dtype=np.float32)
@@ -128,7 +128,7 @@ class EuclideanSpace:
 
 def _complete(features: Features) -> BoolArray:
     """(n, D) -> (n,) True where every value is finite."""
-    complete: BoolArray = np.asarray(np.isfinite(features)).all(axis=1)
+    complete: BoolArray = np.all(np.isfinite(features), axis=1)
     return complete
 
 
@@ -195,6 +195,6 @@ class MeanJointSpace:
 
 def _by_joint(poses: Features) -> tuple[Float32Array, Float32Array]:
     """(n, K, d) -> (K, d, n) with 0 for missing joints, and (K, n) 1 where the joint is there; contiguous for each joint."""
-    valid = np.asarray(np.isfinite(poses)).all(axis=2)
+    valid = np.all(np.isfinite(poses), axis=2)
     filled = np.where(valid[:, :, None], poses, 0.0).astype(np.float32)
     return np.ascontiguousarray(filled.transpose(1, 2, 0)), np.ascontiguousarray(valid.T.astype(np.float32))
