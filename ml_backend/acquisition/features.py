@@ -100,7 +100,7 @@ def hybrid_from_triples(
     position = _scaled(xy_px - _centre(xy_px, weight)[..., None, :], size)
     angle = _line_angle(xy_px, triples) if mode == "paper" else _turn_angle(xy_px, triples)
     angle = np.where(np.isfinite(size)[..., None], angle, np.nan)
-    return np.concatenate([position.reshape(*position.shape[:-2], -1), angle], axis=-1)
+    return np.concatenate([position.reshape(*xy_px.shape[:-2], 2 * xy_px.shape[-2]), angle], axis=-1)
 
 
 def _centre(xy_px: FloatArray, weight: FloatArray) -> FloatArray:

@@ -9,7 +9,8 @@ import numpy as np
 
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Input, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_joints, mean_of_terms, nothing
+from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_joints, nothing
+from ml_backend.geometry.consistency import multi_view_consistency, outlier_ratio
 
 
 def reference_px(chunk: Chunk) -> FloatArray:
@@ -52,7 +53,8 @@ class MultiViewConsistency(NothingToLearn):
         error = chunk.triangulated.reprojection_px[chunk.core]
         if self.relative:
             error = error / reference_px(chunk)[..., None]
-        return mean_of_terms(error**self.power)
+        raw, support = multi_view_consistency(error, self.power)
+        return Scores(raw, support, error**self.power)
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,10 @@ class OutlierRatio(NothingToLearn):
         if chunk.triangulated is None:
             return nothing(chunk)
         points = chunk.triangulated
-        judged = np.isfinite(points.reprojection_px[chunk.core])
-        agrees = points.inlier[chunk.core] & points.consensus[chunk.core][:, None, :]
-        per_point = np.where(judged, np.where(agrees, 0.0, 1.0), np.nan)
-        per_joint, _ = masked_mean(per_point, axis=1)
-        raw, _ = masked_mean(per_joint, axis=1)
-        return Scores(raw, judged.sum(axis=(1, 2)), per_point)
+        error, inlier = points.reprojection_px[chunk.core], points.inlier[chunk.core]
+        judged = np.isfinite(error)
+        per_point = np.where(judged, np.where(inlier, 0.0, 1.0), np.nan)
+        return Scores(outlier_ratio(inlier, error), judged.sum(axis=(1, 2)), per_point)
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ class MaxError(NothingToLearn):
         if chunk.triangulated is None:
             return nothing(chunk)
         error = chunk.triangulated.reprojection_px[chunk.core]
-        finite = np.isfinite(error)
-        support = finite.sum(axis=(1, 2))
-        worst = np.max(np.where(finite, error, -np.inf), axis=(1, 2), initial=-np.inf)
+        judged = np.isfinite(error)
+        support = judged.sum(axis=(1, 2))
+        worst = np.where(judged, error, -np.inf).max(axis=(1, 2))
         return Scores(np.where(support > 0, worst, np.nan), support, error)
 
 

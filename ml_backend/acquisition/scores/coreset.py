@@ -56,4 +56,4 @@ class CoresetDistance:
 
 def _side_by_side(xy_px: FloatArray) -> FloatArray:
     """(n, V, K, 2) → (n, V·K, 2) in units of the subject's size in each view."""
-    return pose2d_features(xy_px).reshape(len(xy_px), -1, 2)
+    return pose2d_features(xy_px).reshape(len(xy_px), xy_px.shape[1] * xy_px.shape[2], 2)

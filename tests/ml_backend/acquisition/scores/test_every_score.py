@@ -1,0 +1,231 @@
+"""What holds for every registered score: shapes, NaN instead of silent zeros, one view, shards with halo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from label_config.values import Triangulation
+from ml_backend.acquisition.base import Chunk, Input, Scores
+from ml_backend.acquisition.registry import SCORES
+
+QUICK: dict[str, dict[str, Any]] = {"wpu": {"epochs": 5}, "pictorial_logdet": {"grid": 8}}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, QUICK.get(name, {})) for name in SCORES]
+VARIANTS += [
+    ("margin", {"mode": "paper"}),
+    ("mpe", {"mode": "paper", "norm": "softmax_raw"}),
+    ("mpe", {"norm": "softmax_x30"}),
+    ("mc", {"power": 1}),
+    ("mc", {"relative": True}),
+    ("tpc", {"mode": "paper"}),
+    ("tpc", {"dead_zone_px": 2.0}),
+    ("wpu", {"mode": "paper", "epochs": 5}),
+    ("link_likelihood", {"mode": "paper", "norm": "softmax_raw"}),
+]
+IDS = ["-".join([name, *map(str, parameters.values())]) for name, parameters in VARIANTS]
+every_score = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
+
+
+def judge(name: str, parameters: dict[str, Any], world: Any, chunk: Chunk | None = None) -> Scores:
+    score = SCORES[name](**parameters)
+    return score.score(chunk or world.chunk, score.fit(world.labelled, world.rig, world.skeleton))
+
+
+def check_contract(scores: Scores, chunk: Chunk) -> None:
+    count = len(chunk.index[chunk.core])
+    assert scores.raw.shape == scores.support.shape == (count,)
+    assert scores.raw.dtype == np.float64
+    assert np.issubdtype(scores.support.dtype, np.integer)
+    assert np.array_equal(np.isnan(scores.raw), scores.support == 0)
+    assert not np.isinf(scores.raw).any()
+    if scores.per_point is not None:
+        assert scores.per_point.shape == (count, *chunk.xy_px.shape[1:3])
+
+
+def cut(chunk: Chunk, start: int, stop: int, core: slice) -> Chunk:
+    """The frames start:stop of a chunk as a chunk of their own."""
+
+    def part(value: Any, name: str) -> Any:
+        if isinstance(value, Triangulation):
+            return Triangulation(**{f.name: getattr(value, f.name)[start:stop] for f in fields(value)})
+        if name == "ensemble_xy_px":
+            return value[:, start:stop]
+        return value[start:stop] if isinstance(value, np.ndarray) and name != "size_px" else value
+
+    changed = {f.name: part(getattr(chunk, f.name), f.name) for f in fields(chunk)}
+    return Chunk(**{**changed, "core": core})
+
+
+def without_predictions(chunk: Chunk) -> Chunk:
+    """All joints missing in every view, as a network that found nothing would leave them."""
+
+    def lost(value: Any) -> Any:
+        return None if value is None else np.full_like(value, np.nan)
+
+    points = chunk.triangulated
+    if points is not None:
+        points = Triangulation(
+            xyz_world=lost(points.xyz_world),
+            inlier=np.zeros_like(points.inlier),
+            reprojection_px=lost(points.reprojection_px),
+            covariance=lost(points.covariance),
+            angle_deg=lost(points.angle_deg),
+            consensus=np.zeros_like(points.consensus),
+        )
+    names = ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps", "ensemble_xy_px")
+    return replace(chunk, triangulated=points, **{name: lost(getattr(chunk, name)) for name in names})
+
+
+@every_score
+def test_an_ordinary_run_is_judged(name: str, parameters: dict[str, Any], world: Any) -> None:
+    scores = judge(name, parameters, world)
+    check_contract(scores, world.chunk)
+    judged = scores.support > 0
+    assert judged[1:-1].all()  # a score over time may have nothing to say at the two ends
+    assert judged.all() or SCORES[name](**parameters).halo > 0
+
+
+@every_score
+def test_frames_without_a_prediction_are_nan(name: str, parameters: dict[str, Any], world: Any) -> None:
+    chunk = without_predictions(world.chunk)
+    scores = judge(name, parameters, world, chunk)
+    check_contract(scores, chunk)
+    if name != "random":
+        assert (scores.support == 0).all()
+
+
+@every_score
+def test_one_blank_frame_does_not_touch_the_others(name: str, parameters: dict[str, Any], world: Any) -> None:
+    blank = without_predictions(world.chunk)
+    holes = cut(world.chunk, 0, 12, slice(0, 12))
+    for field in ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps"):
+        getattr(holes, field)[5] = np.nan
+    holes.ensemble_xy_px[:, 5] = np.nan
+    assert holes.triangulated is not None
+    assert blank.triangulated is not None
+    for f in fields(Triangulation):
+        getattr(holes.triangulated, f.name)[5] = getattr(blank.triangulated, f.name)[5]
+    complete = judge(name, parameters, world)
+    scores = judge(name, parameters, world, holes)
+    check_contract(scores, holes)
+    assert name == "random" or scores.support[5] == 0
+    reach = SCORES[name](**parameters).halo
+    far = np.abs(np.arange(12) - 5) > reach
+    np.testing.assert_allclose(scores.raw[far], complete.raw[far], rtol=1e-9, atol=1e-12)
+
+
+@every_score
+def test_an_empty_run(name: str, parameters: dict[str, Any], world: Any) -> None:
+    chunk = cut(world.chunk, 0, 0, slice(0, 0))
+    check_contract(judge(name, parameters, world, chunk), chunk)
+
+
+@every_score
+def test_a_single_frame(name: str, parameters: dict[str, Any], world: Any) -> None:
+    chunk = cut(world.chunk, 4, 5, slice(0, 1))
+    scores = judge(name, parameters, world, chunk)
+    check_contract(scores, chunk)
+    assert (scores.support[0] == 0) == (Input.NEIGHBOURS in SCORES[name](**parameters).requires)
+
+
+@every_score
+@pytest.mark.parametrize("n_views", [1, 2])
+def test_without_calibration(name: str, parameters: dict[str, Any], n_views: int, make_world: Callable[..., Any]) -> None:
+    world = make_world(n_views=n_views, calibrated=False)
+    scores = judge(name, parameters, world)
+    check_contract(scores, world.chunk)
+    needs_more = {"epipolar_residual", "affine_residual"} if n_views == 1 else set()
+    silent = Input.RIG in SCORES[name](**parameters).requires or name in needs_more
+    assert (scores.support[1:-1] == 0).all() == silent
+
+
+@every_score
+def test_missing_input_or_state_is_nan(name: str, parameters: dict[str, Any], world: Any) -> None:
+    score = SCORES[name](**parameters)
+    bare = replace(world.chunk, triangulated=None, peak_xy_px=None, peak_value=None, heatmaps=None, ensemble_xy_px=None, rig=None)
+    scores = score.score(bare, None)
+    check_contract(scores, bare)
+    enough = score.requires <= {Input.POINTS, Input.NEIGHBOURS}
+    assert (scores.support[1:-1] > 0).all() == enough
+
+
+@every_score
+def test_no_labels_teach_nothing(name: str, parameters: dict[str, Any], world: Any) -> None:
+    score = SCORES[name](**parameters)
+    none = replace(
+        world.labelled,
+        xy_px=world.labelled.xy_px[:0],
+        state=world.labelled.state[:0],
+        xyz_world=world.labelled.xyz_world[:0],
+    )
+    blank = replace(
+        world.labelled,
+        xy_px=np.full_like(world.labelled.xy_px, np.nan),
+        xyz_world=np.full_like(world.labelled.xyz_world, np.nan),
+    )
+    assert score.fit(none, None, world.skeleton) is None
+    assert score.fit(blank, None, world.skeleton) is None
+
+
+@every_score
+def test_shards_with_halo_equal_the_whole_run(name: str, parameters: dict[str, Any], world: Any) -> None:
+    whole = judge(name, parameters, world)
+    halo = SCORES[name](**parameters).halo
+    parts, points = [], []
+    for start, stop in ((0, 5), (5, 6), (6, 12)):
+        low, high = max(start - halo, 0), min(stop + halo, 12)
+        shard = judge(name, parameters, world, cut(world.chunk, low, high, slice(start - low, stop - low)))
+        parts.append(shard.raw)
+        points.append(shard.per_point)
+    np.testing.assert_allclose(np.concatenate(parts), whole.raw, rtol=1e-9, atol=1e-12)
+    if whole.per_point is not None:
+        np.testing.assert_allclose(np.concatenate(points), whole.per_point, rtol=1e-9, atol=1e-12)
+
+
+@every_score
+def test_state_is_plain_arrays_and_deterministic(name: str, parameters: dict[str, Any], world: Any) -> None:
+    score = SCORES[name](**parameters)
+    first = score.fit(world.labelled, world.rig, world.skeleton)
+    second = score.fit(world.labelled, world.rig, world.skeleton)
+    assert (first is not None) == (Input.LABELS in score.requires)
+    for key in first or {}:
+        assert first[key].dtype == np.float64
+        assert np.array_equal(first[key], second[key], equal_nan=True)
+
+
+CORRUPTED = {
+    "mc": {},
+    "outlier_ratio": {},
+    "max_error": {},
+    "epipolar_residual": {},
+    "affine_residual": {},
+    "tpc": {},
+    "jitter_3d": {},
+    "link_length": {},
+    "link_likelihood": {},
+    "pose_mahalanobis": {},
+    "wpu": {"epochs": 60},
+    "coreset_distance": {},
+}
+
+
+@pytest.mark.parametrize(("name", "parameters"), CORRUPTED.items())
+def test_a_corrupted_pose_comes_first(name: str, parameters: dict[str, Any], make_world: Callable[..., Any]) -> None:
+    world = make_world(n=15, n_views=4, noise_px=0.2)
+    wild = world.chunk.xy_px.copy()
+    if name in {"coreset_distance", "jitter_3d"}:  # these see the triangulated point, so every view has to follow
+        assert world.rig is not None
+        moved = world.chunk.triangulated.xyz_world.copy()
+        moved[7, 2] += [0.0, 400.0, 200.0]
+        wild[7] = world.rig.project(moved[7])
+    else:
+        wild[7, :, 2] += [[90.0, 0.0], [0.0, -90.0], [-90.0, 0.0], [0.0, 90.0]]
+    scores = judge(name, parameters, world.predicting(wild))
+    assert np.nanargmax(scores.raw) == 7
+    if scores.per_point is not None and name not in {"link_length", "link_likelihood"}:
+        worst = np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape)
+        assert worst[0] == 7
