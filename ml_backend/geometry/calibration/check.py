@@ -20,6 +20,8 @@ _SHORTEST, _LONGEST = 0.2, 20.0
 _MAX_ASPECT = 1.2
 #: Principal point's distance from the middle, as a share of the picture.
 _OFF_CENTRE = 0.25
+#: Cosine between two cameras' "down" from which they agree (or, negative, are opposed).
+_CLEARLY = 0.2
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,10 @@ def _check_viewing(rig: Rig) -> Iterator[Finding]:
 
 
 def _check_upside_down(rig: Rig) -> Iterator[Finding]:
-    """One camera with its picture upside down among others, where all look horizontally enough to tell."""
+    """Cameras whose pictures stand on their heads for most of the others, where these agree about what is down."""
     down = np.stack([camera.R_cam_world[1] for camera in rig.cameras])
-    mean = down.mean(axis=0)
-    if len(rig) < 3 or np.linalg.norm(mean) < 0.3:
-        return
-    for camera, direction in zip(rig.cameras, down, strict=True):
-        if direction @ mean / np.linalg.norm(mean) < -0.7:
+    opposed = down @ down.T < -_CLEARLY
+    agreed = down @ down.T > _CLEARLY
+    for camera, against, same in zip(rig.cameras, opposed.sum(axis=1), agreed.sum(axis=1), strict=True):
+        if against > len(rig) / 2 > same:
             yield Finding("warning", camera.name, "is mounted upside down, or two of its axes have the wrong sign")

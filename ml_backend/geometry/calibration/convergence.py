@@ -43,6 +43,8 @@ def off_axis_deg(centres: FloatArray, axes: FloatArray) -> FloatArray | None:
 def stored_transposed(R: Sequence[FloatArray], t: Sequence[FloatArray], matrices: Sequence[bool]) -> bool | None:
     """Whether rotation matrices must be transposed for the cameras to look at a common point.
 
+    Cameras that look at the *origin* of the world do so either way, and nothing can be said about them.
+
     R, t      as stored, world → camera
     matrices  which of ``R`` were stored as matrices; rotation vectors are never turned
 

@@ -90,7 +90,9 @@ def _settle_rotations(where: Where, cameras: Sequence[RawCamera], transposed: bo
     stored = [camera.rotation if whole else _matrix(camera.rotation) for camera, whole in zip(cameras, is_matrix, strict=True)]
     if any(is_matrix):
         decided = stored_transposed(stored, [camera.t for camera in cameras], is_matrix)
-        if decided is not None and decided != transposed:
+        if decided is None:
+            notes.append("R: whether it is transposed cannot be seen from the cameras' directions, taken as K's")
+        elif decided != transposed:
             notes.append("R: read the other way round than K, because only so do the cameras look at a common point")
             transposed = decided
         notes.append("R stored transposed: transposed" if transposed else "R stored as world → camera: kept")

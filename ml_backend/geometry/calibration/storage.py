@@ -1,12 +1,12 @@
 """OpenCV FileStorage (YAML and XML) as plain Python values, without OpenCV's own parser, pickles, aliases or entities.
 
-Maps become dicts, sequences lists, ``!!opencv-matrix`` float64 arrays (rows, cols).
+Maps become dicts, sequences lists, ``!!opencv-matrix`` float64 arrays (rows, cols), everything else text.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -23,7 +23,11 @@ class _Matrix(dict[Any, Any]):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that knows OpenCV's matrices and refuses aliases, which can make a small file exponentially large."""
+    """SafeLoader that knows OpenCV's matrices, leaves every scalar as text (a camera may be called ``007`` or ``true``) and
+    refuses aliases, which can make a small file exponentially large.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
