@@ -164,7 +164,8 @@ def _solve_tile(
     out: Triangulation,
 ) -> None:
     frames, views, keypoints, _ = xy_px.shape
-    x_px, y_px = _view_first(xy_px[..., 0]), _view_first(xy_px[..., 1])
+    known = _view_first(np.isfinite(xy_px).all(axis=-1))
+    x_px, y_px = (np.where(known, _view_first(xy_px[..., axis]), np.nan) for axis in (0, 1))
     limit = np.repeat(threshold.T, keypoints, axis=1)
     u, v, scale = rig.observe(x_px, y_px)
     weight = scale * scale

@@ -25,7 +25,7 @@ def ring(views: int, *, focal_px: float = 1500.0, distance: float = 3000.0, dist
     return Rig(tuple(cameras))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_ring() -> Callable[..., Rig]:
     """``make_ring(views, focal_px=, distance=, dist=, seed=)``."""
     return ring
