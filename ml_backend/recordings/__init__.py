@@ -1,1 +1,46 @@
 """From a video, a picture folder or a Label Studio address to pixels."""
+
+from ml_backend.recordings.addresses import is_url, task_image_url
+from ml_backend.recordings.cache import PictureCache
+from ml_backend.recordings.credentials import Credentials
+from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnreadableImageError
+from ml_backend.recordings.extract import extract_frame, write_picture
+from ml_backend.recordings.fetch import Fetcher, Timeouts
+from ml_backend.recordings.hosts import AllowedHosts
+from ml_backend.recordings.paths import frame_path, safe_join
+from ml_backend.recordings.pictures import Limits, decode_picture
+from ml_backend.recordings.reading import iter_images, read_image
+from ml_backend.recordings.recording import Recording, open_recording
+from ml_backend.recordings.sizes import SizeFix, reconcile_size
+from ml_backend.recordings.sources import SourceInfo, probe
+from ml_backend.recordings.transform import points_to_source, points_to_view, view_size
+
+__all__ = [
+    "AllowedHosts",
+    "Credentials",
+    "FetchError",
+    "Fetcher",
+    "ForbiddenAddressError",
+    "Limits",
+    "PictureCache",
+    "Recording",
+    "SizeFix",
+    "SourceInfo",
+    "Timeouts",
+    "UnreadableImageError",
+    "decode_picture",
+    "extract_frame",
+    "frame_path",
+    "is_url",
+    "iter_images",
+    "open_recording",
+    "points_to_source",
+    "points_to_view",
+    "probe",
+    "read_image",
+    "reconcile_size",
+    "safe_join",
+    "task_image_url",
+    "view_size",
+    "write_picture",
+]

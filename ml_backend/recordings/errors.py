@@ -1,0 +1,21 @@
+"""What can go wrong between a reference and its pixels."""
+
+from __future__ import annotations
+
+from label_config.values import ParallaxError
+
+
+class UnreadableImageError(ParallaxError):
+    """One picture cannot be turned into pixels; the others can.  ``where`` names the file or address, and the frame."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}")
+        self.where = where
+
+
+class FetchError(UnreadableImageError):
+    """A picture could not be fetched from its address."""
+
+
+class ForbiddenAddressError(FetchError):
+    """The address lies outside what the project allows to be fetched."""

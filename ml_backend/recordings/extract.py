@@ -1,0 +1,40 @@
+"""Frames that become tasks are written as pictures of their own, so that Label Studio can serve them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from label_config.values import BadInputError, ByteArray, ImageRef
+from ml_backend.recordings.cache import write_atomically
+from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
+from ml_backend.recordings.reading import Fetches, read_image
+
+JPEG_QUALITY = 95
+
+
+def write_picture(picture: ByteArray, target: str | Path) -> None:
+    """Write (h, w, 3) RGB as JPEG (quality 95) or PNG, by the suffix of ``target``; others see a whole file or none."""
+    suffix = Path(target).suffix.lower()
+    if suffix not in (".jpg", ".jpeg", ".png"):
+        raise BadInputError(f"{target}: expected a .jpg or .png file")
+    options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    ok, encoded = cv2.imencode(suffix, np.ascontiguousarray(picture[..., ::-1]), options)
+    if not ok:
+        raise BadInputError(f"{target}: a picture of shape {picture.shape} cannot be encoded")
+    write_atomically(Path(target), encoded.tobytes())
+
+
+def extract_frame(
+    ref: ImageRef, target: str | Path, fetcher: Fetches | None = None, limits: Limits = DEFAULT_LIMITS
+) -> tuple[int, int]:
+    """Write the picture of a view and return its (width, height).
+
+    For many frames of one video use ``iter_images`` and :func:`write_picture`, which decode it once.
+    Raises UnreadableImageError.
+    """
+    picture = read_image(ref, fetcher, limits)
+    write_picture(picture, target)
+    return picture.shape[1], picture.shape[0]

@@ -1,0 +1,91 @@
+"""Which hosts may be asked for pictures, and at which network addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from label_config.values import BadInputError
+from ml_backend.recordings.addresses import Origin, origin_of, shown, split_url
+from ml_backend.recordings.errors import FetchError, ForbiddenAddressError
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+def resolve_host(host: str, port: int) -> Sequence[str]:
+    """The network addresses of a host name.  Raises OSError."""
+    return [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class AllowedHosts:
+    """Label Studio's own origin, and what the configuration lists.
+
+    label_studio_url  its origin is always allowed, at any address but link-local ones (cloud metadata services)
+    hosts             entries ``host`` (https or http at the standard port), ``host:port``, or a network such as
+                      ``10.0.0.0/8`` or ``192.168.1.7``: private addresses that listed hosts may have
+    """
+
+    def __init__(self, label_studio_url: str, hosts: Sequence[str] = (), resolve: Resolve = resolve_host) -> None:
+        self.label_studio: Origin = origin_of(split_url(label_studio_url))
+        self.base_path = urlsplit(label_studio_url).path.rstrip("/")
+        self._resolve = resolve
+        self._hosts: set[tuple[str, int | None]] = set()
+        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        for entry in hosts:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        try:
+            network = ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            host, _, port = entry.lower().rstrip(".").partition(":")
+            if not host or "/" in entry or "*" in entry or (port and not port.isdigit()):
+                raise BadInputError(f"allowed hosts: expected 'host', 'host:port' or a network, got {entry!r}") from None
+            self._hosts.add((host, int(port) if port else None))
+            return
+        self._networks.append(network)
+        if network.num_addresses == 1:
+            self._hosts.add((str(network.network_address), None))
+
+    def is_label_studio(self, url: str) -> bool:
+        """Scheme, host and port are Label Studio's."""
+        return origin_of(split_url(url)) == self.label_studio
+
+    def resolve(self, url: str) -> str:
+        """The one network address to connect to.
+
+        Raises ForbiddenAddressError when the host is not listed or resolves to an address that is not to be reached, and
+        FetchError when it does not resolve.  A name with several addresses is refused if any of them is forbidden.
+        """
+        scheme, host, port = origin_of(split_url(url))
+        own = (scheme, host, port) == self.label_studio
+        standard = port == (443 if scheme == "https" else 80)
+        if not own and (host, port) not in self._hosts and not (standard and (host, None) in self._hosts):
+            raise ForbiddenAddressError(
+                shown(url), f"the host {host}:{port} is not listed; add it to cache.hosts if pictures may come from there"
+            )
+        try:
+            addresses = self._resolve(host, port)
+        except OSError as error:
+            raise FetchError(shown(url), f"the host {host!r} cannot be found ({error.strerror or error})") from error
+        for address in addresses:
+            self._check(url, ipaddress.ip_address(address.partition("%")[0]), own)
+        if not addresses:
+            raise FetchError(shown(url), f"the host {host!r} has no address")
+        return addresses[0]
+
+    def _check(self, url: str, address: IPAddress, own: bool) -> None:
+        mapped = getattr(address, "ipv4_mapped", None)
+        address = mapped or address
+        if any(address.version == network.version and address in network for network in self._networks):
+            return
+        if own and not (address.is_link_local or address.is_multicast or address.is_unspecified):
+            return
+        if not address.is_global or address.is_multicast:
+            raise ForbiddenAddressError(
+                shown(url),
+                f"its host has the private or reserved address {address}; list that address in cache.hosts to allow it",
+            )

@@ -1,0 +1,143 @@
+"""Encoded pictures → pixels, after the header has shown that they are small enough to decode."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from label_config.values import ByteArray
+from ml_backend.recordings.errors import UnreadableImageError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest picture that is opened at all: pixels after decoding, bytes before."""
+
+    max_pixels: int = 80_000_000
+    max_bytes: int = 64 * 1024 * 1024
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def decode_picture(data: bytes, where: str, limits: Limits = DEFAULT_LIMITS) -> ByteArray:
+    """(h, w, 3) RGB, turned upright by its EXIF orientation as a browser shows it.
+
+    ``where`` names the picture in errors.  Raises UnreadableImageError for anything but a whole picture within the limits.
+    """
+    if len(data) > limits.max_bytes:
+        raise UnreadableImageError(
+            where, f"expected at most {limits.max_bytes:,} bytes, got {len(data):,}; raise cache.max_megabytes"
+        )
+    width, height = header_size(data, where)
+    check_pixels((width, height), where, limits)
+    _check_complete(data, where)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise UnreadableImageError(where, f"cannot be decoded ({error.err})") from error
+    if picture is None:
+        raise UnreadableImageError(where, "cannot be decoded: the file is damaged")
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def check_pixels(size_px: tuple[int, int], where: str, limits: Limits) -> None:
+    """Raise UnreadableImageError unless 0 < width · height ≤ the limit."""
+    width, height = size_px
+    if width < 1 or height < 1:
+        raise UnreadableImageError(where, f"its header says {width} × {height} pixels")
+    if width * height > limits.max_pixels:
+        megapixels = limits.max_pixels / 1e6
+        raise UnreadableImageError(
+            where, f"expected at most {megapixels:g} megapixels, got {width} × {height}; raise cache.max_megapixels"
+        )
+
+
+def header_size(data: bytes, where: str) -> tuple[int, int]:
+    """(width, height) as stored, from the header alone.  Raises UnreadableImageError for an unknown or cut header."""
+    try:
+        size = _header_size(data)
+    except (struct.error, IndexError) as error:
+        raise UnreadableImageError(where, f"is cut off within its header, after {len(data)} bytes") from error
+    if size is None:
+        raise UnreadableImageError(where, f"expected a JPEG, PNG, WebP, BMP or TIFF picture, got bytes that start {data[:12]!r}")
+    return size
+
+
+def _header_size(data: bytes) -> tuple[int, int] | None:
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg_size(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        width, height = struct.unpack(">II", data[16:24])
+        return width, height
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp_size(data)
+    if data.startswith(b"BM"):
+        width, height = struct.unpack("<ii", data[18:26])
+        return width, abs(height)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _tiff_size(data)
+    return None
+
+
+def _jpeg_segments(data: bytes) -> tuple[tuple[int, int], int]:
+    """((width, height) of the start-of-frame segment, offset of the compressed data)."""
+    offset, size = 2, (0, 0)
+    while True:
+        (marker,) = struct.unpack(">H", data[offset : offset + 2])
+        if marker == 0xFFFF:  # fill byte
+            offset += 1
+            continue
+        (length,) = struct.unpack(">H", data[offset + 2 : offset + 4])
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width = struct.unpack(">HH", data[offset + 5 : offset + 9])
+            size = (width, height)
+        offset += 2 + length
+        if marker == 0xFFDA:
+            return size, offset
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    return _jpeg_segments(data)[0]
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack("<I", data[21:25])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<HH", data[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    order = "<" if data[:2] == b"II" else ">"
+    (offset,) = struct.unpack(order + "I", data[4:8])
+    (count,) = struct.unpack(order + "H", data[offset : offset + 2])
+    size = {256: 0, 257: 0}  # ImageWidth, ImageLength
+    for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+        tag, kind = struct.unpack(order + "HH", data[entry : entry + 4])
+        if tag in size:
+            (size[tag],) = struct.unpack(order + ("H" if kind == 3 else "I"), data[entry + 8 : entry + (10 if kind == 3 else 12)])
+    return size[256], size[257]
+
+
+def _check_complete(data: bytes, where: str) -> None:
+    """OpenCV fills the missing rest of a cut JPEG or PNG with grey and says nothing: look for the end marks."""
+    if data.startswith(b"\xff\xd8"):
+        complete = data.rfind(b"\xff\xd9") >= _jpeg_segments(data)[1]
+    elif data.startswith(b"\x89PNG"):
+        complete = data.rfind(b"IEND") > 0
+    else:
+        return
+    if not complete:
+        raise UnreadableImageError(where, f"is cut off after {len(data):,} bytes: the end mark is missing; copy the file again")

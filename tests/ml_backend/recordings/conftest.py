@@ -1,0 +1,114 @@
+"""Small pictures, videos whose frames carry their number, and a web server that misbehaves on request."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+BITS = 8
+
+
+def numbered_picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """RGB picture whose left to right stripes are the bits of ``number``: survives lossy codecs."""
+    stripes = [255 * (number >> bit & 1) for bit in range(BITS)]
+    row = np.repeat(np.array(stripes, dtype=np.uint8), width // BITS)
+    return np.repeat(np.broadcast_to(row, (height, width))[..., None], 3, axis=-1).copy()
+
+
+def read_number(picture: np.ndarray) -> int:
+    step = picture.shape[1] // BITS
+    return sum(1 << bit for bit in range(BITS) if picture[:, bit * step + step // 4 : (bit + 1) * step - step // 4].mean() > 127)
+
+
+def write_video(path: Path, n_frames: int, fps: float = 30.0, size: tuple[int, int] = (64, 48)) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+    assert writer.isOpened()
+    for i in range(n_frames):
+        writer.write(numbered_picture(i, *size))
+    writer.release()
+    return path
+
+
+def encode(picture: np.ndarray, suffix: str = ".jpg") -> bytes:
+    ok, data = cv2.imencode(suffix, picture[..., ::-1])
+    assert ok
+    return data.tobytes()
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """Makers of small test material."""
+    return SimpleNamespace(picture=numbered_picture, number=read_number, video=write_video, encode=encode)
+
+
+@dataclass
+class Server:
+    """``answers[path]`` = (status, headers, body); every request is kept with its headers and body."""
+
+    url: str
+    answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    drip_s: float = 0.0
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for _, path, _, _ in self.seen]
+
+    def authorizations(self) -> list[str | None]:
+        return [headers.get("authorization") for _, _, headers, _ in self.seen]
+
+
+def _serve() -> tuple[Server, ThreadingHTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            state.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+            status, headers, content = state.answers.get(self.path, (404, {}, b"nothing here"))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if "content-length" not in headers:
+                self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            try:
+                for start in range(0, len(content), 4096):
+                    self.wfile.write(content[start : start + 4096])
+                    self.wfile.flush()
+                    time.sleep(state.drip_s)
+            except OSError:
+                pass  # the client has gone
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads = True
+    state = Server(f"http://127.0.0.1:{httpd.server_port}")
+    threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    return state, httpd
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state, httpd = _serve()
+    yield state
+    httpd.shutdown()
+    httpd.server_close()
+
+
+@pytest.fixture
+def other_server() -> Iterator[Server]:
+    state, httpd = _serve()
+    yield state
+    httpd.shutdown()
+    httpd.server_close()

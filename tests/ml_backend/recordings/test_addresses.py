@@ -1,0 +1,174 @@
+import pytest
+
+from label_config.values import BadInputError
+from ml_backend.recordings.addresses import check_label_studio_path, shown, split_url, task_image_url
+from ml_backend.recordings.errors import FetchError, ForbiddenAddressError
+from ml_backend.recordings.hosts import AllowedHosts
+
+LS = "http://ls.local:8080"
+PUBLIC = "93.184.216.34"
+
+
+def _hosts(*listed: str, address: str | list[str] = PUBLIC, base: str = LS) -> AllowedHosts:
+    return AllowedHosts(base, listed, resolve=lambda host, port: [address] if isinstance(address, str) else address)
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("/data/upload/1/a b.jpg", LS + "/data/upload/1/a b.jpg"),
+        ("/data/local-files/?d=frames/f.jpg", LS + "/data/local-files/?d=frames/f.jpg"),
+        (" https://host/a.jpg ", "https://host/a.jpg"),
+    ],
+)
+def test_task_values_become_addresses(value, url):
+    assert task_image_url(value, LS + "/") == url
+
+
+def test_label_studio_below_a_path():
+    assert task_image_url("/data/a.jpg", "http://h/ls") == "http://h/ls/data/a.jpg"
+    assert task_image_url("/ls/data/a.jpg", "http://h/ls") == "http://h/ls/data/a.jpg"
+    check_label_studio_path("http://h/ls/data/a.jpg", "/ls")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "file:///etc/passwd",
+        "ftp://host/a",
+        "s3://bucket/a.jpg",
+        "data:image/png;base64,AA",
+        "frames/a.jpg",
+        "//host/a.jpg",
+        "C:\\a.jpg",
+        "",
+        "javascript:alert(1)",
+        "http://user:secret@host/a.jpg",
+        "http:///a",
+        "http://host:99999/a",
+        "/data/../api/token",
+        "/data/%2e%2e/api",
+        "http://host/a\r\nX: y",
+    ],
+)
+def test_task_values_that_are_refused(value):
+    with pytest.raises(ForbiddenAddressError) as caught:
+        task_image_url(value, LS)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/current-user/token",
+        "/",
+        "/user/logout",
+        "/api/projects/1/next",
+        "/data/local-files/",
+        "/data/local-files/?d=a&d=b",
+        "/data/local-files/?d=../x",
+        "/data/local-files/?d=%2e%2e/x",
+        "/data/local-files/?d=%252e%252e%252fx",
+        "/data/local-files/?d=/etc/passwd",
+        "/data/local-files/?d=a%00b",
+        "/data/local-files/?d=a\\..\\..\\b",
+        "/database/",
+        "/data/local-files/?x=1",
+    ],
+)
+def test_only_files_are_asked_of_label_studio(path):
+    with pytest.raises(ForbiddenAddressError):
+        check_label_studio_path(LS + path, "")
+
+
+@pytest.mark.parametrize(
+    "path", ["/data/upload/1/a.jpg", "/data/local-files/?d=a/b%20c.jpg", "/tasks/5/resolve/?fileuri=czM6", "/storage-data/x/"]
+)
+def test_files_are_asked_of_label_studio(path):
+    check_label_studio_path(LS + path, "")
+
+
+def test_messages_show_files_but_no_secrets():
+    url = "https://me:pw@b.s3.example/a.jpg?X-Amz-Signature=abc&d=frames/f.jpg&token=t#frag"
+    assert shown(url) == "https://b.s3.example/a.jpg?d=frames/f.jpg"
+
+
+def test_hosts_that_are_not_listed():
+    with pytest.raises(ForbiddenAddressError, match=r"evil\.example:443 is not listed"):
+        _hosts("good.example").resolve("https://evil.example/a.jpg")
+    assert _hosts("good.example").resolve("https://GOOD.example./a.jpg") == PUBLIC
+    for url in (
+        "https://good.example.evil.example/a",
+        "https://evil.example/good.example",
+        "https://good.example:8443/a",
+        LS.replace("8080", "9090"),
+    ):
+        with pytest.raises(ForbiddenAddressError):
+            _hosts("good.example").resolve(url)
+    assert _hosts("good.example:8443").resolve("https://good.example:8443/a") == PUBLIC
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "0.0.0.0",
+    "::1",
+    "fe80::1",
+    "fc00::1",
+    "::ffff:127.0.0.1",
+    "100.64.0.1",
+    "224.0.0.1",
+    "fe80::1%eth0",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_listed_names_do_not_reach_private_addresses(address):
+    with pytest.raises(ForbiddenAddressError, match="private or reserved"):
+        _hosts("storage.example", address=address).resolve("http://storage.example/a")
+    with pytest.raises(ForbiddenAddressError):
+        _hosts("storage.example", address=[PUBLIC, address]).resolve("http://storage.example/a")
+
+
+def test_listed_networks_are_reached():
+    assert _hosts("minio:9000", "10.0.0.0/8", address="10.1.2.3").resolve("http://minio:9000/a") == "10.1.2.3"
+    assert _hosts("192.168.1.7", address="192.168.1.7").resolve("http://192.168.1.7/a") == "192.168.1.7"
+    with pytest.raises(ForbiddenAddressError):
+        _hosts("minio:9000", "10.0.0.0/8", address="192.168.0.1").resolve("http://minio:9000/a")
+    with pytest.raises(ForbiddenAddressError):  # a listed network is no listed host
+        _hosts("10.0.0.0/8", address="10.1.2.3").resolve("http://other.example/a")
+
+
+def test_label_studio_itself_may_be_private_but_not_link_local():
+    assert _hosts(address="127.0.0.1").resolve(LS + "/data/a.jpg") == "127.0.0.1"
+    for address in ("169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"):
+        with pytest.raises(ForbiddenAddressError):
+            _hosts(address=address).resolve(LS + "/data/a.jpg")
+    with pytest.raises(ForbiddenAddressError):  # the same host as another service
+        _hosts(address="127.0.0.1").resolve("http://ls.local:6379/a")
+
+
+def test_names_that_do_not_resolve():
+    def fail(host: str, port: int) -> list[str]:
+        raise OSError(-2, "Name or service not known")
+
+    with pytest.raises(FetchError, match=r"'ls\.local' cannot be found"):
+        AllowedHosts(LS, resolve=fail).resolve(LS + "/data/a")
+    with pytest.raises(FetchError, match="no address"):
+        _hosts(address=[]).resolve(LS + "/data/a")
+
+
+@pytest.mark.parametrize("entry", ["*", "*.example.com", "http://host/", "host:port", "10.0.0.0/99", ""])
+def test_list_entries_that_are_refused(entry):
+    with pytest.raises(BadInputError, match="allowed hosts"):
+        _hosts(entry)
+
+
+def test_other_schemes():
+    for url in ("gopher://h/", "file:/etc/passwd", "FILE:///etc/passwd"):
+        with pytest.raises(ForbiddenAddressError):
+            split_url(url)
