@@ -126,6 +126,9 @@ def test_entity_expansion_is_refused() -> None:
     bomb = f'<!DOCTYPE x [<!ENTITY l0 "ha">{entities}]><View><Header value="&l9;"/></View>'
     with pytest.raises(BadInputError, match="without entity declarations"):
         bind(bomb, MOUSE)
+    harmless = '<!DOCTYPE x [<!ENTITY e "ha">]><View><Header value="&e;"/></View>'
+    with pytest.raises(BadInputError, match=r"EntitiesForbidden|DTDForbidden"):
+        bind(harmless, MOUSE)
     external = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><View>&e;</View>'
     with pytest.raises(BadInputError, match="without entity declarations"):
         bind(external, MOUSE)
@@ -199,6 +202,13 @@ def test_visibility_is_recognised_by_its_words(choices: str, expected: dict[str,
     bound = bind(view(picture("A"), picture("B"), choices), MOUSE).views[0]
     assert bound.states == expected
     assert bound.visibility == ("v" if expected else None)
+
+
+def test_of_two_choices_with_one_meaning_the_first_is_written() -> None:
+    choices = '<Choices name="v" toName="A" perRegion="true"><Choice value="hidden"/><Choice value="occluded"/></Choices>'
+    bound = bind(view(picture("A"), choices), MOUSE).views[0]
+    assert set(bound.states) == {"hidden", "occluded"}
+    assert bound.choice_of == {PointState.OCCLUDED: "hidden"}
 
 
 def test_boxes_are_found_with_their_labels() -> None:

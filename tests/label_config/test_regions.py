@@ -401,6 +401,13 @@ def test_an_unknown_choice_is_reported_and_the_point_stays_visible() -> None:
     assert "choice 'blurred'" in words(decoded)
 
 
+def test_of_several_labels_the_first_known_and_of_several_choices_the_last_known_counts() -> None:
+    point = region(value={"keypointlabels": ["nobody", "left hand", "head"]})
+    choice = {"id": "abc", "type": "choices", "from_name": "vis_A", "value": {"choices": ["visible", "occluded", "blurred"]}}
+    decoded = decode([point, choice], binding())
+    assert decoded.poses[0].state[0].tolist() == [PointState.UNLABELLED, PointState.OCCLUDED, PointState.UNLABELLED]
+
+
 def test_a_task_with_one_camera_picture() -> None:
     bound = bind(build_label_config(SKELETON, ["image"]), SKELETON, views=["left", "right"]).for_view("right")
     shown = pose(3, views=("A",))

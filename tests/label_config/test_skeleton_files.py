@@ -82,6 +82,7 @@ def test_a_bad_skeleton_says_what_is_wrong(source: str | dict[str, object], expe
         (["kneeL", "kneeR"], {("kneeL", "kneeR")}),
         (["lwrist", "rwrist"], {("lwrist", "rwrist")}),
         (["left_left", "right_left"], {("left_left", "right_left")}),
+        (["left_L", "right_L", "left_R"], {("left_L", "right_L")}),  # each keypoint in one pair at most
         (["LEFT", "RIGHT"], {("LEFT", "RIGHT")}),
         (["left_knee", "right_hip", "tail", "l", "lip", "rip"], set()),  # no mirror image, or too short to mean a side
     ],

@@ -126,6 +126,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, expect
 def test_every_wrong_place_is_reported_at_once(tmp_path: Path) -> None:
     message = refusal(tmp_path, "train: {batch: 0, lr: -1}\ncachee: {}")
     assert message.count("\n") == 3
+    assert refusal(tmp_path, "scores: {mc: -1}").count("\n") == 1  # and no place twice
 
 
 def test_a_missing_file_is_a_bad_input(tmp_path: Path) -> None:
@@ -144,6 +145,7 @@ def test_secrets_come_from_the_environment_and_are_never_shown(tmp_path: Path, m
     shown = repr(spec) + dump_spec(spec)
     for word in ("from-environment", "from-file", "pass-word"):
         assert word not in shown
+    assert "secret" not in dump_spec(spec)  # not even a row of stars, which would be read back as one
 
 
 def test_the_file_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +184,7 @@ def test_a_spec_is_immutable() -> None:
         ),
         ({"index": "n", "view": "camera"}, {"n": "12a", "camera": None}, FrameName(None, None, None)),
         ({"index": {"key": "p", "pattern": r"f(\d*)"}}, {"p": "f"}, FrameName(None, None, None)),
+        ({"sequence": {"key": "p", "pattern": r"f(\d*)"}}, {"p": "f"}, FrameName(None, None, None)),
         ({"sequence": "flag"}, {"flag": True}, FrameName(None, None, None)),
         ({}, {"a": "b"}, FrameName(None, None, None)),
     ],
