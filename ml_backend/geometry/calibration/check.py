@@ -1,4 +1,4 @@
-"""What looks wrong with a rig, without a single point: a list of findings in plain words."""
+"""What looks wrong with a rig, by itself or with points in its pictures: a list of findings in plain words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Literal
 
 import numpy as np
 
+from label_config.values import FloatArray
 from ml_backend.geometry.calibration.convergence import ASTRAY_DEG, common_point, off_axis_deg
 from ml_backend.geometry.cameras import Camera, Rig
+from ml_backend.geometry.diagnosis import SUSPECT_SHARE, camera_errors, frame_offsets, suspect_camera
+from ml_backend.geometry.triangulation import triangulate_robust
 
 #: Cameras closer than this share of the rig's extent, with the same direction, are one camera twice.
 _SAME_PLACE = 1e-6
@@ -22,6 +25,10 @@ _MAX_ASPECT = 1.2
 _OFF_CENTRE = 0.25
 #: Cosine between two cameras' "down" from which they agree (or, negative, are opposed).
 _CLEARLY = 0.2
+#: Median reprojection error that a calibration and careful points stay below, as a share of the picture's diagonal.
+_GOOD_ERROR = 0.01
+_MAX_OFFSET = 10
+_MANY = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,51 @@ def check_rig(rig: Rig) -> list[Finding]:
     """Findings in the order of the cameras, then those about the rig; empty when nothing is odd."""
     single = [finding for camera in rig.cameras for finding in _check_camera(camera)]
     return [*single, *_check_duplicates(rig), *_check_viewing(rig), *_check_upside_down(rig)]
+
+
+def check_points(rig: Rig, xy_px: FloatArray) -> list[Finding]:
+    """Findings about a rig from points of one sequence, (n, V, K, 2) distorted pixels, NaN = no point.
+
+    Consecutive frames (more than 20) also show a camera that started early or late.  Every finding says its figures.
+    """
+    return [*_check_offsets(rig, xy_px), *_check_errors(rig, xy_px), *_check_cheirality(rig, xy_px)]
+
+
+def _check_offsets(rig: Rig, xy_px: FloatArray) -> Iterator[Finding]:
+    if len(rig) < 2 or len(xy_px) <= 2 * _MAX_OFFSET:
+        return
+    found = frame_offsets(rig, xy_px, _MAX_OFFSET)
+    for camera, offset, error in zip(rig.cameras, found.offset, found.error_px, strict=True):
+        if offset:
+            better, worse = error[offset + _MAX_OFFSET], error[_MAX_OFFSET]
+            text = f"its frame i + ({offset}) fits frame i of the others: median error {better:.1f} px instead of {worse:.1f} px"
+            yield Finding("error" if better < SUSPECT_SHARE * worse else "warning", camera.name, text)
+
+
+def _check_errors(rig: Rig, xy_px: FloatArray) -> Iterator[Finding]:
+    errors = camera_errors(rig, xy_px).per_camera_px
+    limits = _GOOD_ERROR * np.linalg.norm(rig.size_px, axis=1)
+    suspect = suspect_camera(rig, xy_px) if len(rig) > 2 else None
+    for camera, error, limit in zip(rig.cameras, errors, limits, strict=True):
+        if suspect is not None and suspect.camera == camera.name and error > limit:
+            without = suspect.without_px[rig.names.index(camera.name)]
+            text = f"contradicts the others: median error {suspect.error_px:.1f} px with it, {without:.1f} px without it"
+            yield Finding("error", camera.name, text)
+        elif error > limit:
+            yield Finding("warning", camera.name, f"median reprojection error {error:.1f} px, expected below {limit:.1f} px")
+        elif not np.isfinite(error):
+            yield Finding("warning", camera.name, "shares no points with the others: nothing can be said about it")
+
+
+def _check_cheirality(rig: Rig, xy_px: FloatArray) -> Iterator[Finding]:
+    """Points that a camera has in its picture although they lie behind it."""
+    xyz_world = triangulate_robust(rig, xy_px).xyz_world
+    for v, camera in enumerate(rig.cameras):
+        seen = np.isfinite(xy_px[:, v]).all(axis=-1) & np.isfinite(xyz_world).all(axis=-1)
+        behind = camera.depth(xyz_world[seen]) <= 0
+        if behind.size and behind.mean() > _MANY:
+            text = f"{behind.mean():.0%} of the points in its pictures lie behind it: R or t is wrong, or inverted"
+            yield Finding("error", camera.name, text)
 
 
 def _check_camera(camera: Camera) -> Iterator[Finding]:

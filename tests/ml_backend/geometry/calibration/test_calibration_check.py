@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.geometry.calibration.check import check_rig
+from ml_backend.geometry.calibration.check import check_points, check_rig
 from ml_backend.geometry.cameras import Rig
 
 
@@ -79,3 +79,50 @@ def test_camera_that_looks_past_the_others(rig):
     findings = check_rig(with_camera(rig, 0, R_cam_world=turn @ camera.R_cam_world, t_cam_world=turn @ camera.t_cam_world))
     assert "cam0" in {finding.camera for finding in findings}
     assert all("past the point" in finding.message for finding in findings)
+
+
+def walk(rig: Rig, points: np.ndarray, frames: int = 40) -> np.ndarray:
+    """(n, V, K, 2) points that wave about, with half a pixel of noise."""
+    time = np.arange(frames)[:, None, None]
+    xyz = points[None, :12] + 400 * np.sin(0.15 * time + np.arange(3))
+    return rig.project(xyz) + np.random.default_rng(0).normal(0, 0.5, (frames, len(rig), 12, 2))
+
+
+def test_points_of_a_good_rig_have_no_findings(rig, points):
+    assert check_points(rig, walk(rig, points)) == []
+    assert check_points(rig, walk(rig, points, frames=5)) == []
+
+
+def test_camera_that_was_moved_is_named_with_figures(rig, points):
+    xy_px = walk(rig, points)
+    angle = np.radians(4)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    moved = with_camera(rig, 2, R_cam_world=turn @ rig.cameras[2].R_cam_world, t_cam_world=turn @ rig.cameras[2].t_cam_world)
+    findings = check_points(moved, xy_px)
+    assert [(f.level, f.camera) for f in findings if f.level == "error"] == [("error", "cam2")]
+    assert "contradicts the others" in next(f.message for f in findings if f.level == "error")
+
+
+def test_camera_that_started_late_is_named_with_its_offset(rig, points):
+    long = walk(rig, points, frames=44)
+    xy_px = long[:40].copy()
+    xy_px[:, 1] = long[4:, 1]  # the camera's frame i shows what the others show in frame i + 4
+    findings = [f for f in check_points(rig, xy_px) if "fits frame i of the others" in f.message]
+    assert [(f.level, f.camera) for f in findings] == [("error", "cam1")]
+    assert "its frame i + (-4)" in findings[0].message
+
+
+def test_camera_without_common_points_is_said(rig, points):
+    xy_px = walk(rig, points)
+    xy_px[:, 3] = np.nan
+    findings = check_points(rig, xy_px)
+    assert [(f.level, f.camera) for f in findings] == [("warning", "cam3")]
+    assert "no points" in findings[0].message
+
+
+def test_points_behind_a_camera_are_an_error(rig, points):
+    flip = np.diag([-1.0, 1, -1])
+    c = rig.cameras[1]
+    inverted = with_camera(rig, 1, R_cam_world=flip @ c.R_cam_world, t_cam_world=flip @ c.t_cam_world)
+    messages = [f.message for f in check_points(inverted, walk(rig, points)) if f.camera == "cam1" and f.level == "error"]
+    assert any("100% of the points in its pictures lie behind it" in message for message in messages)
