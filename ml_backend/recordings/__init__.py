@@ -4,7 +4,7 @@ from ml_backend.recordings.addresses import is_url, task_image_url
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.credentials import Credentials
 from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnreadableImageError
-from ml_backend.recordings.extract import extract_frame, write_picture
+from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.fetch import Fetcher, Timeouts
 from ml_backend.recordings.hosts import AllowedHosts
 from ml_backend.recordings.paths import frame_path, safe_join
@@ -30,6 +30,7 @@ __all__ = [
     "UnreadableImageError",
     "decode_picture",
     "extract_frame",
+    "extract_frames",
     "frame_path",
     "is_url",
     "iter_images",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,9 @@ import numpy as np
 
 from label_config.values import BadInputError, ByteArray, ImageRef
 from ml_backend.recordings.cache import write_atomically
+from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
-from ml_backend.recordings.reading import Fetches, read_image
+from ml_backend.recordings.reading import Fetches, iter_images, read_image
 
 JPEG_QUALITY = 95
 
@@ -30,11 +32,24 @@ def write_picture(picture: ByteArray, target: str | Path) -> None:
 def extract_frame(
     ref: ImageRef, target: str | Path, fetcher: Fetches | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[int, int]:
-    """Write the picture of a view and return its (width, height).
-
-    For many frames of one video use ``iter_images`` and :func:`write_picture`, which decode it once.
-    Raises UnreadableImageError.
-    """
+    """Write the picture of one view and return its (width, height).  Raises UnreadableImageError."""
     picture = read_image(ref, fetcher, limits)
     write_picture(picture, target)
     return picture.shape[1], picture.shape[0]
+
+
+def extract_frames(
+    wanted: Sequence[tuple[ImageRef, Path]], fetcher: Fetches | None = None, limits: Limits = DEFAULT_LIMITS
+) -> dict[Path, UnreadableImageError]:
+    """Write the picture of every view to its target, decoding each video once.
+
+    Returns target → what is wrong with its picture, for those that could not be written.
+    """
+    failed = {}
+    for position, picture in iter_images([ref for ref, _ in wanted], fetcher, limits):
+        target = wanted[position][1]
+        if isinstance(picture, UnreadableImageError):
+            failed[target] = picture
+        else:
+            write_picture(picture, target)
+    return failed

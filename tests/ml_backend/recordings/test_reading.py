@@ -4,7 +4,7 @@ import pytest
 
 from label_config.values import BadInputError, ImageRef
 from ml_backend.recordings.errors import UnreadableImageError
-from ml_backend.recordings.extract import extract_frame, write_picture
+from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.pictures import Limits
 from ml_backend.recordings.reading import iter_images, read_image
 from ml_backend.recordings.sources import list_pictures, probe
@@ -124,6 +124,16 @@ def test_extracted_frame_is_the_view(make, tmp_path):
     assert not list((tmp_path / "out").rglob("*.part"))
     with pytest.raises(BadInputError, match=r"\.jpg or \.png"):
         extract_frame(ref, tmp_path / "x.gif")
+
+
+def test_many_frames_are_extracted_and_the_bad_ones_named(make, tmp_path):
+    video = str(make.video(tmp_path / "a.mp4", 10))
+    wanted = [(ImageRef(video, i), tmp_path / "out" / f"{i}.jpg") for i in (7, 12, 2)]
+    failed = extract_frames(wanted)
+    assert list(failed) == [tmp_path / "out" / "12.jpg"]
+    assert "frame 12" in str(failed[tmp_path / "out" / "12.jpg"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["2.jpg", "7.jpg"]
+    assert make.number(read_image(ImageRef(str(tmp_path / "out" / "7.jpg")))) == 7
 
 
 def test_a_failed_write_leaves_the_old_file(make, tmp_path, monkeypatch):
