@@ -52,10 +52,14 @@ class LabelStudio(Section):
 
 
 class Cache(Section):
-    """Pictures fetched from elsewhere, and the largest picture that is opened at all."""
+    """Pictures fetched from elsewhere, and the largest picture that is opened at all.
+
+    hosts  where pictures may be fetched besides Label Studio itself: ``host``, ``host:port`` or a private network
+    """
 
     folder: Location = ".parallax/cache"
     max_gb: Positive = 20.0
+    hosts: tuple[str, ...] = ()
     max_megapixels: Positive = 80.0
     max_megabytes: Positive = 64.0
 
@@ -200,14 +204,11 @@ class Gate(Section):
     """When a new model may go live: paired bootstrap of old against new on the same validation frames.
 
     min_frames   below this the gate is off and says so
-    max_loss     largest relative worsening of the mean error that is let through
-    confidence   of the bootstrap interval
+    confidence   a model is refused when it is worse with this probability or more
     """
 
     min_frames: Count = 20
-    max_loss: Fraction = 0.05
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    resamples: Count = 2000
 
 
 class Sync(Section):

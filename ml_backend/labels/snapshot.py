@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +87,4 @@ class Snapshot:
 
     def rows(self, split: str) -> IntArray:
         """Positions of the frames of one split, oldest label first."""
-        return np.flatnonzero(self.split == split)
-
-
-def newest_first(snapshot: Snapshot, positions: IntArray, order: Sequence[int]) -> IntArray:
-    """``positions`` sorted by ``order`` (per frame of the snapshot, larger = newer), newest first; ties by position."""
-    rank = np.asarray(order)[positions]
-    return positions[np.lexsort((positions, -rank))]
+        return np.asarray(np.flatnonzero(self.split == split), dtype=np.int64)

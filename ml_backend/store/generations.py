@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
 from ml_backend.store.database import Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import generations, picks, projects, versions
+
+#: Score of a frame that was added behind the order; scores lie in [0, 1].
+LAST = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,3 +127,15 @@ def pick_of(store: Store, project_id: int, number: int, frame_id: int) -> PickRo
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _pick(row)
+
+
+def append(store: Store, project_id: int, number: int, frame_id: int, poses: dict[str, Any]) -> None:
+    """Add a frame behind all others of a generation, unless it is there already."""
+    with store.write() as connection:
+        mine = (picks.c.project_id == project_id) & (picks.c.generation == number)
+        if connection.execute(select(picks.c.id).where(mine, picks.c.frame_id == frame_id)).first() is not None:
+            return
+        last = connection.execute(select(func.max(picks.c.rank)).where(mine)).scalar()
+        rank = 0 if last is None else int(last) + 1
+        values = {"rank": rank, "frame_id": frame_id, "score": LAST, "poses": poses}
+        connection.execute(picks.insert().values(project_id=project_id, generation=number, **values))

@@ -158,12 +158,13 @@ versions = Table(
     Column("attempt", Integer, nullable=False),
     Column("snapshot_id", Integer, ForeignKey("snapshots.id"), nullable=True),
     Column("status", String(12), nullable=False),  # candidate | published | rejected
-    Column("path", Text, nullable=False),  # folder under MODEL_URL
+    Column("path", String(200), nullable=False),  # folder under MODEL_URL
     Column("sha256", String(64), nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("project_id", "number"),
+    UniqueConstraint("project_id", "path"),
 )
 
 generations = Table(

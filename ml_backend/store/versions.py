@@ -80,9 +80,9 @@ def list_snapshots(store: Store, project_id: int) -> list[SnapshotRow]:
 def add(
     store: Store, project_id: int, *, attempt: int, snapshot_id: int | None, path: str, sha256: str, metrics: dict[str, Any]
 ) -> VersionRow:
-    """Write down a trained model as a candidate.  One attempt makes at most one version; a repeat gives the first one back."""
+    """Write down a trained model as a candidate.  One model folder is one version; a repeat gives the first one back."""
     with store.write() as connection:
-        where = (versions.c.project_id == project_id) & (versions.c.attempt == attempt)
+        where = (versions.c.project_id == project_id) & (versions.c.path == path)
         row = connection.execute(select(versions).where(where)).one_or_none()
         if row is None:
             values = {"attempt": attempt, "snapshot_id": snapshot_id, "path": path, "sha256": sha256, "metrics": metrics}

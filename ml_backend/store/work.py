@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, or_, select, update
 from sqlalchemy.engine import Row
 
+from label_config.values import ParallaxError
 from ml_backend.store.database import Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import jobs, shards
@@ -18,6 +19,10 @@ from ml_backend.store.schema import jobs, shards
 LEASE_S = 45.0
 #: After this many claims without an end a job or shard is put aside with its reason.
 MAX_TRIES = 3
+
+
+class LostLeaseError(ParallaxError):
+    """Another worker has taken the job over; this one must stop and touch nothing more."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,16 @@ def heartbeat(store: Store, job: JobRow, progress: dict[str, Any] | None = None)
     with store.write() as connection:
         where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
         return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
+
+
+def remember(store: Store, job: JobRow, **arguments: Any) -> JobRow:
+    """Add arguments that a later try of the same job must start from; raises LostLeaseError when another worker has it."""
+    merged = {**job.arguments, **arguments}
+    with store.write() as connection:
+        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+        if connection.execute(update(jobs).where(where).values(arguments=merged)).rowcount != 1:
+            raise LostLeaseError(f"job {job.id} ({job.kind}) was taken over by another worker")
+    return replace(job, arguments=merged)
 
 
 def finish(store: Store, job: JobRow) -> bool:

@@ -36,7 +36,7 @@ class Annotator:
             raise ParallaxError(f"{self.email} could not enter by {path}: status {answer.status_code}")
 
     def _call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        headers = {"X-CSRFToken": self.http.cookies.get("csrftoken", ""), "Referer": str(self.http.base_url)}
+        headers = {"X-CSRFToken": self.http.cookies.get("csrftoken") or "", "Referer": str(self.http.base_url)}
         return self.http.request(method, path, headers=headers, **more)
 
     def next_task(self, project: int) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ class Client:
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
         try:
-            self._sdk = LabelStudio(base_url=self.url, api_key=token, timeout=TIMEOUT_S)
+            self._sdk: Any = LabelStudio(base_url=self.url, api_key=token, timeout=TIMEOUT_S)  # type: ignore[no-untyped-call]
         except (ApiError, httpx.HTTPError) as error:
             raise self._failure("connect", error) from error
 
@@ -67,16 +67,14 @@ class Client:
     def _failure(self, what: str, error: Exception) -> LabelStudioError:
         if isinstance(error, ApiError):
             return LabelStudioError(self._explain(what, error.status_code or 0, str(error.body)), error.status_code)
-        return LabelStudioError(
-            f"Label Studio at {self.url} did not answer {what} ({type(error).__name__}); is it running, and is label_studio.url right?",
-            None,
-        )
+        why = f"Label Studio at {self.url} did not answer {what} ({type(error).__name__})"
+        return LabelStudioError(f"{why}; is it running, and is label_studio.url right?", None)
 
     def _explain(self, what: str, status: int, text: str) -> str:
         if status == 401:
             return (
-                f"Label Studio at {self.url} refused the token (401 on {what}). Expected a personal access token or a legacy token "
-                "of a user of this server; take one from Account & Settings and set LABEL_STUDIO_API_KEY. "
+                f"Label Studio at {self.url} refused the token (401 on {what}). Expected a personal access token or a legacy "
+                "token of a user of this server; take one from Account & Settings and set LABEL_STUDIO_API_KEY. "
                 "A legacy token also needs legacy tokens switched on in the organization."
             )
         return f"Label Studio at {self.url} answered {status} to {what}: {text[:500]}"

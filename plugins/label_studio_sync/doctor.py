@@ -102,7 +102,7 @@ def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> I
             "overlap",
             "warning",
             f"{overlap} annotations per task",
-            "with an overlap above 1 Label Studio serves started tasks first and picks among them at random; set it to 1 to keep the order",
+            "above 1 Label Studio serves started tasks first and picks among them at random; set it to 1 to keep the order",
         )
     else:
         yield Finding("overlap", "ok", "one annotation per task")
@@ -112,7 +112,7 @@ def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> I
         yield Finding(
             "model_version",
             "error",
-            f"the project's model version is the title of an ML backend ({version!r}); no prediction has it, so the order is random",
+            f"the model version is the title of an ML backend ({version!r}); no prediction has it, so the order is random",
             "`parallax sync` sets it at the next push; or choose a px-… version under Settings › Model",
         )
     elif version and not version.startswith("px-"):

@@ -78,8 +78,13 @@ class FrameFinder:
     def _add(self, key: FrameKey, views: Mapping[str, str]) -> None:
         project = self.workspace.project
         rules = self.workspace.spec.validation
-        split = split_of(
-            key, fraction=rules.fraction, block_frames=rules.block_frames, guard_frames=rules.guard_frames, seed=project.seed
+        (split,) = assign_split(
+            key.sequence,
+            np.array([key.index]),
+            fraction=rules.fraction,
+            block_frames=rules.block_frames,
+            guard_frames=rules.guard_frames,
+            seed=project.seed,
         )
         images = {view: ImageRef(address) for view, address in views.items()}
         frames.add_frames(self.workspace.store, project.id, [(key, images, str(split))])

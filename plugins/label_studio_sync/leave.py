@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ml_backend.store import annotations, ledger, projects, tasks
+from ml_backend.store import ledger, projects, submissions, tasks
 from ml_backend.store.ledger import Entry
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
@@ -40,7 +40,7 @@ def leave(workspace: Workspace, client: Client, *, dry_run: bool = False, remove
         ours = sum(entry.kind == "task" for entry in entries)
         if ours:
             report.kept.append(f"{ours} tasks that were imported (`--remove-tasks` deletes those that nobody has touched)")
-    labels = len(annotations.list_annotations(workspace.store, workspace.project_id))
+    labels = len(submissions.list_annotations(workspace.store, workspace.project_id))
     report.kept.append(f"{labels} annotations")
     return report
 

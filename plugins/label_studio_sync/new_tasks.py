@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from label_config.binding import Binding
 from label_config.values import ImageRef, ParallaxError
-from ml_backend.recordings import extract_frames
+from ml_backend.recordings import UnreadableImageError, frame_path, iter_images, write_picture
 from ml_backend.store import frames as frame_rows
 from ml_backend.store import ledger, presence, tasks
 from ml_backend.store.frames import FrameRow
@@ -44,8 +44,7 @@ def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow
 def _create(workspace: Workspace, client: Client, picks: Sequence[PickRow], frames: Mapping[int, FrameRow]) -> int:
     root = Path(workspace.spec.documents_root or "")
     ready: list[tuple[PickRow, dict[str, Any]]] = []
-    refs = _pictures_to_write(workspace, root, [frames[pick.frame_id] for pick in picks])
-    unreadable = extract_frames(refs)
+    unreadable = _write_pictures(_pictures_to_write(workspace, root, [frames[pick.frame_id] for pick in picks]))
     for pick in picks:
         frame = frames[pick.frame_id]
         targets = {view: _target(workspace, root, frame, view) for view in frame.images}
@@ -77,8 +76,7 @@ def _target(workspace: Workspace, root: Path, frame: FrameRow, view: str) -> Pat
     ref = frame.images[view]
     if _served_as_it_is(ref, root):
         return Path(ref.source)
-    folder = root / OUR_FOLDER / str(workspace.project.ls_project_id) / frame.key.sequence / view
-    return folder / f"{frame.key.index:06d}.jpg"
+    return frame_path(root / OUR_FOLDER / str(workspace.project.ls_project_id), frame.key, view)
 
 
 def _served_as_it_is(ref: ImageRef, root: Path) -> bool:
@@ -89,6 +87,18 @@ def _served_as_it_is(ref: ImageRef, root: Path) -> bool:
 def _pictures_to_write(workspace: Workspace, root: Path, frames: Sequence[FrameRow]) -> list[tuple[ImageRef, Path]]:
     wanted = [(ref, _target(workspace, root, frame, view)) for frame in frames for view, ref in frame.images.items()]
     return [(ref, target) for ref, target in wanted if not _served_as_it_is(ref, root) and not target.exists()]
+
+
+def _write_pictures(wanted: Sequence[tuple[ImageRef, Path]]) -> dict[Path, str]:
+    """Write them, each video decoded once; target → why it could not be written."""
+    failed = {}
+    for position, picture in iter_images([ref for ref, _ in wanted]):
+        target = wanted[position][1]
+        if isinstance(picture, UnreadableImageError):
+            failed[target] = str(picture)
+        else:
+            write_picture(picture, target)
+    return failed
 
 
 def _data(workspace: Workspace, binding: Binding, root: Path, frame: FrameRow, pick: PickRow) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from label_config import regions
+from label_config.problems import Problem
+from label_config.region_decode import decode
 from label_config.values import Pose2D
 from ml_backend.labels.edit_distance import edit_distance
-from ml_backend.store import annotations, frames, generations, presence, projects, tasks, versions
-from ml_backend.store.annotations import AnnotationRow
+from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions
+from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
@@ -75,9 +76,9 @@ class _Reader:
         self.newest = ""
         self.finder = FrameFinder(workspace)
         self.known: dict[int, list[AnnotationRow]] = {}
-        for row in annotations.list_annotations(workspace.store, workspace.project_id, every=True):
+        for row in submissions.list_annotations(workspace.store, workspace.project_id, every=True):
             self.known.setdefault(row.task_id, []).append(row)
-        self.before = len(annotations.list_annotations(workspace.store, workspace.project_id))
+        self.before = len(submissions.list_annotations(workspace.store, workspace.project_id))
         self.round = versions.current_round(workspace.store, workspace.project_id)
         self.tasks = {row.ls_task_id: row for row in tasks.list_tasks(workspace.store, workspace.project_id, deleted=True)}
 
@@ -151,19 +152,19 @@ class _Reader:
             old = held.get(item["id"])
             if old is None or old.deleted or (old.updated_at, old.cancelled) != (item["updated_at"], bool(item["was_cancelled"])):
                 rows.append(self._decode(task, item))
-        self.report.changed += annotations.save(self.workspace.store, self.workspace.project_id, rows)
+        self.report.changed += submissions.save(self.workspace.store, self.workspace.project_id, rows)
         gone = [number for number, row in held.items() if number not in present and not row.deleted]
         if gone:
-            annotations.mark_deleted(self.workspace.store, self.workspace.project_id, gone)
+            submissions.mark_deleted(self.workspace.store, self.workspace.project_id, gone)
             self.report.deleted += sum(not held[number].cancelled for number in gone)
 
     def _decode(self, task: TaskRow, item: Mapping[str, Any]) -> dict[str, Any]:
         frame = frames.list_frames(self.workspace.store, self.workspace.project_id, [task.frame_id])[0]
         sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-        decoded = regions.decode(item["result"], self.workspace.binding, sizes, view=task.views[0] if task.views else None)
+        decoded = decode(item["result"], self.workspace.binding_of(task.views), sizes_px=sizes)
         for problem in decoded.problems:
-            self._problem(f"task {task.ls_task_id}, annotation {item['id']}", str(problem))
-        generation = max((region.generation for region in decoded.shown), default=None)
+            self._problem(f"task {task.ls_task_id}, annotation {item['id']}", _words(problem))
+        generation = max((region.generation for region in decoded.shown.values()), default=None)
         return {
             "ls_annotation_id": item["id"],
             "task_id": task.id,
@@ -173,7 +174,7 @@ class _Reader:
             "ground_truth": bool(item.get("ground_truth")),
             "lead_time_s": item.get("lead_time"),
             "poses": {str(subject): pose.to_json() for subject, pose in decoded.poses.items()},
-            "problems": [str(problem) for problem in decoded.problems],
+            "problems": [_words(problem) for problem in decoded.problems],
             "shown_generation": generation,
             "edit": self._edit(generation, task, decoded.poses, bool(item["was_cancelled"])),
             "round": self.round,
@@ -188,6 +189,9 @@ class _Reader:
         if pick is None or pick.blind:
             return None
         shown = {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
+        if task.views is not None and len(self.workspace.binding.views) < len(self.workspace.views):
+            position = self.workspace.views.index(task.views[0])
+            shown = {subject: pose.of_view(position) for subject, pose in shown.items()}
         return {str(subject): edit_distance(shown[subject], poses[subject]).to_json() for subject in shown.keys() & poses.keys()}
 
     def _problem(self, where: str, text: str) -> None:
@@ -215,6 +219,11 @@ def _one_by_one(client: Client, numbers: Iterable[int]) -> Iterable[Mapping[str,
         except LabelStudioError as error:
             if error.status != 404:
                 raise
+
+
+def _words(problem: Problem) -> str:
+    place = ", ".join(part for part in (problem.view, problem.keypoint) if part)
+    return f"{place}: {problem.message}" if place else problem.message
 
 
 def _person(completed_by: Any) -> int | None:

@@ -61,7 +61,7 @@ def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = 
     presence.tell(
         workspace.store,
         workspace.project_id,
-        f"Label Studio did not take a complete order in {ATTEMPTS} attempts; the previous one stays in force and the next tick tries again",
+        f"Label Studio took no complete order in {ATTEMPTS} attempts; the previous one stays and the next tick tries again",
         level="warning",
         key="push",
     )

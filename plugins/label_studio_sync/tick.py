@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ml_backend.jobs.policy import Decision, Situation, decide
 from ml_backend.jobs.queue import JobQueue
-from ml_backend.store import annotations, frames, generations, presence, projects, tasks, versions, work
+from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.cleanup import clean_up
 from plugins.label_studio_sync.client import Client
@@ -77,7 +77,7 @@ def _request(workspace: Workspace, decision: Decision) -> None:
 def situation(workspace: Workspace, now: float | None = None) -> Situation:
     """What the store holds, as the policy sees it."""
     store, project = workspace.store, workspace.project
-    labels = annotations.list_annotations(store, project.id)
+    labels = submissions.list_annotations(store, project.id)
     current_round = versions.current_round(store, project.id)
     fresh = [row for row in labels if row.round == current_round]
     rows = generations.list_generations(store, project.id)

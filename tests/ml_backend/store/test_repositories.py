@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 
 from label_config.values import BadInputError, FrameKey, ImageRef, Pose2D
-from ml_backend.store import annotations, frames, generations, ledger, presence, projects, pseudo_labels, tasks, versions, work
+from ml_backend.store import submissions, frames, generations, ledger, presence, projects, pseudo_labels, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore, write_atomically
 from ml_backend.store.database import Store, open_store, upgrade
 from ml_backend.store.generations import PickRow
@@ -100,24 +100,24 @@ def test_a_known_frame_keeps_its_split(store: Store, project: int) -> None:
 
 def test_an_annotation_counts_once_and_keeps_its_first_round(store: Store, project: int) -> None:
     task = add_task(store, project)
-    assert annotations.save(store, project, [annotation(task)]) == 1
-    assert annotations.save(store, project, [annotation(task)]) == 0, "the same state again is no change"
+    assert submissions.save(store, project, [annotation(task)]) == 1
+    assert submissions.save(store, project, [annotation(task)]) == 0, "the same state again is no change"
     later = annotation(task, updated_at="2026-01-02T00:00:00Z", round=5, person=7)
-    assert annotations.save(store, project, [later]) == 1
-    (row,) = annotations.list_annotations(store, project)
+    assert submissions.save(store, project, [later]) == 1
+    (row,) = submissions.list_annotations(store, project)
     assert (row.round, row.person, row.updated_at) == (0, 7, "2026-01-02T00:00:00Z")
 
 
 def test_skipped_and_deleted_annotations_do_not_count(store: Store, project: int) -> None:
     task = add_task(store, project)
-    annotations.save(store, project, [annotation(task, 1), annotation(task, 2, cancelled=True), annotation(task, 3)])
-    annotations.mark_deleted(store, project, [3])
-    assert [row.ls_annotation_id for row in annotations.list_annotations(store, project)] == [1]
-    assert len(annotations.list_annotations(store, project, every=True)) == 3
-    annotations.save(store, project, [annotation(task, 3)])
-    assert [row.ls_annotation_id for row in annotations.list_annotations(store, project)] == [1, 3], "seen again: it is back"
+    submissions.save(store, project, [annotation(task, 1), annotation(task, 2, cancelled=True), annotation(task, 3)])
+    submissions.mark_deleted(store, project, [3])
+    assert [row.ls_annotation_id for row in submissions.list_annotations(store, project)] == [1]
+    assert len(submissions.list_annotations(store, project, every=True)) == 3
+    submissions.save(store, project, [annotation(task, 3)])
+    assert [row.ls_annotation_id for row in submissions.list_annotations(store, project)] == [1, 3], "seen again: it is back"
     tasks.mark_deleted(store, project, [10])
-    assert annotations.list_annotations(store, project) == []
+    assert submissions.list_annotations(store, project) == []
 
 
 def test_a_late_worker_cannot_publish_over_a_newer_model(store: Store, project: int) -> None:
@@ -130,14 +130,14 @@ def test_a_late_worker_cannot_publish_over_a_newer_model(store: Store, project: 
     assert live.id == new.id
 
 
-def test_one_attempt_makes_one_version(store: Store, project: int) -> None:
+def test_one_model_folder_is_one_version_whoever_finishes_it(store: Store, project: int) -> None:
     first = versions.add(store, project, attempt=1, snapshot_id=None, path="p", sha256="a", metrics={})
-    assert versions.add(store, project, attempt=1, snapshot_id=None, path="p", sha256="a", metrics={}).id == first.id
+    assert versions.add(store, project, attempt=2, snapshot_id=None, path="p", sha256="a", metrics={}).id == first.id
 
 
 def test_a_pinned_version_stays_until_it_is_unpinned(store: Store, project: int) -> None:
     first = versions.add(store, project, attempt=1, snapshot_id=None, path="p", sha256="a", metrics={})
-    second = versions.add(store, project, attempt=2, snapshot_id=None, path="p", sha256="a", metrics={})
+    second = versions.add(store, project, attempt=2, snapshot_id=None, path="q", sha256="a", metrics={})
     versions.pin(store, project, first.id)
     assert not versions.publish(store, project, second.id, 2)
     versions.unpin(store, project)

@@ -249,7 +249,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("snapshot_id", sa.Integer(), nullable=True),
         sa.Column("status", sa.String(length=12), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("path", sa.String(length=200), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("metrics", sa.JSON(), nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
@@ -260,6 +260,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_versions_snapshot_id_snapshots")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
         sa.UniqueConstraint("project_id", "number", name=op.f("uq_versions_project_id_number")),
+        sa.UniqueConstraint("project_id", "path", name=op.f("uq_versions_project_id_path")),
     )
     with op.batch_alter_table("versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_versions_project_id"), ["project_id"], unique=False)

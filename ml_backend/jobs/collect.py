@@ -1,0 +1,146 @@
+"""The snapshot of this moment: labels that count, merged over people, completed by geometry, and pseudo-labels in force."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, IntArray, PointState, Pose2D, Provenance
+from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.labels.merge import Annotation, merge_annotations
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.store import frames, pseudo_labels, submissions, tasks
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.submissions import AnnotationRow
+from ml_backend.store.workspace import Workspace
+
+#: A view that nobody labelled is filled from the others only where their rays cross at this angle or more …
+MIN_ANGLE_DEG = 10.0
+#: … and every placed point lies this near to the projection of the common one, relative to the subject's size.
+MAX_RESIDUAL = 0.02
+
+
+def rigs_of(workspace: Workspace) -> dict[str, Rig]:
+    """Sequence → its rig, cameras in the order of the project's views; sequences without calibration are left out."""
+    sequences = frames.list_sequences(workspace.store, workspace.project_id)
+    if len(workspace.views) < 2:
+        return {}
+    return {name: Rig.from_json(row.rig).subset(workspace.views) for name, row in sequences.items() if row.rig is not None}
+
+
+def collect(workspace: Workspace) -> Snapshot:
+    """Everything that people say at this moment about the default subject."""
+    labels = submissions.list_annotations(workspace.store, workspace.project_id)
+    poses = _merge(workspace, labels)
+    rows = frames.list_frames(workspace.store, workspace.project_id, list(poses))
+    shape = (len(workspace.views), len(workspace.binding.skeleton))
+    stacked = [poses[row.id] for row in rows]
+    xy = np.stack([pose.xy_px for pose in stacked]) if stacked else np.zeros((0, *shape, 2))
+    state = np.stack([pose.state for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
+    provenance = np.stack([pose.provenance for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
+    xyz = _complete_by_geometry(workspace, rows, xy, state, provenance)
+    used = {row.id for row in rows}
+    pseudo = [row for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id) if row.frame_id not in used]
+    newest = max((row.round for row in pseudo), default=0)
+    pseudo = [row for row in pseudo if row.round == newest]
+    return Snapshot(
+        frame_ids=np.array([row.id for row in rows], dtype=np.int64),
+        keys=tuple(row.key for row in rows),
+        split=np.array([row.split for row in rows], dtype="<U8"),
+        annotations=tuple(sorted((row.ls_annotation_id, row.updated_at) for row in labels)),
+        xy_px=xy,
+        state=state,
+        provenance=provenance,
+        xyz_world=xyz,
+        pseudo_ids=np.array([row.frame_id for row in pseudo], dtype=np.int64),
+        pseudo_xy_px=np.stack([Pose2D.from_json(row.pose).xy_px for row in pseudo]) if pseudo else np.zeros((0, *shape, 2)),
+        pseudo_weight=np.array([row.weight for row in pseudo], dtype=np.float64),
+    )
+
+
+def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, Pose2D]:
+    """Frame id → what all annotations of all its tasks say together; frames about which nobody said anything are left out."""
+    views_of = {task.id: task.views for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
+    for row in labels:
+        by_task[row.task_id].append(row)
+    poses: dict[int, Pose2D] = {}
+    for task_id, rows in by_task.items():
+        merged = merge_annotations([_annotation(row) for row in rows])
+        if merged is None or DEFAULT_SUBJECT not in merged.poses:
+            continue
+        pose = merged.poses[DEFAULT_SUBJECT]
+        views = views_of.get(task_id)
+        if len(pose.state) < len(workspace.views) and views:
+            pose = pose.in_views(len(workspace.views), workspace.views.index(views[0]))
+        frame = rows[0].frame_id
+        poses[frame] = _joined(poses[frame], pose) if frame in poses else pose
+    return poses
+
+
+def _annotation(row: AnnotationRow) -> Annotation:
+    return Annotation(
+        id=row.ls_annotation_id,
+        updated_at=datetime.fromisoformat(row.updated_at),
+        person=row.person,
+        poses={int(subject): Pose2D.from_json(pose) for subject, pose in row.poses.items()},
+        cancelled=row.cancelled,
+        ground_truth=row.ground_truth,
+    )
+
+
+def _joined(first: Pose2D, second: Pose2D) -> Pose2D:
+    """Two tasks of one frame, each with its own camera's picture."""
+    said = second.state != PointState.UNLABELLED
+    return Pose2D(
+        xy_px=np.where(said[..., None], second.xy_px, first.xy_px),
+        confidence=np.where(said, second.confidence, first.confidence),
+        state=np.where(said, second.state, first.state),
+        provenance=np.where(said, second.provenance, first.provenance),
+    )
+
+
+def _complete_by_geometry(
+    workspace: Workspace, rows: Sequence[FrameRow], xy: FloatArray, state: IntArray, provenance: IntArray
+) -> FloatArray:
+    """(m, K, 3) triangulated labels; fills points that nobody labelled, in place, where the labelled views leave no doubt."""
+    xyz = np.full((len(rows), xy.shape[2] if xy.ndim == 4 else 0, 3), np.nan)
+    rigs = rigs_of(workspace)
+    sequences = np.array([row.key.sequence for row in rows])
+    for name, rig in rigs.items():
+        of = np.flatnonzero(sequences == name)
+        if not len(of):
+            continue
+        placed = np.isin(state[of], (PointState.VISIBLE, PointState.OCCLUDED))
+        found = triangulate_robust(rig, xy[of], valid=placed)
+        xyz[of] = found.xyz_world
+        sure = found.consensus & (found.angle_deg >= MIN_ANGLE_DEG) & _all_near(found.reprojection_px, xy[of], placed)
+        seen = np.array([[view in row.images for view in workspace.views] for row in rows])[of]
+        fill = sure[:, None, :] & (state[of] == PointState.UNLABELLED) & seen[..., None]
+        projected = rig.project(found.xyz_world)
+        fill &= _inside(rig, projected)
+        xy[of] = np.where(fill[..., None], projected, xy[of])
+        state[of] = np.where(fill, PointState.VISIBLE, state[of])
+        provenance[of] = np.where(fill, Provenance.GEOMETRY, provenance[of])
+    return xyz
+
+
+def _all_near(residual_px: FloatArray, xy_px: FloatArray, placed: BoolArray) -> BoolArray:
+    """(m, K) every placed point lies near the projection of the common one."""
+    with np.errstate(invalid="ignore"):
+        low = np.where(placed[..., None], xy_px, np.inf).min(axis=2)
+        high = np.where(placed[..., None], xy_px, -np.inf).max(axis=2)
+        size = np.where(placed.any(axis=2), np.linalg.norm(np.maximum(high - low, 0.0), axis=-1), 0.0)
+        limit = np.maximum(3.0, MAX_RESIDUAL * size)[..., None]
+    return np.asarray(np.where(placed, residual_px <= limit, True).all(axis=1))
+
+
+def _inside(rig: Rig, xy_px: FloatArray) -> BoolArray:
+    """(..., V, K) True inside the pictures."""
+    size = np.array([camera.size_px or (np.inf, np.inf) for camera in rig.cameras], dtype=np.float64)[:, None, :]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(((xy_px >= -0.5) & (xy_px <= size - 0.5)).all(axis=-1))

@@ -1,0 +1,39 @@
+"""Frames that somebody opened although no order contains them: predicted at once and added to the current generation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from label_config.values import DEFAULT_SUBJECT, PointState, Pose2D, Provenance
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.predict import predict_frames
+from ml_backend.pose.infer import Predictor
+from ml_backend.store import frames, generations, versions
+from ml_backend.store.workspace import Workspace
+
+
+def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
+    """Predict the frames with the model of the current generation and append them to it, behind everything else."""
+    number = workspace.project.generation
+    if number is None:
+        return
+    generation = generations.get(workspace.store, workspace.project_id, number)
+    if generation.version_id is None:
+        return
+    version = versions.get(workspace.store, generation.version_id)
+    rows = frames.list_frames(workspace.store, workspace.project_id, frame_ids)
+    model = Predictor.load(workspace.models / version.path, workspace.spec.train.device)
+    pictures = Pictures(workspace)
+    seen = predict_frames(workspace, model, rows, pictures)
+    pictures.close()
+    for i, row in enumerate(rows):
+        placed = np.isfinite(seen.xy_px[i]).all(axis=-1)
+        if not placed.any():
+            continue  # unreadable: an empty answer would be stored as the model's word
+        pose = Pose2D(
+            xy_px=seen.xy_px[i],
+            confidence=seen.confidence[i],
+            state=np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
+            provenance=np.where(placed, Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
+        )
+        generations.append(workspace.store, workspace.project_id, number, row.id, {str(DEFAULT_SUBJECT): pose.to_json()})

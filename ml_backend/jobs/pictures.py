@@ -1,0 +1,77 @@
+"""Pictures for training and prediction: from disk, from videos without decoding them twice, from Label Studio."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from label_config.values import ByteArray, ImageRef
+from ml_backend.recordings import (
+    AllowedHosts,
+    Credentials,
+    Fetcher,
+    Limits,
+    PictureCache,
+    UnreadableImageError,
+    iter_images,
+    read_image,
+    task_image_url,
+    write_picture,
+)
+from ml_backend.store.workspace import Workspace
+
+
+class Pictures:
+    """Reads references of frames; addresses in task data are those of the project's Label Studio."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        spec = workspace.spec
+        self._url = spec.label_studio.url
+        self._limits = Limits(int(spec.cache.max_megapixels * 1e6), int(spec.cache.max_megabytes * 2**20))
+        self._folder = Path(spec.cache.folder)
+        token = spec.label_studio.token
+        self._fetcher = Fetcher(
+            AllowedHosts(self._url, spec.cache.hosts),
+            Credentials(token.get_secret_value()) if token else None,
+            PictureCache(self._folder / "fetched", int(spec.cache.max_gb * 2**30)),
+            self._limits,
+        )
+
+    def read(self, ref: ImageRef) -> ByteArray:
+        """(h, w, 3) RGB of one view; a frame of a video is kept as a picture, so that drawing it again costs no decoding.
+
+        Raises UnreadableImageError.
+        """
+        if ref.frame_index is None:
+            return read_image(self._resolved(ref), self._fetcher, self._limits)
+        kept = self._kept(ref)
+        if not kept.exists():
+            write_picture(read_image(ref, None, self._limits), kept)
+        return read_image(ImageRef(str(kept)), None, self._limits)
+
+    def prepare(self, refs: Sequence[ImageRef]) -> None:
+        """Keep these frames of videos as pictures, decoding every video once; what cannot be read is met again by ``read``."""
+        missing = [ref for ref in refs if ref.frame_index is not None and not self._kept(ref).exists()]
+        for position, picture in iter_images(missing, None, self._limits):
+            if not isinstance(picture, UnreadableImageError):
+                write_picture(picture, self._kept(missing[position]))
+
+    def stream(self, refs: Sequence[ImageRef]) -> Iterator[tuple[int, ByteArray | UnreadableImageError]]:
+        """All pictures once, each video read forwards once; see ``recordings.iter_images``."""
+        yield from iter_images([self._resolved(ref) for ref in refs], self._fetcher, self._limits)
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._fetcher.close()
+
+    def _resolved(self, ref: ImageRef) -> ImageRef:
+        if ref.frame_index is not None or Path(ref.source).is_file():
+            return ref
+        address = task_image_url(ref.source, self._url)
+        return ImageRef(address, crop=ref.crop, flip=ref.flip, rotation=ref.rotation, size_px=ref.size_px)
+
+    def _kept(self, ref: ImageRef) -> Path:
+        name = hashlib.sha256(json.dumps(ref.to_json(), sort_keys=True).encode()).hexdigest()
+        return self._folder / "frames" / name[:2] / f"{name}.png"

@@ -1,0 +1,149 @@
+"""The scores of a project, fitted on the labels of the live model, applied to shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import FloatArray, Triangulation
+from ml_backend.acquisition.base import Chunk, Input, Labelled, Score, Scores, State
+from ml_backend.acquisition.registry import default_weights, make_scores
+from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.jobs.collect import rigs_of
+from ml_backend.jobs.predict import Predictions
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.store import frames
+from ml_backend.store.workspace import Workspace
+
+#: Neighbours farther apart than this many times the usual distance are not neighbours.
+GAP = 2.5
+
+
+@dataclass(frozen=True)
+class ScoreKit:
+    """Everything that judging a shard needs and that is the same for all shards of a version.
+
+    weights  score name → weight; 0 = recorded, not counted
+    states   score name → what it learnt from labels
+    """
+
+    scores: tuple[Score, ...]
+    weights: Mapping[str, float]
+    states: Mapping[str, State | None]
+    rigs: Mapping[str, Rig]
+
+    @property
+    def wants_heatmaps(self) -> bool:
+        """Some score reads whole heatmaps."""
+        return any(Input.HEATMAPS in score.requires for score in self.scores)
+
+
+def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
+    """Scores by name from parallax.yaml, or the defaults for what the project has (METHODS §10.2)."""
+    rigs = rigs_of(workspace)
+    sequences = frames.list_sequences(workspace.store, workspace.project_id)
+    chosen = workspace.spec.scores
+    weights: Mapping[str, float] = (
+        default_weights(
+            has_rig=bool(rigs),
+            has_video=any(row.video for row in sequences.values()),
+            has_heatmaps=False,
+            n_views=len(workspace.views),
+        )
+        if chosen == "auto"
+        else chosen
+    )
+    scores = make_scores(weights)
+    labelled = _labelled(workspace, snapshot)
+    rig = next(iter(rigs.values()), None)
+    skeleton = workspace.binding.skeleton
+    states = {score.name: score.fit(labelled, rig, skeleton) for score in scores}
+    return ScoreKit(scores, weights, states, rigs)
+
+
+def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
+    rows = frames.list_frames(workspace.store, workspace.project_id, snapshot.frame_ids.tolist())
+    size = np.full((len(workspace.views), 2), np.nan)
+    for row in rows:
+        for v, view in enumerate(workspace.views):
+            ref = row.images.get(view)
+            if ref is not None and ref.size_px is not None:
+                size[v] = ref.size_px
+    xyz = snapshot.xyz_world if np.isfinite(snapshot.xyz_world).any() else None
+    return Labelled(snapshot.xy_px, snapshot.state, size, xyz)
+
+
+def judge_chunk(
+    workspace: Workspace, kit: ScoreKit, sequence: str, index: Sequence[int], core: slice, seen: Predictions
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Arrays of the core frames of a shard: predictions, triangulation and every score."""
+    rig = kit.rigs.get(sequence)
+    found = triangulate_robust(rig, seen.xy_px, threshold_px=workspace.spec.pseudo_labels.threshold_px) if rig else None
+    numbers = np.array(index, dtype=np.int64)
+    step = np.diff(numbers, prepend=numbers[:1])
+    usual = float(np.median(step[1:])) if len(step) > 1 else 1.0
+    chunk = Chunk(
+        sequence=sequence,
+        index=numbers,
+        core=core,
+        xy_px=seen.xy_px,
+        confidence=seen.confidence,
+        size_px=_sizes(seen.size_px),
+        box_px=seen.box_px,
+        triangulated=found,
+        peak_xy_px=seen.peak_xy_px,
+        peak_value=seen.peak_value,
+        heatmaps=seen.heatmaps,
+        features=seen.features,
+        gap=step > GAP * usual,
+        rig=rig,
+        skeleton=workspace.binding.skeleton,
+    )
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "index": numbers[core],
+        "xy_px": seen.xy_px[core],
+        "confidence": seen.confidence[core],
+    }
+    if seen.features is not None:
+        arrays["features"] = _mean_over_views(seen.features[core])
+    if found is not None:
+        for name in ("xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance"):
+            arrays[name] = getattr(found, name)[core]
+    for score in kit.scores:
+        if score.requires - {Input.LABELS} <= chunk.available:
+            arrays |= _named(score.name, score.score(chunk, kit.states[score.name]))
+    return arrays
+
+
+def _named(name: str, scores: Scores) -> dict[str, npt.NDArray[np.generic]]:
+    arrays: dict[str, npt.NDArray[np.generic]] = {f"raw.{name}": scores.raw, f"support.{name}": scores.support}
+    if scores.per_point is not None:
+        arrays[f"point.{name}"] = scores.per_point.astype(np.float32)
+    return arrays
+
+
+def _sizes(size_px: FloatArray) -> FloatArray:
+    """(V, 2) the size that the pictures of each view have, NaN for a view that was never seen."""
+    seen = np.isfinite(size_px).all(axis=-1)
+    first = seen.argmax(axis=0)
+    sizes = size_px[first, np.arange(size_px.shape[1])] if len(size_px) else np.full((size_px.shape[1], 2), np.nan)
+    return np.asarray(sizes, dtype=np.float64)
+
+
+def _mean_over_views(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    seen = np.isfinite(features).all(axis=-1, keepdims=True)
+    count = seen.sum(axis=1)
+    total = np.where(seen, features, 0.0).sum(axis=1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), dtype=np.float32)
+
+
+def triangulation_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Triangulation | None:
+    """The triangulation that :func:`judge_chunk` wrote, None without a rig."""
+    names = ("xyz_world", "inlier", "reprojection_px", "covariance", "angle_deg", "consensus")
+    if "xyz_world" not in arrays:
+        return None
+    return Triangulation(*(np.asarray(arrays[name]) for name in names))

@@ -1,0 +1,325 @@
+"""Select: what the shards say → the ordered window, its reasons, the points to show, and the pseudo-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, FrameKey, PointState, Pose2D, Provenance, Triangulation
+from ml_backend.acquisition.explain import RoundContext, build_record
+from ml_backend.acquisition.features import pose3d_features
+from ml_backend.acquisition.fusion import Component, Fused, fuse
+from ml_backend.acquisition.pool import Pool
+from ml_backend.acquisition.reasons import reason_line, worst_point
+from ml_backend.acquisition.selection import Kind, Params, Selection, Strategy, rank_score, select
+from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.jobs.cold_start import thumbnails
+from ml_backend.jobs.collect import collect, rigs_of
+from ml_backend.jobs.performance import last_batch_performance
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo
+from ml_backend.jobs.scoring import ScoreKit, make_kit, triangulation_of
+from ml_backend.labels.split import random_slots, stable_uniform
+from ml_backend.store import frames, generations, submissions, tasks, versions, work
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.generations import PickRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.work import JobRow
+from ml_backend.store.workspace import Workspace
+
+Report = Callable[[dict[str, Any]], None]
+Arrays = dict[str, npt.NDArray[Any]]
+
+STRATEGIES = {"duw": Strategy.DUW, "kcenter": Strategy.K_CENTER, "none": Strategy.TOP}
+#: A shown point with more residual than the others allow is replaced by the place that the others agree on.
+CORRECT_WITH_INLIERS = 3
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The frames that the live model has judged; ``arrays`` have one row per frame, in the order of ``rows``."""
+
+    rows: list[FrameRow]
+    arrays: Arrays
+    kit: ScoreKit
+    version: VersionRow
+    round: int
+
+    @property
+    def triangulated(self) -> Triangulation | None:
+        """With batch axis (f,), None without a rig."""
+        return triangulation_of(self.arrays)
+
+
+def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
+    """Write down the next generation."""
+    report({"stage": "select"})
+    scored = _scored(workspace, job)
+    if scored is None:
+        _cold_start(workspace)
+        return
+    open_rows = _open_positions(workspace, scored.rows)
+    labelled = _labelled_frames(workspace)
+    pool = Pool.from_keys([scored.rows[i].key for i in open_rows])
+    fused = _fuse(scored, open_rows)
+    features, labelled_keys = _features(workspace, scored, open_rows, labelled)
+    train = np.array([scored.rows[i].split == "train" for i in open_rows], dtype=np.bool_)
+    sticky = _evaluation_slots(workspace, [scored.rows[i] for i in open_rows])
+    params = _params(workspace, scored)
+    chosen = select(pool, fused, params, features=features, eligible=train, sticky=sticky)
+    picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]}
+    proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
+    context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
+    order = _picks(workspace, scored, open_rows, chosen, fused, context, features)
+    order = _pseudo_last(order, _pseudo_picks(workspace, scored, proposal.positions))
+    generation = generations.add(workspace.store, workspace.project_id, scored.version.id, order)
+    store_pseudo(workspace, proposal, scored.round, generation.number)
+
+
+def _scored(workspace: Workspace, job: JobRow) -> Scored | None:
+    """What the shards of the newest complete rescan hold; None before the first model."""
+    live = versions.live(workspace.store, workspace.project_id)
+    if live is None:
+        return None
+    current = versions.current_round(workspace.store, workspace.project_id)
+    for round_ in range(int(job.arguments.get("round", current)), -1, -1):
+        shards = [row for row in work.list_shards(workspace.store, live.id, round_) if row.status == "done" and row.path]
+        if shards:
+            break
+    else:
+        return None
+    parts = [workspace.arrays.load(row.path) for row in shards if row.path]
+    names = set.intersection(*(set(part) for part in parts))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    by_id = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, arrays["frame_ids"].tolist())}
+    rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
+    order = sorted(range(len(rows)), key=lambda i: rows[i].key)
+    kit = make_kit(workspace, collect(workspace))
+    return Scored([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, kit, live, round_)
+
+
+def _labelled_frames(workspace: Workspace) -> set[int]:
+    return {row.frame_id for row in submissions.list_annotations(workspace.store, workspace.project_id)}
+
+
+def _open_positions(workspace: Workspace, rows: Sequence[FrameRow]) -> list[int]:
+    """Frames that may be shown: readable, outside guard gaps, not labelled or skipped, with a task or the means for one."""
+    labelled = _labelled_frames(workspace)
+    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    skipped = {task.frame_id for task in known if task.skipped}
+    has_task = {task.frame_id for task in known}
+    may_create = workspace.spec.documents_root is not None
+    return [
+        i
+        for i, row in enumerate(rows)
+        if row.unreadable is None
+        and row.split != "guard"
+        and row.id not in labelled
+        and row.id not in skipped
+        and (may_create or row.id in has_task)
+    ]
+
+
+def _fuse(scored: Scored, open_rows: Sequence[int]) -> Fused:
+    components = [
+        Component(
+            score.name,
+            np.asarray(scored.arrays[f"raw.{score.name}"][open_rows], dtype=np.float64),
+            scored.kit.weights[score.name],
+            score.unit,
+            scored.arrays[f"support.{score.name}"][open_rows],
+        )
+        for score in scored.kit.scores
+        if f"raw.{score.name}" in scored.arrays
+    ]
+    return fuse(components, len(open_rows))
+
+
+def _features(
+    workspace: Workspace, scored: Scored, open_rows: Sequence[int], labelled: set[int]
+) -> tuple[FeatureSet | None, list[FrameKey]]:
+    """What makes frames near or far: the pose in space where there is a calibration, else the network's own view of them."""
+    if "xyz_world" in scored.arrays:
+        skeleton = workspace.binding.skeleton
+        snapshot = collect(workspace)
+        known = np.asarray(np.isfinite(snapshot.xyz_world).all(axis=-1).any(axis=-1))
+        keys = [key for key, there in zip(snapshot.keys, known, strict=True) if there]
+        unit = next(iter(scored.kit.rigs.values())).unit
+        rows = pose3d_features(scored.arrays["xyz_world"][open_rows], skeleton)
+        references = pose3d_features(snapshot.xyz_world[known], skeleton)
+        return FeatureSet(rows, "mean_joint", references, "pose3d_root", unit), keys
+    if "features" not in scored.arrays:
+        return None, []
+    mine = [i for i, row in enumerate(scored.rows) if row.id in labelled]
+    features = scored.arrays["features"]
+    return FeatureSet(features[open_rows], "l2", features[mine], "embedding"), [scored.rows[i].key for i in mine]
+
+
+def _evaluation_slots(workspace: Workspace, rows: Sequence[FrameRow]) -> dict[int, FrameKey]:
+    """Rank → validation frame: every n-th slot, in an order that never changes, so that an open pick keeps its turn.
+
+    Validation frames are labelled only through these slots; the others are drawn from the training part when none is left.
+    """
+    spec = workspace.spec.selection
+    if not spec.random_every:
+        return {}
+    seed = workspace.project.seed
+    waiting = [row.key for row in rows if row.split == "val"]
+    turn = {key: float(stable_uniform(key.sequence, np.array([key.index]), seed)[0]) for key in waiting}
+    slots = np.flatnonzero(random_slots(min(spec.window, len(rows)), spec.random_every)).tolist()
+    return dict(zip(slots, sorted(waiting, key=lambda key: (turn[key], key)), strict=False))
+
+
+def _params(workspace: Workspace, scored: Scored) -> Params:
+    spec = workspace.spec.selection
+    return Params(
+        window=spec.window,
+        batch=min(spec.window, max(2 * workspace.spec.train.min_new_frames, 20)),
+        strategy=STRATEGIES[spec.diversity],
+        performance=last_batch_performance(workspace),
+        trade_off=spec.lambda_,
+        exclusion_frames=spec.exclusion_frames,
+        random_every=spec.random_every,
+        blind=spec.blind_random,
+        seed=workspace.project.seed + scored.round,
+    )
+
+
+def _picks(
+    workspace: Workspace,
+    scored: Scored,
+    open_rows: Sequence[int],
+    chosen: Selection,
+    fused: Fused,
+    context: RoundContext,
+    features: FeatureSet | None,
+) -> list[PickRow]:
+    found = scored.triangulated
+    shown = points_to_show(scored, workspace)
+    views, keypoints = workspace.views, workspace.binding.skeleton.keypoints
+    order = []
+    for pick in chosen.picks:
+        i = open_rows[pick.position]
+        residual = found.reprojection_px[i] if found else None
+        worst = {
+            name.removeprefix("point."): worst_point(
+                np.asarray(array[i], dtype=np.float64),
+                views,
+                keypoints,
+                residual_px=residual,
+                inlier=found.inlier[i] if found else None,
+            )
+            for name, array in scored.arrays.items()
+            if name.startswith("point.")
+        }
+        record = build_record(pick, chosen, fused, context, features=features, worst=worst)
+        order.append(
+            PickRow(
+                rank=pick.rank,
+                frame_id=scored.rows[i].id,
+                score=pick.score,
+                blind=pick.blind,
+                pseudo=False,
+                reason=reason_line(record.why),
+                record=record.to_json(),
+                poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
+                notes=None if residual is None else _rounded(residual),
+            )
+        )
+    return order
+
+
+def _rounded(values: FloatArray) -> list[list[float | None]]:
+    return [[round(float(value), 1) if np.isfinite(value) else None for value in row] for row in values]
+
+
+def points_to_show(scored: Scored, workspace: Workspace) -> list[Pose2D]:
+    """The points an annotator starts from: the network's, but where a view contradicts a consensus of the others, theirs."""
+    xy = scored.arrays["xy_px"].copy()
+    confidence = scored.arrays["confidence"]
+    found = scored.triangulated
+    if found is not None:
+        for name, rig in rigs_of(workspace).items():
+            of: BoolArray = np.array([row.key.sequence == name for row in scored.rows], dtype=np.bool_)
+            projected = rig.project(found.xyz_world[of])
+            agreed = found.consensus[of] & (found.inlier[of].sum(axis=1) >= CORRECT_WITH_INLIERS)
+            wrong = agreed[:, None, :] & ~found.inlier[of] & np.isfinite(projected).all(axis=-1)
+            xy[of] = np.where(wrong[..., None], projected, xy[of])
+    placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
+    return [
+        Pose2D(
+            xy_px=xy[i],
+            confidence=np.where(placed[i], np.clip(confidence[i], 0.0, 1.0), np.nan),
+            state=np.where(placed[i], PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
+            provenance=np.where(placed[i], Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
+        )
+        for i in range(len(xy))
+    ]
+
+
+def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int]) -> list[PickRow]:
+    """Frames that label themselves, shown so that a person can audit them."""
+    shown = points_to_show(scored, workspace)
+    return [
+        PickRow(
+            rank=0,
+            frame_id=scored.rows[i].id,
+            score=0.0,
+            blind=False,
+            pseudo=True,
+            reason="all cameras agree; labelled by itself",
+            record=None,
+            poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
+            notes=_rounded(scored.arrays["reprojection_px"][i]),
+        )
+        for i in positions
+    ]
+
+
+def _pseudo_last(order: Sequence[PickRow], pseudo: Sequence[PickRow]) -> list[PickRow]:
+    """They go to the end of the queue: a person's minute is better spent elsewhere."""
+    marked = {pick.frame_id for pick in pseudo}
+    joined = [*(pick for pick in order if pick.frame_id not in marked), *pseudo]
+    return [replace(pick, rank=rank, score=rank_score(rank, len(joined))) for rank, pick in enumerate(joined)]
+
+
+def _cold_start(workspace: Workspace) -> None:
+    """No model yet: k-center on thumbnails; every n-th slot a validation frame."""
+    everything = frames.list_frames(workspace.store, workspace.project_id)
+    rows = [everything[i] for i in _open_positions(workspace, everything)]
+    pictures = Pictures(workspace)
+    features = FeatureSet(thumbnails(workspace, rows, pictures), name="thumbnail")
+    pictures.close()
+    pool = Pool.from_keys([row.key for row in rows])
+    train = np.array([row.split == "train" for row in rows], dtype=np.bool_)
+    spec = workspace.spec.selection
+    params = Params(
+        window=spec.window,
+        batch=spec.window,
+        strategy=Strategy.K_CENTER,
+        exclusion_frames=spec.exclusion_frames,
+        random_every=spec.random_every,
+        blind=spec.blind_random,
+        seed=workspace.project.seed,
+    )
+    nothing = fuse([], len(rows))
+    chosen = select(pool, nothing, params, features=features, eligible=train, sticky=_evaluation_slots(workspace, rows))
+    order = [
+        PickRow(
+            rank=pick.rank,
+            frame_id=rows[pick.position].id,
+            score=pick.score,
+            blind=True,
+            pseudo=False,
+            reason="the first frames, chosen to look different" if pick.kind is not Kind.RANDOM else "picked at random",
+            record=None,
+            poses={},
+            notes=None,
+        )
+        for pick in chosen.picks
+    ]
+    generations.add(workspace.store, workspace.project_id, None, order)

@@ -1,0 +1,62 @@
+"""How far a model is off on the validation frames that people have labelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from label_config.values import FloatArray
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.jobs.collect import rigs_of
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.predict import predict_frames
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.adapter import PoseModel
+from ml_backend.store.frames import list_frames
+from ml_backend.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """per_frame_px (f,) mean error over a frame's human points, NaN where nothing can be compared; the rest are summaries."""
+
+    per_frame_px: FloatArray
+    mean_px: float | None
+    per_keypoint_px: list[float | None]
+    mean_world: float | None
+
+
+def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Judgement:
+    """Compare with people's points only: neither pseudo-labels nor points filled by geometry count."""
+    rows = snapshot.rows("val")
+    frames = list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())
+    order = {frame.id: position for position, frame in enumerate(frames)}
+    rows = rows[np.argsort([order[int(snapshot.frame_ids[row])] for row in rows])] if len(rows) else rows
+    predicted = predict_frames(workspace, model, frames, pictures)
+    truth = np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan)
+    error = np.linalg.norm(predicted.xy_px - truth, axis=-1)
+    world: list[float] = []
+    for name, rig in rigs_of(workspace).items():
+        of = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
+        if len(of):
+            found = triangulate_robust(rig, predicted.xy_px[of]).xyz_world
+            world += np.linalg.norm(found - snapshot.xyz_world[rows[of]], axis=-1).ravel().tolist()
+    return Judgement(
+        per_frame_px=_mean(error.reshape(len(frames), -1), axis=1),
+        mean_px=_number(_mean(error.ravel(), axis=0)),
+        per_keypoint_px=[_number(value) for value in _mean(error.reshape(-1, error.shape[-1]), axis=0)],
+        mean_world=_number(_mean(np.array(world), axis=0)),
+    )
+
+
+def _mean(values: FloatArray, axis: int) -> FloatArray:
+    """Mean of the finite values along ``axis``, NaN where there is none."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=axis)
+    total = np.where(finite, values, 0.0).sum(axis=axis)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def _number(value: FloatArray | float) -> float | None:
+    return float(value) if np.isfinite(value) else None

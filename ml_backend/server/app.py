@@ -1,0 +1,128 @@
+"""The ML backend that Label Studio talks to.  NumPy only: predictions are read from the store, never computed here.
+
+The answers have the shapes that Label Studio 1.23 was seen to expect.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+
+from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, check_secret, read_json
+from ml_backend.server.gauges import StoreGauges
+from ml_backend.server.predictions import PoolMissError, Predictions
+from ml_backend.store import generations, projects
+from ml_backend.store.workspace import Workspace
+
+log = logging.getLogger("parallax.server")
+
+#: Webhook actions that mean "somebody labelled"; any other is acknowledged and ignored, our own imports among them.
+LABEL_ACTIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"})
+
+
+def create_app(workspace: Workspace, secret: str | None, *, compute: Callable[[list[int]], None] | None = None) -> Flask:
+    """The application.
+
+    secret   what callers must bring; None only for ``--insecure``
+    compute  asks a worker to predict frames that no order contains, and waits; None = there is no worker to ask
+    """
+    app = Flask("parallax")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_PREDICT_BYTES
+    registry = CollectorRegistry()
+    calls = Counter("parallax_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry)
+    took = Histogram("parallax_request_seconds", "Time to answer", ["endpoint"], registry=registry)
+    registry.register(StoreGauges(workspace))
+    predictions = Predictions(workspace, compute)
+
+    @app.before_request
+    def _enter() -> None:
+        request.environ["parallax.start"] = time.perf_counter()
+        if request.endpoint not in ("health", "root", None):
+            check_secret(request, secret)
+
+    @app.after_request
+    def _leave(response: Response) -> Response:
+        endpoint = request.endpoint or "unknown"
+        calls.labels(endpoint, response.status_code).inc()
+        took.labels(endpoint).observe(time.perf_counter() - request.environ["parallax.start"])
+        return response
+
+    @app.errorhandler(RefusedError)
+    def _refused(error: RefusedError) -> tuple[Response, int]:
+        return jsonify(error=error.text), error.status
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    @app.errorhandler(413)
+    def _http_error(error: Any) -> tuple[Response, int]:
+        return jsonify(error=error.name), error.code
+
+    @app.errorhandler(Exception)
+    def _unexpected(error: Exception) -> tuple[Response, int]:
+        # The caller gets a number to quote; what happened stays in our log.
+        number = secrets.token_hex(6)
+        log.exception("error %s while answering %s", number, request.path, exc_info=error)
+        return jsonify(error=f"internal error {number}; see the backend's log"), 500
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(status="UP", model_class="Parallax")
+
+    @app.get("/")
+    def root() -> Response:
+        return jsonify(status="UP", model_class="Parallax")
+
+    @app.post("/setup")
+    def setup() -> Response:
+        read_json(request)
+        return jsonify(model_version=_serving(workspace) or "px-0.0")
+
+    @app.get("/versions")
+    def versions() -> Response:
+        served = generations.list_generations(workspace.store, workspace.project_id)
+        return jsonify(versions=[row.name for row in served if row.switched_at is not None][::-1])
+
+    @app.post("/predict")
+    def predict() -> Response | tuple[Response, int]:
+        body = read_json(request, MAX_PREDICT_BYTES)
+        tasks = body.get("tasks")
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise RefusedError(400, "expected 'tasks', a list of tasks")
+        try:
+            return jsonify(results=predictions.of(tasks))
+        except PoolMissError as miss:
+            # A short or empty answer would be stored as if it were the model's word.
+            raise RefusedError(503, str(miss)) from miss
+
+    @app.post("/webhook")
+    def webhook() -> tuple[Response, int]:
+        body = read_json(request)
+        action = body.get("action")
+        if action == "START_TRAINING":
+            projects.change(workspace.store, workspace.project_id, train_requested=True, pull_requested=True)
+        elif isinstance(action, str) and action in LABEL_ACTIONS and _is_ours(workspace, body):
+            projects.change(workspace.store, workspace.project_id, pull_requested=True)
+        return jsonify(status="accepted"), 202
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _serving(workspace: Workspace) -> str | None:
+    number = workspace.project.generation
+    return None if number is None else generations.get(workspace.store, workspace.project_id, number).name
+
+
+def _is_ours(workspace: Workspace, body: dict[str, Any]) -> bool:
+    project = body.get("project")
+    number = project.get("id") if isinstance(project, dict) else project
+    return number is None or number == workspace.project.ls_project_id
