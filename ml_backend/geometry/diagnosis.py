@@ -18,7 +18,7 @@ from ml_backend.geometry.triangulation import triangulate_linear, triangulate_ro
 SUSPECT_SHARE = 0.5
 SUSPECT_MARGIN = 0.7
 #: A frame offset is reported only if it lowers the error to less than this share of the error without one.
-OFFSET_SHARE = 0.8
+OFFSET_SHARE = 0.6
 
 
 class CameraErrors(NamedTuple):

@@ -164,7 +164,7 @@ def _solve_tile(
     out: Triangulation,
 ) -> None:
     frames, views, keypoints, _ = xy_px.shape
-    known = _view_first(np.isfinite(xy_px).all(axis=-1))
+    known = _view_first(np.asarray(np.isfinite(xy_px).all(axis=-1)))
     x_px, y_px = (np.where(known, _view_first(xy_px[..., axis]), np.nan) for axis in (0, 1))
     limit = np.repeat(threshold.T, keypoints, axis=1)
     u, v, scale = rig.observe(x_px, y_px)
