@@ -168,6 +168,11 @@ def _window_max(maps: Float32Array, reach: int, axis: int) -> Float32Array:
     """Largest value within ±reach along one axis, the map's end repeated beyond it."""
     pad = [(0, 0)] * maps.ndim
     pad[axis] = (reach, reach)
-    padded = np.pad(maps, pad, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis)
-    return np.asarray(windows.max(axis=-1))
+    largest = np.moveaxis(np.pad(maps, pad, mode="edge"), axis, 0)
+    # Doubling: the window of 2 w is the larger of two windows of w.
+    window, wanted = 1, 2 * reach + 1
+    while window < wanted:
+        step = min(window, wanted - window)
+        largest = np.maximum(largest[:-step], largest[step:])
+        window += step
+    return np.asarray(np.moveaxis(largest, 0, axis))
