@@ -159,7 +159,7 @@ def make_head(network: PoseNetwork, config: TrainConfig) -> Head:
     if w % network.multiple or h % network.multiple:
         raise BadInputError(f"train.input_px: {config.network} needs multiples of {network.multiple}, got {w}×{h}")
     if network.kind == HeadKind.HEATMAP:
-        return HeatmapHead(config, (h // network.stride, w // network.stride))
+        return HeatmapHead(config, (round(h / network.stride), round(w / network.stride)))
     if network.kind == HeadKind.SIMCC:
         return SimCCHead(config, (h, w))
     return RegressionHead((h, w))

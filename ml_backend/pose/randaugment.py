@@ -60,13 +60,15 @@ def _autocontrast(image: ByteArray, strength: float, sign: float) -> ByteArray:
     low, high = image.min(axis=(0, 1)).astype(np.float64), image.max(axis=(0, 1)).astype(np.float64)
     span = np.where(high > low, high - low, 255.0)
     stretched = (image - np.where(high > low, low, 0.0)) * 255.0 / span
-    return np.clip(stretched + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(stretched + 0.5, 0, 255), dtype=np.uint8)
 
 
 def _equalize(image: ByteArray, strength: float, sign: float) -> ByteArray:
     if strength == 0:
         return image
-    return np.asarray(np.stack([cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)], axis=-1), dtype=np.uint8)
+    return np.asarray(
+        np.stack([cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)], axis=-1), dtype=np.uint8
+    )
 
 
 def _posterize(image: ByteArray, strength: float, sign: float) -> ByteArray:

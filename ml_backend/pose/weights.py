@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -123,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.from_json(json.loads(path.read_text()))
     except FileNotFoundError as error:
         raise BadInputError(f"{folder}: no {MANIFEST_NAME}; expected a folder written by training") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{path}: damaged manifest ({error}); restore the folder or train again") from error
 
 
@@ -160,9 +161,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
         return read_tensors(path / WEIGHTS_NAME)
     try:
-        loaded: Any = (
-            load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
     except FileNotFoundError as error:
         raise BadInputError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file") from error
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
@@ -202,6 +201,13 @@ def warm_start(network: PoseNetwork, tensors: Mapping[str, Tensor], source: str)
         )
     network.load_state_dict(fitting, strict=False)
     return WarmStart(len(fitting), tuple(sorted(set(own) - set(fitting))))
+
+
+def _load_torch(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # An unusual pickle protocol is worth no warning: the file is refused or it is not.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -18,6 +18,14 @@ __all__ = ["NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_n
 #: name → (module, class or function); imported on first use because some need the transformers library.
 NETWORKS = {
     "unet_small": ("unet_small", "UNetSmall"),
+    "pose_resnet18": ("pose_resnet", "resnet18"),
+    "pose_resnet50": ("pose_resnet", "resnet50"),
+    "pose_resnet101": ("pose_resnet", "resnet101"),
+    "hrnet_w32": ("hrnet", "w32"),
+    "hrnet_w48": ("hrnet", "w48"),
+    "backbone": ("transformers_backbone", "BackboneNetwork"),
+    "regression": ("regression", "RegressionNetwork"),
+    "simcc": ("regression", "SimCCNetwork"),
 }
 
 

@@ -26,7 +26,7 @@ class PoseOutput(NamedTuple):
 class PoseNetwork(nn.Module):
     """A network that maps crops (n, 3, h, w), ImageNet-normalised, to a PoseOutput.
 
-    stride       input pixels per heatmap pixel (1 for a regression head)
+    stride       input pixels per heatmap pixel (1 for a head without maps); 3.5 is possible
     feature_dim  D of the embedding
     multiple     width and height of the input must be multiples of this many pixels
     kind         what ``prediction`` means
@@ -35,7 +35,7 @@ class PoseNetwork(nn.Module):
     all others the backbone: recipes with several learning rates rely on it.
     """
 
-    stride: int = 4
+    stride: float = 4
     feature_dim: int = 0
     multiple: int = 32
     kind: HeadKind = HeadKind.HEATMAP

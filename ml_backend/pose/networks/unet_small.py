@@ -49,3 +49,7 @@ class UNetSmall(PoseNetwork):
         up8 = decoder["up8"](at16) + decoder["skip8"](at8)
         up4 = decoder["up4"](up8) + decoder["skip4"](at4)
         return PoseOutput(self.final_layer(up4), global_average(at16))
+
+    def encoder(self) -> nn.Sequential:
+        """The part up to a sixteenth of the input size, for networks with another head."""
+        return nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool, self.layer1, self.layer2, self.layer3)

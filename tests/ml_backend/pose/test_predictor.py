@@ -1,0 +1,124 @@
+"""Prediction: crops, two looks, differing pictures, peaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from label_config.values import BadInputError
+from ml_backend.pose.adapter import Capability, PoseModel, PredictionBatch, by_keypoint_name
+from ml_backend.pose.config import AugmentConfig, TrainConfig
+from ml_backend.pose.infer import Predictor, confident_box
+from ml_backend.pose.networks import build_network
+from ml_backend.pose.train import train
+from ml_backend.pose.weights import Manifest
+
+QUICK = AugmentConfig(rotation_deg=0, scale=0.1, shift=0.05, brightness=0, contrast=0)
+
+
+def test_small_subjects_are_found_in_two_looks_and_located_better_than_in_one(make_blobs: Any, tmp_path: Path) -> None:
+    blobs = make_blobs(n=8, size=(256, 192), spread=0.12, radius=5)
+    config = TrainConfig(input_px=(64, 64), steps=160, batch=8, device="cpu", augment=QUICK)
+    errors = {}
+    for name, two_stage in (("two", None), ("one", False)):
+        train(config.but(two_stage=two_stage), blobs.targets, blobs.skeleton, blobs.load, tmp_path / name)
+        predictor = Predictor.load(tmp_path / name, "cpu")
+        assert predictor.manifest.two_stage == (name == "two")
+        found = predictor.predict(blobs.images)
+        errors[name] = np.linalg.norm(found.xy_px - blobs.truth, axis=-1).mean()
+        if name == "two":
+            assert (found.box_px[:, 2] < 200).all()
+    assert errors["two"] < 1.5
+    assert errors["two"] < errors["one"]
+
+
+def test_a_given_box_is_enlarged_by_a_quarter_and_looked_at_once(make_blobs: Any, tmp_path: Path) -> None:
+    blobs = make_blobs(n=6, size=(160, 160), spread=0.15, radius=4)
+    boxes = [(*(target.xy_px.mean(axis=0) - 32), 64.0, 64.0) for target in blobs.targets]
+    targets = [replace(target, box_px=box) for target, box in zip(blobs.targets, boxes, strict=True)]
+    config = TrainConfig(input_px=(64, 64), steps=100, batch=6, device="cpu", augment=QUICK, two_stage=False)
+    train(config, targets, blobs.skeleton, blobs.load, tmp_path)
+    found = Predictor.load(tmp_path, "cpu").predict(blobs.images, boxes)
+    assert np.linalg.norm(found.xy_px - blobs.truth, axis=-1).mean() < 1.5
+    np.testing.assert_allclose(found.box_px[:, 2:], 80)
+    np.testing.assert_allclose(found.box_px[:, :2], np.array(boxes)[:, :2] - 8)
+
+
+@pytest.fixture
+def untrained(make_blobs: Any) -> Predictor:
+    config = TrainConfig(input_px=(32, 32), network_args={"width": 4, "decoder": 8})
+    return Predictor(
+        build_network("unet_small", 3, width=4, decoder=8), Manifest(make_blobs().skeleton, config), device="cpu", batch=2
+    )
+
+
+def test_pictures_of_any_size_in_any_number_of_batches(untrained: Predictor) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((20, 30), (64, 64), (100, 31), (7, 9), (33, 40))]
+    batch = untrained.predict(images, heatmaps=True)
+    assert isinstance(untrained, PoseModel)
+    assert untrained.capabilities == {Capability.POINTS, Capability.HEATMAPS, Capability.FEATURES}
+    assert batch.xy_px.shape == (5, 3, 2)
+    assert batch.peak_xy_px is not None
+    assert batch.peak_xy_px.shape == (5, 3, 5, 2)
+    assert batch.heatmaps is not None
+    assert batch.heatmaps.shape == (5, 3, 8, 8)
+    assert batch.features is not None
+    assert batch.features.shape == (5, 16)
+    alone = untrained.predict(images[2:3], heatmaps=True)
+    assert alone.heatmaps is not None
+    np.testing.assert_allclose(alone.heatmaps[0], batch.heatmaps[2], atol=1e-5)
+    # The whole picture, padded to the input's aspect around its centre.
+    np.testing.assert_allclose(batch.box_px[0], (0, -5, 30, 30))
+
+
+def test_no_pictures_no_points(untrained: Predictor) -> None:
+    assert untrained.predict([]).xy_px.shape == (0, 3, 2)
+
+
+def test_wrong_requests_are_clear_errors(untrained: Predictor) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(BadInputError, match="one box or None per picture"):
+        untrained.predict([picture], [])
+    with pytest.raises(BadInputError, match="flip_test needs"):
+        untrained.predict([picture], flip_test=True)
+
+
+@pytest.mark.parametrize("grid", ["centre", "stride"])
+def test_the_flip_test_of_a_mirrored_picture_mirrors_the_points(make_blobs: Any, grid: str) -> None:
+    skeleton = replace(make_blobs().skeleton, flip_augment=True)
+    config = TrainConfig(input_px=(32, 32), network_args={"width": 4, "decoder": 8}, grid=grid)  # type: ignore[arg-type]
+    predictor = Predictor(build_network("unet_small", 3, width=4, decoder=8), Manifest(skeleton, config), device="cpu")
+    picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    found = predictor.predict([picture, mirrored], flip_test=True, heatmaps=True)
+    assert found.heatmaps is not None
+    first, second = found.heatmaps[0], found.heatmaps[1][list(skeleton.mirror)][..., ::-1]
+    if grid == "stride":  # mirroring moves this grid by one cell
+        first, second = first[..., 1:], np.roll(second, 1, axis=-1)[..., 1:]
+        np.testing.assert_allclose(first[..., 1:-1], second[..., 1:-1], atol=1e-5)
+    else:
+        np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_the_box_of_the_first_look_leaves_out_points_that_are_guessed() -> None:
+    xy = np.array([[10.0, 10.0], [30.0, 20.0], [200.0, 200.0], [np.nan, np.nan]])
+    confidence = np.array([0.9, 0.8, 0.1, 0.0])
+    assert confident_box(xy, confidence, float("nan")) == (10, 10, 21, 11)
+    # Never smaller than half a typical subject, about the same centre.
+    assert confident_box(xy, confidence, 60.0) == (5.5, 0.5, 30, 30)
+    assert confident_box(xy, np.array([0.9, 0.2, 0.1, 0.0]), 60.0) is None
+    assert confident_box(xy, np.zeros(4), 60.0) is None
+
+
+def test_points_are_matched_by_name() -> None:
+    batch = PredictionBatch(np.arange(6.0).reshape(1, 3, 2), np.array([[0.1, 0.2, 0.3]]), np.zeros((1, 4)))
+    mapped = by_keypoint_name(batch, ("nose", "left_eye", "right_eye"), ("Right Eye", "tail", "nose"))
+    np.testing.assert_array_equal(mapped.xy_px[0], [[4, 5], [np.nan, np.nan], [0, 1]])
+    np.testing.assert_array_equal(mapped.confidence, [[0.3, 0, 0.1]])
+    with pytest.raises(BadInputError, match="no name in common"):
+        by_keypoint_name(batch, ("a", "b", "c"), ("d",))
