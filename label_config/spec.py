@@ -148,7 +148,7 @@ class Train(Section):
     max_wait_minutes: Positive = 10.0
     weights: Weights = "default"
     device: str = "auto"
-    codec: Literal["msra", "dark", "udp", "simcc"] = "dark"
+    codec: Literal["msra", "dark", "udp"] = "dark"
     window: Count | None = None
     seed: CountOrZero = 0
 

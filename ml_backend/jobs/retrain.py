@@ -14,11 +14,11 @@ import numpy as np
 from label_config.values import FloatArray, ImageRef, ParallaxError, TrainingTarget
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.training_config import config_for
 from ml_backend.jobs.validate import Judgement, judge
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.metrics.bootstrap import gate
 from ml_backend.pose.infer import Predictor
-from ml_backend.pose.presets import config_for
 from ml_backend.pose.train import Progress, train
 from ml_backend.pose.weights import read_manifest
 from ml_backend.store import presence, versions, work

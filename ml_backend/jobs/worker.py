@@ -17,7 +17,7 @@ from ml_backend.store import presence
 BEAT_S = 10.0
 
 
-class InProcessWorker(SimpleWorker):  # type: ignore[misc]  # rq ships no types
+class InProcessWorker(SimpleWorker):
     """Runs jobs without forking; their time is limited by leases and budgets, not by signals."""
 
     death_penalty_class = TimerDeathPenalty
