@@ -17,7 +17,7 @@ from scipy import fft
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.pictorial import PictorialStructure, infer_heatmaps, infer_points, moments
 from ml_backend.geometry.pictorial_body import LimbLengths
-from ml_backend.geometry.pictorial_shells import shell
+from ml_backend.geometry.pictorial_shells import ShellConvolution, shell
 from ml_backend.geometry.pictorial_unary import voxel_points
 
 SIDE_MM = 2000.0
@@ -103,7 +103,7 @@ def message_rows(model: PictorialStructure, limbs: LimbLengths, repeats: int) ->
     length = float(limbs.length_world[longest]) / model.spacing_world
     field = np.random.default_rng(0).random((model.grid,) * 3, dtype=np.float32)
     kernel = shell(length, 1.0, int(length + 1)).astype(np.float32)
-    convolve = model._shells[model.order.index(LIMBS[longest])]
+    convolve = ShellConvolution(length, 1.0, model.grid)
     reference = convolve(field)
     routes = {
         "message, pruned minimal padding": (lambda: convolve(field), repeats),

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,7 @@ from scipy.io import savemat
 
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import READERS, read_calibration, write_calibration
+from ml_backend.geometry.cameras import Rig
 
 WRITTEN = {"anipose": "c.toml", "pose2sim": "c.toml", "opencv": "c.yml"}
 
@@ -54,6 +57,29 @@ def test_upright_matrices_are_kept_in_a_format_that_has_them_transposed(rig, poi
     np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
     assert "all cameras: K stored upright, unlike the format: kept" in calibration.notes
     assert calibration.rig.names == ("Camera1", "Camera2", "Camera3", "Camera4")  # the file names none
+
+
+def test_jarvis_file_with_upright_matrices_says_so(rig, points, tmp_path):
+    for c in rig.cameras:
+        values = {"intrinsicMatrix": c.K, "distortionCoefficients": c.dist[None], "R": c.R_cam_world, "T": c.t_cam_world[:, None]}
+        storage = cv2.FileStorage(str(tmp_path / f"{c.name}.yaml"), cv2.FileStorage_WRITE)
+        for key, value in values.items():
+            storage.write(key, value)
+        storage.release()
+    calibration = read_calibration(tmp_path)
+    assert calibration.format == "jarvis"
+    assert "all cameras: K stored upright, unlike the format: kept" in calibration.notes
+    np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
+
+
+def test_cameras_that_look_at_the_origin_cannot_tell_a_transposed_rotation(rig, tmp_path):
+    """R and Rᵀ then both let every camera look at the origin; the file is taken at its word and the notes say so."""
+    centred = Rig(tuple(replace(c, t_cam_world=np.array([0, 0, 3000.0])) for c in rig.cameras))
+    for stored in ("R_cam_world", "R_cam_world.T"):
+        turn = (lambda c, i: c.R_cam_world.T.tolist()) if stored.endswith("T") else (lambda c, i: c.R_cam_world.tolist())
+        calibration = read_calibration(panoptic_file(centred, tmp_path / "c.json", R=turn))
+        np.testing.assert_allclose(calibration.rig.cameras[0].R_cam_world, turn(centred.cameras[0], 0), atol=1e-12)
+        assert any("cannot be seen from the cameras' directions" in note for note in calibration.notes)
 
 
 def test_mirrored_rotation_is_an_error(rig, tmp_path):
@@ -118,6 +144,9 @@ def test_intrinsics_alone_are_not_enough(tmp_path):
 
 def test_xml_bomb_and_external_entities_are_refused(tmp_path):
     bomb = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+    (tmp_path / "dtd.xml").write_text('<?xml version="1.0"?><!DOCTYPE calibration><calibration/>')
+    with pytest.raises(BadInputError, match="document type"):
+        read_calibration(tmp_path / "dtd.xml")
     for root in ("<opencv_storage>&b;</opencv_storage>", "<calibration>&b;</calibration>"):
         (tmp_path / "bomb.xml").write_text(bomb + root)
         with pytest.raises(BadInputError, match="document type or entities"):
