@@ -91,13 +91,14 @@ class EuclideanSpace:
         self.usable = _complete(features)
         known = _complete(labelled)
         self._known = np.flatnonzero(known)
-        centre: Float32Array = np.zeros(features.shape[1], dtype=np.float32)
+        centre: Features = np.zeros(features.shape[1], dtype=features.dtype)
         if self.usable.any():
             total = np.sum(features, axis=0, dtype=np.float64, where=self.usable[:, None])
-            centre = np.asarray(total / self.usable.sum(), dtype=np.float32)
-        self._x: Float32Array = np.subtract(features, centre, dtype=np.float32)
+            centre = np.asarray(total / self.usable.sum(), dtype=features.dtype)
+        # Subtracting before narrowing, because float32 far from the origin has lost what matters.
+        self._x: Float32Array = (features - centre).astype(np.float32)
         self._x[~self.usable] = 0.0
-        self._references: Float32Array = np.subtract(labelled[known], centre, dtype=np.float32)
+        self._references: Float32Array = (labelled[known] - centre).astype(np.float32)
         self._square: Float32Array = np.einsum("nd,nd->n", self._x, self._x)
 
     def __len__(self) -> int:

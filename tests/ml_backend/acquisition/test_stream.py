@@ -1,0 +1,70 @@
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from label_config.values import BadInputError, FrameKey
+from ml_backend.acquisition.fusion import Component, fuse
+from ml_backend.acquisition.pool import Pool
+from ml_backend.acquisition.selection import Params, Strategy, select
+from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.acquisition.stream import ShardedRows, read_column
+
+
+def write(folder: Path, array: np.ndarray, sizes: list[int]) -> list[Path]:
+    paths = []
+    for number, part in enumerate(np.split(array, np.cumsum(sizes)[:-1])):
+        paths.append(folder / f"{number:03d}.npy")
+        np.save(paths[-1], part)
+    return paths
+
+
+def test_rows_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(50, 3, 2)).astype(np.float32)
+    rows = ShardedRows.open(write(tmp_path, array, [10, 0, 25, 15]))
+    assert rows.shape == array.shape
+    asked = np.array([49, 0, 10, 9, 34, 35, 10])
+    assert (rows[asked] == array[asked]).all()
+    assert rows[asked].dtype == np.float32
+    assert rows[np.zeros(0, dtype=int)].shape == (0, 3, 2)
+    for wrong in ([50], [-1]):
+        with pytest.raises(BadInputError, match=r"0\.\.49"):
+            rows[np.array(wrong)]
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_streamed_order_is_the_order_in_memory(tmp_path: Path, strategy: Strategy) -> None:
+    n, rng = 20_000, np.random.default_rng(1)
+    pool = Pool.from_keys([FrameKey("a", i) for i in range(n)])
+    scores = rng.random((3, n))
+    scores[rng.random((3, n)) < 0.3] = np.nan
+    x = rng.normal(size=(n, 12)).astype(np.float32)
+    params = Params(window=200, batch=60, shortlist=3000, strategy=strategy, performance=0.5)
+    labelled = rng.normal(size=(20, 12)).astype(np.float32)
+
+    def ordered(columns: list[np.ndarray], rows: object) -> list[tuple[int, float]]:
+        fused = fuse([Component(str(i), column) for i, column in enumerate(columns)], n)
+        features = FeatureSet(rows, labelled=labelled)  # type: ignore[arg-type]
+        return [(pick.position, pick.score) for pick in select(pool, fused, params, features=features).picks]
+
+    paths = write(tmp_path, x, [7000, 1, 12_999])
+    pieces = [partial(np.ndarray.__getitem__, scores, (slice(None), part)) for part in (slice(0, 9000), slice(9000, n))]
+    columns = [read_column([partial(lambda piece, row: piece()[row], piece, row) for piece in pieces]) for row in range(3)]
+    assert ordered(columns, ShardedRows.open(paths)) == ordered(list(scores), x)
+
+
+def test_damaged_and_ill_shaped_shards_are_named(tmp_path: Path) -> None:
+    paths = write(tmp_path, np.zeros((4, 2)), [2, 2])
+    np.save(paths[1], np.zeros((2, 3)))
+    with pytest.raises(BadInputError, match="one shape"):
+        ShardedRows.open(paths)
+    paths[1].write_bytes(b"not an array")
+    with pytest.raises(BadInputError, match="001.npy"):
+        ShardedRows.open(paths)
+    with pytest.raises(BadInputError, match="002.npy"):
+        ShardedRows.open([tmp_path / "002.npy"])
+    with pytest.raises(BadInputError, match="scalar"):
+        read_column([lambda: np.zeros((2, 2))])
+    assert read_column([]).shape == (0,)
+    assert ShardedRows([]).shape == (0,)
