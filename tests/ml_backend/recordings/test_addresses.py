@@ -48,6 +48,7 @@ def test_label_studio_below_a_path():
         "http://host:99999/a",
         "/data/../api/token",
         "/data/%2e%2e/api",
+        "/data/%252e%252e/api",
         "http://host/a\r\nX: y",
     ],
 )
@@ -145,7 +146,7 @@ def test_listed_networks_are_reached():
 
 def test_label_studio_itself_may_be_private_but_not_link_local():
     assert _hosts(address="127.0.0.1").resolve(LS + "/data/a.jpg") == "127.0.0.1"
-    for address in ("169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"):
+    for address in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"):
         with pytest.raises(ForbiddenAddressError):
             _hosts(address=address).resolve(LS + "/data/a.jpg")
     with pytest.raises(ForbiddenAddressError):  # the same host as another service

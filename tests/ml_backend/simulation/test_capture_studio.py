@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.geometry.cameras import Camera, Rig
+from ml_backend.geometry.cameras import Camera
 from ml_backend.simulation.body import KEYPOINTS, LEFT_RGB, RIGHT_RGB, Capsule, joint_depth_mm
 from ml_backend.simulation.motion import BLEND_FRAMES, COMMON_ACTIONS, RARE_ACTIONS
 from ml_backend.simulation.render import draw, make_scene
@@ -151,18 +151,34 @@ def test_occlusion_by_walking_along_the_ray():
             assert (blocked == studio.occluded[frame, view]).mean() > 0.9  # grazing rays may slip between two steps
 
 
+def _looking_along_y() -> Camera:
+    rotation = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    return Camera("a", np.array([[200.0, 0, 64], [0, 200, 64], [0, 0, 1]]), rotation, np.array([0, 1e3, 0]), size_px=(129, 129))
+
+
 def test_sphere_is_drawn_where_a_pinhole_puts_it():
     """Closed form: a sphere of radius r at distance d on the axis is a disc of f·r/√(d² − r²) pixels."""
-    looking_along_y = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    camera = Camera(
-        "a", np.array([[200.0, 0, 64], [0, 200.0, 64], [0, 0, 1]]), looking_along_y, np.array([0, 1e3, 0]), size_px=(129, 129)
-    )
-    scene = make_scene(camera, np.random.default_rng(0))
+    camera = _looking_along_y()
     points = np.array([[0.0, 1000, 1000], [0, 1000 + 1e-3, 1000]])
-    picture = draw(scene, points, Rig((camera,)).project(points)[0], [Capsule(0, 1, 200.0, (255, 0, 0))])
+    picture = draw(
+        make_scene(camera, np.random.default_rng(0)), points, camera.project(points), [Capsule(0, 1, 200.0, (255, 0, 0))]
+    )
     inside = np.hypot(*(np.mgrid[:129, :129] - 64)) < 200 * 200 / np.sqrt(1000**2 - 200**2)
     drawn = (picture[..., 1] == 0) & (picture[..., 2] == 0)
     np.testing.assert_array_equal(drawn, inside)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_nearer_surface_is_drawn(order):
+    """Two capsules that cross like an X, one 300 mm behind the other: at the crossing the near one is seen."""
+    camera = _looking_along_y()
+    points = np.array([[-200.0, 1000, 800], [200, 1000, 1200], [-200, 1300, 1200], [200, 1300, 800]])
+    capsules = [Capsule(0, 1, 40.0, (255, 0, 0)), Capsule(2, 3, 40.0, (0, 0, 255))]
+    scene = make_scene(camera, np.random.default_rng(0))
+    picture = draw(scene, points, camera.project(points), [capsules[i] for i in order])
+    red, _, blue = picture[64, 64]
+    assert red > 0
+    assert blue == 0
 
 
 def test_fast_enough(studio):
