@@ -11,8 +11,8 @@ from label_config.values import FrameKey
 from ml_backend.acquisition.fusion import Fused, Scaling
 from ml_backend.acquisition.reasons import reasons
 from ml_backend.acquisition.records import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
-from ml_backend.acquisition.selection import Pick, Selection
 from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.acquisition.window import Pick, Selection
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class ScoreRecord:
 
     task_id   str(FrameKey)
     rank      place in the window, None = not in it
-    kind      ``selection.Kind`` of the pick, "" when not in the window
+    kind      ``window.Kind`` of the pick, "" when not in the window
     scaling   how ``pct`` was made: percentile or minmax
     missing   score name -> why it could not be computed for this frame
     hygiene, outcome  plain JSON values; ``outcome`` is filled in after labelling

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,7 +95,7 @@ def test_radius_never_grows_and_is_at_most_twice_the_optimum_on_a_line() -> None
     x -= x[0]
     picks = greedy(Coverage(make_space("l2", x)), 150, np.ones(150, dtype=bool), balance=Balance(normalised=False))
     radii = [pick.distance for pick in picks[1:]]
-    assert all(a >= b - 1e-4 for a, b in zip(radii, radii[1:], strict=False))
+    assert all(a >= b - 1e-4 for a, b in itertools.pairwise(radii))
     ordered = np.sort(x[:, 0])
     for k in (2, 5, 10):
         chosen = x[[pick.position for pick in picks[:k]], 0]

@@ -11,8 +11,9 @@ from ml_backend.acquisition.explain import RoundContext, build_record, explain
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.records import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
-from ml_backend.acquisition.selection import Params, select
+from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.acquisition.window import Params
 
 NAN = math.nan
 

@@ -1,3 +1,4 @@
+import itertools
 import json
 import sqlite3
 
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from label_config.values import BadInputError, FrameKey
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.selection import Kind, Params, Selection, Strategy, rank_score, select
+from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
 
 NAN = float("nan")
 
@@ -57,7 +59,7 @@ def test_every_window_is_complete_ordered_and_repeatable(n, window, batch, strat
     assert len({pick.key for pick in picks}) == len(picks)
     assert [pick.rank for pick in picks] == list(range(len(picks)))
     scores = [pick.score for pick in picks]
-    assert all(0 <= a < b < 1 for a, b in zip(scores, scores[1:], strict=False))
+    assert all(0 <= a < b < 1 for a, b in itertools.pairwise(scores))
     assert scores[:1] in ([], [0.0])
     for pick in picks:
         assert (pick.kind is Kind.RANDOM) == (every > 0 and pick.rank % every == every - 1)
@@ -179,7 +181,7 @@ def test_cold_start_with_features_is_k_center_throughout() -> None:
     selection = select(pool_of(30), fuse([], 30), plain(batch=5), features=FeatureSet(x))
     reached = [pick.greedy.distance for pick in selection.picks if pick.greedy]
     assert len(reached) == 30
-    assert all(a >= b - 1e-5 for a, b in zip(reached[1:], reached[2:], strict=False))
+    assert all(a >= b - 1e-5 for a, b in itertools.pairwise(reached))
 
 
 def test_cold_start_without_features_is_spread_in_time() -> None:

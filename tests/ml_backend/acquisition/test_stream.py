@@ -7,9 +7,10 @@ import pytest
 from label_config.values import BadInputError, FrameKey
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.selection import Params, Strategy, select
+from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet
 from ml_backend.acquisition.stream import ShardedRows, read_column
+from ml_backend.acquisition.window import Params, Strategy
 
 
 def write(folder: Path, array: np.ndarray, sizes: list[int]) -> list[Path]:
@@ -60,9 +61,9 @@ def test_damaged_and_ill_shaped_shards_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="one shape"):
         ShardedRows.open(paths)
     paths[1].write_bytes(b"not an array")
-    with pytest.raises(BadInputError, match="001.npy"):
+    with pytest.raises(BadInputError, match=r"001\.npy"):
         ShardedRows.open(paths)
-    with pytest.raises(BadInputError, match="002.npy"):
+    with pytest.raises(BadInputError, match=r"002\.npy"):
         ShardedRows.open([tmp_path / "002.npy"])
     with pytest.raises(BadInputError, match="scalar"):
         read_column([lambda: np.zeros((2, 2))])
