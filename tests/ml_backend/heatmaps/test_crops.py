@@ -108,12 +108,12 @@ def test_pixels_land_where_the_points_do(box, augment):
 
 
 def test_a_strong_reduction_averages_instead_of_sampling():
-    """Stripes one pixel wide alias to black or white when sampled; their mean is 127.5."""
-    image = np.zeros((256, 256, 3), dtype=np.uint8)
-    image[:, ::2] = 255
+    """White noise of 0 and 255: the mean of 8 × 8 pixels spreads by 127.5 / 8 = 16, a sample of four by 64."""
+    image = 255 * np.random.default_rng(3).integers(0, 2, (256, 256, 1), dtype=np.uint8).repeat(3, axis=2)
     small = CropTransform((0, 0, 256, 256), (32, 32), (8, 8)).extract(image)
-    assert small.min() >= 127
-    assert small.max() <= 128
+    assert small.astype(float).std() == pytest.approx(127.5 / 8, rel=0.1)
+    blocks = image.reshape(32, 8, 32, 8, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(small, blocks, atol=1)
 
 
 def test_outside_the_picture_is_black():

@@ -41,6 +41,11 @@ def test_newest_of_each_person_counts_and_ties_go_to_the_higher_id():
     assert merged.poses[0].xy_px[0, 0, 0] == 20
 
 
+def test_newest_is_by_time_of_the_last_edit_not_by_id():
+    merged = merge_annotations([annotation(1, "a", (10.0,), minutes=9), annotation(2, "a", (20.0,), minutes=5)])
+    assert merged.used == (1,)
+
+
 def test_cancelled_ones_do_not_count_and_may_leave_nothing():
     skipped = annotation(1, "a", None, minutes=9, cancelled=True)
     assert merge_annotations([skipped]) is None

@@ -160,6 +160,20 @@ def test_more_than_twenty_detections_in_one_picture_are_cut_as_in_pycocotools():
     assert average_precision(truths, detections[1:], SIGMAS, area_source="seg").ar == 1
 
 
+def test_a_subject_is_preferred_to_a_crowd_that_fits_better():
+    rng = np.random.default_rng(12)
+    xy = pose(rng)
+    visible = np.ones(5, bool)
+    truths = [
+        Truth("a", xy, visible, 4000.0, (0, 0, 80, 80), crowd=True),
+        Truth("a", xy + 1.0, visible, 4000.0, (0, 0, 80, 80)),
+    ]
+    detections = [Detection("a", xy, 0.9)]
+    ours = average_precision(truths, detections, SIGMAS, area_source="seg")
+    assert ours.recall[0.5] == 1
+    np.testing.assert_allclose(list(ours.at.values()), pycoco(truths, detections)[0], atol=1e-9)
+
+
 def test_closed_forms_of_average_precision():
     rng = np.random.default_rng(10)
     poses = [pose(rng) for _ in range(2)]
