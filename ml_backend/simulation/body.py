@@ -203,13 +203,14 @@ def capsule_distance(
     with np.errstate(invalid="ignore", divide="ignore"):
         t = (b - np.sqrt(b * b - a * c)) / a
         s = (t * ray_axis - start_axis) / length2
-        parallel = a < 1e-5 * length2  # the nearer end is met first, and the division above says nothing
-        past_end = np.where(parallel, ray_end < ray_start, s > 0.5)
+        # along the axis, and by rounding at the outline, the division says nothing: the nearer end is met first
+        unknown = (a < 1e-5 * length2) | np.isnan(s)
+        past_end = np.where(unknown, ray_end < ray_start, s > 0.5)
         cap_ray = np.where(past_end, ray_end, ray_start)
         cap2 = np.where(past_end, _dot(end, end), _dot(start, start))
         t_cap = cap_ray - np.sqrt(cap_ray * cap_ray - cap2 + radius * radius)
-    t = np.where((s > 0) & (s < 1) & ~parallel, t, t_cap)
-    return np.where(t > 0, t, np.inf), np.where(parallel, past_end, np.clip(s, 0, 1)).astype(t.dtype)
+    t = np.where((s > 0) & (s < 1) & ~unknown, t, t_cap)
+    return np.where(t > 0, t, np.inf), np.where(unknown, past_end, np.clip(s, 0, 1)).astype(t.dtype)
 
 
 def _dot(u: npt.NDArray[Real], v: npt.NDArray[Real]) -> npt.NDArray[Real]:

@@ -181,6 +181,15 @@ def test_the_nearer_surface_is_drawn(order):
     assert blue == 0
 
 
+def test_every_pixel_has_a_colour():
+    """Rays that graze a capsule, or run along its axis, must not leave holes of NaN."""
+    studio = CaptureStudio(seed=0, n_frames=300, size_px=(128, 128))
+    for frame in range(300):
+        view = frame % 4
+        picture = draw(studio._scenes[view], studio._points_world[frame], studio._points_px[frame, view], studio._capsules)
+        assert np.isfinite(picture).all()
+
+
 def test_fast_enough(studio):
     studio.render(0, 0)
     start = time.process_time()
