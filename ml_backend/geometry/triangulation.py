@@ -1,8 +1,8 @@
 """Points in space from points in views: linear, and robust with every residual reported.
 
-Images are undistorted first; the solution minimises the reprojection error, in which every observation is weighted with the
-magnification of its lens at that place, so that it is the error in *distorted* pixels to first order.
-Residuals and the inlier test that callers see are exact distances in distorted pixels.
+Images are undistorted first.  The solution minimises the reprojection error there, every observation scaled by its lens's mean
+magnification at that place; residuals and inliers that callers see are exact distances in distorted pixels.
+Under noise the two minima differ by far less than the noise itself.
 """
 
 from __future__ import annotations

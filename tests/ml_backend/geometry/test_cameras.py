@@ -97,6 +97,8 @@ def test_a_point_beyond_the_fold_of_the_lens_is_nan() -> None:
     found = bent.undistort(np.array([[0.5, 0.0], [0.6, 0.0], [np.nan, 0.0]]))
     assert found[0, 0] == pytest.approx((np.sqrt(5) - 1) / 2, abs=1e-11)
     assert np.isnan(found[1:]).all()
+    beyond = np.stack((np.linspace(0.545, 3, 200), np.zeros(200)), axis=-1)
+    assert np.isnan(bent.undistort(beyond)).all()
 
 
 def test_points_behind_the_camera_are_nan() -> None:

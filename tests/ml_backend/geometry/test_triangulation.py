@@ -118,6 +118,24 @@ def test_the_solution_minimises_the_reprojection_error(make_ring: Ring, dist: tu
         assert np.linalg.norm(found.xyz_world[f, k] - best.x) < (0.02 if dist else 1e-5)
 
 
+def test_thresholds_are_pixels_as_the_lens_shows_them(make_ring: Ring) -> None:
+    """At the rim of a fisheye one seen pixel is many undistorted ones; 2 px of noise are still far below 12 px."""
+    ring = make_ring(4, focal_px=500.0)
+    aside = Rotation.from_euler("y", 68, degrees=True).as_matrix()
+    rig = Rig(
+        tuple(
+            replace(c, model="fisheye", dist=np.zeros(4), R_cam_world=aside @ c.R_cam_world, t_cam_world=aside @ c.t_cam_world)
+            for c in ring.cameras
+        )
+    )
+    xyz = body(30)
+    ideal, enlarged = rig.cameras[0].undistort_scaled(rig.cameras[0].project(xyz))
+    assert np.median(1 / enlarged) > 3
+    assert np.isfinite(ideal).all()
+    xy, _ = wild(rig, xyz, 0.0, noise_px=2.0)
+    assert triangulate_robust(rig, xy, threshold_px=12.0).inlier.mean() > 0.99
+
+
 def test_linear_solution_obeys_weights(make_ring: Ring) -> None:
     rig, xyz = make_ring(4), body(3)
     xy = rig.project(xyz)
@@ -154,6 +172,25 @@ def test_no_pair_finds_more_agreeing_views(make_ring: Ring, views: int, share: f
         count, _ = plain_all_pairs(rig, xy[f, :, k], 12.0)
         assert found.inlier[f, :, k].sum() >= (count if count >= 2 and found.consensus[f, k] else 0)
         assert found.consensus[f, k] or count < 3
+
+
+def test_more_agreeing_views_win_and_smaller_errors_break_ties() -> None:
+    ratio = np.array([[0.9, 0.0, 0.5, 0.2], [0.9, 0.0, 0.5, 0.5], [0.9, 1.0, 1.0, 1.0]])
+    value, agreeing = consensus.rank(ratio)
+    np.testing.assert_array_equal(agreeing, [3, 2, 2, 2])
+    np.testing.assert_array_equal(np.argsort(-value), [0, 1, 3, 2])
+
+
+def test_of_two_equally_large_consensuses_the_tighter_wins(make_ring: Ring) -> None:
+    rig, xyz = make_ring(4), body(10)
+    xy = rig.project(xyz)
+    xy[:, :2] = rig.project(xyz + [0, 0, 300.0])[:, :2]  # two views show one place, two another ...
+    ray = rig.cameras[0].centre - xyz
+    xy[:, 0] += 0.004 * (rig.cameras[0].project(xyz + ray * 0.1) - xy[:, 0]) + 2.0  # ... the first two with some noise
+    found = triangulate_robust(rig, xy)
+    decided = found.consensus & (found.inlier.sum(axis=1) == 2)
+    assert decided.any()
+    assert found.inlier[:, 2][decided].all()
 
 
 def test_outliers_are_found(make_ring: Ring) -> None:
