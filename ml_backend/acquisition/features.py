@@ -1,9 +1,8 @@
-"""Poses as vectors: root-centred in space, and the centred, scaled and articulated form in a picture."""
+"""Poses as vectors: root-centred in space; limbs and angles in a picture."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from label_config.values import BoolArray, FloatArray, IntArray
 
 #: Fewer joints than this say nothing about a pose.
 MIN_JOINTS = 3
-
-FeatureMode = Literal["fixed", "paper"]
 
 
 def known_points(points: FloatArray) -> BoolArray:
@@ -31,15 +28,15 @@ def pose3d_features(xyz_world: FloatArray, skeleton: Skeleton) -> FloatArray:
     return np.asarray(xyz_world - xyz_world[..., skeleton.root : skeleton.root + 1, :])
 
 
-def pose2d_features(xy_px: FloatArray) -> FloatArray:
-    """Poses relative to their centre and in units of their size.
+def pose2d_features(xy_px: FloatArray, root: int, size_px: FloatArray) -> FloatArray:
+    """Poses relative to their root and in units of their size.
 
-    xy_px  (..., K, 2) image pixels, NaN = not known
+    xy_px    (..., K, 2) image pixels, NaN = not known
+    size_px  (...) pixels, NaN = not known
 
-    Returns (..., K, 2); NaN for missing joints, and throughout with fewer than three joints or no extent.
+    Returns (..., K, 2); NaN for missing joints, and throughout without root or size.
     """
-    centre = _centre(xy_px, np.ones(xy_px.shape[:-1]))
-    return _scaled(xy_px - centre[..., None, :], pose_size_px(xy_px))
+    return _scaled(xy_px - xy_px[..., root : root + 1, :], size_px)
 
 
 def pose_size_px(xy_px: FloatArray) -> FloatArray:
@@ -48,11 +45,22 @@ def pose_size_px(xy_px: FloatArray) -> FloatArray:
     Measured on the points themselves, so that it means the same for labels and for predictions whatever box either has.
     """
     known = known_points(xy_px)
-    low = np.where(known[..., None], xy_px, np.inf).min(axis=-2, initial=np.inf)
-    high = np.where(known[..., None], xy_px, -np.inf).max(axis=-2, initial=-np.inf)
-    enough = known.sum(axis=-1) >= MIN_JOINTS
-    extent = np.where(enough[..., None], high, np.nan) - np.where(enough[..., None], low, np.nan)
+    low = np.where(known[..., None], xy_px, np.inf).min(axis=-2)
+    high = np.where(known[..., None], xy_px, -np.inf).max(axis=-2)
+    enough = (known.sum(axis=-1) >= MIN_JOINTS)[..., None]
+    extent = np.where(enough, high, np.nan) - np.where(enough, low, np.nan)
     return np.asarray(np.hypot(extent[..., 0], extent[..., 1]))
+
+
+def spanning_limbs(skeleton: Skeleton) -> IntArray:
+    """(K − 1, 2) the limbs, joined to a single tree by one link from the root's tree to the top of every other tree."""
+    parent = {child: origin for origin, child in skeleton.limbs}
+    tops = [joint for joint in range(len(skeleton)) if joint not in parent]
+    top = skeleton.root
+    while top in parent:
+        top = parent[top]
+    joined = [*skeleton.limbs, *((top, other) for other in tops if other != top)]
+    return np.array(joined, dtype=np.int64).reshape(-1, 2)
 
 
 def angle_triples(skeleton: Skeleton) -> IntArray:
@@ -70,36 +78,54 @@ def angle_triples(skeleton: Skeleton) -> IntArray:
     return np.array(triples, dtype=np.int64).reshape(-1, 3)
 
 
-def hybrid_features(
-    xy_px: FloatArray,
-    confidence: FloatArray | None,
-    skeleton: Skeleton,
-    size_px: FloatArray | None = None,
-    mode: FeatureMode = "fixed",
-) -> FloatArray:
-    """Centred joint positions in units of the subject's size, and the angles between limbs (Taketsugu & Ukita 2024, WPU).
+def hybrid_features(xy_px: FloatArray, skeleton: Skeleton, size_px: FloatArray | None = None) -> FloatArray:
+    """Limb vectors in units of the subject's size, and signed angles between limbs.
+
+    The hybrid feature of Taketsugu & Ukita 2024 (WPU) without its blind spots: vectors along the limbs span the same space as
+    centred positions, but a missing joint takes only its own limbs with it instead of moving the centre of all others.
+
+    xy_px    (..., K, 2) image pixels, NaN = not known
+    size_px  (...) pixels; None = :func:`pose_size_px`
+
+    Returns (..., 2(K − 1) + A): x, y of each of :func:`spanning_limbs`, then the angles of :func:`angle_triples` as turns in
+    [−1, 1] half turns, positive from x towards y; NaN where a joint is missing, and throughout without a size.
+    """
+    size = pose_size_px(xy_px) if size_px is None else size_px
+    return limb_features(xy_px, spanning_limbs(skeleton), angle_triples(skeleton), size)
+
+
+def limb_features(xy_px: FloatArray, limbs: IntArray, triples: IntArray, size_px: FloatArray) -> FloatArray:
+    """:func:`hybrid_features` with limbs (L, 2) and angles (A, 3) given by joints."""
+    vector = _scaled(xy_px[..., limbs[:, 1], :] - xy_px[..., limbs[:, 0], :], size_px)
+    a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
+    u, v = b - a, c - b
+    cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    turn = np.arctan2(cross, (u * v).sum(axis=-1)) / np.pi
+    turn = np.where((size_px > 0)[..., None], turn, np.nan)
+    return np.concatenate([vector.reshape(*xy_px.shape[:-2], 2 * len(limbs)), turn], axis=-1)
+
+
+def paper_features(xy_px: FloatArray, confidence: FloatArray | None, triples: IntArray, height_px: FloatArray) -> FloatArray:
+    """The hybrid feature of Taketsugu & Ukita 2024 as it was released.
 
     xy_px       (..., K, 2) image pixels, NaN = not known
     confidence  (..., K) weights of the centre of gravity, NaN = 0; None = equal weights (labels)
-    size_px     (...) pixels; None = :func:`pose_size_px`.  The paper takes the height of the box
-    mode        ``fixed``: signed turn angle in half turns, in [−1, 1].  ``paper``: acute angle between the lines, in
-                [0, π/2] radians, which cannot tell a straight limb from a folded one
+    triples     (A, 3) joints of the angles
+    height_px   (...) height of the box
 
-    Returns (..., 2K + A): x, y of each joint, then the angles of :func:`angle_triples`; NaN where a joint is missing, and
-    throughout with fewer than three joints, no size or no weight.
+    Returns (..., 2K + A): x, y of each joint from the centre of gravity in units of the height, then the acute angles
+    between the *lines* of the limbs in [0, π/2] radians, which cannot tell a straight limb from a folded one.
     """
-    return hybrid_from_triples(xy_px, confidence, angle_triples(skeleton), size_px, mode)
-
-
-def hybrid_from_triples(
-    xy_px: FloatArray, confidence: FloatArray | None, triples: IntArray, size_px: FloatArray | None, mode: FeatureMode
-) -> FloatArray:
-    """:func:`hybrid_features` with the angles given by joints (A, 3)."""
     weight = np.ones(xy_px.shape[:-1]) if confidence is None else np.nan_to_num(confidence, nan=0.0)
-    size = pose_size_px(xy_px) if size_px is None else np.where(np.isfinite(pose_size_px(xy_px)), size_px, np.nan)
-    position = _scaled(xy_px - _centre(xy_px, weight)[..., None, :], size)
-    angle = _line_angle(xy_px, triples) if mode == "paper" else _turn_angle(xy_px, triples)
-    angle = np.where(np.isfinite(size)[..., None], angle, np.nan)
+    enough = known_points(xy_px).sum(axis=-1) >= MIN_JOINTS
+    height = np.where(enough, height_px, np.nan)
+    position = _scaled(xy_px - _centre(xy_px, weight)[..., None, :], height)
+    a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
+    tiny = 1e-6  # the released code guards its divisions this way
+    first = (b - a)[..., 1] / ((b - a)[..., 0] + tiny)
+    second = (c - b)[..., 1] / ((c - b)[..., 0] + tiny)
+    angle = np.arctan(np.abs((first - second) / (1 + first * second + tiny)))
+    angle = np.where((height > 0)[..., None], angle, np.nan)
     return np.concatenate([position.reshape(*xy_px.shape[:-2], 2 * xy_px.shape[-2]), angle], axis=-1)
 
 
@@ -116,18 +142,3 @@ def _scaled(xy_px: FloatArray, size_px: FloatArray) -> FloatArray:
     size = np.broadcast_to(size_px[..., None, None], xy_px.shape)
     result: FloatArray = np.divide(xy_px, size, out=np.full(xy_px.shape, np.nan), where=size > 0)
     return result
-
-
-def _turn_angle(xy_px: FloatArray, triples: IntArray) -> FloatArray:
-    a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
-    u, v = b - a, c - b
-    cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
-    return np.asarray(np.arctan2(cross, (u * v).sum(axis=-1)) / np.pi)
-
-
-def _line_angle(xy_px: FloatArray, triples: IntArray) -> FloatArray:
-    a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
-    tiny = 1e-6  # the paper's code guards its divisions this way
-    first = (b - a)[..., 1] / ((b - a)[..., 0] + tiny)
-    second = (c - b)[..., 1] / ((c - b)[..., 0] + tiny)
-    return np.asarray(np.arctan(np.abs((first - second) / (1 + first * second + tiny))))

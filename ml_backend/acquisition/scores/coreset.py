@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from label_config.skeleton import Skeleton
-from label_config.values import FloatArray
 from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
-from ml_backend.acquisition.features import pose2d_features, pose3d_features
+from ml_backend.acquisition.features import known_points, pose3d_features
+from ml_backend.acquisition.scores.body import Body
 from ml_backend.acquisition.scores.terms import nothing
 from ml_backend.acquisition.spaces import make_space
 from ml_backend.geometry.cameras import Rig
@@ -20,8 +20,8 @@ from ml_backend.geometry.cameras import Rig
 class CoresetDistance:
     """Mean distance between joints to the nearest labelled pose.
 
-    With a rig: root-centred points in world units.  Without: all views side by side, each centred and in units of the
-    subject's size.  Joints that either pose lacks are left out; a pose with fewer than half of its joints says nothing.
+    With a rig: root-centred points in world units.  Without: all views side by side, each from its root and in units
+    of the subject's size.  Joints that either pose lacks are left out; a pose with fewer than half of its joints says nothing.
     """
 
     name: ClassVar[str] = "coreset_distance"
@@ -32,28 +32,27 @@ class CoresetDistance:
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """The labelled poses themselves."""
-        state = {"root": np.array([skeleton.root], dtype=np.float64), "flat": _side_by_side(labelled.xy_px)}
-        if labelled.xyz_world is not None and np.isfinite(labelled.xyz_world).all(axis=-1).any():
-            state["spatial"] = pose3d_features(labelled.xyz_world, skeleton)
-        return state if any(np.isfinite(poses).any() for name, poses in state.items() if name != "root") else None
+        body = Body.from_labels(labelled.xy_px, skeleton)
+        poses = {"flat": body.centred(labelled.xy_px)}
+        if labelled.xyz_world is not None:
+            poses["spatial"] = pose3d_features(labelled.xyz_world, skeleton)
+        known = {name: values for name, values in poses.items() if np.isfinite(values).any()}
+        return body.to_state() | known if known else None
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """NaN for unusable poses and where no labelled pose can be compared."""
         if state is None:
             return nothing(chunk)
+        body = Body.from_state(state)
         if chunk.triangulated is not None and "spatial" in state:
-            root = int(state["root"][0])
             xyz = chunk.triangulated.xyz_world[chunk.core]
-            poses, references = xyz - xyz[:, root : root + 1], state["spatial"]
+            poses, references = xyz - xyz[:, body.root : body.root + 1], state["spatial"]
+        elif "flat" in state:
+            poses, references = body.centred(chunk.xy_px[chunk.core]), state["flat"]
         else:
-            poses, references = _side_by_side(chunk.xy_px[chunk.core]), state["flat"]
+            return nothing(chunk)
         space = make_space("mean_joint", poses, references)
         distance, nearest = space.nearest_reference()
         known = space.usable & (nearest >= 0)
-        support = np.where(known, np.isfinite(poses).all(axis=-1).sum(axis=1), 0)
+        support = np.where(known, known_points(poses).sum(axis=1), 0)
         return Scores(np.where(known, distance.astype(np.float64), np.nan), support)
-
-
-def _side_by_side(xy_px: FloatArray) -> FloatArray:
-    """(n, V, K, 2) → (n, V·K, 2) in units of the subject's size in each view."""
-    return pose2d_features(xy_px).reshape(len(xy_px), xy_px.shape[1] * xy_px.shape[2], 2)

@@ -68,14 +68,20 @@ def _usable(length_px: FloatArray) -> FloatArray:
     return np.asarray(length_px[np.isfinite(length_px).sum(axis=1) >= MIN_LIMBS])
 
 
+def usual_lengths(length_px: FloatArray) -> FloatArray:
+    """(n, L) lengths of labelled limbs → (L,) mean of each in units of the subject's size; NaN for a limb never seen."""
+    middle = masked_median(length_px.T)
+    seen = middle > 0
+    mean = np.where(seen, middle / np.sqrt(np.mean(middle**2, where=seen)) if seen.any() else np.nan, np.nan)
+    for _ in range(_ROUNDS):
+        mean, _ = masked_mean(length_px / subject_size_px(length_px, mean)[:, None], axis=0)
+    return mean
+
+
 def _fit_view(length_px: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """(n, L) → mean, spread, mean and standard deviation of −log q, each (L,); a limb never seen has NaN throughout."""
-    mean = masked_median(length_px.T)
-    mean = np.where(mean > 0, mean / np.sqrt((mean[mean > 0] ** 2).mean()) if (mean > 0).any() else mean, np.nan)
+    mean = usual_lengths(length_px)
     size = subject_size_px(length_px, mean)
-    for _ in range(_ROUNDS):
-        mean, _ = masked_mean(length_px / size[:, None], axis=0)
-        size = subject_size_px(length_px, mean)
     spread = np.sqrt(masked_mean((length_px / size[:, None] - mean) ** 2, axis=0)[0])
     nll = -log_likelihood(length_px, size[:, None], mean, spread)
     nll_mean, _ = masked_mean(nll, axis=0)

@@ -1,17 +1,19 @@
-"""Is this a pose that the subject takes?  Autoencoder (WPU) and Mahalanobis distance on the hybrid feature."""
+"""Is this a pose that the subject takes?  Autoencoder (WPU) and Mahalanobis distance on limb vectors and angles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
-from ml_backend.acquisition.features import FeatureMode, angle_triples, hybrid_from_triples
+from ml_backend.acquisition.features import paper_features
 from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
+from ml_backend.acquisition.scores.body import Body
+from ml_backend.acquisition.scores.links import at_child
 from ml_backend.acquisition.scores.terms import divide, masked_mean, nothing
 from ml_backend.geometry.cameras import Rig
 
@@ -37,14 +39,14 @@ def _moments(features: FloatArray) -> tuple[FloatArray, FloatArray]:
 class WholeBodyUnnaturalness:
     """How badly an autoencoder of labelled poses reproduces this one (WPU).
 
-    ``fixed``: signed turn angles, z-scored features, linear output, error over the features that are there.  ``paper``: angles
-    between lines, box height as size, sigmoid output, plain features.  One network serves all views; it is trained from scratch
-    on every fit.
+    ``fixed``: limb vectors and signed turn angles, z-scored, linear output, error over the features that are there.
+    ``paper``: positions in units of the box height (of the picture's height where there is no box), angles between lines,
+    sigmoid output, plain features.  One network serves all views; it is trained from scratch on every fit.
 
     min_poses  fewer labelled poses (over all views) teach nothing
     """
 
-    mode: FeatureMode = "fixed"
+    mode: Literal["fixed", "paper"] = "fixed"
     min_poses: int = 20
     epochs: int = 300
     batch: int = 64
@@ -59,8 +61,8 @@ class WholeBodyUnnaturalness:
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Weights of the network, mean and spread of the features."""
-        triples = angle_triples(skeleton)
-        features = hybrid_from_triples(labelled.xy_px, None, triples, self._size(labelled.box_px), self.mode)
+        body = Body.from_labels(labelled.xy_px, skeleton)
+        features = self._features(body, labelled.xy_px, None, labelled.box_px, labelled.size_px)
         poses = _known(features.reshape(-1, features.shape[-1]))
         if len(poses) < self.min_poses:
             return None
@@ -77,31 +79,43 @@ class WholeBodyUnnaturalness:
             batch=self.batch,
             learning_rate=self.learning_rate,
         )
-        return {"mean": mean, "std": std, "triples": triples.astype(np.float64)} | network.to_state()
+        return {"mean": mean, "std": std} | body.to_state() | network.to_state()
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
-        """Mean over features, then over views; ``per_point`` is the mean over a keypoint's own x and y."""
+        """Mean over features, then over views; ``per_point`` is the mean over the x and y that belong to a keypoint.
+
+        In fixed mode those of the limb that ends there.
+        """
         if state is None:
             return nothing(chunk)
-        box = None if chunk.box_px is None else chunk.box_px[chunk.core]
-        triples = state["triples"].astype(np.int64)
+        body = Body.from_state(state)
         xy, confidence = chunk.xy_px[chunk.core], chunk.confidence[chunk.core]
-        features = hybrid_from_triples(xy, confidence, triples, self._size(box), self.mode)
-        z, valid = _standardise(features, state["mean"], state["std"])
+        box = None if chunk.box_px is None else chunk.box_px[chunk.core]
+        z, valid = _standardise(self._features(body, xy, confidence, box, chunk.size_px), state["mean"], state["std"])
         network = AutoEncoder.from_state(state, sigmoid=self.mode == "paper")
         squared = np.where(valid, (network.reconstruct(z.reshape(-1, z.shape[-1])).reshape(z.shape) - z) ** 2, np.nan)
         raw, _ = masked_mean(masked_mean(squared, axis=2)[0], axis=1)
-        joints = xy.shape[2]
-        per_point, _ = masked_mean(squared[..., : 2 * joints].reshape(*xy.shape), axis=3)
-        return Scores(raw, np.isfinite(per_point).sum(axis=(1, 2)), per_point)
+        support = valid.sum(axis=(1, 2))
+        return Scores(raw, support, self._per_point(squared, body, xy.shape[2]))
 
-    def _size(self, box_px: FloatArray | None) -> FloatArray | None:
-        return box_px[..., 3] if self.mode == "paper" and box_px is not None else None
+    def _features(
+        self, body: Body, xy: FloatArray, confidence: FloatArray | None, box: FloatArray | None, size_px: FloatArray
+    ) -> FloatArray:
+        if self.mode == "fixed":
+            return body.features(xy)
+        picture = np.broadcast_to(size_px[:, 1], xy.shape[:2])
+        height = picture if box is None else np.where(box[..., 3] > 0, box[..., 3], picture)
+        return paper_features(xy, confidence, body.triples, height)
+
+    def _per_point(self, squared: FloatArray, body: Body, n_keypoints: int) -> FloatArray:
+        pairs = squared[..., : squared.shape[-1] - len(body.triples)]
+        mean, _ = masked_mean(pairs.reshape(*pairs.shape[:-1], pairs.shape[-1] // 2, 2), axis=3)
+        return at_child(mean, body.limbs, n_keypoints) if self.mode == "fixed" else mean
 
 
 @dataclass(frozen=True)
 class PoseMahalanobis:
-    """Squared Mahalanobis distance of the hybrid feature from the labelled poses, divided by the number of features.
+    """Squared Mahalanobis distance of limb vectors and angles from the labelled poses, divided by their number.
 
     Only features that are there take part (the exact marginal of the Gaussian), so it is about 1 for an ordinary pose whatever
     is missing.  Each view has its own Gaussian where it has ``min_poses`` labelled poses, else that of all views together; the
@@ -118,27 +132,25 @@ class PoseMahalanobis:
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Mean, spread and correlation of the features for each view."""
-        triples = angle_triples(skeleton)
-        features = hybrid_from_triples(labelled.xy_px, None, triples, None, "fixed")
+        body = Body.from_labels(labelled.xy_px, skeleton)
+        features = body.features(labelled.xy_px)
         views = [_known(features[:, v]) for v in range(features.shape[1])]
         together = np.concatenate(views) if views else features[:, 0]
         if len(together) < self.min_poses:
             return None
         gaussians = [_gaussian(own if len(own) >= self.min_poses else together) for own in views]
         mean, std, correlation = (np.stack(part) for part in zip(*gaussians, strict=True))
-        return {"mean": mean, "std": std, "correlation": correlation, "triples": triples.astype(np.float64)}
+        return {"mean": mean, "std": std, "correlation": correlation} | body.to_state()
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over views; no single keypoint owns it."""
         if state is None:
             return nothing(chunk)
-        xy, confidence = chunk.xy_px[chunk.core], chunk.confidence[chunk.core]
-        features = hybrid_from_triples(xy, confidence, state["triples"].astype(np.int64), None, "fixed")
+        features = Body.from_state(state).features(chunk.xy_px[chunk.core])
         z, valid = _standardise(features, state["mean"], state["std"])
         distance = [_mahalanobis(z[:, v], valid[:, v], state["correlation"][v]) for v in range(z.shape[1])]
         raw, _ = masked_mean(np.stack(distance, axis=1), axis=1)
-        joints = xy.shape[2]
-        return Scores(raw, valid[..., : 2 * joints : 2].sum(axis=(1, 2)))
+        return Scores(raw, valid.sum(axis=(1, 2)))
 
 
 def _known(features: FloatArray) -> FloatArray:

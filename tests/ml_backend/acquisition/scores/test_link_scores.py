@@ -1,0 +1,197 @@
+"""Limb lengths: statistics, likelihoods, expectation over peaks, Viterbi."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ml_backend.acquisition.scores.confidence import peak_probability
+from ml_backend.acquisition.scores.link_peaks import (
+    LinkLikelihood,
+    Refined,
+    pair_log_likelihood,
+    strongest_size_px,
+    viterbi_refine,
+)
+from ml_backend.acquisition.scores.links import LinkLength, fit_links, limb_lengths_px, log_likelihood, subject_size_px
+
+
+@pytest.fixture
+def peaks(world: Any) -> tuple[Any, Any, Any]:
+    """Positions and heights of random peaks, some missing, and what labels taught."""
+    rng = np.random.default_rng(7)
+    n, views, joints = world.chunk.confidence.shape
+    xy = world.chunk.xy_px[..., None, :] + rng.normal(0, 40, (n, views, joints, 4, 2))
+    xy[..., 0, :] = world.chunk.xy_px
+    value = -np.sort(-rng.uniform(0.1, 1.0, (n, views, joints, 4)), axis=-1)
+    count = rng.integers(0, 5, value.shape[:3])
+    count[:4] = 4
+    absent = np.arange(4) >= count[..., None]
+    xy[absent], value[absent] = np.nan, np.nan
+    return xy, value, fit_links(world.labelled, world.skeleton, 10)
+
+
+def total(choice: np.ndarray[Any, Any], xy: Any, value: Any, state: Any) -> Any:
+    """Σ log p + Σ log q of a choice (n, V, K) of peaks, −1 = none."""
+    probability = peak_probability(value, "l1")
+    picked = np.take_along_axis(probability, np.maximum(choice, 0)[..., None], axis=-1)[..., 0]
+    result = np.where(choice >= 0, np.log(np.where(choice >= 0, picked, 1.0)), 0.0).sum(axis=2)
+    size = strongest_size_px(xy, state)
+    where = np.indices(choice.shape[:2])
+    for i, (parent, child) in enumerate(state["limbs"].astype(int)):
+        logq = pair_log_likelihood(xy, state, i, size)[(*where, choice[:, :, parent], choice[:, :, child])]
+        both = (choice[:, :, parent] >= 0) & (choice[:, :, child] >= 0)
+        result += np.where(both, np.nan_to_num(logq), 0.0)
+    return result
+
+
+def test_log_likelihood_is_the_normal_density_with_a_floor_of_one_pixel() -> None:
+    found = log_likelihood(np.array([50.0, 50.0]), np.array([100.0, 100.0]), np.array([0.4, 0.4]), np.array([0.05, 0.0001]))
+    np.testing.assert_allclose(found, stats.norm.logpdf(0.5, 0.4, [0.05, 0.01]))
+
+
+def test_one_wild_joint_does_not_change_the_size() -> None:
+    mean = np.array([1.0, 0.5, 2.0, 1.5, 1.0])
+    length = 30.0 * mean
+    length[2] *= 9
+    assert subject_size_px(length, mean) == pytest.approx(30.0)
+    length[3:] = np.nan
+    assert subject_size_px(length, mean) == pytest.approx(30.0)
+    length[1:] = np.nan
+    assert np.isnan(subject_size_px(length, mean))  # one limb says nothing
+    assert np.isnan(subject_size_px(np.zeros(5), mean))
+
+
+def test_fit_recovers_lengths_whatever_the_size_of_the_subject(world: Any) -> None:
+    rng = np.random.default_rng(0)
+    size = rng.uniform(0.2, 5.0, 400)
+    true, spread = np.array([90.0, 50.0, 70.0, 70.0]), 0.04
+    angle = rng.uniform(0, 2 * np.pi, (400, 4))
+    length = size[:, None] * true * (1 + spread * rng.normal(size=(400, 4)))
+    xy = np.zeros((400, 5, 2))
+    for i, (parent, child) in enumerate(world.skeleton.limbs):
+        step = np.stack([np.cos(angle[:, i]), np.sin(angle[:, i])], axis=1)
+        xy[:, child] = xy[:, parent] + length[:, i, None] * step
+    labelled = replace(world.labelled, xy_px=xy[:, None], xyz_world=None)
+    state = fit_links(labelled, world.skeleton, 10)
+    np.testing.assert_allclose(state["mean"][0] / state["mean"][0].sum(), true / true.sum(), rtol=0.02)
+    assert state["spread"][0] / state["mean"][0] == pytest.approx(spread, rel=0.35)
+
+
+def test_labels_themselves_score_zero_on_average(world: Any) -> None:
+    state = fit_links(world.labelled, world.skeleton, 10)
+    chunk = replace(
+        world.chunk,
+        index=np.arange(60),
+        core=slice(0, 60),
+        xy_px=world.labelled.xy_px,
+        confidence=np.ones(world.labelled.xy_px.shape[:3]),
+    )
+    scores = LinkLength().score(chunk, state)
+    np.testing.assert_allclose(scores.per_point[:, :, 1:].mean(axis=0), 0.0, atol=1e-9)
+
+
+def test_a_stretched_limb_is_named_at_its_child(make_world: Callable[..., Any]) -> None:
+    world = make_world(n=6, n_views=1, calibrated=False)
+    xy = world.chunk.xy_px.copy()
+    xy[2, 0, 4] += 3 * (xy[2, 0, 4] - xy[2, 0, 1])
+    score = LinkLength()
+    scores = score.score(replace(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
+    assert np.nanargmax(scores.raw) == 2
+    assert np.nanargmax(scores.per_point[2, 0]) == 4
+    assert np.isnan(scores.per_point[:, :, 0]).all()  # the root is nobody's child
+    assert (scores.support == 4).all()
+
+
+def test_expectation_over_one_peak_is_the_log_likelihood_of_the_maxima(world: Any) -> None:
+    state = fit_links(world.labelled, world.skeleton, 10)
+    single = replace(world.chunk, peak_xy_px=world.chunk.peak_xy_px[..., :1, :], peak_value=world.chunk.peak_value[..., :1])
+    found = LinkLikelihood(mode="paper").score(single, state).raw
+    length = limb_lengths_px(world.chunk.xy_px, state["limbs"].astype(int))
+    size = subject_size_px(length, state["mean"])[..., None]
+    logq = stats.norm.logpdf(length / size, state["mean"], np.maximum(state["spread"], 1 / size))
+    np.testing.assert_allclose(found, -logq.sum(axis=2).mean(axis=1))
+
+
+@pytest.mark.parametrize("norm", ["l1", "softmax_raw"])
+def test_expectation_equals_the_plain_double_sum(norm: Any, peaks: Any, world: Any) -> None:
+    xy, value, state = peaks
+    chunk = replace(world.chunk, peak_xy_px=xy, peak_value=value)
+    found = LinkLikelihood(mode="paper", norm=norm).score(chunk, state).per_point
+    probability = peak_probability(value, norm)
+    size = strongest_size_px(xy, state)
+    for frame, view in ((0, 0), (3, 2), (6, 1)):
+        for i, (parent, child) in enumerate(state["limbs"].astype(int)):
+            expected = 0.0
+            for a in range(4):
+                for b in range(4):
+                    weight = probability[frame, view, parent, a] * probability[frame, view, child, b]
+                    if weight > 0:
+                        length = np.linalg.norm(xy[frame, view, parent, a] - xy[frame, view, child, b])
+                        scale, mean = size[frame, view], state["mean"][view, i]
+                        sigma = max(state["spread"][view, i], 1 / scale)
+                        expected += weight * stats.norm.logpdf(length / scale, mean, sigma)
+            if np.isfinite(found[frame, view, child]):
+                assert found[frame, view, child] == pytest.approx(-expected)
+
+
+def test_ambiguous_peaks_at_impossible_places_cost_likelihood(world: Any) -> None:
+    score = LinkLikelihood()
+    state = score.fit(world.labelled, None, world.skeleton)
+    value = world.chunk.peak_value.copy()
+    xy = world.chunk.peak_xy_px.copy()
+    xy[4, :, 3, 1] = xy[4, :, 3, 0] + 120.0
+    value[4, :, 3, :2] = 0.5
+    raw = score.score(replace(world.chunk, peak_value=value, peak_xy_px=xy), state).raw
+    assert raw.argmax() == 4
+
+
+def test_viterbi_beats_every_sampled_configuration(peaks: Any) -> None:
+    xy, value, state = peaks
+    refined = viterbi_refine(xy, value, state)
+    np.testing.assert_allclose(total(refined.choice, xy, value, state), refined.log_likelihood)
+    rng = np.random.default_rng(0)
+    present = np.isfinite(value).sum(axis=-1)
+    for _ in range(300):
+        sampled = np.where(present > 0, rng.integers(0, np.maximum(present, 1)), -1)
+        assert (total(sampled, xy, value, state) <= refined.log_likelihood + 1e-9).all()
+
+
+def test_viterbi_equals_brute_force(peaks: Any) -> None:
+    xy, value, state = (peaks[0][:2], peaks[1][:2], peaks[2])  # every keypoint has four peaks here
+    best = np.full(value.shape[:2], -np.inf)
+    for combination in np.ndindex(4, 4, 4, 4, 4):
+        choice = np.broadcast_to(np.array(combination), value.shape[:3])
+        best = np.maximum(best, total(choice, xy, value, state))
+    np.testing.assert_allclose(viterbi_refine(xy, value, state).log_likelihood, best)
+
+
+def test_viterbi_returns_the_peaks_it_chose(peaks: Any) -> None:
+    xy, value, state = peaks
+    refined: Refined = viterbi_refine(xy, value, state)
+    none = ~np.isfinite(value).any(axis=-1)
+    assert (refined.choice[none] == -1).all()
+    assert (refined.choice[~none] >= 0).all()
+    assert np.isnan(refined.xy_px[none]).all()
+    assert np.isfinite(refined.xy_px[~none]).all()
+    frame, view, joint = (int(i[0]) for i in np.nonzero(~none))
+    np.testing.assert_array_equal(refined.xy_px[frame, view, joint], xy[frame, view, joint, refined.choice[frame, view, joint]])
+
+
+def test_viterbi_repairs_a_swapped_maximum(world: Any) -> None:
+    """The strongest maximum lies at a wrong place, the second at the right one."""
+    state = fit_links(world.labelled, world.skeleton, 10)
+    xy, value = world.chunk.peak_xy_px.copy(), world.chunk.peak_value.copy()
+    value[..., 1:] = np.nan
+    xy[..., 1:, :] = np.nan
+    truth = xy[5, 0, 2, 0].copy()
+    xy[5, 0, 2, :2] = [truth + 150.0, truth]
+    value[5, 0, 2, :2] = [0.55, 0.45]
+    refined = viterbi_refine(xy, value, state)
+    np.testing.assert_array_equal(refined.xy_px[5, 0, 2], truth)
+    assert (refined.choice == 0).sum() == refined.choice.size - 1

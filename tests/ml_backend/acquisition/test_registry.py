@@ -1,0 +1,80 @@
+"""Scores by name, default weights, and the table in the documentation."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from label_config.values import BadInputError
+from ml_backend.acquisition.base import Input
+from ml_backend.acquisition.registry import SCORES, available_scores, default_weights, make_scores, render_table
+
+DOCS = Path(__file__).resolve().parents[3] / "docs/scores.md"
+
+
+def test_every_score_is_registered_under_its_own_name() -> None:
+    assert all(make().name == name for name, make in SCORES.items())
+    assert len(SCORES) == 22
+    assert len(set(SCORES.values())) == 22
+
+
+def test_scores_by_name_and_with_parameters() -> None:
+    assert [s.name for s in make_scores(["mc", "thc"])] == ["mc", "thc"]
+    mc, thc = make_scores({"mc": {"power": 1}, "thc": None})
+    assert (mc.unit, thc.halo) == ("px", 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (["mcc"], "'mcc' is not a score; known: random, "),
+        ({"mc": {"pow": 1}}, "'pow' is not a parameter; known: power, relative"),
+        ({"thc": {"sigma": 1}}, "'sigma' is not a parameter; known: none"),
+    ],
+)
+def test_unknown_names_are_named(wanted: object, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        make_scores(wanted)  # type: ignore[arg-type]
+
+
+def test_available_scores_follow_the_inputs() -> None:
+    assert available_scores({Input.POINTS}) == ("random", "least_confidence")
+    assert "mc" in available_scores({Input.POINTS, Input.RIG})
+    assert "pictorial_logdet" not in available_scores({Input.POINTS, Input.RIG})
+    assert available_scores(set(Input)) == tuple(SCORES)
+
+
+def test_default_weights_name_scores_that_can_be_computed() -> None:
+    for has_rig, has_video, has_heatmaps, n_views in itertools.product((False, True), (False, True), (False, True), (1, 3)):
+        inputs = {Input.POINTS, Input.LABELS}
+        inputs |= {Input.RIG} if has_rig and n_views > 1 else set()
+        inputs |= {Input.NEIGHBOURS} if has_video else set()
+        inputs |= {Input.HEATMAPS, Input.PEAKS} if has_heatmaps else set()
+        weights = default_weights(has_rig=has_rig, has_video=has_video, has_heatmaps=has_heatmaps, n_views=n_views)
+        assert set(weights) <= set(available_scores(inputs))
+        assert all(weight > 0 for weight in weights.values())
+        assert weights["link_length"] + weights["pose_mahalanobis"] == 1  # the pose prior
+
+
+def test_default_weights_by_situation() -> None:
+    def weights(rig: bool, video: bool, heatmaps: bool, views: int) -> dict[str, float]:
+        found = default_weights(has_rig=rig, has_video=video, has_heatmaps=heatmaps, n_views=views)
+        return {name: weight for name, weight in found.items() if name not in {"link_length", "pose_mahalanobis"}}
+
+    calibrated = {"outlier_ratio": 3, "mc": 2, "least_confidence": 0.5}
+    assert weights(True, False, False, 4) == calibrated
+    assert weights(True, True, False, 4) == calibrated | {"jitter_3d": 1}
+    assert weights(True, False, True, 4) == {"outlier_ratio": 3, "mc": 2, "mpe": 0.5, "pictorial_logdet": 1}
+    assert weights(False, False, True, 2) == {"epipolar_residual": 2, "mpe": 1}
+    assert weights(False, True, True, 1) == {"thc": 1, "least_confidence": 0.5}
+    assert weights(False, True, False, 1) == {"tpc": 1, "least_confidence": 0.5}
+    assert weights(True, False, True, 1) == {"mpe": 1}
+
+
+def test_the_documented_table_is_the_registry() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    begin, end = "<!-- table of scores: begin -->\n", "<!-- table of scores: end -->"
+    documented = text[text.index(begin) + len(begin) : text.index(end)]
+    assert documented.strip() == render_table().strip(), "docs/scores.md: put the output of registry.render_table() there"
