@@ -153,7 +153,7 @@ def test_nothing_to_learn_from_is_a_clear_error(make_blobs: Any, tiny: TrainConf
     def unreadable(ref: ImageRef) -> ByteArray:
         raise OSError("gone")
 
-    with pytest.raises(BadInputError, match="none of 6 pictures could be read; .*gone"):
+    with pytest.raises(BadInputError, match=r"none of 6 pictures could be read; .*gone"):
         train(tiny, blobs.targets, blobs.skeleton, unreadable, tmp_path)
 
 

@@ -1,0 +1,137 @@
+"""Training recipes of the literature as named presets (METHODS §7).
+
+``scratch``         Feng et al.: a fresh network each round, Adam 1e-3, ÷10 at half of the run
+``continue``        our default after the first round: OneCycle from the previous version's weights
+``acft``            Taketsugu & Ukita: continued fine-tuning whose length follows how well the new labels were predicted
+``personalise``     Pavlakos et al.: masked loss on selected joints, narrow targets, RMSprop, few epochs
+``hybrid``          Kaplan et al.: continued training, plateau decay, early stopping
+``video_specific``  one model per recording, from a common one
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from label_config.values import BadInputError, BoolArray, FloatArray
+from ml_backend.pose.config import AugmentConfig, TrainConfig
+
+#: Bounds on the number of fine-tuning epochs; the paper's rule gives 0 for G > 0.996, which would change nothing.
+MIN_EPOCHS, MAX_EPOCHS = 2, 250
+
+
+def steps_of(epochs: float, n_targets: int, batch: int) -> int:
+    """Optimiser steps in ``epochs`` passes over ``n_targets`` crops."""
+    return max(math.ceil(epochs * n_targets / batch), 1)
+
+
+def acft_epochs(mean_oks: float, alpha: float = 250.0) -> int:
+    """Epochs for a batch whose predictions had mean OKS G before training: round(α(1 − G)) within bounds (§3.4).
+
+    Raises BadInputError for G outside [0, 1].
+    """
+    if not 0 <= mean_oks <= 1:
+        raise BadInputError(f"acft: expected a mean OKS in [0, 1], got {mean_oks}")
+    # Rounded first to twelve digits: 250 · (1 − 0.9) is 24.99… in binary.
+    return int(np.clip(round(round(alpha * (1 - mean_oks), 12)), MIN_EPOCHS, MAX_EPOCHS))
+
+
+def acft_training_set(oks: FloatArray, is_new: BoolArray, theta: float = 1.0, margin: float = 0.05) -> BoolArray:
+    """(m,) True for the labelled frames to train on: the new ones and those still misestimated, OKS ≤ θ + margin (§3.4).
+
+    ``oks`` (m,) under the current model, NaN = not known, which counts as misestimated.  With the default θ = 1 every
+    labelled frame is replayed.
+    """
+    return np.asarray(is_new | ~(oks > theta + margin))
+
+
+def _scratch(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+    return base.but(optimizer="adam", lr=1e-3, weight_decay=0.0, schedule="steps", drops=(0.5,), decay=0.1)
+
+
+def _continue(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+    return base.but(schedule="onecycle", optimizer="adamw")
+
+
+def _acft(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+    if mean_oks is None:
+        raise BadInputError("preset 'acft': needs the mean OKS of the newly labelled frames under the current model, got none")
+    return base.but(
+        optimizer="adamw",
+        lr=2.5e-4,
+        weight_decay=0.7,
+        lr_parts=(1.0, 5.0, 10.0),
+        schedule="exponential",
+        decay=0.99,
+        steps=steps_of(acft_epochs(mean_oks), n_targets, base.batch),
+        augment=AugmentConfig(rotation_deg=40, scale=0.3),
+    )
+
+
+def _personalise(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+    return base.but(
+        optimizer="rmsprop",
+        lr=2.5e-4,
+        weight_decay=0.0,
+        schedule="constant",
+        sigma_hm=1.0,
+        batch=4,
+        steps=steps_of(4, n_targets, 4),
+        augment=AugmentConfig(rotation_deg=30, scale=0.25),
+    )
+
+
+def _hybrid(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+    per_epoch = steps_of(1, n_targets, 4)
+    return base.but(
+        optimizer="adam",
+        lr=1e-4,
+        weight_decay=0.0,
+        schedule="plateau",
+        decay=0.5,
+        patience=10,
+        stop_patience=35,
+        batch=4,
+        validate_every=per_epoch,
+        steps=per_epoch * MAX_EPOCHS,
+        augment=AugmentConfig(rotation_deg=30, scale=0.4, shift=0.0625, brightness=0.3, contrast=0.3),
+    )
+
+
+def _video_specific(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+    epochs = MAX_EPOCHS if mean_oks is None else acft_epochs(mean_oks)
+    steps = min(base.steps, steps_of(epochs, n_targets, base.batch))
+    return base.but(optimizer="adamw", lr=0.25 * base.lr, schedule="onecycle", steps=steps)
+
+
+_Preset = Callable[[TrainConfig, int, float | None], TrainConfig]
+
+_PRESETS: dict[str, _Preset] = {
+    "scratch": _scratch,
+    "continue": _continue,
+    "acft": _acft,
+    "personalise": _personalise,
+    "hybrid": _hybrid,
+    "video_specific": _video_specific,
+}
+
+PRESETS = tuple(_PRESETS)
+
+#: The presets that start from an earlier version's weights.
+WARM_PRESETS = frozenset(PRESETS) - {"scratch"}
+
+
+def preset(name: str, base: TrainConfig, *, n_targets: int, mean_oks: float | None = None) -> TrainConfig:
+    """``base`` with the recipe's optimiser, schedule, length and augmentation; network, input and device stay.
+
+    n_targets  crops to train on, for recipes counted in epochs
+    mean_oks   how well the newly labelled frames were predicted before training (acft, video_specific), None = not known
+    Raises BadInputError for an unknown name or a missing figure.
+    """
+    if name not in _PRESETS:
+        raise BadInputError(f"training preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+    if n_targets < 1:
+        raise BadInputError(f"training preset {name!r}: expected at least one target, got {n_targets}")
+    return _PRESETS[name](base, n_targets, mean_oks)
