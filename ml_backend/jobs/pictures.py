@@ -17,23 +17,21 @@ from ml_backend.recordings import (
     UnreadableImageError,
     iter_images,
     read_image,
-    task_image_url,
     write_picture,
 )
 from ml_backend.store.workspace import Workspace
 
 
 class Pictures:
-    """Reads references of frames; addresses in task data are those of the project's Label Studio."""
+    """Reads references of frames; what came from task data is always an address, never a path on this machine."""
 
     def __init__(self, workspace: Workspace) -> None:
         spec = workspace.spec
-        self._url = spec.label_studio.url
         self._limits = Limits(int(spec.cache.max_megapixels * 1e6), int(spec.cache.max_megabytes * 2**20))
         self._folder = Path(spec.cache.folder)
         token = spec.label_studio.token
         self._fetcher = Fetcher(
-            AllowedHosts(self._url, spec.cache.hosts),
+            AllowedHosts(spec.label_studio.url, spec.cache.hosts),
             Credentials(token.get_secret_value()) if token else None,
             PictureCache(self._folder / "fetched", int(spec.cache.max_gb * 2**30)),
             self._limits,
@@ -45,7 +43,7 @@ class Pictures:
         Raises UnreadableImageError.
         """
         if ref.frame_index is None:
-            return read_image(self._resolved(ref), self._fetcher, self._limits)
+            return read_image(ref, self._fetcher, self._limits)
         kept = self._kept(ref)
         if not kept.exists():
             write_picture(read_image(ref, None, self._limits), kept)
@@ -60,17 +58,11 @@ class Pictures:
 
     def stream(self, refs: Sequence[ImageRef]) -> Iterator[tuple[int, ByteArray | UnreadableImageError]]:
         """All pictures once, each video read forwards once; see ``recordings.iter_images``."""
-        yield from iter_images([self._resolved(ref) for ref in refs], self._fetcher, self._limits)
+        yield from iter_images(refs, self._fetcher, self._limits)
 
     def close(self) -> None:
         """Give connections back."""
         self._fetcher.close()
-
-    def _resolved(self, ref: ImageRef) -> ImageRef:
-        if ref.frame_index is not None or Path(ref.source).is_file():
-            return ref
-        address = task_image_url(ref.source, self._url)
-        return ImageRef(address, crop=ref.crop, flip=ref.flip, rotation=ref.rotation, size_px=ref.size_px)
 
     def _kept(self, ref: ImageRef) -> Path:
         name = hashlib.sha256(json.dumps(ref.to_json(), sort_keys=True).encode()).hexdigest()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from label_config.values import ParallaxError
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.scoring import ScoreKit, judge_chunk, make_kit
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.infer import Predictor
-from ml_backend.store import frames, generations, versions, work
+from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow, LostLeaseError, ShardRow
 from ml_backend.store.workspace import Workspace
+
+log = logging.getLogger("parallax.rescore")
 
 #: Core frames of one shard: small enough that a killed worker loses little, large enough that opening a video is cheap.
 SHARD_FRAMES = 64
@@ -37,6 +41,12 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     work.add_shards(workspace.store, workspace.project_id, live.id, round_, lay_out(workspace, round_))
     work_on_shards(workspace, live, round_, job.owner or "worker", report, should_stop)
     rows = work.list_shards(workspace.store, live.id, round_)
+    failed = [row for row in rows if row.status == "failed"]
+    if failed and len(failed) == len(rows):
+        raise ParallaxError(f"none of the {len(rows)} shards could be judged; the first says: {failed[0].error}")
+    for row in failed:
+        text = f"{len(row.frame_ids)} frames of {row.sequence!r} could not be judged: {row.error}"
+        presence.tell(workspace.store, workspace.project_id, text, level="error", key=f"shard {row.id}")
     if all(row.status in ("done", "failed") for row in rows):
         work.request(workspace.store, workspace.project_id, "select", {"version_id": live.id, "round": round_})
 
@@ -120,8 +130,10 @@ def _one(workspace: Workspace, shard: ShardRow, model: PoseModel, kit: ScoreKit,
     except LostLeaseError:
         return
     except Exception as error:
+        # One poisonous shard must not keep the others from being judged; it is tried again, then put aside.
+        log.exception("shard %s (%s) failed", shard.id, shard.sequence, exc_info=error)
         work.close_shard(workspace.store, shard, error=f"{type(error).__name__}: {error}")
-        raise
+        return
     work.close_shard(workspace.store, shard, path=path)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.values import FloatArray, ImageRef, ParallaxError, TrainingTarget
+from label_config.values import FloatArray, ParallaxError, TrainingTarget
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.training_config import config_for
@@ -177,7 +177,7 @@ def _publish(
         _tell(workspace, f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
     else:
         _tell(workspace, f"px-{version.number} is live ({len(snapshot.keys)} labelled frames; gate: {decision.status})")
-        work.request(workspace.store, workspace.project_id, "rescore")
+        work.request(workspace.store, workspace.project_id, "rescore", {"version_id": version.id})
     return versions.get(workspace.store, version.id)
 
 
@@ -194,6 +194,3 @@ def _metrics(new: Judgement, old: Judgement | None, gate_status: str) -> dict[st
 
 def _tell(workspace: Workspace, text: str, level: str = "info") -> None:
     presence.tell(workspace.store, workspace.project_id, text, level=level)
-
-
-__all__ = ["ImageRef", "StoppedError", "retrain", "training_targets"]

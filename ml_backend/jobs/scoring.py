@@ -57,7 +57,7 @@ def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
         if chosen == "auto"
         else chosen
     )
-    scores = make_scores(weights)
+    scores = make_scores(list(weights))
     labelled = _labelled(workspace, snapshot)
     rig = next(iter(rigs.values()), None)
     skeleton = workspace.binding.skeleton

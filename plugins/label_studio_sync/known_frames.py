@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from label_config.values import BadInputError, FrameKey, ImageRef
 from ml_backend.labels.split import assign_split
+from ml_backend.recordings import ForbiddenAddressError, task_image_url
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
 
@@ -68,8 +70,13 @@ class FrameFinder:
         return FrameKey(name.sequence or "tasks", name.index)
 
     def _views(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """View → address of its picture."""
-        found = {view.view: str(data[view.data_key]) for view in self.binding.views if data.get(view.data_key)}
+        """View → absolute address of its picture; an address that may not be read leaves its view out."""
+        found = {}
+        for view in self.binding.views:
+            value = data.get(view.data_key)
+            if isinstance(value, str) and value.strip():
+                with contextlib.suppress(ForbiddenAddressError):
+                    found[view.view] = task_image_url(value, self.workspace.spec.label_studio.url)
         if len(self.binding.views) < len(self.view_names) and found:
             name = self.workspace.spec.frames.read(data).view
             return {name: next(iter(found.values()))} if name in self.view_names else {}

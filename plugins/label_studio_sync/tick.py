@@ -66,7 +66,7 @@ def _request(workspace: Workspace, decision: Decision) -> None:
         projects.take_flag(store, project_id, "train_requested")
         work.request(store, project_id, "retrain")
     if decision.rescore:
-        work.request(store, project_id, "rescore")
+        work.request(store, project_id, "rescore", {"version_id": workspace.project.live_version_id})
     if decision.select:
         projects.take_flag(store, project_id, "select_requested")
         work.request(store, project_id, "select")
@@ -86,7 +86,13 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
     picks = generations.list_picks(store, project.id, current.number) if current else []
     open_frames = {task.frame_id for task in tasks.list_tasks(store, project.id) if not task.is_labeled and not task.skipped}
     live = versions.live(store, project.id)
-    jobs = [job for job in work.list_jobs(store, project.id) if job.status in ("pending", "running")]
+    jobs = work.list_jobs(store, project.id)
+    scored = live is not None and any(row.version_id == live.id for row in rows)
+    # A rescan that failed for good is not asked for again by itself: its error stands in the diary.
+    given_up = live is not None and any(
+        job.status == "failed" and job.kind in ("rescore", "select") and job.arguments.get("version_id") == live.id
+        for job in jobs
+    )
     return Situation(
         now=time.time() if now is None else now,
         n_frames=frames.count(store, project.id),
@@ -97,12 +103,12 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
         select_requested=project.select_requested,
         halted=project.halted is not None or project.binding_problem is not None,
         has_model=live is not None,
-        live_is_scored=live is not None and any(row.version_id == live.id for row in rows),
+        live_is_scored=scored or given_up,
         has_generation=bool(rows),
         open_in_window=sum(pick.frame_id in open_frames for pick in picks),
         window=len(picks),
         pushed_at=project.pushed_at,
         selection_waits=bool(waiting),
         selection_has_new_model=bool(waiting) and (current is None or waiting[-1].version_id != current.version_id),
-        busy=frozenset(job.kind for job in jobs),
+        busy=frozenset(job.kind for job in jobs if job.status in ("pending", "running")),
     )
