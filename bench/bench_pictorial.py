@@ -134,7 +134,7 @@ def run(grids: tuple[int, ...] = (32, 64), n_views: int = 4, repeats: int = 7) -
         stages: dict[str, Callable[[], Any]] = {
             "frame from heatmaps": lambda model=model: infer_heatmaps(model, rig, maps, affine, centre),
             "frame from points": lambda model=model: infer_points(model, rig, xy_px[None], None, 25.0, centre),
-            "  projection of voxels": lambda voxels=voxels: rig.project(voxels),
+            "  projection of voxels": lambda voxels=voxels: [rig.project(part) for part in np.split(voxels, len(voxels) >> 15)],
             "  sum-product": lambda model=model, unary=log_unary: model.marginals(unary),
             "  moments": lambda unary=log_unary: moments(unary, SIDE_MM),
         }

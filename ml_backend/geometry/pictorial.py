@@ -29,6 +29,8 @@ DEFAULT_FLOOR = 1e-3
 #: The paper's code adds the float64 machine epsilon.
 PAPER_FLOOR = 2.2e-16
 PAPER_TOLERANCE_VOX = 1.0
+#: Voxels judged at a time: what they need then stays in the processor's cache.
+_BLOCK = 1 << 15
 
 Unary = tuple[Float32Array, BoolArray]
 
@@ -95,10 +97,12 @@ class PictorialStructure:
         shape = (self.n_joints,) + (self.grid,) * 3
         if log_unary.shape != shape:
             raise BadInputError(f"pictorial structure: log_unary: expected shape {shape}, got {log_unary.shape}")
-        peak = log_unary.max(axis=(1, 2, 3), keepdims=True)
+        peak = log_unary.max(axis=(1, 2, 3))
         if not np.isfinite(peak).all():
             raise BadInputError(f"pictorial structure: joints {np.flatnonzero(~np.isfinite(peak))} have no finite unary term")
-        belief = np.exp((log_unary - peak).astype(self.dtype))
+        belief = np.empty(shape, dtype=self.dtype)
+        for joint in range(self.n_joints):
+            np.exp(log_unary[joint] - peak[joint], out=belief[joint])
         upward: list[npt.NDArray[Any]] = [np.empty(0)] * len(self.order)
         for limb in reversed(range(len(self.order))):
             parent, child = self.order[limb]
@@ -107,8 +111,9 @@ class PictorialStructure:
         for limb, (parent, child) in enumerate(self.order):
             sent = belief[parent] if self.echo else belief[parent] / upward[limb]
             _multiply(belief[child], self._message(limb, sent))
-        belief /= belief.sum(axis=(1, 2, 3), keepdims=True, dtype=np.float64)
-        return np.asarray(belief)
+        for joint in belief:
+            joint /= joint.sum(dtype=np.float64)
+        return belief
 
     def _message(self, limb: int, field: npt.NDArray[Any]) -> npt.NDArray[Any]:
         message = self._shells[limb](field)
@@ -147,7 +152,7 @@ def infer_heatmaps(
         affine = heatmap_from_image[frame]
         return heatmap_unary(voxel_px, heatmaps[frame], affine, floor=model.floor, veto_unseen=model.veto_unseen)
 
-    return _infer(model, rig, np.asarray(centre_world, dtype=np.float64), len(heatmaps), unary)
+    return _infer(model, rig, np.asarray(centre_world, dtype=np.float64), heatmaps.shape[:3], unary)
 
 
 def infer_points(
@@ -174,21 +179,30 @@ def infer_points(
         options: dict[str, Any] = {"floor": model.floor, "veto_unseen": model.veto_unseen}
         return point_unary(voxel_px, xy_px[frame], weight, sigma[frame], rig.size_px, **options)
 
-    return _infer(model, rig, np.asarray(centre_world, dtype=np.float64), len(xy_px), unary)
+    return _infer(model, rig, np.asarray(centre_world, dtype=np.float64), xy_px.shape[:3], unary)
 
 
 def _infer(
-    model: PictorialStructure, rig: Rig, centre_world: FloatArray, n: int, unary: Callable[[int, FloatArray], Unary]
+    model: PictorialStructure,
+    rig: Rig,
+    centre_world: FloatArray,
+    shape: tuple[int, ...],
+    unary: Callable[[int, FloatArray], Unary],
 ) -> PictorialPose:
+    n, _, n_joints = shape
     if centre_world.shape != (n, 3):
         raise BadInputError(f"pictorial structure: centre_world: expected shape {(n, 3)}, got {centre_world.shape}")
+    if n_joints != model.n_joints:
+        raise BadInputError(f"pictorial structure: expected {model.n_joints} joints, got {n_joints}")
     mean = np.full((n, model.n_joints, 3), np.nan)
     covariance = np.full((n, model.n_joints, 3, 3), np.nan)
     for frame in np.flatnonzero(np.isfinite(centre_world).all(axis=1)):
         voxels = voxel_points(centre_world[frame], model.side_world, model.grid)
-        log_unary, seen = unary(int(frame), rig.project(voxels))
-        if len(log_unary) != model.n_joints:
-            raise BadInputError(f"pictorial structure: expected {model.n_joints} joints, got {len(log_unary)}")
+        log_unary = np.empty((n_joints, len(voxels)), dtype=np.float32)
+        seen: BoolArray = np.zeros(n_joints, dtype=np.bool_)
+        for start in range(0, len(voxels), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            log_unary[:, block], seen = unary(int(frame), rig.project(voxels[block]))
         known = np.isin(model.component, model.component[seen])
         if not known.any():
             continue

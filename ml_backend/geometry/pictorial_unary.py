@@ -86,8 +86,7 @@ def point_unary(
     present = np.isfinite(xy_px).all(axis=2) & np.isfinite(weight)
     total = np.zeros((joints, voxel_px.shape[1]), dtype=np.float32)
     for v in range(views):
-        with np.errstate(invalid="ignore"):  # NaN behind the camera compares as outside
-            inside = ((voxel_px[v] >= -0.5) & (voxel_px[v] <= size_px[v] - 0.5)).all(axis=1)
+        inside = _inside(voxel_px[v], size_px[v, 0], size_px[v, 1])
         scaled = np.where(inside[:, None], voxel_px[v], 0).T.astype(np.float32) / np.float32(np.sqrt(2) * sigma_px[v])
         blob_area = 2 * np.pi * sigma_px[v] ** 2 / size_px[v].prod()
         for k in np.flatnonzero(present[v]):
@@ -101,10 +100,15 @@ def point_unary(
     return total, np.asarray(present.any(axis=0))
 
 
+def _inside(xy: FloatArray, width: float, height: float) -> BoolArray:
+    """(S, 2) positions → (S,) True on a picture of that size; False for NaN (behind the camera)."""
+    x, y = xy[:, 0], xy[:, 1]
+    return np.asarray((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5))
+
+
 def _bilinear(cell: FloatArray, height: int, width: int) -> tuple[sparse.csr_matrix, BoolArray]:
     """(S, 2) positions in cells → (S, h·w) interpolation matrix, and (S,) True where the position is on the map."""
-    with np.errstate(invalid="ignore"):  # NaN behind the camera compares as outside
-        inside = np.asarray(((cell >= -0.5) & (cell <= np.array([width, height]) - 0.5)).all(axis=1))
+    inside = _inside(cell, width, height)
     x = np.clip(np.where(inside, cell[:, 0], 0), 0, width - 1).astype(np.float32)
     y = np.clip(np.where(inside, cell[:, 1], 0), 0, height - 1).astype(np.float32)
     left = np.minimum(x.astype(np.int32), max(width - 2, 0))
