@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from label_config.values import FloatArray
 from ml_backend.acquisition.base import Chunk, Input, Scores, State
@@ -38,10 +39,11 @@ def peak_probability(value: FloatArray, norm: PeakNorm) -> FloatArray:
     return probability
 
 
-def entropy(probability: FloatArray) -> FloatArray:
+def entropy(probability: npt.NDArray[np.floating]) -> FloatArray:
     """Entropy in nats over the last axis; zero entries say nothing."""
-    logarithm = np.log(np.where(probability > 0, probability, 1.0))
-    return np.asarray(-(probability * logarithm).sum(axis=-1), dtype=np.float64)
+    terms = np.log(np.where(probability > 0, probability, 1), dtype=probability.dtype)
+    terms *= probability
+    return np.asarray(-terms.sum(axis=-1, dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,21 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import FloatArray
+from label_config.values import Float32Array, FloatArray
 from ml_backend.acquisition.base import Chunk, Input, Scores, State
 from ml_backend.acquisition.scores.confidence import entropy
 from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
 
 
-def _probability(heatmaps: npt.NDArray[Any]) -> FloatArray:
+def _probability(heatmaps: npt.NDArray[Any]) -> Float32Array:
     """(..., h, w) → (..., h·w) summing to one; NaN where a map is not finite, uniform where it has no positive value."""
-    flat = heatmaps.reshape(*heatmaps.shape[:-2], heatmaps.shape[-2] * heatmaps.shape[-1]).astype(np.float64)
-    np.maximum(flat, 0.0, out=flat)  # passes NaN on
-    total = flat.sum(axis=-1, keepdims=True)
-    usable = np.isfinite(total)
-    result = np.where(total > 0, divide(flat, np.where(usable, total, 0.0)), 1.0 / flat.shape[-1])
-    return np.where(usable, result, np.nan)
+    cells = heatmaps.shape[-2] * heatmaps.shape[-1]
+    flat: Float32Array = np.maximum(heatmaps.reshape(*heatmaps.shape[:-2], cells), 0, dtype=np.float32)  # passes NaN on
+    total = flat.sum(axis=-1, keepdims=True, dtype=np.float64)
+    flat[total[..., 0] == 0] = 1
+    total[total == 0] = cells
+    flat /= np.where(np.isfinite(total), total, np.nan).astype(np.float32)
+    return flat
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,21 @@ class Unimodality(NothingToLearn):
         height, width = maps.shape[-2:]
         measured = _probability(maps)
         x, y = subpixel_argmax(measured.reshape(maps.shape))
-        along_x = np.exp(-((np.arange(width) - x[..., None]) ** 2) / (2 * self.sigma_hm**2))
-        along_y = np.exp(-((np.arange(height) - y[..., None]) ** 2) / (2 * self.sigma_hm**2))
-        ideal = _probability(along_y[..., :, None] * along_x[..., None, :])
-        mixed = entropy((measured + ideal) / 2)
-        # rounding may leave -1e-16, which would read as "better than perfect"; NaN passes through
-        return np.asarray(np.maximum(mixed - (entropy(measured) + entropy(ideal)) / 2, 0.0))
+        along_x, along_y = self._blob(np.arange(width) - x[..., None]), self._blob(np.arange(height) - y[..., None])
+        ideal = (along_y[..., :, None] * along_x[..., None, :]).reshape(measured.shape)
+        own = entropy(measured) + entropy(along_x) + entropy(along_y)  # the ideal is a product, so its entropy is a sum
+        ideal += measured
+        ideal /= 2
+        # rounding may leave -1e-7, which would read as "better than perfect"; NaN passes through
+        return np.asarray(np.maximum(entropy(ideal) - own / 2, 0.0))
+
+    def _blob(self, offset: FloatArray) -> Float32Array:
+        """Normalised Gaussian over the last axis."""
+        blob = np.exp(-(offset**2) / (2 * self.sigma_hm**2))
+        return np.asarray(blob / blob.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
-def subpixel_argmax(maps: FloatArray) -> tuple[FloatArray, FloatArray]:
+def subpixel_argmax(maps: npt.NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
     """Column and row of the maximum, refined by a parabola in the log domain where both neighbours are positive.
 
     maps  (..., h, w), NaN-free or NaN throughout; NaN maps give an arbitrary finite place

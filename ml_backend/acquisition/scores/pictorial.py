@@ -59,7 +59,9 @@ class PictorialLogDet:
         model = PictorialStructure(chunk.xy_px.shape[2], limbs, side, self.grid)
         centre = box_centres(chunk.triangulated.xyz_world[chunk.core], side)
         xy, confidence = chunk.xy_px[chunk.core], _weight(chunk)
-        pose = infer_points(model, chunk.rig, xy, confidence, self.sigma * reference_px(chunk), centre)
+        sigma_px = self.sigma * reference_px(chunk)
+        sigma_px = np.where(np.isfinite(sigma_px), sigma_px, 1.0)  # a view that was never seen has no size, and no points
+        pose = infer_points(model, chunk.rig, xy, confidence, sigma_px, centre)
         return mean_of_joints(pose.logdet, xy.shape[1])
 
 

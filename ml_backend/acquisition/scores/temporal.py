@@ -111,7 +111,8 @@ def _heatmap_step(chunk: Chunk) -> FloatArray:
     distance = np.full(chunk.heatmaps.shape[:3], np.nan)
     for k in range(chunk.heatmaps.shape[2]):  # one keypoint at a time keeps the temporary small
         maps = chunk.heatmaps[:, :, k]
-        distance[1:, :, k] = np.abs(maps[1:] - maps[:-1]).sum(axis=(-2, -1), dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # inf - inf of a broken map: no term
+            distance[1:, :, k] = np.abs(maps[1:] - maps[:-1]).sum(axis=(-2, -1), dtype=np.float64)
     distance[~linked(chunk)] = np.nan
     return distance
 

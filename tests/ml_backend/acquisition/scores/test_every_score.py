@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import Triangulation
+from label_config.values import BadInputError, Triangulation
 from ml_backend.acquisition.base import Chunk, Input, Scores
 from ml_backend.acquisition.registry import SCORES
 
@@ -151,6 +152,29 @@ def test_missing_input_or_state_is_nan(name: str, parameters: dict[str, Any], wo
     check_contract(scores, bare)
     enough = score.requires <= {Input.POINTS, Input.NEIGHBOURS}
     assert (scores.support[1:-1] > 0).all() == enough
+
+
+@pytest.mark.parametrize("field", ["xy_px", "confidence"])
+def test_infinite_predictions_are_refused(field: str, world: Any) -> None:
+    broken = getattr(world.chunk, field).copy()
+    broken[3, 1, 2] = np.inf
+    with pytest.raises(BadInputError, match=rf"Chunk.{field} of 'trial': expected finite numbers or NaN .* got inf"):
+        replace(world.chunk, **{field: broken})
+
+
+@pytest.mark.parametrize("name", ["heatmap_entropy", "unimodality", "thc"])
+def test_infinite_heatmaps_are_no_terms(name: str, world: Any) -> None:
+    maps = world.chunk.heatmaps.copy()
+    maps[3:5, :, :, 0, 0] = np.inf
+    scores = judge(name, {}, world, replace(world.chunk, heatmaps=maps))
+    check_contract(scores, world.chunk)
+    assert (scores.support[3:5] == 0).all()
+
+
+@pytest.mark.parametrize(("field", "shape"), [("confidence", (12, 3)), ("size_px", (2, 2)), ("index", (11,))])
+def test_wrong_shapes_are_named(field: str, shape: tuple[int, ...], world: Any) -> None:
+    with pytest.raises(BadInputError, match=rf"Chunk.{field}: expected shape .*, got {re.escape(str(shape))}"):
+        replace(world.chunk, **{field: np.zeros(shape)})
 
 
 @every_score
