@@ -183,8 +183,7 @@ class MeanJointSpace:
         total = np.zeros(len(self), dtype=np.float32)
         for joint in np.flatnonzero(valid):
             np.subtract(self._x[joint], pose[joint][:, None], out=self._difference)
-            np.multiply(self._difference, self._difference, out=self._difference)
-            np.sum(self._difference, axis=0, out=self._term)
+            np.einsum("dn,dn->n", self._difference, self._difference, out=self._term)
             np.sqrt(self._term, out=self._term)
             if not self._complete:
                 self._term *= self._valid[joint]
