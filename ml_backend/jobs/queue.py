@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+
 import redis
 from rq import Queue
 from rq.exceptions import DuplicateJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from ml_backend.store import work
@@ -14,6 +22,11 @@ from ml_backend.store.workspace import Workspace
 QUEUE_OF = {"retrain": "train", "harvest": "train", "rescore": "infer", "select": "infer"}
 #: RQ must never end a training by its own clock; leases and ``train.max_minutes`` do that.
 JOB_TIMEOUT_S = 24 * 3600
+#: An annotator's request waits this long for a worker, and looks this often whether it is done.
+PREDICT_WAIT_S = 20
+PREDICT_POLL_S = 0.05
+
+log = logging.getLogger("parallax.queue")
 
 
 class JobQueue:
@@ -46,3 +59,32 @@ class JobQueue:
             except DuplicateJobError:
                 continue
         return added
+
+    def predict(self, workspace: Workspace, frame_ids: Sequence[int], wait_s: float = PREDICT_WAIT_S) -> None:
+        """Let a worker predict these frames before anything else, and wait for it.
+
+        The outcome is in the store, if there is one: the worker may be busy, away or unable to read a picture.  A message
+        that waits longer than the caller does is dropped; the same frames asked for twice are predicted once.
+        """
+        numbers = sorted(frame_ids)
+        digest = hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]
+        name = f"parallax-predict-{workspace.project_id}-{digest}"
+        queue = Queue("infer", connection=self.connection, serializer=JSONSerializer)
+        deadline = time.monotonic() + wait_s
+        try:
+            with contextlib.suppress(DuplicateJobError):
+                queue.enqueue(
+                    "ml_backend.jobs.run.predict_now",
+                    args=(numbers,),
+                    job_id=name,
+                    unique=True,
+                    at_front=True,
+                    ttl=max(1, round(wait_s)),
+                    job_timeout=JOB_TIMEOUT_S,
+                    result_ttl=0,
+                    failure_ttl=0,
+                )
+            while Job.exists(name, connection=self.connection) and time.monotonic() < deadline:
+                time.sleep(PREDICT_POLL_S)
+        except redis.RedisError as error:
+            log.warning("no worker can be asked for predictions: Redis does not answer (%s)", type(error).__name__)

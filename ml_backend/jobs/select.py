@@ -15,8 +15,9 @@ from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.reasons import reason_line, worst_point
-from ml_backend.acquisition.selection import Kind, Params, Selection, Strategy, rank_score, select
+from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
 from ml_backend.jobs.cold_start import thumbnails
 from ml_backend.jobs.collect import collect, rigs_of
 from ml_backend.jobs.performance import last_batch_performance

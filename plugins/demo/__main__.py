@@ -1,0 +1,121 @@
+"""``make demo``: the whole loop on a live Label Studio, with an oracle annotator and a table at the end."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from label_config.values import ParallaxError
+from plugins.demo.conduct import Demo, RoundRow, prepare
+from plugins.demo.measure import HeldOut
+from plugins.demo.platform import Platform
+from plugins.demo.sources import capture_studio, real_recording
+
+ROOT = Path(__file__).resolve().parents[2]
+LABEL_STUDIO = ROOT / ".venv-ls" / "bin" / "label-studio"
+
+
+def main(
+    exit_: Annotated[bool, typer.Option("--exit", help="stop everything after the table")] = False,
+    recording: Annotated[Path | None, typer.Option(help="a real recording instead of the capture studio")] = None,
+    seed: Annotated[int, typer.Option(help="of the recording, the oracle and the training")] = 0,
+    folder: Annotated[Path, typer.Option(help="where everything is kept")] = ROOT / ".demo",
+    label_studio: Annotated[Path, typer.Option(help="the label-studio program")] = LABEL_STUDIO,
+) -> None:
+    """Run the demo."""
+    console = Console(width=140 if not sys.stdout.isatty() else None)
+    started = time.monotonic()
+    prepare(folder)
+    with console.status("the recording is made ready"):
+        source = real_recording(recording) if recording else capture_studio(folder, seed)
+    platform = Platform(label_studio, folder / "label-studio", folder / "documents")
+    demo = Demo(folder, source, seed, console, platform)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        demo.run()
+        demo.compare_with_random()
+        _report(console, demo, time.monotonic() - started)
+        if not exit_:
+            console.print(
+                f"\nStill running: {platform.url}  login {platform.email}  password {platform.password}   (Ctrl-C ends it)"
+            )
+            signal.pause()
+    except KeyboardInterrupt:
+        console.print("stopping")
+    except ParallaxError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    finally:
+        demo.stop()
+
+
+def _report(console: Console, demo: Demo, seconds: float) -> None:
+    console.print(_table(demo.rows))
+    check = demo.check
+    if check is not None:
+        total = check.expected + len(check.exceptions)
+        console.print(f"served order: {check.expected} of {total} tasks were the first open one of the order, given locks")
+        for line in check.exceptions:
+            console.print(f"  exception: {line}", style="dim")
+    if demo.memory is not None:
+        peaks = ", ".join(f"{role} {mb:.0f} MB" for role, mb in sorted(demo.memory.peak_mb.items()))
+        console.print(f"peak memory: {peaks} (sum {sum(demo.memory.peak_mb.values()):.0f} MB)")
+    first, last = demo.rows[0], demo.rows[-1]
+    console.print(f"held-out error: last {last.error.px:.2f} px = {last.error.px / first.error.px:.2f} × the first model's")
+    if last.random is not None:
+        verdict = "better" if last.error.px < last.random.px else "worse"
+        console.print(
+            f"the same number of labels in random order: {last.random.px:.2f} px; the loop's order was {verdict} in this run"
+        )
+    console.print(f"{seconds / 60:.1f} min")
+
+
+def _table(rows: list[RoundRow]) -> Table:
+    table = Table(title="Parallax demo")
+    for name in (
+        "round",
+        "labels",
+        "version",
+        "held-out px",
+        "mm",
+        "rare px",
+        "random px",
+        "untouched",
+        "pseudo-labels",
+        "their px",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            str(row.round),
+            str(row.labels),
+            row.version,
+            _number(row.error.px),
+            _number(row.error.world, 1),
+            _number(row.error.rare_px),
+            _number(_px(row.random)),
+            f"{100 * row.untouched / max(row.shown, 1):.0f} %",
+            f"{row.pseudo.joints} joints in {row.pseudo.frames} frames",
+            _number(row.pseudo.median_px),
+        )
+    return table
+
+
+def _px(error: HeldOut | None) -> float:
+    return error.px if error is not None else math.nan
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+if __name__ == "__main__":
+    typer.run(main)

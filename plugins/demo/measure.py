@@ -1,0 +1,116 @@
+"""Errors against the truth, which nothing in the loop ever sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from label_config.values import ByteArray, FloatArray, Frame, ImageRef, TrainingTarget
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.jobs.training_config import config_for
+from ml_backend.labels.split import stable_uniform
+from ml_backend.pose.infer import Predictor
+from ml_backend.pose.train import train
+from ml_backend.recordings import UnreadableImageError, iter_images, read_image
+from ml_backend.store import pseudo_labels
+from ml_backend.store.frames import list_frames
+from ml_backend.store.workspace import Workspace
+from plugins.demo.sources import Source
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Mean error of a model on the held-out frames; ``world`` in the calibration's unit, NaN without one."""
+
+    px: float
+    world: float
+    rare_px: float
+
+
+def held_out_error(source: Source, frames: Sequence[Frame], folder: Path) -> HeldOut:
+    """Predict the held-out frames with the model in ``folder`` and compare with the truth."""
+    model = Predictor.load(folder, "cpu")
+    predicted = _predict(source, frames, model)
+    numbers = [frame.key.index for frame in frames]
+    error = np.linalg.norm(predicted - source.truth_px[numbers], axis=-1)
+    world = np.nan
+    if source.rig is not None and source.truth_world is not None:
+        found = triangulate_robust(source.rig, predicted).xyz_world
+        world = float(np.nanmean(np.linalg.norm(found - source.truth_world[numbers], axis=-1)))
+    rare = np.nan
+    if source.rare is not None and source.rare[numbers].any():
+        rare = float(np.nanmean(error[source.rare[numbers]]))
+    return HeldOut(float(np.nanmean(error)), world, rare)
+
+
+def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> FloatArray:
+    slots = [(f, v) for f, frame in enumerate(frames) for v, view in enumerate(source.views) if view in frame.images]
+    refs = [frames[f].images[source.views[v]] for f, v in slots]
+    result = np.full((len(frames), len(source.views), len(source.skeleton), 2), np.nan)
+    for position, picture in iter_images(refs):
+        if not isinstance(picture, UnreadableImageError):
+            result[slots[position]] = model.predict([picture]).xy_px[0]
+    return result
+
+
+@dataclass(frozen=True)
+class PseudoError:
+    """Accepted joints and frames, and the median error of their points against that of all predictions of the pool."""
+
+    joints: int
+    frames: int
+    median_px: float
+
+
+def pseudo_error(workspace: Workspace, source: Source, round_: int) -> PseudoError:
+    """How right the pseudo-labels of one round are."""
+    rows = pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_, withdrawn=True)
+    frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, [row.frame_id for row in rows])}
+    errors: list[float] = []
+    joints = 0
+    for row in rows:
+        xy = np.array(row.pose["xy_px"], dtype=np.float64)
+        error = np.linalg.norm(xy - source.truth_px[frames[row.frame_id].key.index], axis=-1)
+        errors += error[np.isfinite(error)].tolist()
+        joints += int(np.isfinite(np.array(row.xyz_world, dtype=np.float64)).all(axis=-1).sum())
+    return PseudoError(joints, len(rows), float(np.median(errors)) if errors else float("nan"))
+
+
+def random_arm(
+    workspace: Workspace,
+    source: Source,
+    pool: Sequence[Frame],
+    budgets: Sequence[int],
+    held_out: Sequence[Frame],
+    folder: Path,
+    seed: int,
+) -> list[HeldOut]:
+    """The same numbers of labels, the same recipe, frames in random order: what the loop has to beat."""
+    order = np.argsort(stable_uniform(source.sequence, np.array([frame.key.index for frame in pool]), seed + 1))
+    errors, init = [], None
+    for round_, budget in enumerate(budgets):
+        chosen = [pool[i] for i in order[:budget]]
+        config = config_for(workspace.spec.train, warm=init is not None, round_=round_)
+        result = train(config, _targets(source, chosen), source.skeleton, _read, folder / f"random-{round_}", init=init)
+        init = result.folder
+        errors.append(held_out_error(source, held_out, init))
+    return errors
+
+
+def _targets(source: Source, frames: Sequence[Frame]) -> list[TrainingTarget]:
+    targets = []
+    for frame in frames:
+        for v, view in enumerate(source.views):
+            if view not in frame.images:
+                continue
+            xy = source.truth_px[frame.key.index, v]
+            weight = np.isfinite(xy).all(axis=-1).astype(np.float64)
+            targets.append(TrainingTarget(frame.images[view], xy, weight, key=frame.key, view=view))
+    return targets
+
+
+def _read(ref: ImageRef) -> ByteArray:
+    return read_image(ref)

@@ -1,0 +1,112 @@
+"""The oracle annotator: sees what Label Studio shows, knows the truth, and corrects as little as a person would."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from label_config.region_frame import POINT_WIDTH, to_percent, to_px
+from plugins.demo.annotator import Annotator
+from plugins.demo.sources import Source
+
+#: A shown point that is off by no more than this is left alone.
+TOLERANCE_PX = 3.0
+SKIP_RATE = 0.02
+#: Seconds of a person's time, for the lead time: to look, and for every point that is put somewhere.
+LOOK_S, POINT_S = 4.0, 1.5
+
+
+@dataclass
+class Oracle:
+    """Takes one task at a time.  ``served`` and ``edits`` record what was seen and done, by Label Studio's own numbers."""
+
+    annotator: Annotator
+    source: Source
+    seed: int
+    served: list[dict[str, Any]] = field(default_factory=list)
+    submitted: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    def label_next(self, project: int, sizes: dict[str, tuple[int, int]]) -> bool:
+        """Take the next task and submit or skip it; False when the stream is empty."""
+        task = self.annotator.next_task(project)
+        if task is None:
+            return False
+        shown = task["predictions"][0] if task.get("predictions") else None
+        row = {"task": task["id"], "key": task["data"]["parallax_key"], "version": shown["model_version"] if shown else None}
+        skip = bool(self.rng.random() < SKIP_RATE)
+        self.served.append({**row, "skipped": skip})
+        if skip:
+            self.annotator.skip(task).raise_for_status()
+            return True
+        result, moved, kept = self.correct(task, sizes)
+        answer = self.annotator.submit(task, result, LOOK_S + POINT_S * moved)
+        answer.raise_for_status()
+        self.served[-1] |= {"moved": moved, "kept": kept}
+        self.submitted.append(int(answer.json()["id"]))
+        return True
+
+    def correct(self, task: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> tuple[list[dict[str, Any]], int, int]:
+        """The result to submit, how many points were placed or moved, and how many were left as shown."""
+        frame = int(task["data"]["frame"])
+        regions = [dict(region) for region in task["predictions"][0]["result"]] if task.get("predictions") else []
+        shown = {
+            (region["to_name"], region["value"]["keypointlabels"][0]): region
+            for region in regions
+            if region["type"] == "keypointlabels"
+        }
+        result: list[dict[str, Any]] = []
+        moved = kept = 0
+        for v, view in enumerate(self.source.views):
+            width, height = sizes[view]
+            for k, name in enumerate(self.source.skeleton.keypoints):
+                x, y = self.source.truth_px[frame, v, k]
+                region = shown.get((view, name))
+                if not (0 <= x < width and 0 <= y < height):
+                    continue  # not in the picture: a point that was shown there is deleted
+                value = {"x": to_percent(x, width), "y": to_percent(y, height), "width": POINT_WIDTH, "keypointlabels": [name]}
+                if region is None:
+                    result.append(self._new(view, name, sizes[view], value))
+                    moved += 1
+                elif self._off_px(region, x, y, sizes[view]) > TOLERANCE_PX:
+                    result.append({**region, "value": value, "origin": "prediction-changed"})
+                    moved += 1
+                else:
+                    result.append({**region, "origin": "prediction"})
+                    kept += 1
+                if self.source.occluded[frame, v, k]:
+                    choice = {**result[-1], "type": "choices", "from_name": f"vis_{view}"}
+                    choice["value"] = {**{name: value[name] for name in ("x", "y", "width")}, "choices": ["occluded"]}
+                    result.append(choice)
+        return result, moved, kept
+
+    def delete_one(self) -> int:
+        """Delete one of the own annotations; its number."""
+        number = self.submitted.pop(int(self.rng.integers(len(self.submitted))))
+        self.annotator.delete(number).raise_for_status()
+        return number
+
+    @staticmethod
+    def _off_px(region: dict[str, Any], x: float, y: float, size: tuple[int, int]) -> float:
+        dx = to_px(region["value"]["x"], size[0]) - x
+        dy = to_px(region["value"]["y"], size[1]) - y
+        return float(np.hypot(dx, dy))
+
+    @staticmethod
+    def _new(view: str, name: str, size: tuple[int, int], value: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": secrets.token_urlsafe(7),
+            "type": "keypointlabels",
+            "from_name": f"kp_{view}",
+            "to_name": view,
+            "original_width": size[0],
+            "original_height": size[1],
+            "image_rotation": 0,
+            "origin": "manual",
+            "value": value,
+        }
