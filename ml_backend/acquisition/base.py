@@ -84,9 +84,7 @@ class Chunk:
                 raise BadInputError(f"Chunk.{name}: expected shape {shape}, got {getattr(self, name).shape}")
         for name in ("xy_px", "confidence"):
             if np.isinf(getattr(self, name)).any():
-                raise BadInputError(
-                    f"Chunk.{name} of {self.sequence!r}: expected finite numbers or NaN (= no prediction), got inf"
-                )
+                raise BadInputError(f"Chunk.{name} of {self.sequence!r}: expected finite numbers or NaN, got infinity")
         if n > 1 and not (np.diff(self.index) > 0).all():
             raise BadInputError(f"Chunk.index of {self.sequence!r}: frame numbers must increase strictly")
 

@@ -18,12 +18,10 @@ PAPER_MOTION = 0.01
 def linked(chunk: Chunk) -> BoolArray:
     """(n,) True where a frame may be compared with its predecessor in the array.
 
-    Without ``chunk.gap`` only consecutive frame numbers are neighbours.
+    Without ``chunk.gap`` only consecutive frame numbers are neighbours.  The first entry has no predecessor and means nothing.
     """
     broken = chunk.gap if chunk.gap is not None else np.diff(chunk.index, prepend=chunk.index[:1]) != 1
-    joined = ~broken
-    joined[:1] = False
-    return joined
+    return ~broken
 
 
 def to_neighbours(to_previous: FloatArray, core: slice) -> FloatArray:

@@ -102,3 +102,14 @@ def test_pictorial_doubt_grows_when_views_are_lost(make_world: Callable[..., Any
     assert raw.argmax() == 1
     spacing = state["side"][0] / 15
     assert (raw > 3 * np.log(spacing**2 / 12) - 1e-9).all()  # what the grid leaves open at least
+
+
+def test_pictorial_doubt_follows_the_spread_of_a_prediction(make_world: Callable[..., Any]) -> None:
+    world = make_world(n=2, n_views=3)
+    state = PictorialLogDet().fit(world.labelled, world.rig, world.skeleton)
+    sharp, blunt = (PictorialLogDet(grid=16, sigma=sigma).score(world.chunk, state).raw for sigma in (0.01, 0.05))
+    assert (blunt > sharp + 0.5).all()
+    box = np.zeros((2, 3, 4))
+    box[..., 2:] = [640.0 / 5, 480.0 / 5]
+    in_crop = PictorialLogDet(grid=16, sigma=0.05).score(replace(world.chunk, box_px=box), state).raw
+    np.testing.assert_allclose(in_crop, sharp)
