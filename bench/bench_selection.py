@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m bench.bench_selection [--frames 1000000]
 
-Every table runs in a process of its own, so that its peak memory is its own.  Medians (and minima) of five repeats in one
+Every table runs in a process of its own, so that its peak memory is its own.  Medians (and minima) of five turns in one
 process.  The reference libraries time fewer picks, which is stated, and are scaled: their time per pick is constant.
 """
 
@@ -15,7 +15,8 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,35 @@ REFERENCE_PICKS = 50
 REPEATS = 5
 
 
-def timed(call: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
-    """Median and minimum in seconds."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds)), min(seconds)
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table; ``scale`` extrapolates a call that does only part of the work."""
+
+    name: str
+    call: Callable[[], object]
+    scale: float = 1.0
+    note: str = ""
 
 
-def report(name: str, seconds: tuple[float, float], scale: float = 1.0, note: str = "") -> None:
+def race(entries: Sequence[Entry]) -> None:
+    """Time all entries in turn, several times, and print them beside the second, which is ours.
+
+    In turn, because whatever else the machine does then slows all of them alike; the factor is the median over the turns.
+    """
+    seconds = np.empty((REPEATS, len(entries)))
+    for turn in range(REPEATS):
+        for place, entry in enumerate(entries):
+            start = time.perf_counter()
+            entry.call()
+            seconds[turn, place] = (time.perf_counter() - start) * entry.scale
+    factor = np.median(seconds / seconds[:, 1:2], axis=0)
+    for entry, column, times in zip(entries, seconds.T, factor, strict=True):
+        report(entry.name, column, f"{times:6.2f} x ours  {entry.note}")
+
+
+def report(name: str, seconds: FloatArray, note: str = "") -> None:
     """One line of a table."""
-    print(f"  {name:<46} {seconds[0] * scale:9.3f} s  (min {seconds[1] * scale:.3f})  {note}", flush=True)
+    print(f"  {name:<46} {np.median(seconds):8.3f} s (min {seconds.min():.3f})  {note}", flush=True)
 
 
 def peak_mib() -> float:
@@ -79,27 +96,28 @@ def bench_k_center() -> None:
     """50,000 frames of 15 joints, 1,000 picks."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(FRAMES, JOINTS * 3)).astype(np.float32)
-    print(f"k-center: {FRAMES} frames x {x.shape[1]}, {PICKS} picks, {x.nbytes / 2**20:.0f} MiB")
-    bound = timed(lambda: [x @ x[i] for i in range(PICKS)])
-    report("bound: 1,000 matrix-vector products alone", bound)
-    ours = timed(lambda: k_center(make_space("l2", x), PICKS))
-    report("k_center, L2", ours, note=f"{ours[0] / bound[0]:.1f} x the bound")
-    uncertainty = rng.random(FRAMES)
-    report("DUW, L2", timed(lambda: duw("l2", x, uncertainty)))
     poses = x.reshape(FRAMES, JOINTS, 3)
-    report("k_center, mean-joint", timed(lambda: k_center(make_space("mean_joint", poses), PICKS)))
     gaps = np.where(rng.random((FRAMES, JOINTS, 1)) < 0.1, np.nan, poses).astype(np.float32)
-    report("k_center, mean-joint, 10 % of joints missing", timed(lambda: k_center(make_space("mean_joint", gaps), PICKS)))
-    print(f"  peak RSS so far {peak_mib():.0f} MiB")
-    scale, mark = PICKS / REFERENCE_PICKS, f"from {REFERENCE_PICKS} picks"
+    uncertainty = rng.random(FRAMES)
+    print(f"k-center: {FRAMES} frames x {x.shape[1]}, {PICKS} picks, {x.nbytes / 2**20:.0f} MiB")
+    entries = [
+        Entry("bound: 1,000 matrix-vector products alone", lambda: [x @ x[i] for i in range(PICKS)]),
+        Entry("k_center, L2", lambda: k_center(make_space("l2", x), PICKS)),
+        Entry("DUW, L2", lambda: duw("l2", x, uncertainty)),
+        Entry("k_center, mean-joint", lambda: k_center(make_space("mean_joint", poses), PICKS)),
+        Entry("k_center, mean-joint, 10 % missing", lambda: k_center(make_space("mean_joint", gaps), PICKS)),
+    ]
     same = k_center(make_space("l2", x), REFERENCE_PICKS).tolist()
-    for name, call in {"plain NumPy loop": plain_numpy, "scikit-activeml CoreSet": library}.items():
-        if call is library and importlib.util.find_spec("skactiveml") is None:
-            print("  scikit-activeml is not installed (pip install scikit-activeml)")
-            continue
-        seconds = timed(partial(call, x, REFERENCE_PICKS))
-        equal = "same picks" if call(x, REFERENCE_PICKS) == same else "OTHER PICKS"
-        report(name, seconds, scale, f"{mark}, {equal}, ours is {seconds[0] * scale / ours[0]:.0f} x as fast")
+    print(f"  peak RSS of our own {peak_mib():.0f} MiB")
+    references: dict[str, Callable[[Float32Array, int], list[int]]] = {"plain NumPy loop": plain_numpy}
+    if importlib.util.find_spec("skactiveml") is None:
+        print("  scikit-activeml is not installed (pip install scikit-activeml)")
+    else:
+        references["scikit-activeml CoreSet"] = library
+    for name, call in references.items():
+        note = f"from {REFERENCE_PICKS} picks, {'same picks' if call(x, REFERENCE_PICKS) == same else 'OTHER PICKS'}"
+        entries.append(Entry(name, partial(call, x, REFERENCE_PICKS), PICKS / REFERENCE_PICKS, note))
+    race(entries)
 
 
 def duw(metric: Metric, x: Float32Array, uncertainty: FloatArray) -> object:
@@ -114,15 +132,17 @@ def bench_fusion() -> None:
     rng = np.random.default_rng(1)
     raw = np.where(rng.random((8, n)) < 0.9, rng.normal(size=(8, n)), np.nan)
     components = [Component(f"score {i}", row, weight=1.0 + i) for i, row in enumerate(raw)]
-    print(f"fusion: {n} frames x {len(components)} scores, a tenth missing")
     finite = [row[np.isfinite(row)] for row in raw]
-    bound = timed(lambda: [np.argsort(row) for row in finite])
-    report("bound: 8 sorts of the finite values alone", bound)
-    ours = timed(lambda: fuse(components, n))
-    report("fuse", ours, note=f"{ours[0] / bound[0]:.1f} x the bound")
-    ranks = timed(lambda: [rankdata(row, nan_policy="omit") for row in raw])
-    report("scipy.stats.rankdata of each, not fused", ranks, note=f"fuse is {ranks[0] / ours[0]:.1f} x as fast")
+    print(f"fusion: {n} frames x {len(components)} scores, a tenth missing")
+    fuse(components, n)
     print(f"  peak RSS {peak_mib():.0f} MiB")
+    race(
+        [
+            Entry("bound: 8 sorts of the finite values alone", lambda: [np.argsort(row) for row in finite]),
+            Entry("fuse", lambda: fuse(components, n)),
+            Entry("scipy.stats.rankdata of each, not fused", lambda: [rankdata(row) for row in finite]),
+        ]
+    )
 
 
 def write_shards(folder: Path, frames: int, shard: int = 50_000, scores: int = 10, dimensions: int = 64) -> None:
@@ -141,7 +161,7 @@ def order_shards(folder: Path, frames: int, *, in_memory: bool = False, verbose:
     def lap(stage: str) -> None:
         nonlocal clock
         if verbose:
-            report(stage, (time.perf_counter() - clock,) * 2)
+            report(stage, np.array([time.perf_counter() - clock]))
         clock = time.perf_counter()
 
     features, scores = sorted(folder.glob("features-*")), sorted(folder.glob("scores-*"))
@@ -173,7 +193,12 @@ def bench_stream(frames: int) -> None:
         write_shards(folder, frames)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
         print(f"streaming: {frames} frames x (10 scores + 64 features) in shards, {size:.0f} MiB on disk")
-        report("all of it", timed(lambda: order_shards(folder, frames)))
+        seconds = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            order_shards(folder, frames)
+            seconds.append(time.perf_counter() - start)
+        report("all of it", np.array(seconds))
         order_shards(folder, frames, verbose=True)
         print(f"  peak RSS {peak_mib():.0f} MiB (limit 2048)")
     with tempfile.TemporaryDirectory() as name:

@@ -104,9 +104,8 @@ def fuse(components: Sequence[Component], n: int, scaling: Scaling = "percentile
     weighted, weights = np.zeros(n), np.zeros(n)
     for row, component in enumerate(components):
         scaled[row] = _SCALINGS[scaling](component.raw)
-        if component.weight > 0:
-            present = ~np.isnan(scaled[row])
-            weighted += component.weight * np.where(present, scaled[row], 0.0)
-            weights += component.weight * present
+        present = ~np.isnan(scaled[row])
+        weighted += component.weight * np.where(present, scaled[row], 0.0)
+        weights += component.weight * present
     total = np.divide(weighted, weights, out=np.full(n, np.nan), where=weights > 0)
     return Fused(total, scaled, tuple(components))

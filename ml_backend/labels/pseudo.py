@@ -184,7 +184,6 @@ def disagreement(labels: PseudoLabels, later_xy_px: FloatArray, threshold_px: fl
     if later_xy_px.shape != labels.xy_px.shape:
         raise BadInputError(f"pseudo-labels: expected predictions of shape {labels.xy_px.shape}, got {later_xy_px.shape}")
     distance = np.linalg.norm(later_xy_px - labels.xy_px, axis=-1)
-    distance[~(labels.weight > 0)] = np.nan
     unseen = ~np.isfinite(distance).any(axis=1)
     median = np.nanmedian(np.where(unseen[:, None, :], 0.0, distance), axis=1)
     return np.asarray(labels.accepted & (median > threshold_px))

@@ -61,6 +61,20 @@ def test_suppressed_candidates_come_when_nothing_else_is_left() -> None:
     assert not open_.any()
 
 
+def test_suppressed_candidates_come_before_those_too_near_in_time() -> None:
+    # 0 suppresses 1 in space and hides 3 in time; 2 is free.
+    x = np.array([[0.0], [0.1], [9.0], [50.0], [60.0]])
+    picks = suppress_neighbours(
+        make_space("l2", x),
+        np.array([0.9, 0.2, 0.1, 0.8, 0.0]),
+        3,
+        np.array([True, True, True, True, False]),
+        around=lambda i: slice(3, 4),
+        hidden=np.zeros(5, dtype=bool),
+    )
+    assert picks == [0, 2, 1]
+
+
 def test_missing_features_suppress_nobody() -> None:
     x = np.array([[np.nan], [0.0], [1.0], [2.0]])
     assert suppress_neighbours(make_space("l2", x), np.array([0.9, 0.8, 0.7, 0.6]), 2, np.ones(4, dtype=bool)) == [0, 1]

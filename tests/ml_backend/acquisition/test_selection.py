@@ -158,6 +158,14 @@ def test_random_picks_keep_their_place_while_they_are_open() -> None:
     assert second.sticky[9] != gone
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_held_random_pick_is_not_drawn_again(seed: int) -> None:
+    pool = pool_of(4)
+    selection = select(pool, fuse([], 4), Params(random_every=1, seed=seed), sticky={2: pool.key(1)})
+    assert sorted(order(selection)) == [0, 1, 2, 3]
+    assert order(selection)[2] == 1
+
+
 def test_random_picks_are_uniform_over_the_whole_pool() -> None:
     raw = np.array([NAN, 1.0, 2.0, 3.0, 4.0])
     fused = fuse([Component("c", raw)], 5)
