@@ -96,7 +96,7 @@ def train(
     Raises BadInputError for unusable targets, configuration or weights, ParallaxError when the loss is no number any more.
     """
     run = run_hash(config, targets, validation, skeleton, init)
-    finished = _finished(folder, run)
+    finished = _finished(folder, run, config)
     if finished is not None:
         return finished
     with threads(config.threads):
@@ -124,12 +124,12 @@ def run_hash(
     return digest.hexdigest()
 
 
-def _finished(folder: Path, run: str) -> TrainResult | None:
+def _finished(folder: Path, run: str, config: TrainConfig) -> TrainResult | None:
     """The result of the same run when it ended before, as after a crash between training and publishing."""
     if not (folder / MANIFEST_NAME).is_file():
         return None
     try:
-        _, manifest = load_model(folder, plugins=read_manifest(folder).config.plugins)
+        _, manifest = load_model(folder, plugins=config.plugins)
     except BadInputError:
         return None
     if manifest.run != run:
