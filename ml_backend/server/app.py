@@ -8,15 +8,15 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from werkzeug.exceptions import HTTPException
 
 from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, check_secret, read_json
 from ml_backend.server.gauges import StoreGauges
-from ml_backend.server.predictions import PoolMissError, Predictions
+from ml_backend.server.predictions import Compute, PoolMissError, Predictions
 from ml_backend.store import generations, projects
 from ml_backend.store.workspace import Workspace
 
@@ -26,12 +26,16 @@ log = logging.getLogger("parallax.server")
 LABEL_ACTIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"})
 
 
-def create_app(workspace: Workspace, secret: str | None, *, compute: Callable[[list[int]], None] | None = None) -> Flask:
+def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | None = None) -> Flask:
     """The application.
 
     secret   what callers must bring; None only for ``--insecure``
     compute  asks a worker to predict frames that no order contains, and waits; None = there is no worker to ask
+
+    Raises ValueError for an empty secret, which every caller would bring.
     """
+    if secret == "":
+        raise ValueError("the secret is empty")
     app = Flask("parallax")
     app.config["MAX_CONTENT_LENGTH"] = MAX_PREDICT_BYTES
     registry = CollectorRegistry()
@@ -57,11 +61,9 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Callable[[l
     def _refused(error: RefusedError) -> tuple[Response, int]:
         return jsonify(error=error.text), error.status
 
-    @app.errorhandler(404)
-    @app.errorhandler(405)
-    @app.errorhandler(413)
-    def _http_error(error: Any) -> tuple[Response, int]:
-        return jsonify(error=error.name), error.code
+    @app.errorhandler(HTTPException)
+    def _http_error(error: HTTPException) -> tuple[Response, int]:
+        return jsonify(error=error.name), error.code or 500
 
     @app.errorhandler(Exception)
     def _unexpected(error: Exception) -> tuple[Response, int]:
@@ -102,12 +104,7 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Callable[[l
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        body = read_json(request)
-        action = body.get("action")
-        if action == "START_TRAINING":
-            projects.change(workspace.store, workspace.project_id, train_requested=True, pull_requested=True)
-        elif isinstance(action, str) and action in LABEL_ACTIONS and _is_ours(workspace, body):
-            projects.change(workspace.store, workspace.project_id, pull_requested=True)
+        _ring(workspace, read_json(request))
         return jsonify(status="accepted"), 202
 
     @app.get("/metrics")
@@ -122,7 +119,14 @@ def _serving(workspace: Workspace) -> str | None:
     return None if number is None else generations.get(workspace.store, workspace.project_id, number).name
 
 
-def _is_ours(workspace: Workspace, body: dict[str, Any]) -> bool:
-    project = body.get("project")
-    number = project.get("id") if isinstance(project, dict) else project
-    return number is None or number == workspace.project.ls_project_id
+def _ring(workspace: Workspace, body: dict[str, Any]) -> None:
+    """Set the flags that an event asks for; a flag that stands already is not written again, however often it rings."""
+    action, project, state = body.get("action"), body.get("project"), workspace.project
+    if not isinstance(project, dict) or project.get("id") != state.ls_project_id:
+        return
+    wanted = {"pull_requested": True} if isinstance(action, str) and action in LABEL_ACTIONS else {}
+    if action == "START_TRAINING":
+        wanted = {"pull_requested": True, "train_requested": True}
+    new = {flag: True for flag in wanted if not getattr(state, flag)}
+    if new:
+        projects.change(workspace.store, workspace.project_id, **new)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from label_config import regions
+from label_config.binding import Binding
 from label_config.values import Pose2D
 from ml_backend.store import frames, generations, tasks
 from ml_backend.store.generations import Generation, PickRow
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
+
+#: Asks a worker to predict these frames and waits until it has, or for as long as an annotator may wait.
+Compute = Callable[[list[int]], None]
+
+#: Requests that may wait for a worker at the same time; the other threads stay free for health checks and webhooks.
+MAX_WAITING = 4
+#: Label Studio's numbers fit into this; anything else is no task.
+_LARGEST_ID = 2**31
 
 
 class PoolMissError(Exception):
@@ -20,8 +30,9 @@ class PoolMissError(Exception):
 class Predictions:
     """Reads the store; never answers with another version than the current generation."""
 
-    def __init__(self, workspace: Workspace, compute: Callable[[list[int]], None] | None) -> None:
+    def __init__(self, workspace: Workspace, compute: Compute | None) -> None:
         self.workspace, self.compute = workspace, compute
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
 
     def of(self, asked: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """One answer per task in the order asked.  Raises PoolMissError when one of them has none."""
@@ -30,31 +41,68 @@ class Predictions:
             raise PoolMissError("no order has been pushed yet")
         generation = generations.get(self.workspace.store, self.workspace.project_id, number)
         rows = [self._task(task) for task in asked]
-        found = [generations.pick_of(self.workspace.store, self.workspace.project_id, number, row.frame_id) for row in rows]
-        missing = [row.frame_id for row, pick in zip(rows, found, strict=True) if pick is None]
-        if missing and self.compute is not None:
-            self.compute(missing)
-            found = [generations.pick_of(self.workspace.store, self.workspace.project_id, number, row.frame_id) for row in rows]
-        if any(pick is None for pick in found):
-            raise PoolMissError(
-                f"{len(missing)} of {len(rows)} tasks are outside the current order, and no worker predicted them in time"
-            )
-        return [self._answer(generation, row, pick) for row, pick in zip(rows, found, strict=True) if pick is not None]
+        picks = self._picks(number, rows)
+        missing = sorted({row.frame_id for row in rows} - picks.keys())
+        if missing:
+            self._wait_for(missing)
+            picks = self._picks(number, rows)
+            absent = sum(row.frame_id not in picks for row in rows)
+            if absent:
+                raise PoolMissError(f"{absent} of {len(rows)} tasks are outside the current order; none was predicted in time")
+        shapes = _Shapes(self.workspace, rows)
+        return [shapes.answer(generation, row, picks[row.frame_id]) for row in rows]
 
     def _task(self, task: Mapping[str, Any]) -> TaskRow:
         number = task.get("id")
-        row = tasks.by_ls_id(self.workspace.store, self.workspace.project_id, number) if isinstance(number, int) else None
+        row = None
+        if isinstance(number, int) and 0 < number < _LARGEST_ID:
+            row = tasks.by_ls_id(self.workspace.store, self.workspace.project_id, number)
         if row is None:
-            raise PoolMissError(f"task {number!r} is not known yet; it is found at the next tick")
+            raise PoolMissError(f"task {str(number)[:20]!r} is not known yet; new tasks are found at the next tick")
         return row
 
-    def _answer(self, generation: Generation, task: TaskRow, pick: PickRow) -> dict[str, Any]:
-        poses = {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
-        (frame,) = frames.list_frames(self.workspace.store, self.workspace.project_id, [task.frame_id])
-        sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-        binding = self.workspace.binding_of(task.views)
-        if len(binding.views) < len(self.workspace.views):
-            position = self.workspace.views.index(binding.views[0].view)
-            poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
-        result = [] if pick.blind else regions.encode(poses, binding, sizes, generation.number)
+    def _picks(self, number: int, rows: Sequence[TaskRow]) -> dict[int, PickRow]:
+        store, project = self.workspace.store, self.workspace.project_id
+        found = {frame: generations.pick_of(store, project, number, frame) for frame in {row.frame_id for row in rows}}
+        return {frame: pick for frame, pick in found.items() if pick is not None}
+
+    def _wait_for(self, frame_ids: list[int]) -> None:
+        if self.compute is None:
+            return
+        if not self._waiting.acquire(blocking=False):
+            raise PoolMissError(f"{MAX_WAITING} other requests are waiting for the worker already")
+        try:
+            self.compute(frame_ids)
+        finally:
+            self._waiting.release()
+
+
+class _Shapes:
+    """What turns picks into regions, read once for all tasks of a request."""
+
+    def __init__(self, workspace: Workspace, rows: Sequence[TaskRow]) -> None:
+        self.workspace, self.views, self.bindings = workspace, workspace.views, dict[tuple[str, ...] | None, Binding]()
+        ids = sorted({row.frame_id for row in rows})
+        self.frames = {frame.id: frame for frame in frames.list_frames(workspace.store, workspace.project_id, ids)}
+
+    def answer(self, generation: Generation, task: TaskRow, pick: PickRow) -> dict[str, Any]:
+        result = [] if pick.blind else self._regions(generation, task, pick)
         return {"result": result, "score": pick.score, "model_version": generation.name}
+
+    def _regions(self, generation: Generation, task: TaskRow, pick: PickRow) -> list[dict[str, Any]]:
+        poses = {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
+        images = self.frames[task.frame_id].images
+        sizes = {view: ref.size_px for view, ref in images.items() if ref.size_px is not None}
+        binding = self._binding(task)
+        if len(binding.views) < len(self.views):
+            position = self.views.index(binding.views[0].view)
+            poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
+        return regions.encode(poses, binding, sizes, generation.number)
+
+    def _binding(self, task: TaskRow) -> Binding:
+        if task.views not in self.bindings:
+            self.bindings[task.views] = self.workspace.binding_of(task.views)
+        binding = self.bindings[task.views]
+        if len(binding.views) < len(self.views) and binding.views[0].view not in self.views:
+            raise PoolMissError(f"task {task.ls_task_id} does not say which camera it shows; see frames.view in parallax.yaml")
+        return binding

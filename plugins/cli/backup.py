@@ -1,0 +1,23 @@
+"""``parallax backup``: everything that cannot be rebuilt, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plugins.cli.context import console, read_spec
+
+
+def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="Archive to write, such as parallax.tar.")]) -> None:
+    """Write store, arrays and models into one archive; safe while everything runs."""
+    from ml_backend.store.database import open_store
+    from plugins.cli.archive import write_archive
+
+    spec = read_spec(ctx)
+    store = open_store(spec.store)
+    contents = write_archive(store, {"arrays": Path(spec.arrays), "models": Path(spec.models)}, file)
+    store.close()
+    size = f"{contents.bytes / 2**20:.1f} MiB"
+    console().print(f"{file}: {contents.rows} rows and {contents.files} files, {size}", markup=False)

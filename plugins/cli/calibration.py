@@ -1,0 +1,102 @@
+"""``parallax calibration``: is it right, and the same in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from label_config.values import BadInputError
+from plugins.cli.context import console
+
+if TYPE_CHECKING:
+    from label_config.values import FloatArray
+    from ml_backend.geometry.cameras import Rig
+
+app = typer.Typer(no_args_is_help=True, help="Camera calibrations.")
+File = Annotated[Path, typer.Argument(help="Calibration file or folder.")]
+Format = Annotated[str | None, typer.Option("--format", help="Its format; judged by content when left out.")]
+
+
+@app.command()
+def check(
+    file: File,
+    format: Format = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(help="CAMERA=FILE: points of one camera as a DeepLabCut CSV (labels or predictions); once per camera."),
+    ] = None,
+) -> None:
+    """Say what looks wrong with a calibration, by itself or with points; exit 1 when something is."""
+    from ml_backend.geometry.calibration import read_calibration
+    from ml_backend.geometry.calibration.check import check_points, check_rig
+
+    out = console()
+    calibration = read_calibration(file, format)
+    rig = calibration.rig
+    out.print(f"{file}: {calibration.format}, {len(rig.cameras)} cameras: {', '.join(rig.names)}", markup=False)
+    for note in calibration.notes:
+        out.print(f"note: {note}", markup=False)
+    findings = check_rig(rig)
+    if points:
+        chosen, xy_px = _read_points(rig, points)
+        findings += check_points(chosen, xy_px)
+    for finding in findings:
+        out.print(f"{finding.level}: {finding.camera + ': ' if finding.camera else ''}{finding.message}", markup=False)
+    if not findings:
+        out.print("nothing looks wrong")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    file: File,
+    target: Annotated[Path, typer.Argument(help="File or folder to write.")],
+    to: Annotated[str, typer.Option(help="Format to write: anipose, opencv or pose2sim.")],
+    format: Format = None,
+) -> None:
+    """Write a calibration in another format."""
+    from ml_backend.geometry.calibration import read_calibration, write_calibration
+
+    if target.exists():
+        raise BadInputError(f"{target}: exists already; choose another name")
+    write_calibration(read_calibration(file, format).rig, target, to)
+    console().print(f"{target}: {to}", markup=False)
+
+
+def _read_points(rig: Rig, points: list[str]) -> tuple[Rig, FloatArray]:
+    """The cameras that have points, and xy_px (n, V, K, 2) of the frames and keypoints that all of them have."""
+    import numpy as np
+
+    tables = dict(_one_camera(rig, entry) for entry in points)
+    if len(tables) < 2:
+        raise BadInputError(f"--points: expected CAMERA=FILE for at least two cameras, got {', '.join(tables)}")
+    frames = sorted(set.intersection(*({frame for frame, _ in table} for table in tables.values())))
+    names = sorted(set.intersection(*({name for _, name in table} for table in tables.values())))
+    if not frames or not names:
+        raise BadInputError("--points: the files have no frame or no keypoint in common")
+    cameras = [name for name in rig.names if name in tables]
+    xy_px = np.array([[[tables[camera][frame, name] for name in names] for camera in cameras] for frame in frames])
+    return rig.subset(cameras), xy_px
+
+
+def _one_camera(rig: Rig, entry: str) -> tuple[str, dict[tuple[int, str], FloatArray]]:
+    """Camera, and (frame, keypoint) → (2,) pixels."""
+    from ml_backend.formats.dlc import read_dlc, read_dlc_predictions
+    from ml_backend.formats.point_table import read_point_table
+
+    camera, _, file = entry.partition("=")
+    if camera not in rig.names or not file:
+        raise BadInputError(f"--points {entry}: expected CAMERA=FILE with a camera of the calibration: {', '.join(rig.names)}")
+    path = Path(file)
+    if "likelihood" in read_point_table(path).coords:
+        found = read_dlc_predictions(path)
+        numbered = list(zip(found.frame_index.tolist(), found.xy_px, strict=True))
+        keypoints = found.skeleton.keypoints
+    else:
+        labels = read_dlc(path)
+        numbered = [(label.key.index, label.xy_px) for label in labels.labels if label.key is not None]
+        keypoints = labels.skeleton.keypoints
+    return camera, {(frame, name): xy[k] for frame, xy in numbered for k, name in enumerate(keypoints)}

@@ -1,0 +1,130 @@
+"""When ticks happen: every so often, at once when somebody asks, and less and less often while something is away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+from sqlalchemy.exc import OperationalError
+
+from label_config.values import ParallaxError
+from ml_backend.store import presence
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.tick import TickReport
+
+#: How often the flags are looked at; also the least time between two ticks, so that a storm of events is one tick a second.
+POLL_S = 1.0
+#: Longest pause between two attempts while Label Studio, Redis or the database is away.
+MAX_BACK_OFF_S = 30.0
+JITTER = 0.1
+_FLAGS = ("pull_requested", "train_requested", "select_requested")
+_AWAY = (ParallaxError, redis.RedisError, OperationalError)
+
+
+def own_name() -> str:
+    """This process, as leases name it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT end the loop after the tick in progress."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def back_off_s(failures: int) -> float:
+    """Pause after so many failures in a row."""
+    return min(MAX_BACK_OFF_S, 2.0 ** (failures - 1)) if failures else 0.0
+
+
+def describe(report: TickReport) -> str:
+    """What a tick did, in one line; empty when it found nothing to do."""
+    if not report.led:
+        return "another sync process leads"
+    parts = []
+    if report.pulled and (report.pulled.changed or report.pulled.deleted):
+        parts.append(f"pulled {report.pulled.changed} annotations, {report.pulled.deleted} gone")
+    if report.decision and report.decision.reasons:
+        parts.append("; ".join(report.decision.reasons))
+    if report.pushed:
+        seconds = f"{report.pushed.seconds:.1f} s"
+        parts.append(f"pushed {report.pushed.generation}: {report.pushed.predictions} predictions in {seconds}")
+    if report.cleaned:
+        parts.append(f"cleaned up {report.cleaned} old predictions")
+    return " · ".join(parts)
+
+
+class Clock:
+    """Runs ticks until ``stop`` is set.
+
+    tick  does one beat; may raise
+    say   is told one line per thing that happened
+    """
+
+    def __init__(self, workspace: Workspace, tick: Callable[[], TickReport], owner: str, say: Callable[[str], None]) -> None:
+        self.workspace, self.tick, self.owner, self.say = workspace, tick, owner, say
+        self.stop = threading.Event()
+        self._failures = 0
+        self._seen: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        """Tick until stopped, then give the leader's lease back, so that another sync process need not wait for it."""
+        while not self.stop.is_set():
+            pause = self._beat()
+            self._wait(pause)
+        try:
+            presence.release_lease(self.workspace.store, f"sync {self.workspace.project_id}", self.owner)
+        except OperationalError as error:
+            self.say(f"lease not given back: {error.orig}")
+
+    def _beat(self) -> float:
+        """One tick; the pause until the next."""
+        try:
+            text = describe(self.tick())
+            if self._failures:
+                presence.settle(self.workspace.store, self.workspace.project_id, "sync")
+                text = f"works again after {self._failures} attempts" + (f" · {text}" if text else "")
+            self._failures = 0
+            self._seen = self._flags()
+        except _AWAY as error:
+            return self._failed(error)
+        if text:
+            self.say(text)
+        period = self.workspace.spec.sync.tick_seconds
+        return period * random.uniform(1 - JITTER, 1 + JITTER)
+
+    def _failed(self, error: Exception) -> float:
+        self._failures += 1
+        pause = back_off_s(self._failures)
+        self.say(f"tick failed ({error}); next attempt in {pause:.0f} s")
+        with contextlib.suppress(OperationalError):  # it may be the database that is away
+            presence.tell(self.workspace.store, self.workspace.project_id, f"sync: {error}", level="error", key="sync")
+        return pause
+
+    def _wait(self, pause: float) -> None:
+        """Until the pause is over, or until somebody asks; while something is away asking does not help."""
+        end = time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0:
+            if self.stop.wait(min(left, POLL_S)) or (not self._failures and self._asked()):
+                return
+
+    def _asked(self) -> bool:
+        """A flag was set since the last tick.  One that a tick leaves standing (training is busy, say) asks only once."""
+        try:
+            now = self._flags()
+        except OperationalError:
+            return True  # the tick will say what is wrong
+        new = now - self._seen
+        self._seen = now
+        return bool(new)
+
+    def _flags(self) -> frozenset[str]:
+        project = self.workspace.project
+        return frozenset(flag for flag in _FLAGS if getattr(project, flag))

@@ -1,0 +1,90 @@
+"""What every command needs: which parallax.yaml, the workspace behind it, and where to print."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from label_config.spec import Spec, load_spec
+from label_config.values import ParallaxError
+
+if TYPE_CHECKING:
+    from ml_backend.store.workspace import Workspace
+    from plugins.label_studio_sync.client import Client
+
+#: Names parallax.yaml for this process and for all that it starts.
+CONFIG_VARIABLE = "PARALLAX_CONFIG"
+
+_EXAMPLE = """\
+label_studio:
+  url: http://localhost:8080
+  project: 1                # the project to adopt; leave it out to create one from recordings
+documents_root: /path/to/LOCAL_FILES_DOCUMENT_ROOT"""
+
+
+def console() -> Console:
+    """For what a command answers."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def log_to_stderr() -> None:
+    """For commands that run on: what goes wrong inside, with its time."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def config_path(ctx: typer.Context) -> Path:
+    """The absolute path of parallax.yaml, whether it exists or not."""
+    path: Path = ctx.find_root().params["config"]
+    return path.expanduser().resolve()
+
+
+def read_spec(ctx: typer.Context) -> Spec:
+    """parallax.yaml of this call; from here on child processes and workers see the same one.
+
+    Raises ParallaxError that shows a first parallax.yaml when there is none.
+    """
+    path = config_path(ctx)
+    if not path.exists():
+        raise ParallaxError(f"{path}: no such file. Write one, then run `parallax init`; the least it can hold is\n\n{_EXAMPLE}")
+    os.environ[CONFIG_VARIABLE] = str(path)
+    return load_spec(path)
+
+
+def open_project(ctx: typer.Context) -> Workspace:
+    """The store and project of parallax.yaml.  Raises ParallaxError when they cannot be opened."""
+    from sqlalchemy.exc import DBAPIError
+
+    from ml_backend.store.workspace import open_workspace
+
+    spec = read_spec(ctx)
+    try:
+        return open_workspace(spec)
+    except DBAPIError as error:
+        raise ParallaxError(f"store in {config_path(ctx)}: the database cannot be opened ({error.orig})") from error
+
+
+def connect(spec: Spec) -> Client:
+    """Label Studio with the token of parallax.yaml or the environment.  Raises ParallaxError without one."""
+    from plugins.label_studio_sync.client import Client
+
+    token = spec.label_studio.token
+    if token is None:
+        raise ParallaxError(
+            "no Label Studio token: take a personal access token from Account & Settings and set LABEL_STUDIO_API_KEY"
+        )
+    return Client(spec.label_studio.url, token.get_secret_value())
+
+
+def redis_url(spec: Spec) -> str:
+    """The address of Redis.  Raises ParallaxError when none is set."""
+    if spec.redis is None:
+        raise ParallaxError(
+            "no Redis: expected its address in PARALLAX_REDIS_URL, such as redis://:password@localhost:6379/0; "
+            "`parallax up` starts one of its own"
+        )
+    return spec.redis.get_secret_value()

@@ -1,0 +1,25 @@
+"""``parallax doctor``: every hop, looked at one by one."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from plugins.cli.context import console, read_spec
+
+_STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+def doctor(ctx: typer.Context) -> None:
+    """Check every hop between an annotator and the model; exit 1 when something is wrong."""
+    from plugins.label_studio_sync.doctor import examine
+
+    findings = examine(read_spec(ctx))
+    table = Table("what", "state", "seen", "fix", box=None, pad_edge=False)
+    for finding in findings:
+        state = Text(finding.state, style=_STYLE[finding.state])
+        table.add_row(finding.hop, state, Text(finding.seen), Text(finding.fix))
+    console().print(table)
+    if any(finding.state == "error" for finding in findings):
+        raise typer.Exit(1)

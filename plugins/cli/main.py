@@ -1,0 +1,105 @@
+"""The command ``parallax``.  One module per command: it parses, calls and prints; what is heavy it imports when called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import label_config
+import ml_backend
+import plugins
+from label_config.values import ParallaxError
+from plugins.cli import (
+    backup,
+    calibration,
+    doctor,
+    export,
+    init,
+    leave,
+    push,
+    rescore,
+    restore,
+    resume,
+    rollback,
+    scores,
+    serve,
+    status,
+    sync,
+    train,
+    unpin,
+    up,
+    version,
+    worker,
+)
+from plugins.cli.context import CONFIG_VARIABLE
+
+
+class _CleanErrors(TyperGroup):
+    """What a user can act upon is said in words, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            _check_packages()
+            return super().invoke(ctx)
+        except ParallaxError as error:
+            typer.echo(f"parallax: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+def _check_packages() -> None:
+    """``plugins`` is a common name: another distribution's package of that name may have overwritten or joined ours."""
+    homes = {Path(folder).resolve().parent for package in (plugins, ml_backend, label_config) for folder in package.__path__}
+    if len(homes) != 1:
+        where = ", ".join(sorted(map(str, homes)))
+        raise ParallaxError(
+            f"the packages plugins, ml_backend and label_config come from different places ({where}): another distribution has "
+            "a package of one of these names. Install label-studio-parallax into a virtual environment of its own."
+        )
+
+
+app = typer.Typer(
+    cls=_CleanErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="An active-learning loop around a Label Studio project of keypoint tasks.",
+)
+
+
+@app.callback()
+def _settings(
+    config: Annotated[Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="Settings of the project.")] = Path(
+        "parallax.yaml"
+    ),
+) -> None:
+    """Read by every command through its context."""
+
+
+for _command in (
+    init.init,
+    leave.leave,
+    doctor.doctor,
+    status.status,
+    rollback.rollback,
+    unpin.unpin,
+    backup.backup,
+    restore.restore,
+    resume.resume,
+    train.train,
+    rescore.rescore,
+    push.push,
+    export.export,
+    up.up,
+    serve.serve,
+    worker.worker,
+    sync.sync,
+    version.version,
+):
+    app.command()(_command)
+app.add_typer(scores.app, name="scores")
+app.add_typer(calibration.app, name="calibration")
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,180 @@
+"""What ``parallax status`` says, as plain lines: read from the store alone, so it works while everything else is down."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+from ml_backend.store import frames, generations, presence, pseudo_labels, submissions, tasks, versions, work
+from ml_backend.store.submissions import AnnotationRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.work import JobRow
+from ml_backend.store.workspace import Workspace
+
+Line = tuple[str, str]
+ALIVE_WITHIN_S = 90.0
+SHOWN_EVENTS = 8
+SHOWN_JOBS = 3
+
+
+def overview(workspace: Workspace) -> Iterator[Line]:
+    """(what, how it stands), in the order in which a person asks."""
+    project = workspace.project
+    yield "project", f"{project.ls_project_id} {project.title!r} on {project.ls_url}"
+    if project.binding_problem is not None:
+        yield "stopped", project.binding_problem
+    if project.halted is not None:
+        yield "stopped", project.halted
+    yield from _labels(workspace)
+    yield "model", _model(workspace)
+    yield "order", _order(workspace)
+    yield from _jobs(workspace)
+    yield "alive", _alive(workspace)
+    yield from _advice(workspace)
+    for event in presence.list_events(workspace.store, workspace.project_id, SHOWN_EVENTS):
+        yield event.level, f"{ago(event.at)} {event.text}"
+
+
+def _labels(workspace: Workspace) -> Iterator[Line]:
+    store, project_id = workspace.store, workspace.project_id
+    rows = submissions.list_annotations(store, project_id)
+    round_ = versions.current_round(store, project_id)
+    labelled = {row.frame_id for row in rows}
+    new = {row.frame_id for row in rows if row.round == round_}
+    skipped = sum(task.skipped for task in tasks.list_tasks(store, project_id))
+    pseudo = len(pseudo_labels.list_pseudo(store, project_id))
+    yield (
+        "labels",
+        f"{len(rows)} annotations of {len(labelled)} frames, of {frames.count(store, project_id)}; "
+        f"{skipped} tasks skipped, {pseudo} pseudo-labels in force",
+    )
+    wanted = workspace.spec.train.min_new_frames
+    if not workspace.spec.train.auto:
+        pace = "training starts when asked for"
+    elif len(new) < wanted:
+        pace = f"not enough yet: {len(new)} of {wanted} new labelled frames; training starts there, or after a pause"
+    else:
+        pace = f"{len(new)} new labelled frames"
+    yield "round", f"{round_}: {pace}"
+    distance = edit_summary([row for row in rows if row.edit])
+    if distance:
+        yield "corrections", distance
+
+
+def edit_summary(rows: list[AnnotationRow]) -> str:
+    """How much people changed of what they were shown; empty when nothing was shown yet."""
+    edits = [edit for row in rows for edit in (row.edit or {}).values()]
+    counts: Counter[str] = Counter()
+    for edit in edits:
+        counts.update({name: int(edit[name]) for name in ("untouched", "moved", "added", "removed")})
+    shown = counts["untouched"] + counts["moved"] + counts["removed"]
+    if not shown:
+        return ""
+    moved = [edit["moved_median_px"] for edit in edits if edit["moved_median_px"] is not None]
+    how_far = f", typically by {median(moved):.1f} px" if moved else ""
+    return (
+        f"of {shown} points shown {counts['untouched'] / shown:.0%} were left, {counts['moved'] / shown:.0%} moved{how_far}, "
+        f"{counts['removed'] / shown:.0%} removed; {counts['added']} added"
+    )
+
+
+def _model(workspace: Workspace) -> str:
+    live = versions.live(workspace.store, workspace.project_id)
+    if live is None:
+        return "none yet; the first is trained on the first labels"
+    pinned = " (pinned; `parallax unpin` lets newer ones go live)" if workspace.project.pinned else ""
+    return f"px-{live.number}{pinned}: {_metrics(workspace, live)}"
+
+
+def _metrics(workspace: Workspace, version: VersionRow) -> str:
+    held_out = int(version.metrics.get("validation_frames") or 0)
+    error, before = _number(version.metrics.get("validation_px")), _number(version.metrics.get("previous_px"))
+    if error is None:
+        return f"not enough yet: no validation frame is labelled, of {workspace.spec.gate.min_frames} that the gate needs"
+    text = f"{error:.2f} px on {held_out} validation frames"
+    if before is not None:
+        text += f", the one before {before:.2f} px"
+    world = _number(version.metrics.get("validation_world"))
+    if world is not None:
+        text += f", {world:.2f} in world units"
+    if held_out < workspace.spec.gate.min_frames:
+        text += f"; not enough yet for the gate: {held_out} of {workspace.spec.gate.min_frames}"
+    return text
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _order(workspace: Workspace) -> str:
+    number = workspace.project.generation
+    rows = generations.list_generations(workspace.store, workspace.project_id)
+    waiting = [row.name for row in rows if row.status in ("selected", "pushing")]
+    follows = f"; {waiting[-1]} waits to be pushed" if waiting else ""
+    if number is None:
+        return f"none pushed yet{follows}"
+    name = next(row.name for row in rows if row.number == number)
+    picks = generations.list_picks(workspace.store, workspace.project_id, number)
+    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    open_frames = {task.frame_id for task in known if not task.is_labeled and not task.skipped}
+    left = sum(pick.frame_id in open_frames for pick in picks)
+    return f"{name}: {left} of {len(picks)} frames of the window are open{follows}"
+
+
+def _jobs(workspace: Workspace) -> Iterator[Line]:
+    rows = work.list_jobs(workspace.store, workspace.project_id)
+    current = [row for row in rows if row.status in ("running", "pending")]
+    for row in current[:SHOWN_JOBS]:
+        yield row.kind, job_line(row)
+    failed = next((row for row in rows if row.status == "failed"), None)
+    if failed is not None and not any(row.kind == failed.kind and row.status == "done" and row.id > failed.id for row in rows):
+        yield failed.kind, f"failed: {failed.error}"
+
+
+def job_line(job: JobRow) -> str:
+    """State and progress of a job."""
+    if job.status == "pending":
+        return f"waits for a worker{f' after: {job.error}' if job.error else ''}"
+    progress = job.progress or {}
+    parts = [str(progress.get("stage", "started"))]
+    if progress.get("steps"):
+        parts.append(f"{progress.get('step', 0)} of {progress['steps']}")
+    loss, eta = _number(progress.get("loss")), _number(progress.get("eta_s"))
+    if loss is not None:
+        parts.append(f"loss {loss:.4g}")
+    if eta is not None:
+        parts.append(f"about {duration(eta)} left")
+    if job.lease_until is not None and job.lease_until < time.time():
+        parts.append("its worker is gone; another takes it at the next tick")
+    return ", ".join(parts)
+
+
+def _alive(workspace: Workspace) -> str:
+    seen = presence.alive(workspace.store, within_s=ALIVE_WITHIN_S)
+    return ", ".join(f"{name} ({age:.0f} s ago)" for name, age in sorted(seen.items())) or "nothing runs; start `parallax up`"
+
+
+def _advice(workspace: Workspace) -> Iterator[Line]:
+    from ml_backend.jobs.advice import learning_forecast, stop_advice
+
+    yield "stop?", stop_advice(workspace).text
+    ahead = learning_forecast(workspace)
+    if ahead is not None:
+        yield "forecast", ahead.text()
+
+
+def ago(at: float) -> str:
+    """How long ago, shortly."""
+    return f"{duration(max(0.0, time.time() - at))} ago:"
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min, 2 h or 5 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,33 @@
+"""``parallax rollback``: make an earlier model live and keep it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from label_config.values import BadInputError
+from plugins.cli.context import console, open_project
+
+
+def rollback(
+    ctx: typer.Context,
+    version: Annotated[str, typer.Argument(help="Number of the version, such as 3 or px-3.")],
+) -> None:
+    """Make a version live and pin it: nothing newer is published until `parallax unpin`."""
+    from ml_backend.pose.weights import read_manifest
+    from ml_backend.store import presence, versions, work
+
+    workspace = open_project(ctx)
+    known = {row.number: row for row in versions.list_versions(workspace.store, workspace.project_id)}
+    digits = version.removeprefix("px-")
+    row = known.get(int(digits)) if digits.isdecimal() else None
+    if row is None:
+        names = ", ".join(f"px-{number}" for number in known) or "none yet"
+        raise BadInputError(f"version {version!r}: expected one of {names}")
+    read_manifest(workspace.models / row.path)  # a version whose files are gone must not become the live one
+    versions.pin(workspace.store, workspace.project_id, row.id)
+    work.request(workspace.store, workspace.project_id, "rescore")  # it ends in an order from this version
+    text = f"px-{row.number} is live and pinned; an order from it follows"
+    presence.tell(workspace.store, workspace.project_id, text)
+    console().print(f"{text}. `parallax unpin` lets newer models go live again.")

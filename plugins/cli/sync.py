@@ -1,0 +1,31 @@
+"""``parallax sync``: the clock of the exchange with Label Studio."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from plugins.cli.context import connect, console, log_to_stderr, open_project, redis_url
+
+
+def sync(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="One tick, then end.")] = False,
+) -> None:
+    """Pull labels, decide, push the order; every few seconds until stopped."""
+    from ml_backend.jobs.queue import JobQueue
+    from plugins.cli.clock import Clock, describe, own_name, stop_on_signals
+    from plugins.label_studio_sync.tick import tick
+
+    log_to_stderr()
+    workspace = open_project(ctx)
+    client = connect(workspace.spec)
+    queue = JobQueue(redis_url(workspace.spec))
+    out, owner = console(), own_name()
+    if once:
+        out.print(describe(tick(workspace, client, queue, owner)) or "nothing to do")
+        return
+    clock = Clock(workspace, lambda: tick(workspace, client, queue, owner), owner, say=lambda text: out.print(text, markup=False))
+    stop_on_signals(clock.stop)
+    clock.run()

@@ -1,0 +1,93 @@
+"""``parallax up``: everything at once on one machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+import plugins
+from label_config.spec import Spec
+from plugins.cli.context import CONFIG_VARIABLE, config_path, connect, console, open_project
+from plugins.cli.secrets import SECRET_VARIABLE, ensure_secret
+from plugins.cli.supervisor import Child, Supervisor
+
+REDIS_VARIABLE = "PARALLAX_REDIS_URL"
+
+
+def up(ctx: typer.Context) -> None:
+    """Run backend, workers, sync and, unless one is set, a Redis; restart what dies, until stopped."""
+    from plugins.cli.clock import stop_on_signals
+
+    workspace = open_project(ctx)
+    workspace.store.close()
+    spec = workspace.spec
+    connect(spec)  # a missing token is said here, once
+    logs = spec.folder / ".parallax" / "logs"
+    out = console()
+    children = children_of(spec, config_path(ctx))
+    out.print(f"backend {spec.backend.url}, logs in {logs}; Ctrl-C ends all", markup=False)
+    supervisor = Supervisor(children, logs, lambda text: out.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False))
+    stop_on_signals(supervisor.stop)
+    supervisor.run()
+
+
+def children_of(spec: Spec, config: Path) -> list[Child]:
+    """The processes in the order of their start."""
+    shared = {CONFIG_VARIABLE: str(config), SECRET_VARIABLE: ensure_secret(spec)}
+    if spec.label_studio.token is not None:
+        shared["LABEL_STUDIO_API_KEY"] = spec.label_studio.token.get_secret_value()
+    children = []
+    if spec.redis is None:
+        server, shared[REDIS_VARIABLE] = redis_child(spec.folder / ".parallax")
+        children.append(server)
+    else:
+        shared[REDIS_VARIABLE] = spec.redis.get_secret_value()
+    for name, arguments in (
+        ("serve", ["serve"]),
+        ("infer", ["worker", "--queues", "infer"]),
+        ("train", ["worker", "--queues", "train"]),
+        ("sync", ["sync"]),
+    ):
+        children.append(Child(name, own_command(*arguments), {**own_environment(), **shared}))
+    return children
+
+
+def own_command(*arguments: str) -> list[str]:
+    """This very program again; ``-P``: a folder called ``plugins`` where the user stands is not ours."""
+    return [sys.executable, "-P", "-m", "plugins.cli.main", *arguments]
+
+
+def own_environment() -> dict[str, str]:
+    """Lets the program be found also when it runs from its source tree."""
+    home = str(Path(next(iter(plugins.__path__))).resolve().parent)
+    return {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])]), "PYTHONUNBUFFERED": "1"}
+
+
+def redis_child(folder: Path) -> tuple[Child, str]:
+    """A Redis of our own and its address: on the loopback only, with a password, and nothing of it on disk.
+
+    Its settings go through standard input, where no list of processes shows them.
+    """
+    from plugins.cli.redis_server import redis_program
+    from plugins.demo.platform import free_port
+
+    folder.mkdir(parents=True, exist_ok=True)
+    port, password = free_port(), secrets.token_urlsafe(24)
+    settings = f'port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\nappendonly no\ndir "{folder}"\n'
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    return Child("redis", [str(redis_program()), "-"], stdin=settings, ready=lambda: _answers(url)), url
+
+
+def _answers(url: str) -> bool:
+    import redis
+
+    with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
