@@ -208,7 +208,7 @@ def test_picking_a_frame_without_features_covers_nothing() -> None:
     ("x", "expected"),
     [
         ([1.0, 2.0, 6.0], 2.0),
-        ([0.0, 0.0, 0.0, 4.0], 1.0),  # median 0: mean
+        ([0.0, 0.0, 0.0, 8.0], 2.0),  # median 0: mean
         ([0.0, 0.0], 1.0),  # nothing but copies
         ([NAN, 3.0], 3.0),
     ],
