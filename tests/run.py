@@ -1,0 +1,87 @@
+"""``make test``: everything the tests need, then all tests; prints passed and skipped per mark and fails on unwanted skips.
+
+Outside CI the marks ``browser`` and ``postgres`` may be skipped where their system packages cannot be installed; ``data``
+and ``gpu`` may always be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+MARKS = ("data", "ls", "redis", "chaos", "browser", "postgres", "gpu", "slow")
+MAY_SKIP = {"data", "gpu"}
+MAY_SKIP_OUTSIDE_CI = {"browser", "postgres"}
+PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "docker-compose": "docker-compose"}
+
+
+class Tally:
+    """Counts outcomes per mark; a test without a mark counts as ``plain``."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.skipped: list[tuple[frozenset[str], str, str]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called by pytest for the three phases of every test."""
+        marks = frozenset(mark for mark in MARKS if mark in report.keywords)
+        if report.skipped:
+            self.skipped.append((marks, report.nodeid, str(report.longrepr[-1]) if report.longrepr else ""))
+        elif report.failed or report.when == "call":
+            for mark in marks or {"plain"}:
+                (self.failed if report.failed else self.passed)[mark] += 1
+
+    def unwanted(self, in_ci: bool) -> list[str]:
+        """Skips that nothing excuses."""
+        allowed = MAY_SKIP if in_ci else MAY_SKIP | MAY_SKIP_OUTSIDE_CI
+        return [f"{name}: {why}" for marks, name, why in self.skipped if not marks & allowed]
+
+    def show(self) -> None:
+        """One line per mark."""
+        skipped = Counter(mark for marks, _, _ in self.skipped for mark in marks or {"plain"})
+        for mark in ("plain", *MARKS):
+            if self.passed[mark] or self.failed[mark] or skipped[mark]:
+                print(f"{mark:9} {self.passed[mark]:5} passed {self.failed[mark]:3} failed {skipped[mark]:3} skipped")
+
+
+def install_packages() -> None:
+    """Debian's packages that some tests use, when we may install them; otherwise their names."""
+    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and shutil.which("initdb") is None:
+        missing.append("postgresql")
+    if not missing:
+        return
+    if shutil.which("apt-get") and os.getuid() == 0:
+        subprocess.run(["apt-get", "update", "-qq"], check=False)
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+        subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, stdout=subprocess.DEVNULL)
+    else:
+        print(f"some tests will be skipped; they need the system packages {' '.join(missing)}")
+
+
+def main() -> int:
+    """Run; the exit status is 0 only when everything passed and nothing was skipped without excuse."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="the slow campaigns too")
+    options, rest = parser.parse_known_args()
+    install_packages()
+    tally = Tally()
+    selection = [] if options.all else ["-m", "not slow"]
+    status = pytest.main([*selection, "-q", "--durations=15", *rest], plugins=[tally])
+    tally.show()
+    unwanted = tally.unwanted(in_ci=os.environ.get("CI", "").lower() in ("1", "true"))
+    for line in unwanted:
+        print(f"skipped without excuse: {line}")
+    return int(status) or (1 if unwanted else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
