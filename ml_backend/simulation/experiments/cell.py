@@ -1,0 +1,175 @@
+"""One strategy with one seed: label, train, judge, pick, round after round; resumable after any of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from label_config.values import FloatArray, IntArray
+from ml_backend.metrics.curves import spearman
+from ml_backend.simulation.experiments import measure
+from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.design import FULL, Arm, Design
+from ml_backend.simulation.experiments.files import locked, replacing
+from ml_backend.simulation.experiments.learner import Lesson, Seen, look, teach
+from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
+from ml_backend.simulation.experiments.table import WATCHED, Row
+from ml_backend.simulation.noise import AnnotatorNoise
+
+Emit = Callable[[Row], None]
+
+
+@dataclass
+class State:
+    """Where a cell is: ``round`` is the next one.  The model of the round before lies beside it."""
+
+    round: int
+    labelled: IntArray
+    pseudo: Lesson
+    pseudo_error: float
+    pseudo_joints: int
+    performance: float
+    rows: list[dict[str, Any]]
+
+    def save(self, path: Path) -> None:
+        plain = {n: getattr(self, n) for n in ("round", "pseudo_error", "pseudo_joints", "performance", "rows")}
+        arrays = {"labelled": self.labelled, **{f"pseudo_{name}": value for name, value in vars(self.pseudo).items()}}
+        with replacing(path) as temporary:
+            np.savez(temporary, plain=np.array(json.dumps(plain)), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> State:
+        with np.load(path, allow_pickle=False) as held:
+            pseudo = Lesson(*(held[f"pseudo_{name}"] for name in ("rows", "xy_px", "weight")))
+            return cls(labelled=held["labelled"], pseudo=pseudo, **json.loads(str(held["plain"])))
+
+
+def run_cell(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, emit: Emit) -> None:
+    """Run the rounds that are still missing; ``emit`` gets one row per round, those of earlier tries again.
+
+    folder  of this seed: holds the first model, which all strategies share, and a folder per strategy while it runs
+    """
+    if arm.strategy == FULL:
+        emit(_full(design, recording, seed, folder))
+        return
+    home = folder / str(arm)
+    path = home / "state.npz"
+    state = State.load(path) if path.exists() else _start(design, recording, seed)
+    for row in state.rows:
+        emit(row)
+    while state.round <= design.rounds:
+        row = _round(design, recording, arm, seed, folder, home, state)
+        state.rows.append(row)
+        state.round += 1
+        state.save(path)
+        emit(row)
+        shutil.rmtree(home / f"model{state.round - 2}", ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def annotate(design: Design, recording: Recording, rows: IntArray) -> Lesson:
+    """What a person says about ``rows``: the truth, or what a simulated annotator makes of it."""
+    xy = recording.xy_px[rows]
+    if design.annotator_px:
+        noise = AnnotatorNoise(sigma_px=design.annotator_px, occluded_sigma_px=2.5 * design.annotator_px)
+        poses = [noise.annotate(int(r), recording.xy_px[r], recording.hidden[r], recording.skeleton) for r in rows]
+        xy = np.stack([pose.xy_px for pose in poses])
+    return Lesson(rows, xy, np.asarray(np.isfinite(xy).all(axis=-1), dtype=np.float64))
+
+
+def _start(design: Design, recording: Recording, seed: int) -> State:
+    drawn = np.random.default_rng([seed, 11]).choice(recording.pool, design.initial, replace=False)
+    views, keypoints = recording.xy_px.shape[1:3]
+    none = Lesson(np.zeros(0, np.int64), np.zeros((0, views, keypoints, 2)), np.zeros((0, views, keypoints)))
+    return State(0, np.sort(drawn), none, math.nan, 0, math.nan, [])
+
+
+def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, home: Path, state: State) -> dict[str, Any]:
+    """Train on what is labelled, judge, then choose what is labelled next (left in ``state``)."""
+    lesson = annotate(design, recording, state.labelled)
+    model, train_s = _model(design, recording, seed, folder, home, state, lesson)
+    row: dict[str, Any] = {"strategy": str(arm), "seed": seed, "round": state.round, "labels": len(state.labelled)}
+    row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
+    row |= {"pseudo_error": state.pseudo_error}
+    row |= measure.judged(recording, look(design, recording, model, recording.test))
+    row |= measure.covered(recording, state.labelled)
+
+    started = time.monotonic()
+    offset = state.round % design.scan_stride
+    rows = np.union1d(recording.pool[offset :: design.scan_stride], state.labelled)
+    seen = look(design, recording, model, rows)
+    raw = judge(recording, seen, lesson, arm)
+    error = measure.frame_error(recording, seen)
+    new = ~np.isin(rows, state.labelled)
+    row |= {f"rho_{name}": spearman(raw[name][new], error[new]) for name in WATCHED if name in raw}
+    known = Knowledge(lesson, error, state.performance, _seed(seed, state.round, arm.draw))
+    picked = pick(design, recording, seen, raw, arm, known) if new.any() else rows[:0]
+    row |= _stopping(recording, seen, picked, state)
+    row["scan_s"] = time.monotonic() - started
+    _teach_itself(design, recording, seen, arm, picked, state)
+    state.labelled = np.concatenate([state.labelled, picked])
+    return row
+
+
+def _model(
+    design: Design, recording: Recording, seed: int, folder: Path, home: Path, state: State, lesson: Lesson
+) -> tuple[Path, float]:
+    """Folder of this round's model and the seconds it took.  The first one is the same for all strategies."""
+    first = folder / "first"
+    if state.round == 0:
+        with locked(first):
+            return first, teach(design, recording, lesson, first, init=None, steps=design.steps_first, seed=_seed(seed, 0))
+    before = first if state.round == 1 else home / f"model{state.round - 1}"
+    init = before if design.warm_start else None
+    steps = design.steps_round if design.warm_start else design.steps_first
+    model = home / f"model{state.round}"
+    both = lesson.joined(state.pseudo)
+    return model, teach(design, recording, both, model, init=init, steps=steps, seed=_seed(seed, state.round))
+
+
+def _stopping(recording: Recording, seen: Seen, picked: IntArray, state: State) -> dict[str, float]:
+    """OKS under the model that chose the batch, before it learns from it (VATL4Pose, §3.6)."""
+    value = measure.frame_oks(recording, seen)
+    batch, old = np.isin(seen.rows, picked), np.isin(seen.rows, state.labelled)
+    if not batch.any():
+        return {}
+    chosen = Seen(**{n: v[batch] for n, v in vars(seen).items() if n != "triangulated"}, triangulated=None)
+    state.performance = measure.right_share(recording, chosen)
+    return {"batch_oks": float(value[batch].mean()), "seen_oks_min": float(value[batch | old].min())}
+
+
+def _teach_itself(design: Design, recording: Recording, seen: Seen, arm: Arm, picked: IntArray, state: State) -> None:
+    if arm.pseudo == "off":
+        return
+    excluded = np.concatenate([state.labelled, picked])
+    labels, state.pseudo = self_label(design, recording, seen, arm, excluded, state.pseudo.rows)
+    assert recording.xyz is not None
+    distance: FloatArray = np.linalg.norm(labels.xyz_world - recording.xyz[state.pseudo.rows], axis=-1)
+    state.pseudo_joints = int(labels.accepted.sum())
+    state.pseudo_error = float(distance[labels.accepted].mean()) if state.pseudo_joints else math.nan
+
+
+def _full(design: Design, recording: Recording, seed: int, folder: Path) -> dict[str, Any]:
+    """The reference: every frame of the pool is labelled."""
+    home = folder / FULL
+    lesson = annotate(design, recording, recording.pool)
+    seconds = teach(design, recording, lesson, home, init=None, steps=design.steps_full, seed=_seed(seed, 0))
+    row: dict[str, Any] = {"strategy": FULL, "seed": seed, "round": 0, "labels": len(recording.pool), "train_s": seconds}
+    row |= measure.judged(recording, look(design, recording, home, recording.test))
+    row |= measure.covered(recording, recording.pool)
+    shutil.rmtree(home)
+    return row
+
+
+def _seed(seed: int, round_: int, draw: int = 0) -> int:
+    """One number for (seed, round, draw), the same for all strategies, so that they are paired."""
+    return zlib.crc32(f"{seed}/{round_}/{draw}".encode())

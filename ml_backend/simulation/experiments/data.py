@@ -1,0 +1,207 @@
+"""Recordings whose truth is known, as arrays in memory: the capture studio, and two recordings labelled by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from label_config.skeleton import Skeleton
+from label_config.values import BadInputError, BoolArray, ByteArray, FloatArray, FrameKey, IntArray
+from ml_backend.formats.dlc import read_dlc
+from ml_backend.formats.records import LabelSet, split_views
+from ml_backend.geometry.cameras import Rig
+from ml_backend.heatmaps.crops import CropTransform, padded_box
+from ml_backend.simulation.experiments.design import Design
+from ml_backend.simulation.experiments.files import locked, replacing
+from ml_backend.simulation.studio import CaptureStudio
+
+#: Frames between pool and test of the capture studio, so that no test frame has a near copy in the pool.
+GUARD_FRAMES = 60
+#: The test stretch is this many times longer than the frames taken from it; rare frames are taken more densely.
+TEST_STRETCH, RARE_DENSITY = 10, 3
+#: Row of the mirror recording's pictures where the side view ends and the view from below begins.
+MIRROR_ROW = 168
+#: Room around the true box of the mouse in the open field.
+OPENFIELD_MARGIN = 1.8
+
+
+@dataclass(frozen=True)
+class Recording:
+    """m frames: those of the pool first, then those of the test.
+
+    pictures  V arrays uint8 (m, h, w, 3), as the network sees them
+    xy_px     (m, V, K, 2) truth in pixels of ``pictures``, NaN = not labelled
+    scale     (m, V) pixels of the original picture per pixel of ``pictures``
+    keys      (m,) in temporal order within the pool
+    xyz       (m, K, 3) truth in space, None without a rig
+    hidden    (m, V, K) the keypoint cannot be seen
+    rare      (m,) part of a rare action; False throughout where nobody knows
+    rare_share  share of rare frames in an unbiased test, for the mean error
+    video     neighbours in ``keys`` are neighbours in time
+    """
+
+    skeleton: Skeleton
+    pictures: tuple[ByteArray, ...]
+    xy_px: FloatArray
+    scale: FloatArray
+    keys: tuple[FrameKey, ...]
+    pool: IntArray
+    test: IntArray
+    rare: BoolArray
+    rare_share: float
+    hidden: BoolArray
+    xyz: FloatArray | None = None
+    rig: Rig | None = None
+    video: bool = False
+
+    @property
+    def size_px(self) -> FloatArray:
+        """(V, 2) width and height."""
+        return np.array([[p.shape[2], p.shape[1]] for p in self.pictures], dtype=np.float64)
+
+    @property
+    def unit(self) -> str:
+        """Unit of the errors."""
+        return "px" if self.rig is None else self.rig.unit
+
+
+def load_recording(design: Design, seed: int, cache: Path, data: Path) -> Recording:
+    """The recording of one seed.
+
+    Every seed is another take of the studio (motion, cameras, room), or another split of a labelled recording in ``data``.
+    """
+    if design.dataset == "studio":
+        return _studio(design, seed, cache)
+    folder = data / design.dataset
+    if not folder.is_dir():
+        raise BadInputError(f"experiment: expected the recording {design.dataset} in {data}; give its folder with --data")
+    build = _mirror_mouse if design.dataset == "lp_mirror_mouse" else _openfield
+    return build(design, seed, folder)
+
+
+def _studio(design: Design, seed: int, cache: Path) -> Recording:
+    stretch = TEST_STRETCH * design.test_frames
+    studio = CaptureStudio(
+        seed=seed,
+        n_frames=design.pool_frames + GUARD_FRAMES + stretch,
+        n_views=design.views,
+        size_px=design.input_px,
+        rare_fraction=design.rare_fraction,
+    )
+    after = np.arange(design.pool_frames + GUARD_FRAMES, studio.n_frames)
+    number = np.concatenate([np.arange(design.pool_frames), _spread(after, studio.rare[after], design.test_frames)])
+    pictures = _rendered(studio, number, cache)
+    m = len(number)
+    return Recording(
+        skeleton=studio.skeleton,
+        pictures=pictures,
+        xy_px=studio.truth_xy[number],
+        scale=np.ones((m, design.views)),
+        keys=tuple(studio.frames[i] for i in number),
+        pool=np.arange(design.pool_frames),
+        test=np.arange(design.pool_frames, m),
+        rare=studio.rare[number],
+        rare_share=float(studio.rare[after].mean()),
+        hidden=studio.occluded[number] if design.annotator_px else np.zeros((m, design.views, len(studio.skeleton)), np.bool_),
+        xyz=studio.truth_xyz[number],
+        rig=studio.rig,
+        video=True,
+    )
+
+
+def _spread(frames: IntArray, rare: BoolArray, count: int) -> IntArray:
+    """``count`` of ``frames`` at even distances, rare ones RARE_DENSITY times as densely."""
+    weight = np.where(rare, RARE_DENSITY, 1.0).cumsum()
+    wanted = (np.arange(count) + 0.5) / count * weight[-1]
+    return np.asarray(np.unique(frames[np.searchsorted(weight, wanted)]), dtype=np.int64)
+
+
+def _rendered(studio: CaptureStudio, number: IntArray, cache: Path) -> tuple[ByteArray, ...]:
+    """Drawn once per recording and kept in ``cache``; every process maps the same file."""
+    w, h = studio.size_px
+    name = f"studio{studio.seed}-{studio.n_views}x{w}x{h}-{len(number)}of{studio.n_frames}-{studio.rare_fraction:g}.npy"
+    path = cache / name
+    with locked(path):
+        if not path.exists():
+            pixels = np.empty((studio.n_views, len(number), h, w, 3), dtype=np.uint8)
+            for i, frame in enumerate(number):
+                for view in range(studio.n_views):
+                    pixels[view, i] = studio.render(int(frame), view)
+            with replacing(path) as temporary:
+                np.save(temporary, pixels)
+    return tuple(np.load(path, mmap_mode="r"))
+
+
+def _split(count: int, seed: int, test_share: float) -> tuple[IntArray, IntArray, IntArray]:
+    """Order of the frames with the pool first, in temporal order; pool; test."""
+    order = np.random.default_rng([seed, 7]).permutation(count)
+    n_test = round(test_share * count)
+    arranged = np.concatenate([np.sort(order[n_test:]), np.sort(order[:n_test])])
+    return arranged, np.arange(count - n_test), np.arange(count - n_test, count)
+
+
+def _mirror_mouse(design: Design, seed: int, folder: Path) -> Recording:
+    """Two views of one mouse in one picture, not calibrated; the seven body parts that both views show."""
+    height, width = _read(folder, "labeled-data/img01.png").shape[:2]
+    crops = {"top": (0, 0, width, MIRROR_ROW), "bot": (0, MIRROR_ROW, width, height - MIRROR_ROW)}
+    labels = split_views(read_dlc(folder / "CollectedData.csv"), {"top": "_top", "bot": "_bot"}, crops)
+    names = labels.skeleton.keypoints[:7]
+    skeleton = Skeleton("mirror_mouse", names, root=names.index("tailBase"))
+    xy = np.stack([label.xy_px[:7] for label in labels.labels]).reshape(-1, 2, 7, 2)
+    images = [_read(folder, label.image.source) for label in labels.labels[::2]]
+    parts = [[image[y : y + h, x : x + w] for image in images] for x, y, w, h in crops.values()]
+    keys = [label.key for label in labels.labels[::2]]
+    return _by_hand(skeleton, [np.stack(part) for part in parts], xy, np.ones((len(images), 2)), keys, seed, 30 / 90)
+
+
+def _openfield(design: Design, seed: int, folder: Path) -> Recording:
+    """One view; the mouse is cut out by its true box, as top-down methods assume."""
+    labels: LabelSet = read_dlc(folder / "labeled-data" / "m4s1" / "CollectedData_Pranav.csv")
+    skeleton = Skeleton("openfield", labels.skeleton.keypoints, root=labels.skeleton.index["tailbase"])
+    w, h = design.input_px
+    pixels, points, scale = [], [], []
+    for label in labels.labels:
+        low, high = label.xy_px.min(axis=0), label.xy_px.max(axis=0)
+        side = max(float((high - low).max()), 40.0)
+        centre = (low + high) / 2
+        box = padded_box((centre[0] - side / 2, centre[1] - side / 2, side, side), w / h, OPENFIELD_MARGIN)
+        transform = CropTransform(box, (w, h), (w, h))
+        pixels.append(transform.extract(_read(folder, label.image.source)))
+        points.append(transform.image_to_input(label.xy_px))
+        scale.append(box[2] / w)
+    keys = [label.key for label in labels.labels]
+    return _by_hand(skeleton, [np.stack(pixels)], np.stack(points)[:, None], np.array(scale)[:, None], keys, seed, 30 / 116)
+
+
+def _by_hand(
+    skeleton: Skeleton,
+    pictures: list[ByteArray],
+    xy: FloatArray,
+    scale: FloatArray,
+    keys: list[FrameKey | None],
+    seed: int,
+    test_share: float,
+) -> Recording:
+    order, pool, test = _split(len(xy), seed, test_share)
+    return Recording(
+        skeleton=skeleton,
+        pictures=tuple(part[order] for part in pictures),
+        xy_px=xy[order],
+        scale=scale[order],
+        keys=tuple(keys[i] or FrameKey("frames", int(i)) for i in order),
+        pool=pool,
+        test=test,
+        rare=np.zeros(len(xy), dtype=np.bool_),
+        rare_share=0.0,
+        hidden=np.zeros(xy.shape[:3], dtype=np.bool_),
+    )
+
+
+def _read(folder: Path, source: str) -> ByteArray:
+    image = cv2.imread(str(folder / source))
+    if image is None:
+        raise BadInputError(f"experiment: cannot read {folder / source}")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)

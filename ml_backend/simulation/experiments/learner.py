@@ -1,0 +1,106 @@
+"""The network of an experiment: training from arrays, prediction on arrays.  The only module here that needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from label_config.values import ByteArray, Float32Array, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.design import Design
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is taught: rows (m,) of the recording, points (m, V, K, 2), weights (m, V, K)."""
+
+    rows: IntArray
+    xy_px: FloatArray
+    weight: FloatArray
+
+    def joined(self, other: Lesson) -> Lesson:
+        """Both."""
+        return Lesson(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("rows", "xy_px", "weight")))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network says about c frames of the recording (``rows``): see ``pose.adapter.PredictionBatch``, with a view axis."""
+
+    rows: IntArray
+    xy_px: FloatArray
+    confidence: FloatArray
+    peak_xy_px: FloatArray
+    peak_value: FloatArray
+    features: Float32Array
+    triangulated: Triangulation | None
+
+
+def fast_precision() -> Literal["float32", "bfloat16"]:
+    """bfloat16 where the processor multiplies it natively, twice as fast there; else float32."""
+    import torch
+
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if native else "float32"
+
+
+def teach(
+    design: Design, recording: Recording, lesson: Lesson, folder: Path, *, init: Path | None, steps: int, seed: int
+) -> float:
+    """Train into ``folder``; seconds.  A finished run of the same lesson is taken as it is, a killed one goes on."""
+    from ml_backend.pose.config import TrainConfig
+    from ml_backend.pose.train import train
+
+    config = TrainConfig(
+        network_args={"width": design.width, "decoder": 3 * design.width},
+        input_px=design.input_px,
+        sigma_hm=design.sigma_hm,
+        steps=steps,
+        seed=seed,
+        device="cpu",
+        precision=design.precision,
+        two_stage=False,
+        cache_mb=256,
+    )
+
+    def load(ref: ImageRef) -> ByteArray:
+        row, view = map(int, ref.source.split("/"))
+        return np.asarray(recording.pictures[view][row])
+
+    targets = [
+        TrainingTarget(ImageRef(f"{row}/{view}"), lesson.xy_px[i, view], lesson.weight[i, view])
+        for i, row in enumerate(lesson.rows.tolist())
+        for view in range(len(recording.pictures))
+        if (lesson.weight[i, view] > 0).any()
+    ]
+    return train(config, targets, recording.skeleton, load, folder, init=init).seconds
+
+
+def look(design: Design, recording: Recording, folder: Path, rows: IntArray) -> Seen:
+    """Predict ``rows`` with the model in ``folder``."""
+    from ml_backend.pose.infer import Predictor
+
+    predictor = Predictor.load(folder, "cpu", batch=64)
+    seen = [predictor.predict(_pictures(part, rows)) for part in recording.pictures]
+    xy = np.stack([batch.xy_px for batch in seen], axis=1)
+    found = None
+    if recording.rig is not None:
+        found = triangulate_robust(recording.rig, xy, threshold_px=design.threshold_px)
+    return Seen(
+        rows=rows,
+        xy_px=xy,
+        confidence=np.stack([batch.confidence for batch in seen], axis=1),
+        peak_xy_px=np.stack([np.asarray(batch.peak_xy_px) for batch in seen], axis=1),
+        peak_value=np.stack([np.asarray(batch.peak_value) for batch in seen], axis=1),
+        features=np.stack([np.asarray(batch.features) for batch in seen], axis=1),
+        triangulated=found,
+    )
+
+
+def _pictures(part: ByteArray, rows: IntArray) -> Sequence[ByteArray]:
+    return [np.asarray(part[row]) for row in rows]

@@ -1,0 +1,119 @@
+"""A campaign: all cells of strategies × seeds, over several processes, skipping what the table already holds."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from label_config.values import BadInputError
+from ml_backend.simulation.experiments.cell import run_cell
+from ml_backend.simulation.experiments.data import load_recording
+from ml_backend.simulation.experiments.design import FULL, Arm, Design
+from ml_backend.simulation.experiments.table import Row, append_rows, finished, key_of, read_rows
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A design, what is run of it, and where.
+
+    folder   results.csv, design.json and, while cells run, their models
+    cache    rendered recordings, shared by all campaigns
+    data     folder with the labelled recordings
+    minutes  no new cell is started after this time; None = until all are done
+    """
+
+    design: Design
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    folder: Path
+    cache: Path
+    data: Path
+    minutes: float | None = None
+
+    @property
+    def table(self) -> Path:
+        """The rows so far."""
+        return self.folder / "results.csv"
+
+    def missing(self) -> list[tuple[Arm, int]]:
+        """Cells with a round that the table does not hold: seed by seed, so that strategies stay paired."""
+        done = finished(read_rows(self.table))
+        return [
+            (arm, seed)
+            for seed in self.seeds
+            for arm in self.arms
+            if not all((str(arm), seed, r) in done for r in range(1 if arm.strategy == FULL else self.design.rounds + 1))
+        ]
+
+
+def run(campaign: Campaign, *, processes: int = 1, tell: Tell = print) -> bool:
+    """Run what is missing; True when nothing is left.  Raises BadInputError when the folder holds another experiment."""
+    _claim(campaign)
+    cells, started = campaign.missing(), time.monotonic()
+    tell(f"{len(cells)} of {len(campaign.arms) * len(campaign.seeds)} cells to run")
+
+    def late() -> bool:
+        return campaign.minutes is not None and time.monotonic() - started > 60 * campaign.minutes
+
+    if processes <= 1:
+        for number, (arm, seed) in enumerate(cells, start=1):
+            if late():
+                break
+            tell(f"[{number}/{len(cells)}] {_one(campaign, arm, seed)}")
+    else:
+        _spread(campaign, cells, processes, tell, late)
+    return not campaign.missing()
+
+
+def _spread(campaign: Campaign, cells: Sequence[tuple[Arm, int]], processes: int, tell: Tell, late: Callable[[], bool]) -> None:
+    queue, done = iter(cells), 0
+    # Fork would copy torch's threads in an unknown state.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running: set[Future[str]] = set()
+        while True:
+            while len(running) < processes and not late():
+                cell = next(queue, None)
+                if cell is None:
+                    break
+                running.add(pool.submit(_one, campaign, *cell))
+            if not running:
+                return
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                done += 1
+                tell(f"[{done}/{len(cells)}] {future.result()}")
+
+
+def _one(campaign: Campaign, arm: Arm, seed: int) -> str:
+    started = time.monotonic()
+    recording = load_recording(campaign.design, seed, campaign.cache, campaign.data)
+    held = finished(row for row in read_rows(campaign.table) if row["seed"] == seed)
+
+    def emit(row: Row) -> None:
+        if key_of(row) not in held:
+            append_rows(campaign.table, [row])
+
+    run_cell(campaign.design, recording, arm, seed, campaign.folder / "models" / f"seed{seed}", emit)
+    last = [row for row in read_rows(campaign.table) if row["strategy"] == str(arm) and row["seed"] == seed][-1]
+    return f"{arm} seed {seed}: {float(last['error']):.2f} {recording.unit} in {time.monotonic() - started:.0f} s"
+
+
+def _claim(campaign: Campaign) -> None:
+    """Write the design down, or check that it is the one in the folder."""
+    path = campaign.folder / "design.json"
+    campaign.folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(campaign.design.to_json(), indent=1)
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        raise BadInputError(f"{path}: this folder holds another experiment; give another folder with --out, or the same options")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
