@@ -35,7 +35,7 @@ def main(
     started = time.monotonic()
     prepare(folder)
     with console.status("the recording is made ready"):
-        source = real_recording(recording) if recording else capture_studio(folder, seed)
+        source = real_recording(recording, folder) if recording else capture_studio(folder, seed)
     platform = Platform(label_studio, folder / "label-studio", folder / "documents")
     demo = Demo(folder, source, seed, console, platform)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -105,6 +105,7 @@ def _table(rows: list[RoundRow]) -> Table:
             f"{100 * row.untouched / max(row.shown, 1):.0f} %",
             f"{row.pseudo.joints} joints in {row.pseudo.frames} frames",
             _number(row.pseudo.median_px),
+            _number(row.pseudo.pool_median_px),
         )
     return table
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from rich.console import Console
 
 from label_config.skeleton_files import skeleton_to_mapping
 from label_config.spec import load_spec
-from label_config.values import Frame, ParallaxError
+from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording
 from ml_backend.store import generations, presence, versions
 from ml_backend.store.workspace import Workspace
@@ -76,14 +75,12 @@ class Demo:
         oracle = self._oracle(client)
         project = workspace.project.ls_project_id
         self.check = QueueCheck(workspace)
-        frames = open_recording(workspace.spec.recordings[0].model_copy(update={"stop": None})).frames
-        held_out = [frame for frame in frames if frame.key.index in set(self.source.held_out)]
-        sizes = {view: ref.size_px for view, ref in frames[0].images.items() if ref.size_px is not None}
+        sizes = {view: ref.size_px for view, ref in self.source.held_out[0].images.items() if ref.size_px is not None}
         served = self._wait_for_version(client, project, "")
         for round_ in range(ROUNDS + 1):
             self._label(oracle, project, sizes, served, delete=round_ == 1)
             served = self._wait_for_version(client, project, served)
-            self._measure(round_, oracle, held_out)
+            self._measure(round_, oracle)
 
     def _start_platform(self) -> None:
         with self.console.status("Label Studio starts"):
@@ -182,7 +179,7 @@ class Demo:
         assert self.check is not None
         before = len(oracle.submitted)
         if delete and oracle.submitted:
-            oracle.delete_one()
+            self.check.gone.discard(oracle.delete_one())
             before -= 1
         with self.console.status("the oracle labels") as status:
             while len(oracle.submitted) - before < BATCH:
@@ -191,7 +188,7 @@ class Demo:
                 self.check.note(version, oracle.served[-1])
                 status.update(f"the oracle labels: {len(oracle.submitted) - before} of {BATCH}")
 
-    def _measure(self, round_: int, oracle: Oracle, held_out: Sequence[Frame]) -> None:
+    def _measure(self, round_: int, oracle: Oracle) -> None:
         workspace = self._ws
         live = versions.live(workspace.store, workspace.project_id)
         assert live is not None
@@ -200,10 +197,10 @@ class Demo:
             round=round_,
             labels=len(oracle.submitted),
             version=f"px-{live.number}",
-            error=held_out_error(self.source, held_out, workspace.models / live.path),
+            error=held_out_error(self.source, workspace.models / live.path),
             shown=sum(item["moved"] + item["kept"] for item in done),
             untouched=sum(item["kept"] for item in done),
-            pseudo=pseudo_error(workspace, self.source, versions.current_round(workspace.store, workspace.project_id)),
+            pseudo=pseudo_error(workspace, self.source, live),
         )
         self.rows.append(row)
         world = f", {row.error.world:.1f} mm" if row.error.world == row.error.world else ""
@@ -212,13 +209,10 @@ class Demo:
     def compare_with_random(self) -> None:
         """Train the same recipe on as many random frames."""
         workspace = self._ws
-        frames = open_recording(workspace.spec.recordings[0].model_copy(update={"stop": None})).frames
-        held_out_numbers = set(self.source.held_out)
-        held_out = [frame for frame in frames if frame.key.index in held_out_numbers]
-        pool = [frame for frame in frames if frame.key.index not in held_out_numbers]
+        pool = open_recording(workspace.spec.recordings[0]).frames
         budgets = [row.labels for row in self.rows]
         with self.console.status("the same budget in random order, for comparison"):
-            errors = random_arm(workspace, self.source, pool, budgets, held_out, self.folder / "random", self.seed)
+            errors = random_arm(workspace, self.source, pool, budgets, self.folder / "random", self.seed)
         for row, error in zip(self.rows, errors, strict=True):
             row.random = error
 

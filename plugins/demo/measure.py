@@ -15,8 +15,9 @@ from ml_backend.labels.split import stable_uniform
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.train import train
 from ml_backend.recordings import UnreadableImageError, iter_images, read_image
-from ml_backend.store import pseudo_labels
+from ml_backend.store import pseudo_labels, versions, work
 from ml_backend.store.frames import list_frames
+from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
 from plugins.demo.sources import Source
 
@@ -30,23 +31,22 @@ class HeldOut:
     rare_px: float
 
 
-def held_out_error(source: Source, frames: Sequence[Frame], folder: Path) -> HeldOut:
+def held_out_error(source: Source, folder: Path) -> HeldOut:
     """Predict the held-out frames with the model in ``folder`` and compare with the truth."""
-    model = Predictor.load(folder, "cpu")
-    predicted = _predict(source, frames, model)
-    numbers = [frame.key.index for frame in frames]
-    error = np.linalg.norm(predicted - source.truth_px[numbers], axis=-1)
-    world = np.nan
-    if source.rig is not None and source.truth_world is not None:
+    predicted = _predict(source, Predictor.load(folder, "cpu"))
+    truth = source.held_out_truth
+    error = np.linalg.norm(predicted - truth.px, axis=-1)
+    world = rare = np.nan
+    if source.rig is not None and truth.world is not None:
         found = triangulate_robust(source.rig, predicted).xyz_world
-        world = float(np.nanmean(np.linalg.norm(found - source.truth_world[numbers], axis=-1)))
-    rare = np.nan
-    if source.rare is not None and source.rare[numbers].any():
-        rare = float(np.nanmean(error[source.rare[numbers]]))
+        world = float(np.nanmean(np.linalg.norm(found - truth.world, axis=-1)))
+    if truth.rare is not None and truth.rare.any():
+        rare = float(np.nanmean(error[truth.rare]))
     return HeldOut(float(np.nanmean(error)), world, rare)
 
 
-def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> FloatArray:
+def _predict(source: Source, model: Predictor) -> FloatArray:
+    frames = source.held_out
     slots = [(f, v) for f, frame in enumerate(frames) for v, view in enumerate(source.views) if view in frame.images]
     refs = [frames[f].images[source.views[v]] for f, v in slots]
     result = np.full((len(frames), len(source.views), len(source.skeleton), 2), np.nan)
@@ -58,25 +58,37 @@ def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> Float
 
 @dataclass(frozen=True)
 class PseudoError:
-    """Accepted joints and frames, and the median error of their points against that of all predictions of the pool."""
+    """Accepted joints and frames, the median error of their points, and that of all predictions of the pool."""
 
     joints: int
     frames: int
     median_px: float
+    pool_median_px: float
 
 
-def pseudo_error(workspace: Workspace, source: Source, round_: int) -> PseudoError:
-    """How right the pseudo-labels of one round are."""
+def pseudo_error(workspace: Workspace, source: Source, version: VersionRow) -> PseudoError:
+    """How right the pseudo-labels are that came with the order of this version."""
+    round_ = versions.current_round(workspace.store, workspace.project_id)
     rows = pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_, withdrawn=True)
     frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, [row.frame_id for row in rows])}
     errors: list[float] = []
     joints = 0
     for row in rows:
         xy = np.array(row.pose["xy_px"], dtype=np.float64)
-        error = np.linalg.norm(xy - source.truth_px[frames[row.frame_id].key.index], axis=-1)
+        error = np.linalg.norm(xy - source.truth.px[frames[row.frame_id].key.index], axis=-1)
         errors += error[np.isfinite(error)].tolist()
         joints += int(np.isfinite(np.array(row.xyz_world, dtype=np.float64)).all(axis=-1).sum())
-    return PseudoError(joints, len(rows), float(np.median(errors)) if errors else float("nan"))
+    everything: list[float] = []
+    for shard in work.list_shards(workspace.store, version.id, round_):
+        if shard.path is not None:
+            arrays = workspace.arrays.load(shard.path)
+            error = np.linalg.norm(arrays["xy_px"] - source.truth.px[arrays["index"]], axis=-1)
+            everything += error[np.isfinite(error)].tolist()
+    return PseudoError(joints, len(rows), _median(errors), _median(everything))
+
+
+def _median(values: list[float]) -> float:
+    return float(np.median(values)) if values else float("nan")
 
 
 def random_arm(
@@ -84,7 +96,6 @@ def random_arm(
     source: Source,
     pool: Sequence[Frame],
     budgets: Sequence[int],
-    held_out: Sequence[Frame],
     folder: Path,
     seed: int,
 ) -> list[HeldOut]:
@@ -96,7 +107,7 @@ def random_arm(
         config = config_for(workspace.spec.train, warm=init is not None, round_=round_)
         result = train(config, _targets(source, chosen), source.skeleton, _read, folder / f"random-{round_}", init=init)
         init = result.folder
-        errors.append(held_out_error(source, held_out, init))
+        errors.append(held_out_error(source, init))
     return errors
 
 
@@ -106,7 +117,7 @@ def _targets(source: Source, frames: Sequence[Frame]) -> list[TrainingTarget]:
         for v, view in enumerate(source.views):
             if view not in frame.images:
                 continue
-            xy = source.truth_px[frame.key.index, v]
+            xy = source.truth.px[frame.key.index, v]
             weight = np.isfinite(xy).all(axis=-1).astype(np.float64)
             targets.append(TrainingTarget(frame.images[view], xy, weight, key=frame.key, view=view))
     return targets

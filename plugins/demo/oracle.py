@@ -27,7 +27,7 @@ class Oracle:
     source: Source
     seed: int
     served: list[dict[str, Any]] = field(default_factory=list)
-    submitted: list[int] = field(default_factory=list)
+    submitted: list[tuple[int, int]] = field(default_factory=list)  #: annotation, task
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -48,7 +48,7 @@ class Oracle:
         answer = self.annotator.submit(task, result, LOOK_S + POINT_S * moved)
         answer.raise_for_status()
         self.served[-1] |= {"moved": moved, "kept": kept}
-        self.submitted.append(int(answer.json()["id"]))
+        self.submitted.append((int(answer.json()["id"]), task["id"]))
         return True
 
     def correct(self, task: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> tuple[list[dict[str, Any]], int, int]:
@@ -65,7 +65,7 @@ class Oracle:
         for v, view in enumerate(self.source.views):
             width, height = sizes[view]
             for k, name in enumerate(self.source.skeleton.keypoints):
-                x, y = self.source.truth_px[frame, v, k]
+                x, y = self.source.truth.px[frame, v, k]
                 region = shown.get((view, name))
                 if not (0 <= x < width and 0 <= y < height):
                     continue  # not in the picture: a point that was shown there is deleted
@@ -79,17 +79,17 @@ class Oracle:
                 else:
                     result.append({**region, "origin": "prediction"})
                     kept += 1
-                if self.source.occluded[frame, v, k]:
+                if self.source.truth.occluded[frame, v, k]:
                     choice = {**result[-1], "type": "choices", "from_name": f"vis_{view}"}
                     choice["value"] = {**{name: value[name] for name in ("x", "y", "width")}, "choices": ["occluded"]}
                     result.append(choice)
         return result, moved, kept
 
     def delete_one(self) -> int:
-        """Delete one of the own annotations; its number."""
-        number = self.submitted.pop(int(self.rng.integers(len(self.submitted))))
+        """Delete one of the own annotations; the task that is open again."""
+        number, task = self.submitted.pop(int(self.rng.integers(len(self.submitted))))
         self.annotator.delete(number).raise_for_status()
-        return number
+        return task
 
     @staticmethod
     def _off_px(region: dict[str, Any], x: float, y: float, size: tuple[int, int]) -> float:

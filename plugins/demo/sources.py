@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,41 @@ from typing import Any
 import numpy as np
 
 from label_config.skeleton import Skeleton, limbs_by_name
-from label_config.values import BadInputError, BoolArray, FloatArray
+from label_config.spec import Recording as RecordingSpec
+from label_config.values import BadInputError, BoolArray, FloatArray, Frame, IntArray
 from ml_backend.formats.dlc import read_dlc
 from ml_backend.formats.records import LabelSet, split_views
 from ml_backend.geometry.calibration import match_views, read_calibration
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.recordings import probe, reconcile_size
+from ml_backend.recordings import open_recording, probe, reconcile_size
 from ml_backend.simulation.studio import CaptureStudio
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of n frames.
+
+    px        (n, V, K, 2) image pixels, NaN = not known
+    occluded  (n, V, K)
+    world     (n, K, 3), None without calibration
+    rare      (n,) True in rare poses, None where that is not known
+    """
+
+    px: FloatArray
+    occluded: BoolArray
+    world: FloatArray | None = None
+    rare: BoolArray | None = None
+
+    def of(self, frames: IntArray) -> Truth:
+        """The truth of some of the frames."""
+        world, rare = self.world, self.rare
+        return Truth(
+            self.px[frames],
+            self.occluded[frames],
+            None if world is None else world[frames],
+            None if rare is None else rare[frames],
+        )
 
 
 @dataclass(frozen=True)
@@ -27,12 +53,9 @@ class Source:
 
     entry      the ``recordings`` entry of parallax.yaml
     sequence, views  names
-    truth_px   (n, V, K, 2) image pixels by frame number, NaN = not known
-    occluded   (n, V, K)
+    truth      by frame number of the pool
     rig        None without calibration
-    truth_world  (n, K, 3), None without calibration
-    held_out   frame numbers that are never in the pool; the error is measured there
-    rare       (n,) True in rare poses, None where that is not known
+    held_out, held_out_truth  frames that nobody labels and on which the error is measured, in the same order
     """
 
     title: str
@@ -40,48 +63,50 @@ class Source:
     skeleton: Skeleton
     sequence: str
     views: tuple[str, ...]
-    truth_px: FloatArray
-    occluded: BoolArray
+    truth: Truth
     rig: Rig | None
-    truth_world: FloatArray | None
-    held_out: tuple[int, ...]
-    rare: BoolArray | None = None
+    held_out: tuple[Frame, ...]
+    held_out_truth: Truth
+
+
+def _every_frame(entry: dict[str, Any]) -> tuple[Frame, ...]:
+    return open_recording(RecordingSpec.model_validate({**entry, "stride": 1})).frames
 
 
 def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 60, views: int = 4) -> Source:
-    """A simulated recording; its last ``held_out`` frames are not in the pool."""
-    studio = CaptureStudio(seed=seed, n_frames=pool + held_out, n_views=views, size_px=(192, 192))
+    """A simulated recording.  Every second frame is in the pool; the held-out frames lie evenly between those."""
+    studio = CaptureStudio(seed=seed, n_frames=2 * pool, n_views=views, size_px=(192, 192))
     recording = folder / "recording"
-    shutil.rmtree(recording, ignore_errors=True)
     studio.write(recording)
     names = studio.rig.names
     entry = {
         "sequence": studio.sequence,
         "views": {name: str(recording / name) for name in names},
         "calibration": str(recording / "calibration.toml"),
-        "stop": pool,
+        "stride": 2,
     }
+    truth = Truth(studio.truth_xy, studio.occluded, studio.truth_xyz, studio.rare)
+    kept = np.arange(1, 2 * pool, 2 * pool // held_out)
+    every = _every_frame(entry)
     return Source(
         title=f"capture studio, seed {seed}",
         entry=entry,
         skeleton=studio.skeleton,
         sequence=studio.sequence,
         views=names,
-        truth_px=studio.truth_xy,
-        occluded=studio.occluded,
+        truth=truth,
         rig=studio.rig,
-        truth_world=studio.truth_xyz,
-        held_out=tuple(range(pool, pool + held_out)),
-        rare=studio.rare,
+        held_out=tuple(every[i] for i in kept),
+        held_out_truth=truth.of(kept),
     )
 
 
-def real_recording(folder: Path) -> Source:
-    """A folder of ``pose2sim_single_4cam`` or ``lp_mirror_mouse``."""
+def real_recording(folder: Path, work: Path) -> Source:
+    """A folder of ``pose2sim_single_4cam`` or ``lp_mirror_mouse``; ``work`` takes what must be written."""
     if (folder / "calibration" / "Calib.qca.txt").is_file():
         return _pose2sim(folder)
     if (folder / "CollectedData.csv").is_file() and (folder / "labeled-data").is_dir():
-        return _mirror_mouse(folder)
+        return _mirror_mouse(folder, work)
     raise BadInputError(
         f"{folder}: expected calibration/Calib.qca.txt with videos/ and pose/, or CollectedData.csv with labeled-data/; found "
         f"{', '.join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else 'no such folder'}"
@@ -120,25 +145,28 @@ def _pose2sim(folder: Path) -> Source:
     best = [_main_person(rig, [frames[i] for frames in detections]) for i in range(n)]
     points = np.stack(best)
     found = triangulate_robust(rig, points[..., :2], valid=points[..., 2] > _MIN_CONFIDENCE, threshold_px=_THRESHOLD_PX)
-    truth = np.where(found.consensus[..., None], found.xyz_world, np.nan)
-    projected = rig.project(truth)
+    world = np.where(found.consensus[..., None], found.xyz_world, np.nan)
+    projected = rig.project(world)
     skeleton = Skeleton("body15", tuple(_BODY), limbs_by_name(_BODY, _BODY_LIMBS), root=_BODY.index("mid_hip"))
-    held_out = tuple(range(4, n, 5))
+    entry = {
+        "sequence": "single",
+        "views": {view: str(video) for view, video in videos.items()},
+        "calibration": str(folder / "calibration" / "Calib.qca.txt"),
+        "stride": 2,
+    }
+    truth = Truth(projected, np.zeros(projected.shape[:-1], dtype=np.bool_), world)
+    kept = np.arange(1, n, 4)
+    every = _every_frame(entry)
     return Source(
         title="pose2sim_single_4cam",
-        entry={
-            "sequence": "single",
-            "views": {view: str(video) for view, video in videos.items()},
-            "calibration": str(folder / "calibration" / "Calib.qca.txt"),
-        },
+        entry=entry,
         skeleton=skeleton,
         sequence="single",
         views=views,
-        truth_px=projected,
-        occluded=np.zeros(projected.shape[:-1], dtype=np.bool_),
+        truth=truth,
         rig=rig,
-        truth_world=truth,
-        held_out=held_out,
+        held_out=tuple(every[i] for i in kept),
+        held_out_truth=truth.of(kept),
     )
 
 
@@ -177,8 +205,8 @@ def _misfit(rig: Rig, people: list[FloatArray], choice: list[int]) -> float:
 _MOUSE_SPLIT_Y = 203
 
 
-def _mirror_mouse(folder: Path) -> Source:
-    """Hand-labelled pictures with two views each, uncalibrated."""
+def _mirror_mouse(folder: Path, work: Path) -> Source:
+    """Hand-labelled pictures with two views each, uncalibrated; every third labelled picture is held out."""
     labels = read_dlc(folder / "CollectedData.csv")
     names = [name for name in labels.skeleton.keypoints if not name.startswith("obs")]  # the obstacle is no body part
     keep = [labels.skeleton.index[name] for name in names]
@@ -186,30 +214,40 @@ def _mirror_mouse(folder: Path) -> Source:
         Skeleton("mouse", tuple(names)),
         tuple(replace(label, xy_px=label.xy_px[keep], state=label.state[keep]) for label in labels.labels),
     )
-    pictures = [folder / label.image.source for label in labels.labels]
-    width, height = probe(pictures[0].parent).size_px
+    width, height = probe(folder / "labeled-data").size_px
     crops = {"top": (0, 0, width, _MOUSE_SPLIT_Y), "bot": (0, _MOUSE_SPLIT_Y, width, height - _MOUSE_SPLIT_Y)}
+    pictures = sorted({folder / label.image.source for label in labels.labels})
     found = split_views(labels, {"top": "_top", "bot": "_bot"}, crops)
-    order = {name: i for i, name in enumerate(probe(pictures[0].parent).pictures or ())}
-    skeleton = replace(found.skeleton, name="mouse")
-    truth = np.full((len(order), 2, len(skeleton), 2), np.nan)
-    for label in found.labels:
-        position = order.get(str(folder / label.image.source))
-        if position is not None and label.view is not None:
-            truth[position, ("top", "bot").index(label.view)] = label.xy_px
-    labelled = np.flatnonzero(np.isfinite(truth).any(axis=(1, 2, 3)))
+    parts = {"held-out": pictures[2::3], "pool": [path for i, path in enumerate(pictures) if i % 3 != 2]}
+    entries, truths = {}, {}
+    for name, chosen in parts.items():
+        _link(chosen, work / name)
+        views = {view: {"source": str(work / name), "crop": list(crop)} for view, crop in crops.items()}
+        entries[name] = {"sequence": "mouse", "views": views}
+        truths[name] = _mouse_truth(found, [path.name for path in chosen])
     return Source(
         title="lp_mirror_mouse",
-        entry={
-            "sequence": "mouse",
-            "views": {view: {"source": str(pictures[0].parent), "crop": list(crop)} for view, crop in crops.items()},
-        },
-        skeleton=skeleton,
+        entry=entries["pool"],
+        skeleton=replace(found.skeleton, name="mouse"),
         sequence="mouse",
         views=("top", "bot"),
-        truth_px=truth,
-        occluded=np.zeros(truth.shape[:-1], dtype=np.bool_),
+        truth=truths["pool"],
         rig=None,
-        truth_world=None,
-        held_out=tuple(int(i) for i in labelled[2::3]),
+        held_out=_every_frame(entries["held-out"]),
+        held_out_truth=truths["held-out"],
     )
+
+
+def _link(pictures: list[Path], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for path in pictures:
+        (folder / path.name).symlink_to(path.resolve())
+
+
+def _mouse_truth(found: LabelSet, names: list[str]) -> Truth:
+    px = np.full((len(names), 2, len(found.skeleton), 2), np.nan)
+    for label in found.labels:
+        name = Path(label.image.source).name
+        if name in names and label.view is not None:
+            px[names.index(name), ("top", "bot").index(label.view)] = label.xy_px
+    return Truth(px, np.zeros(px.shape[:-1], dtype=np.bool_))
