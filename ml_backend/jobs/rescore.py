@@ -17,6 +17,7 @@ from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.infer import Predictor
 from ml_backend.store import frames, generations, presence, versions, work
+from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow, LostLeaseError, ShardRow
@@ -126,6 +127,7 @@ def _one(workspace: Workspace, shard: ShardRow, model: PoseModel, kit: ScoreKit,
         core = slice(len(before), len(before) + len(shard.frame_ids))
         arrays = judge_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
         arrays["frame_ids"] = np.array(shard.frame_ids, dtype=np.int64)
+        reach("shard judged")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)
     except LostLeaseError:
         return

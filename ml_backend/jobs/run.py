@@ -20,6 +20,7 @@ from ml_backend.jobs.rescore import rescore, work_on_shards
 from ml_backend.jobs.retrain import StoppedError, retrain
 from ml_backend.jobs.select import select_window
 from ml_backend.store import presence, versions, work
+from ml_backend.store.faults import reach
 from ml_backend.store.work import JobRow, LostLeaseError
 from ml_backend.store.workspace import Workspace, open_workspace
 
@@ -44,10 +45,12 @@ def open_from_environment() -> Workspace:
 def run_job(job_id: int) -> None:
     """Run a job, or help with its shards when another worker has it already."""
     workspace = open_from_environment()
+    reach("taken")
     job = work.claim(workspace.store, job_id, owner_name())
     if job is None:
         _help(workspace, job_id)
         return
+    reach(f"{job.kind} claimed")
     with _lease(workspace, job) as (report, lost):
         _run(workspace, job, report, lost.is_set)
 
@@ -84,6 +87,7 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
             key=f"job {job.id}",
         )
     else:
+        reach(f"{job.kind} done")
         work.finish(workspace.store, job)
         presence.settle(workspace.store, workspace.project_id, f"job {job.id}")
 

@@ -26,6 +26,7 @@ from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo
 from ml_backend.jobs.scoring import ScoreKit, make_kit, triangulation_of
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.store import frames, generations, submissions, tasks, versions, work
+from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
 from ml_backend.store.versions import VersionRow
@@ -78,6 +79,7 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     order = _picks(workspace, scored, open_rows, chosen, fused, context, features)
     order = _pseudo_last(order, _pseudo_picks(workspace, scored, proposal.positions))
     generation = generations.add(workspace.store, workspace.project_id, scored.version.id, order)
+    reach("order noted")
     store_pseudo(workspace, proposal, scored.round, generation.number)
 
 

@@ -18,6 +18,7 @@ from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, check_secr
 from ml_backend.server.gauges import StoreGauges
 from ml_backend.server.predictions import Compute, PoolMissError, Predictions
 from ml_backend.store import generations, projects
+from ml_backend.store.faults import reach
 from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.server")
@@ -47,11 +48,13 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
     @app.before_request
     def _enter() -> None:
         request.environ["parallax.start"] = time.perf_counter()
+        reach(f"asked {request.endpoint}")
         if request.endpoint not in ("health", "root", None):
             check_secret(request, secret)
 
     @app.after_request
     def _leave(response: Response) -> Response:
+        reach(f"answering {request.endpoint}")
         endpoint = request.endpoint or "unknown"
         calls.labels(endpoint, response.status_code).inc()
         took.labels(endpoint).observe(time.perf_counter() - request.environ["parallax.start"])

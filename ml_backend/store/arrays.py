@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.values import BadInputError
+from ml_backend.store.faults import reach
 
 
 class ArrayStore:
@@ -62,6 +63,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        reach(f"write {path.parent.name}")
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
