@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ Dataset = Literal["studio", "lp_mirror_mouse", "dlc_openfield"]
 
 #: Strategies that are no single score: no preference; k-center on poses; the product's default; the true error itself.
 SPECIAL = ("random", "coreset", "composite", "true_error")
-#: The reference: every frame of the pool labelled at once.
-FULL = "full"
+#: References, no strategies: every frame of the pool labelled at once; as many steps as the others but no new labels.
+FULL, IDLE = "full", "idle"
+REFERENCES = (FULL, IDLE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Arm:
     def parse(cls, text: str) -> Arm:
         """Inverse of ``str``.  Raises BadInputError."""
         match = re.fullmatch(r"([a-z0-9_]+)(\+pseudo(?:_repeat)?)?(?:#(\d+))?", text.strip())
-        known = (*SPECIAL, FULL, *SCORES)
+        known = (*SPECIAL, *REFERENCES, *SCORES)
         if match is None or match.group(1) not in known:
             raise BadInputError(
                 f"strategy {text!r}: expected name[+pseudo|+pseudo_repeat][#draw] with a name among {', '.join(known)}"
@@ -110,6 +111,17 @@ class Design:
     def but(self, **changes: Any) -> Design:
         """The same with some fields changed."""
         return replace(self, **changes)
+
+    def with_settings(self, settings: Sequence[str]) -> Design:
+        """``field=value`` texts, values as JSON (``rounds=6``, ``input_px=[128,128]``).  Raises BadInputError."""
+        values = self.to_json()
+        for text in settings:
+            name, _, value = text.partition("=")
+            try:
+                values[name] = json.loads(value)
+            except ValueError:
+                values[name] = value
+        return Design.from_json(values)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import BoolArray, FloatArray, FrameKey, IntArray, PointState, Triangulation
+from label_config.values import FloatArray, FrameKey, IntArray, PointState
 from ml_backend.acquisition.base import Chunk, Input, Labelled
 from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, Fused, fuse
@@ -18,7 +18,7 @@ from ml_backend.acquisition.spaces import FeatureSet
 from ml_backend.acquisition.window import Params, Strategy
 from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, propose
 from ml_backend.simulation.experiments.data import Recording
-from ml_backend.simulation.experiments.design import SPECIAL, Arm, Design
+from ml_backend.simulation.experiments.design import IDLE, REFERENCES, SPECIAL, Arm, Design
 from ml_backend.simulation.experiments.learner import Lesson, Seen
 from ml_backend.simulation.experiments.table import WATCHED
 
@@ -38,7 +38,7 @@ def product_weights(recording: Recording) -> dict[str, float]:
 def judge(recording: Recording, seen: Seen, lesson: Lesson, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
     weights = product_weights(recording)
-    wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, "full"})
+    wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
     index = np.array([recording.keys[row].index for row in seen.rows], dtype=np.int64)
     step = np.diff(index, prepend=index[:1] - 1000)
     chunk = Chunk(
@@ -92,6 +92,8 @@ class Knowledge:
 
 def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, known: Knowledge) -> IntArray:
     """(b,) rows of the recording to label next, the first of the order first."""
+    if arm.strategy == IDLE:
+        return seen.rows[:0]
     taken = np.isin(seen.rows, known.lesson.rows)
     open_ = np.flatnonzero(~taken)
     rows = seen.rows[open_]
@@ -157,8 +159,3 @@ def self_label(
     )
     rows = np.array([row_of[key] for key in labels.keys], dtype=np.int64)
     return labels, Lesson(rows, labels.xy_px, labels.weight * design.pseudo_weight)
-
-
-def part(found: Triangulation, chosen: IntArray | BoolArray) -> Triangulation:
-    """Some frames of a triangulation."""
-    return Triangulation(**{item.name: getattr(found, item.name)[chosen] for item in fields(found)})

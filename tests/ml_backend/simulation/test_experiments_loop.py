@@ -1,0 +1,164 @@
+"""Annotation simulation end to end, tiny: it repeats itself exactly, survives being killed, and never redoes a finished cell."""
+
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from label_config.values import BadInputError
+from ml_backend.simulation.experiments import cell as cell_module
+from ml_backend.simulation.experiments.cell import annotate, run_cell
+from ml_backend.simulation.experiments.data import load_recording
+from ml_backend.simulation.experiments.design import Arm, Design
+from ml_backend.simulation.experiments.report import write_report
+from ml_backend.simulation.experiments.run import Campaign, run
+from ml_backend.simulation.experiments.table import read_rows
+
+TINY = Design(
+    initial=4, batch=3, rounds=2, pool_frames=40, test_frames=8, views=3, rare_fraction=0.4, input_px=(32, 32), width=4,
+    steps_first=4, steps_round=3, steps_full=4, scan_stride=1, exclusion_frames=0, threshold_share=0.5,
+)  # fmt: skip
+ARMS = ("random", "composite+pseudo", "mc", "full")
+TIMES = ("train_s", "scan_s")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("renders")
+
+
+def campaign(folder, cache, arms=ARMS, design=TINY):
+    return Campaign(design, tuple(map(Arm.parse, arms)), (5,), folder, cache, folder / "nothing")
+
+
+def untimed(row):
+    return {name: value for name, value in row.items() if name not in TIMES}
+
+
+def same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        a, b = untimed(a), untimed(b)
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert run(campaign(folder, cache), tell=lambda _: None)
+    return folder
+
+
+def test_every_cell_is_there_once_and_labels_grow_by_the_batch(undisturbed):
+    rows = read_rows(undisturbed / "results.csv")
+    assert len(rows) == 3 * 3 + 1
+    for arm in ARMS[:3]:
+        assert [row["labels"] for row in rows if row["strategy"] == arm] == [4, 7, 10]
+    assert [row["labels"] for row in rows if row["strategy"] == "full"] == [40]
+    first = [row["error"] for row in rows if row["round"] == 0 and row["strategy"] != "full"]
+    assert len(set(first)) == 1  # all strategies start from the same model
+    assert not list((undisturbed / "models").rglob("*.safetensors")) or {
+        path.parent.name for path in (undisturbed / "models").rglob("*.safetensors")
+    } == {"first"}
+
+
+def test_the_same_seed_gives_the_same_figures(undisturbed, tmp_path, cache):
+    run(campaign(tmp_path, cache), tell=lambda _: None)
+    same(read_rows(undisturbed / "results.csv"), read_rows(tmp_path / "results.csv"))
+
+
+def test_a_second_run_redoes_nothing(undisturbed, tmp_path, cache, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def stop(text):
+        if text.startswith("[2/"):
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(campaign(tmp_path, cache), tell=stop)
+    taught = []
+    original = cell_module.teach
+
+    def counted(*args, **kwargs):
+        taught.append(kwargs["steps"])
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(cell_module, "teach", counted)
+    run(campaign(tmp_path, cache), tell=lambda _: None)
+    # what is left: "mc" (the first model is asked for and found finished, two rounds) and "full"
+    assert taught == [4, 3, 3, 4]
+    same(read_rows(undisturbed / "results.csv"), read_rows(tmp_path / "results.csv"))
+    taught.clear()
+    assert run(campaign(tmp_path, cache), tell=lambda _: None)
+    assert taught == []
+
+
+def _die_in_round_one(folder, cache):
+    recording = load_recording(TINY, 5, cache, folder)
+
+    def emit(row):
+        if row["round"] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_cell(TINY, recording, Arm.parse("composite+pseudo"), 5, folder / "models" / "seed5", emit)
+
+
+@pytest.mark.chaos
+def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache, monkeypatch):
+    process = multiprocessing.get_context("spawn").Process(target=_die_in_round_one, args=(tmp_path, cache))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    taught = []
+    original = cell_module.teach
+
+    def counted(*args, **kwargs):
+        taught.append(kwargs["steps"])
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(cell_module, "teach", counted)
+    found = []
+    recording = load_recording(TINY, 5, cache, tmp_path)
+    run_cell(TINY, recording, Arm.parse("composite+pseudo"), 5, tmp_path / "models" / "seed5", found.append)
+    assert taught == [3]  # round 2 only
+    expected = [row for row in read_rows(undisturbed / "results.csv") if row["strategy"] == "composite+pseudo"]
+    assert [row["round"] for row in found] == [0, 1, 2]
+    for row, known in zip(found, expected, strict=True):
+        assert row["error"] == pytest.approx(known["error"], rel=1e-5)
+        assert row["rare_share"] == pytest.approx(known["rare_share"], rel=1e-5)
+
+
+def test_report_names_every_strategy_and_needs_nothing_else(undisturbed):
+    text = write_report(undisturbed).read_text(encoding="utf-8")
+    for arm in ARMS[:3]:
+        assert f"<td>{arm}</td>" in text
+    assert "All labels of the pool" in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert text.count("data:image/png;base64,") >= 4
+    assert (undisturbed / "curves.csv").read_text().count("\n") == 1 + 3 * 3
+
+
+def test_report_without_random_picks_says_what_is_missing(tmp_path):
+    with pytest.raises(BadInputError, match="strategy 'random'"):
+        write_report(tmp_path)
+
+
+def test_a_folder_holds_one_experiment(undisturbed, cache):
+    with pytest.raises(BadInputError, match="another experiment"):
+        run(campaign(undisturbed, cache, design=TINY.but(batch=2)), tell=lambda _: None)
+
+
+def test_a_simulated_annotator_errs_by_the_given_amount(cache, tmp_path):
+    design = TINY.but(annotator_px=2.0)
+    recording = load_recording(design, 5, cache, tmp_path)
+    lesson = annotate(design, recording, recording.pool)
+    error = (lesson.xy_px - recording.xy_px[recording.pool])[(lesson.weight > 0) & ~recording.hidden[recording.pool]]
+    assert np.std(error) == pytest.approx(2.0, rel=0.25)  # a few exchanged sides widen it
+    assert 0 < (lesson.weight == 0).mean() < 0.03  # forgotten points
+    exact = annotate(TINY, recording, recording.pool)
+    np.testing.assert_array_equal(exact.xy_px, recording.xy_px[recording.pool])

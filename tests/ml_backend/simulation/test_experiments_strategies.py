@@ -1,0 +1,159 @@
+"""Which frames a strategy takes, and how errors are weighed, on predictions made by hand (no network)."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from label_config.values import BadInputError
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.simulation.experiments import measure
+from ml_backend.simulation.experiments.cell import annotate
+from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
+from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
+from ml_backend.simulation.experiments.learner import Seen
+from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
+
+DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
+SMALL = Design(pool_frames=50, test_frames=20, views=3, rare_fraction=0.3, input_px=(32, 32), batch=5, exclusion_frames=0)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    return load_recording(SMALL, 2, tmp_path_factory.mktemp("renders"), Path())
+
+
+def seen_as(recording, rows, xy, threshold_px=2.0):
+    views = xy.shape[1]
+    return Seen(
+        rows=rows,
+        xy_px=xy,
+        confidence=np.full(xy.shape[:3], 0.9),
+        peak_xy_px=xy[:, :, :, None],
+        peak_value=np.full((*xy.shape[:3], 1), 0.9),
+        features=np.zeros((len(rows), views, 4), np.float32),
+        triangulated=triangulate_robust(recording.rig, xy, threshold_px=threshold_px) if recording.rig else None,
+    )
+
+
+def chosen(recording, seen, arm, labelled, seed=0, design=SMALL):
+    lesson = annotate(design, recording, labelled)
+    raw = judge(recording, seen, lesson, arm)
+    return pick(design, recording, seen, raw, arm, Knowledge(lesson, measure.frame_error(recording, seen), 0.5, seed))
+
+
+@pytest.fixture(scope="module")
+def flawed(recording):
+    """Exact but for five frames, where one view errs by 12 px in all keypoints."""
+    xy = recording.xy_px[recording.pool].copy()
+    wrong = np.array([3, 11, 19, 27, 35])
+    xy[wrong, 0] += 12.0
+    return seen_as(recording, recording.pool, xy), wrong
+
+
+def test_consistency_takes_the_frames_whose_views_disagree(recording, flawed):
+    seen, wrong = flawed
+    labelled = np.array([0, 1, 40, 41, 42, 43])
+    for name in ("mc", "outlier_ratio"):
+        assert sorted(chosen(recording, seen, Arm(name), labelled)) == wrong.tolist()
+
+
+def test_labelled_frames_are_never_taken_again(recording, flawed):
+    seen, _ = flawed
+    labelled = np.array([3, 11, 40, 41, 42, 43])
+    for name in ("mc", "random", "coreset", "composite", "true_error"):
+        picked = chosen(recording, seen, Arm(name), labelled)
+        assert len(picked) == SMALL.batch
+        assert not set(picked) & set(labelled)
+
+
+def test_random_draws_depend_on_the_seed_alone(recording, flawed):
+    seen, _ = flawed
+    labelled = np.arange(4)
+    first = chosen(recording, seen, Arm("random"), labelled, seed=1)
+    np.testing.assert_array_equal(first, chosen(recording, seen, Arm("random"), labelled, seed=1))
+    assert set(first) != set(chosen(recording, seen, Arm("random"), labelled, seed=2))
+
+
+def test_coreset_begins_with_the_pose_farthest_from_the_labelled_one(recording):
+    seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
+    centred = recording.xyz[recording.pool] - recording.xyz[recording.pool][:, :1]
+    far = np.linalg.norm(centred - centred[7], axis=-1).mean(axis=1).argmax()
+    assert chosen(recording, seen, Arm("coreset"), np.array([7]))[0] == far
+
+
+def test_nothing_is_taken_by_the_idle_reference(recording, flawed):
+    assert len(chosen(recording, flawed[0], Arm("idle"), np.arange(4))) == 0
+
+
+def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording):
+    rare = recording.rare[recording.test]
+    assert rare.mean() > recording.rare_share  # rare frames are taken RARE_DENSITY times as densely
+    odds = rare.mean() / (1 - rare.mean()) / (recording.rare_share / (1 - recording.rare_share))
+    assert odds == pytest.approx(RARE_DENSITY, rel=0.35)
+    seen = seen_as(recording, recording.test, recording.xy_px[recording.test])
+    offset = np.where(rare, 50.0, 10.0)[:, None, None] * np.array([0.0, 0.0, 1.0])
+    moved = replace(seen, triangulated=replace(seen.triangulated, xyz_world=recording.xyz[recording.test] + offset))
+    figures = measure.judged(recording, moved)
+    assert (figures["error_common"], figures["error_rare"]) == pytest.approx((10, 50))
+    assert figures["error"] == pytest.approx(10 * (1 - recording.rare_share) + 50 * recording.rare_share)
+
+
+def test_performance_counts_points_near_the_truth(recording):
+    rows = recording.pool[:4]
+    xy = recording.xy_px[rows].copy()
+    assert measure.right_share(recording, seen_as(recording, rows, xy)) == 1.0
+    xy[:2] += 30.0
+    assert measure.right_share(recording, seen_as(recording, rows, xy)) == 0.5
+
+
+def test_pseudo_labels_sit_out_one_round_unless_repeating_is_asked_for(recording):
+    design = SMALL.but(pseudo_ratio=0.4)  # two whole frames
+    seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
+    none = np.zeros(0, np.int64)
+    labels, lesson = self_label(design, recording, seen, Arm("mc", "on"), none, none)
+    assert len(lesson.rows) == 2
+    assert labels.whole.all()
+    assert set(np.unique(lesson.weight)) <= {0.0, design.pseudo_weight}
+    again = self_label(design, recording, seen, Arm("mc", "on"), none, lesson.rows)[1]
+    assert not set(again.rows) & set(lesson.rows)
+    repeated = self_label(design, recording, seen, Arm("mc", "repeat"), none, lesson.rows)[1]
+    assert set(repeated.rows) == set(lesson.rows)
+
+
+def test_rendered_recordings_are_drawn_once(tmp_path):
+    design = SMALL.but(pool_frames=3, test_frames=2)
+    first = load_recording(design, 1, tmp_path, Path())
+    (path,) = tmp_path.glob("*.npy")
+    stamp = path.stat().st_mtime_ns
+    second = load_recording(design, 1, tmp_path, Path())
+    assert path.stat().st_mtime_ns == stamp
+    np.testing.assert_array_equal(first.pictures[0], second.pictures[0])
+    assert first.pictures[0].shape == (len(first.keys), 32, 32, 3)
+    assert not set(first.pool) & set(first.test)
+
+
+def test_a_missing_recording_is_named(tmp_path):
+    with pytest.raises(BadInputError, match="dlc_openfield"):
+        load_recording(DESIGNS["dlc_openfield"], 0, tmp_path, tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "frames", "views", "keypoints"), [("lp_mirror_mouse", 90, 2, 7), ("dlc_openfield", 116, 1, 4)])
+def test_recordings_labelled_by_hand(name, frames, views, keypoints, tmp_path):
+    if not (DATA / name).is_dir():
+        pytest.skip(f"no recording at {DATA / name}; set PARALLAX_DATA")
+    design = DESIGNS[name]
+    one, two = (load_recording(design, seed, tmp_path, DATA) for seed in (0, 1))
+    assert one.xy_px.shape == (frames, views, keypoints, 2)
+    assert len(one.pictures) == views
+    assert len(one.test) == 30
+    assert {str(key) for key in one.keys} == {str(key) for key in two.keys}
+    assert [one.keys[i] for i in one.test] != [two.keys[i] for i in two.test]  # every seed is another split
+    for view, pixels in enumerate(one.pictures):
+        known = one.xy_px[:, view][np.isfinite(one.xy_px[:, view]).all(axis=-1)]
+        height, width = pixels.shape[1:3]
+        assert (known > -0.5).all()
+        assert (known < np.array([width, height]) - 0.5).all()
