@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
-
-import numpy as np
 
 from label_config.values import IntArray, ParallaxError, TrainingTarget
 from ml_backend.jobs.performance import last_batch_performance
@@ -19,6 +18,7 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.train import Progress, train
 from ml_backend.pose.weights import read_manifest
 from ml_backend.store import versions, work
+from ml_backend.store.faults import reach
 from ml_backend.store.versions import SnapshotRow, VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
@@ -38,15 +38,29 @@ def retrain(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     live = versions.live(workspace.store, workspace.project_id)
     parent = _parent(workspace, job, live) if warm else None
     job = work.remember(workspace.store, job, parent=parent.id if parent else None)
-    pictures = Pictures(workspace)
+    with closing(Pictures(workspace)) as pictures:
+        return _train_and_publish(workspace, job, row, snapshot, live, parent, pictures, report, should_stop)
+
+
+def _train_and_publish(
+    workspace: Workspace,
+    job: JobRow,
+    row: SnapshotRow,
+    snapshot: Snapshot,
+    live: VersionRow | None,
+    parent: VersionRow | None,
+    pictures: Pictures,
+    report: Report,
+    should_stop: Callable[[], bool],
+) -> VersionRow | None:
     rows = training_rows(workspace, snapshot)
-    if not len(rows):
-        tell(workspace, "nothing to train on yet: no labelled frame lies in the training part", "warning")
-        return None
     if parent and workspace.spec.train.preset == "acft":
         report({"stage": "replay"})
         rows = misestimated(workspace, parent, snapshot, rows, pictures)
     targets, judges, config = _targets_and_config(workspace, row, snapshot, rows, parent)
+    if not targets:
+        tell(workspace, "nothing to train on yet: no labelled frame lies in the training part", "warning")
+        return None
     folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist())
     result = train(
         config,
@@ -62,6 +76,7 @@ def retrain(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     )
     if result.ending == "asked":
         raise StoppedError("stopped between two steps; the checkpoint is kept")
+    reach("trained")
     report({"stage": "validate"})
     return publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
 

@@ -1,13 +1,40 @@
-"""The ``train`` section of parallax.yaml → the configuration of one training run."""
+"""The ``train`` section of parallax.yaml → the configuration of one training run.
+
+``train.preset`` names a recipe of :mod:`ml_backend.pose.presets`, or "default": fresh for ``steps_first`` steps before there is
+a model, then ``steps_round`` steps from the live one.  A recipe replaces optimiser, schedule, length and augmentation; network,
+input, codec, seed, device and time budget stay.  Recipes that go on from an earlier version begin with the default one.
+"""
 
 from __future__ import annotations
 
+import math
+
 from label_config.spec import Train
+from label_config.values import BadInputError
 from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.presets import PRESETS, WARM_PRESETS, preset
+
+DEFAULT = "default"
+
+
+def starts_warm(train: Train) -> bool:
+    """A run starts from the live model when there is one.
+
+    Raises BadInputError for an unknown preset, and for one that cannot start fresh where ``warm_start`` is off.
+    """
+    if train.preset not in (DEFAULT, *PRESETS):
+        raise BadInputError(f"train.preset: expected one of {', '.join((DEFAULT, *PRESETS))}, got {train.preset!r}")
+    if train.preset in WARM_PRESETS and not train.warm_start:
+        raise BadInputError(
+            f"train.preset: {train.preset!r} goes on from the live model, but train.warm_start is false; "
+            "set it to true, or choose 'default' or 'scratch'"
+        )
+    return train.warm_start and train.preset != "scratch"
 
 
 def config_for(train: Train, *, warm: bool, round_: int) -> TrainConfig:
-    """``warm``: the run starts from the live model, so it is shorter.  Every round draws its own augmentations."""
+    """The default recipe.  ``warm``: the run starts from the live model, so it is shorter.  Every round draws its own
+    augmentations."""
     arguments = {} if train.weights == "default" else {"pretrained": None if train.weights == "none" else train.weights}
     return TrainConfig(
         network=train.network,
@@ -24,3 +51,19 @@ def config_for(train: Train, *, warm: bool, round_: int) -> TrainConfig:
         max_minutes=train.max_minutes,
         checkpoint_every_s=train.checkpoint_seconds,
     )
+
+
+def recipe_for(train: Train, *, warm: bool, round_: int, n_targets: int, performance: float) -> TrainConfig:
+    """The configuration by ``train.preset``.
+
+    n_targets    pictures to train on, for recipes counted in epochs
+    performance  G, how good the live model was on the newly labelled frames; NaN = nothing was shown yet, taken as 0 as in
+                 the first cycle of VATL4Pose (METHODS §3.3)
+    Raises BadInputError as :func:`starts_warm`.
+    """
+    starts_warm(train)
+    config = config_for(train, warm=warm, round_=round_)
+    fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not warm
+    if train.preset == DEFAULT or fresh_start_of_a_warm_one:
+        return config
+    return preset(train.preset, config, n_targets=n_targets, mean_oks=0.0 if math.isnan(performance) else performance)

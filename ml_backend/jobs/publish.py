@@ -1,0 +1,81 @@
+"""From a trained folder to a version: judged on validation frames, put before the gate, live if it passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.validate import Judgement, judge
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.metrics.bootstrap import gate
+from ml_backend.pose.infer import Predictor
+from ml_backend.pose.weights import read_manifest
+from ml_backend.store import presence, versions, work
+from ml_backend.store.faults import reach
+from ml_backend.store.versions import SnapshotRow, VersionRow
+from ml_backend.store.work import JobRow
+from ml_backend.store.workspace import Workspace
+
+
+def publish_if_good(
+    workspace: Workspace,
+    job: JobRow,
+    row: SnapshotRow,
+    snapshot: Snapshot,
+    folder: Path,
+    live: VersionRow | None,
+    pictures: Pictures,
+) -> VersionRow:
+    """The version that the model in ``folder`` became; its status says whether it is live.
+
+    A repeated call for the same folder finds the same version.  ``job.attempt`` is the fencing token.
+    """
+    device = workspace.spec.train.device
+    new = judge(workspace, Predictor.load(folder, device), snapshot, pictures)
+    old = judge(workspace, Predictor.load(workspace.models / live.path, device), snapshot, pictures) if live else None
+    decision = gate(
+        old.per_frame_px if old else np.full(len(new.per_frame_px), np.nan),
+        new.per_frame_px,
+        min_frames=workspace.spec.gate.min_frames,
+        max_p_worse=workspace.spec.gate.confidence,
+    )
+    version = versions.add(
+        workspace.store,
+        workspace.project_id,
+        attempt=job.attempt,
+        snapshot_id=row.id,
+        path=folder.name,
+        sha256=read_manifest(folder).files["weights.safetensors"],
+        metrics=_metrics(new, old, decision.status),
+    )
+    reach("version noted")
+    if not decision.passed:
+        versions.reject(workspace.store, version.id, decision.status)
+        tell(workspace, f"px-{version.number} was not published: {decision.status}", "warning")
+    elif not versions.publish(workspace.store, workspace.project_id, version.id, job.attempt):
+        tell(workspace, f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
+    else:
+        reach("published")
+        tell(workspace, f"px-{version.number} is live ({len(snapshot.keys)} labelled frames; gate: {decision.status})")
+        work.request(workspace.store, workspace.project_id, "rescore", {"version_id": version.id})
+    return versions.get(workspace.store, version.id)
+
+
+def _metrics(new: Judgement, old: Judgement | None, gate_status: str) -> dict[str, Any]:
+    return {
+        "validation_frames": int(np.isfinite(new.per_frame_px).sum()),
+        "validation_px": new.mean_px,
+        "previous_px": old.mean_px if old else None,
+        "per_keypoint_px": new.per_keypoint_px,
+        "previous_per_keypoint_px": old.per_keypoint_px if old else None,
+        "validation_world": new.mean_world,
+        "gate": gate_status,
+    }
+
+
+def tell(workspace: Workspace, text: str, level: str = "info") -> None:
+    """Write into the project's diary."""
+    presence.tell(workspace.store, workspace.project_id, text, level=level)
