@@ -30,13 +30,13 @@ BLIND, OUTSIDE = 2, 5
 def pose_of(index: int, views: int = len(VIEWS)) -> Pose2D:
     """Points that tell frame, view and keypoint from their place."""
     view, keypoint = np.meshgrid(np.arange(views), np.arange(len(KEYPOINTS)), indexing="ij")
-    xy = np.stack([10.0 + index + 100 * view, 20.0 + 30 * keypoint], axis=-1)
+    xy = np.stack([10.0 + index + 100 * view + 7 * keypoint, 20.0 + 30 * keypoint], axis=-1)
     shape = (views, len(KEYPOINTS))
     state = np.full(shape, PointState.VISIBLE, dtype=np.int64)
     return Pose2D(xy, np.full(shape, 0.5), state, np.full(shape, Provenance.PREDICTED, dtype=np.int64))
 
 
-def write_spec(folder: Path, *, store: str = "sqlite:///store.sqlite3", project: int | None = 7, more: str = "") -> Path:
+def write_spec(folder: Path, *, store: str = "sqlite:///project.sqlite3", project: int | None = 7, more: str = "") -> Path:
     """A parallax.yaml; ``more`` is appended as it is."""
     path = folder / "parallax.yaml"
     number = "" if project is None else f"\n  project: {project}"
@@ -44,7 +44,7 @@ def write_spec(folder: Path, *, store: str = "sqlite:///store.sqlite3", project:
     return path
 
 
-def make_project(folder: Path, *, one_camera_per_task: bool = False, store: str = "sqlite:///store.sqlite3") -> Workspace:
+def make_project(folder: Path, *, one_camera_per_task: bool = False, store: str = "sqlite:///project.sqlite3") -> Workspace:
     """Six frames; tasks 100 … 105 (or, with one camera per task, 100/200 … for left/right); generation px-1.1 is served."""
     more = "views: [left, right]\n" if one_camera_per_task else ""
     spec = load_spec(write_spec(folder, store=store, more=more))

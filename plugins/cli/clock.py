@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import redis
 from sqlalchemy.exc import OperationalError
@@ -17,7 +15,9 @@ from sqlalchemy.exc import OperationalError
 from label_config.values import ParallaxError
 from ml_backend.store import presence
 from ml_backend.store.workspace import Workspace
-from plugins.label_studio_sync.tick import TickReport
+
+if TYPE_CHECKING:
+    from plugins.label_studio_sync.tick import TickReport
 
 #: How often the flags are looked at; also the least time between two ticks, so that a storm of events is one tick a second.
 POLL_S = 1.0
@@ -26,17 +26,6 @@ MAX_BACK_OFF_S = 30.0
 JITTER = 0.1
 _FLAGS = ("pull_requested", "train_requested", "select_requested")
 _AWAY = (ParallaxError, redis.RedisError, OperationalError)
-
-
-def own_name() -> str:
-    """This process, as leases name it."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def stop_on_signals(stop: threading.Event) -> None:
-    """SIGTERM and SIGINT end the loop after the tick in progress."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
 
 
 def back_off_s(failures: int) -> float:
@@ -92,7 +81,8 @@ class Clock:
                 presence.settle(self.workspace.store, self.workspace.project_id, "sync")
                 text = f"works again after {self._failures} attempts" + (f" · {text}" if text else "")
             self._failures = 0
-            self._seen = self._flags()
+            # A tick takes this flag first of all, so one that stands now came later, maybe after its label was listed.
+            self._seen = self._flags() - {"pull_requested"}
         except _AWAY as error:
             return self._failed(error)
         if text:

@@ -63,9 +63,11 @@ def open_project(ctx: typer.Context) -> Workspace:
 
     spec = read_spec(ctx)
     try:
-        return open_workspace(spec)
+        workspace = open_workspace(spec)
     except DBAPIError as error:
         raise ParallaxError(f"store in {config_path(ctx)}: the database cannot be opened ({error.orig})") from error
+    ctx.call_on_close(workspace.store.close)
+    return workspace
 
 
 def connect(spec: Spec) -> Client:

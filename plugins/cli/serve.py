@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +13,7 @@ from label_config.spec import Spec
 from label_config.values import ParallaxError
 from plugins.cli.context import console, log_to_stderr, open_project, read_spec
 from plugins.cli.secrets import SECRET_VARIABLE, find_secret
+from plugins.cli.signals import own_name
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -68,7 +67,7 @@ def _compute(workspace: Workspace, spec: Spec) -> Compute | None:
 def _beat(workspace: Workspace) -> None:
     from ml_backend.store import presence
 
-    name = f"server@{socket.gethostname()}:{os.getpid()}"
+    name = f"server@{own_name()}"
     while True:
         try:
             presence.beat(workspace.store, name)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from plugins.cli.context import connect, console, log_to_stderr, open_project, redis_url
+from plugins.cli.signals import own_name, stop_on_signals
 
 
 def sync(
@@ -15,7 +16,7 @@ def sync(
 ) -> None:
     """Pull labels, decide, push the order; every few seconds until stopped."""
     from ml_backend.jobs.queue import JobQueue
-    from plugins.cli.clock import Clock, describe, own_name, stop_on_signals
+    from plugins.cli.clock import Clock, describe
     from plugins.label_studio_sync.tick import tick
 
     log_to_stderr()

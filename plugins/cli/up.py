@@ -14,6 +14,7 @@ import plugins
 from label_config.spec import Spec
 from plugins.cli.context import CONFIG_VARIABLE, config_path, connect, console, open_project
 from plugins.cli.secrets import SECRET_VARIABLE, ensure_secret
+from plugins.cli.signals import stop_on_signals
 from plugins.cli.supervisor import Child, Supervisor
 
 REDIS_VARIABLE = "PARALLAX_REDIS_URL"
@@ -21,8 +22,6 @@ REDIS_VARIABLE = "PARALLAX_REDIS_URL"
 
 def up(ctx: typer.Context) -> None:
     """Run backend, workers, sync and, unless one is set, a Redis; restart what dies, until stopped."""
-    from plugins.cli.clock import stop_on_signals
-
     workspace = open_project(ctx)
     workspace.store.close()
     spec = workspace.spec

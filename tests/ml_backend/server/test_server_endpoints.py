@@ -176,7 +176,9 @@ def test_depth_that_label_studio_uses_is_taken(client: FlaskClient) -> None:
     assert client.post("/webhook", data=nested(MAX_DEPTH - 10), content_type="application/json").status_code == 202
 
 
-@pytest.mark.parametrize(("path", "method", "status"), [("/nothing", "GET", 404), ("/predict", "GET", 405), ("/train", "POST", 404)])
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/nothing", "GET", 404), ("/predict", "GET", 405), ("/train", "POST", 404)]
+)
 def test_unknown_places_and_methods(client: FlaskClient, path: str, method: str, status: int) -> None:
     answer = client.open(path, method=method)
     assert answer.status_code == status

@@ -39,7 +39,7 @@ SEEDS: dict[str, dict[str, Any]] = {
 }
 ODD: list[Any] = [
     None, True, False, 0, -1, 7, 100, 2**31, 2**63, -(2**63), 10**40, 1e308, -0.0, float("nan"), float("inf"), "", "7", "px-1.1",
-    "\ud800", "\x00", "x" * 10_000, "ANNOTATION_CREATED", "START_TRAINING", [], {}, [[]], [None], {"id": 7}, {"": None}, [{}] * 50,
+    "\ud800", "\x00", "x" * 9999, "ANNOTATION_CREATED", "START_TRAINING", [], {}, [[]], [None], {"id": 7}, {"": None}, [{}] * 50,
 ]  # fmt: skip
 PAYLOADS = 1500
 

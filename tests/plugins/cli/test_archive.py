@@ -1,0 +1,252 @@
+"""Backups: the same on SQLite and PostgreSQL, complete or refused, and never a way out of the folders."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from sqlalchemy import select
+
+from label_config.values import BadInputError, FrameKey, ImageRef, ParallaxError
+from ml_backend.store import frames, ledger, presence, projects, work
+from ml_backend.store.database import Store, open_store
+from ml_backend.store.schema import heartbeats, metadata
+from ml_backend.store.workspace import Workspace
+from plugins.cli.archive import MANIFEST, read_archive, write_archive
+from tests.small_project import make_project, write_spec
+
+Run = Callable[..., Result]
+
+
+def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """Everything in the store, without who is alive."""
+    with store.read() as connection:
+        return {
+            table.name: [dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key))]
+            for table in metadata.sorted_tables
+            if table.name not in ("leases", "heartbeats")
+        }
+
+
+def fill(workspace: Workspace) -> None:
+    """Something in the tables and folders that a restore could lose: text, numbers, nulls, bytes."""
+    store, project = workspace.store, workspace.project_id
+    ledger.record(store, project, "project_field", "sampling", old=None, new="Uncertainty sampling")
+    presence.tell(store, project, 'ü "quoted" \\ line\nbreak', level="warning", key="k")
+    presence.beat(store, "sync")
+    job = work.claim(store, work.request(store, project, "retrain").id, "w")
+    assert job is not None
+    work.heartbeat(store, job, {"loss": 0.1, "step": 3})
+    workspace.arrays.save("shards/1", {"xy": np.arange(6.0)})
+    (workspace.arrays.folder / "shards" / ".half.part").write_bytes(b"half")
+    model = workspace.models / "m-1"
+    model.mkdir(parents=True)
+    (model / "weights.safetensors").write_bytes(bytes(range(256)) * 1000)
+
+
+def folders(base: Path) -> dict[str, Path]:
+    return {"arrays": base / "arrays", "models": base / "models"}
+
+
+def files(base: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(base)): file.read_bytes() for file in base.rglob("*") if file.is_file()}
+
+
+def test_backup_and_restore_by_command(run: Run, workspace: Workspace, tmp_path: Path) -> None:
+    fill(workspace)
+    before = tables(workspace.store)
+    assert run("backup", str(tmp_path / "b.tar")).exit_code == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    write_spec(other)
+    result = run("-c", str(other / "parallax.yaml"), "restore", str(tmp_path / "b.tar"))
+    assert result.exit_code == 0, result.output
+    restored = open_store(f"sqlite:///{other}/project.sqlite3")
+    assert tables(restored) == before
+    with restored.read() as connection:
+        assert connection.execute(select(heartbeats)).all() == []
+    restored.close()
+    arrays, models = other / ".parallax/arrays", other / ".parallax/models"
+    assert files(arrays) == {name: data for name, data in files(workspace.arrays.folder).items() if ".half" not in name}
+    assert files(models) == files(workspace.models)
+    again = run("backup", str(tmp_path / "b.tar"))
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    twice = run("-c", str(other / "parallax.yaml"), "restore", str(tmp_path / "b.tar"))
+    assert twice.exit_code == 1
+    assert "not empty" in twice.stderr
+
+
+@pytest.fixture
+def archive(workspace: Workspace, tmp_path: Path) -> Path:
+    fill(workspace)
+    where = {"arrays": workspace.arrays.folder, "models": workspace.models}
+    write_archive(workspace.store, where, tmp_path / "b.tar")
+    return tmp_path / "b.tar"
+
+
+def test_an_archive_of_one_database_fills_the_other(store: Store, archive: Path, workspace: Workspace, tmp_path: Path) -> None:
+    """``store`` is SQLite and PostgreSQL in turn; the archive comes from SQLite."""
+    contents = read_archive(archive, store, folders(tmp_path / "x"))
+    assert tables(store) == tables(workspace.store)
+    assert (contents.rows, contents.files) == (sum(map(len, tables(store).values())), 2)
+    # New rows get numbers behind the restored ones.
+    project = projects.list_all(store)[0].id
+    highest = max(row["id"] for row in tables(store)["frames"])
+    frames.add_frames(store, project, [(FrameKey("t", 0), {"a": ImageRef("a.mp4", 0)}, "train")])
+    assert frames.ids_by_key(store, project)[FrameKey("t", 0)] > highest
+    write_archive(store, folders(tmp_path / "x"), tmp_path / "second.tar")
+    back = open_store(f"sqlite:///{tmp_path}/back.sqlite3")
+    read_archive(tmp_path / "second.tar", back, folders(tmp_path / "y"))
+    assert tables(back) == tables(store)
+    back.close()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Any:
+    opened = open_store(f"sqlite:///{tmp_path}/empty.sqlite3")
+    yield opened
+    opened.close()
+
+
+def rewritten(archive: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """The archive with its members changed as a mapping."""
+    with tarfile.open(archive) as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    change(members)
+    target = archive.with_name("changed.tar")
+    with tarfile.open(target, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return target
+
+
+def flip(members: dict[str, bytes]) -> None:
+    data = bytearray(members["models/m-1/weights.safetensors"])
+    data[1000] ^= 1
+    members["models/m-1/weights.safetensors"] = bytes(data)
+
+
+def newer(members: dict[str, bytes]) -> None:
+    members[MANIFEST] = json.dumps({**json.loads(members[MANIFEST]), "schema": "9999"}).encode()
+
+
+def other_format(members: dict[str, bytes]) -> None:
+    members[MANIFEST] = json.dumps({**json.loads(members[MANIFEST]), "format": 99}).encode()
+
+
+DAMAGE: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
+    "a flipped bit": (flip, "damaged"),
+    "a file too many": (lambda members: members.update({"arrays/x.npz": b"1"}), "does not list"),
+    "a file missing": (lambda members: members.pop("models/m-1/weights.safetensors"), "does not list"),
+    "a table missing": (lambda members: members.pop("tables/frames.jsonl"), "does not list"),
+    "no manifest": (lambda members: members.pop(MANIFEST), "cut off"),
+    "a manifest that is no JSON": (lambda members: members.update({MANIFEST: b"{"}), "cannot be read"),
+    "a manifest that is a list": (lambda members: members.update({MANIFEST: b"[]"}), "cannot be read"),
+    "another schema": (newer, "revision 9999"),
+    "another format": (other_format, "another format"),
+    "a way up": (lambda members: members.update({"models/../../evil": b"1"}), "nothing that a backup holds"),
+    "an absolute path": (lambda members: members.update({"/tmp/evil": b"1"}), "nothing that a backup holds"),
+    "another folder": (lambda members: members.update({"home/evil": b"1"}), "nothing that a backup holds"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_archive_changes_nothing(archive: Path, empty: Store, tmp_path: Path, name: str) -> None:
+    change, words = DAMAGE[name]
+    with pytest.raises(BadInputError, match=words):
+        read_archive(rewritten(archive, change), empty, folders(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+    assert projects.list_all(empty) == []
+
+
+def special(kind: bytes, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo("models/evil")
+    info.type, info.linkname = kind, link
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [special(tarfile.SYMTYPE, "/etc/passwd"), special(tarfile.LNKTYPE, "x"), special(tarfile.FIFOTYPE), special(tarfile.DIRTYPE)],
+    ids=["symlink", "hard link", "fifo", "folder"],
+)
+def test_only_plain_files_are_restored(archive: Path, empty: Store, tmp_path: Path, member: tarfile.TarInfo) -> None:
+    with tarfile.open(archive, "a") as tar:
+        tar.addfile(replace_name(member))
+    with pytest.raises(BadInputError, match="nothing that a backup holds"):
+        read_archive(archive, empty, folders(tmp_path / "x"))
+
+
+def replace_name(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A copy: tarfile writes offsets into what it is given."""
+    return member.replace(name="models/evil")
+
+
+def test_a_compressed_bomb_is_not_even_opened(archive: Path, empty: Store, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.tar.gz"
+    with tarfile.open(bomb, "w:gz") as tar:
+        info = tarfile.TarInfo("arrays/zeros")
+        info.size = 2**24
+        tar.addfile(info, io.BytesIO(bytes(2**24)))
+    with pytest.raises(BadInputError, match="expected a backup"):
+        read_archive(bomb, empty, folders(tmp_path / "x"))
+
+
+def test_too_many_members(archive: Path, empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugins.cli.archive.MAX_MEMBERS", 5)
+    with pytest.raises(BadInputError, match="member 6"):
+        read_archive(archive, empty, folders(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("keep", [0, 100, 5000, -1030])
+def test_a_file_that_was_cut_off(archive: Path, empty: Store, tmp_path: Path, keep: int) -> None:
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(archive.read_bytes()[:keep] if keep >= 0 else archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(BadInputError, match=r"cut\.tar"):
+        read_archive(cut, empty, folders(tmp_path / "x"))
+    assert projects.list_all(empty) == []
+
+
+def test_rows_of_another_shape_leave_the_store_empty(archive: Path, empty: Store, tmp_path: Path) -> None:
+    import hashlib
+
+    def change(members: dict[str, bytes]) -> None:
+        line = json.dumps({"id": 1, "stranger": 2}).encode() + b"\n"
+        members["tables/events.jsonl"] = line
+        manifest = json.loads(members[MANIFEST])
+        manifest["sha256"]["tables/events.jsonl"] = hashlib.sha256(line).hexdigest()
+        members[MANIFEST] = json.dumps(manifest).encode()
+
+    with pytest.raises(BadInputError, match=r"events\.jsonl:1"):
+        read_archive(rewritten(archive, change), empty, folders(tmp_path / "x"))
+    assert projects.list_all(empty) == []
+
+
+def test_a_failed_backup_leaves_no_file(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("plugins.cli.archive._add_folder", full)
+    with pytest.raises(OSError, match="No space"):
+        write_archive(workspace.store, {"arrays": workspace.arrays.folder}, tmp_path / "target" / ".." / "b.tar")
+    assert [file.name for file in tmp_path.iterdir() if "tar" in file.name or file.name.endswith(".part")] == []
+
+
+def test_a_store_with_a_project_is_refused(archive: Path, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    second = make_project(tmp_path / "second")
+    with pytest.raises(ParallaxError, match="not empty"):
+        read_archive(archive, second.store, folders(tmp_path / "x"))
+    second.store.close()
+    assert replace(second.project, ls_url="") != workspace.project
