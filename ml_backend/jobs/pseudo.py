@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, FrameKey, PointState, Pose2D, Provenance, Triangulation
+from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, PointState, Pose2D, Provenance, Triangulation
+from ml_backend.geometry.triangulation import default_threshold_px
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, propose
 from ml_backend.store import pseudo_labels, submissions
@@ -64,6 +65,32 @@ def _human_batch(workspace: Workspace, round_: int) -> int:
     """Frames that people labelled in the round that the live model was trained on."""
     rows = submissions.list_annotations(workspace.store, workspace.project_id)
     return len({row.frame_id for row in rows if row.round == round_ - 1})
+
+
+def withdraw_disagreeing(workspace: Workspace, rows: Sequence[FrameRow], xy_px: FloatArray, round_: int) -> int:
+    """Take back the previous round's pseudo-labels that the new model puts elsewhere; how many.
+
+    xy_px  (f, V, K, 2) the new model's predictions, in the order of ``rows``
+
+    A frame loses its mark when any of its accepted joints lies, in the median over views, farther away than the error
+    that counts as agreement.
+    """
+    held = {row.frame_id: row for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_ - 1)}
+    gone = []
+    for i, frame in enumerate(rows):
+        row = held.get(frame.id)
+        if row is None:
+            continue
+        accepted = Pose2D.from_json(row.pose).xy_px
+        limit = workspace.spec.pseudo_labels.threshold_px or float(np.nanmax(default_threshold_px(accepted)))
+        distance = np.linalg.norm(accepted - xy_px[i], axis=-1)
+        known = np.isfinite(distance)
+        joints = known.any(axis=0)
+        median = np.nanmedian(np.where(known, distance, np.nan)[:, joints], axis=0)
+        if (median > limit).any():
+            gone.append(row.id)
+    pseudo_labels.withdraw(workspace.store, gone)
+    return len(gone)
 
 
 def store_pseudo(workspace: Workspace, proposal: Proposal, round_: int, generation: int) -> None:

@@ -22,7 +22,7 @@ from ml_backend.jobs.cold_start import thumbnails
 from ml_backend.jobs.collect import collect, rigs_of
 from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo
+from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
 from ml_backend.jobs.scoring import ScoreKit, make_kit, triangulation_of
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.store import frames, generations, submissions, tasks, versions, work
@@ -74,6 +74,8 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     params = _params(workspace, scored)
     chosen = select(pool, fused, params, features=features, eligible=train, sticky=sticky)
     picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]}
+    if scored.triangulated is not None:
+        withdraw_disagreeing(workspace, scored.rows, scored.arrays["xy_px"], scored.round)
     proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
     context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     order = _picks(workspace, scored, open_rows, chosen, fused, context, features)
