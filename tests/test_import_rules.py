@@ -1,0 +1,181 @@
+"""Arrows between rooms point down only, in one step or in many; what is heavy stays where it belongs."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP = ("label_config", "ml_backend", "plugins")
+
+_GROUND = {"label_config"}
+_VALUES = {"ml_backend.recordings", "ml_backend.store"}
+_MATHS = {"ml_backend.heatmaps", "ml_backend.geometry", "ml_backend.metrics"}
+_SKILLS = {"ml_backend.pose", "ml_backend.acquisition", "ml_backend.labels", "ml_backend.formats"}
+_BACKEND = _GROUND | _VALUES | _MATHS | _SKILLS | {"ml_backend.jobs", "ml_backend.server", "ml_backend.simulation"}
+
+#: Room → rooms that it may import, itself aside.
+ROOMS: dict[str, set[str]] = {
+    "label_config": set(),
+    **dict.fromkeys(_VALUES, _GROUND),
+    **dict.fromkeys(_MATHS, _GROUND | _VALUES),
+    **dict.fromkeys(_SKILLS, _GROUND | _VALUES | _MATHS),
+    "ml_backend.jobs": _GROUND | _VALUES | _MATHS | _SKILLS,
+    # Answers from the store, so never the network.
+    "ml_backend.server": _GROUND | _VALUES | _MATHS | _SKILLS - {"ml_backend.pose"},
+    # Pure: neither a store nor a service.
+    "ml_backend.simulation": _GROUND | {"ml_backend.recordings"} | _MATHS | _SKILLS,
+    # Never runs a model, so never the network.
+    "plugins.label_studio_sync": _BACKEND - {"ml_backend.pose", "ml_backend.server", "ml_backend.simulation"},
+    "plugins.cli": _BACKEND | {"plugins.label_studio_sync", "plugins.demo"},
+    "plugins.demo": _BACKEND | {"plugins.label_studio_sync", "plugins.cli"},
+}
+_NUMBERS = {"numpy"}
+#: Room → packages of others that it may import; rooms that are not listed here are free.
+PACKAGES: dict[str, set[str]] = {
+    "label_config": {"numpy", "pydantic", "yaml", "defusedxml"},
+    "ml_backend.recordings": _NUMBERS | {"cv2", "httpx"},
+    "ml_backend.store": _NUMBERS | {"sqlalchemy", "alembic"},
+    "ml_backend.heatmaps": _NUMBERS | {"cv2"},
+    "ml_backend.geometry": _NUMBERS | {"scipy", "cv2", "yaml", "defusedxml"},
+    "ml_backend.metrics": _NUMBERS | {"scipy"},
+    "ml_backend.acquisition": _NUMBERS | {"scipy"},
+    "ml_backend.labels": _NUMBERS | {"scipy"},
+    "ml_backend.formats": _NUMBERS | {"cv2", "yaml"},
+    "ml_backend.server": _NUMBERS | {"flask", "werkzeug", "prometheus_client"},
+    "ml_backend.jobs": _NUMBERS | {"cv2", "redis", "rq"},
+}
+NETWORKS = {"torch", "torchvision", "transformers"}
+
+
+def modules() -> dict[str, Path]:
+    """Module name → file."""
+    found = {}
+    for top in TOP:
+        for file in sorted((ROOT / top).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    """The first two parts of a name under ml_backend and plugins, else the first one."""
+    return ".".join(module.split(".")[: 1 if module.startswith("label_config") else 2])
+
+
+def imports_in(source: str) -> Iterator[str]:
+    """Every name that the source imports, wherever in it; ``from a import b`` gives a.b, a module or a thing in a."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    return frozenset(imports_in(MODULES[module].read_text(encoding="utf-8")))
+
+
+def our_modules(names: frozenset[str]) -> set[str]:
+    """The modules of ours behind imported names, with the packages that lie above them: those are run as well."""
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] in TOP:
+            found |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)} & MODULES.keys()
+    return found
+
+
+def their_packages(names: frozenset[str]) -> set[str]:
+    return {name.split(".")[0] for name in names} - set(TOP) - set(sys.stdlib_module_names)
+
+
+@cache
+def reached_from(module: str) -> frozenset[str]:
+    """Every module of ours that importing this one may run, now or later, itself among them."""
+    reached, waiting = {module}, [module]
+    while waiting:
+        for other in our_modules(imports_of(waiting.pop())) - reached:
+            reached.add(other)
+            waiting.append(other)
+    return frozenset(reached)
+
+
+def broken_rules(module: str, names: frozenset[str]) -> list[str]:
+    """Imports of a module that its room may not have."""
+    room = room_of(module)
+    rooms = {room_of(other) for other in our_modules(names)} - {room, "ml_backend", "plugins"}
+    packages = their_packages(names) - PACKAGES.get(room, their_packages(names))
+    return sorted((rooms - ROOMS[room]) | packages)
+
+
+def test_every_room_is_known() -> None:
+    rooms = {room_of(module) for module in MODULES} - {"ml_backend", "plugins"}
+    assert rooms <= ROOMS.keys(), "a new room needs its rules in this table"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
+    mine = [module for module in MODULES if room_of(module) == room]
+    broken = {module: broken_rules(module, imports_of(module)) for module in mine}
+    assert {module: names for module, names in broken.items() if names} == {}
+
+
+def test_the_check_sees_what_it_should() -> None:
+    lazy = frozenset(imports_in("def f():\n    from ml_backend.pose import infer\n    import torch\n"))
+    assert broken_rules("ml_backend.server.app", lazy) == ["ml_backend.pose", "torch"]
+    assert broken_rules("ml_backend.jobs.retrain", lazy) == ["torch"]
+    assert broken_rules("ml_backend.pose.train", lazy) == []
+
+
+def below(room: str) -> set[str]:
+    """The rooms under a room, all the way down."""
+    return ROOMS[room].union(*(below(other) for other in ROOMS[room]))
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if not room.startswith("plugins")])
+def test_a_room_reaches_only_what_lies_below_it(room: str) -> None:
+    """Module by module, through whatever each of them imports in turn."""
+    assert room not in below(room)
+    for module in (module for module in MODULES if room_of(module) == room):
+        rooms = {room_of(other) for other in reached_from(module)} - {room, "ml_backend"}
+        assert rooms <= below(room), f"{module} reaches {sorted(rooms - below(room))}"
+
+
+@pytest.mark.parametrize("room", sorted(_SKILLS))
+def test_skills_never_reach_one_another(room: str) -> None:
+    for module in (module for module in MODULES if room_of(module) == room):
+        assert {room_of(other) for other in reached_from(module)} & _SKILLS == {room}, module
+
+
+@pytest.mark.parametrize("room", ["ml_backend.server", "plugins.label_studio_sync"])
+def test_server_and_sync_never_load_a_network(room: str) -> None:
+    for module in (module for module in MODULES if room_of(module) == room):
+        heavy = {other for other in reached_from(module) if their_packages(imports_of(other)) & NETWORKS}
+        assert not heavy, f"{module} reaches {sorted(heavy)}"
+
+
+def test_networks_are_imported_by_pose_alone() -> None:
+    users = {room_of(module) for module in MODULES if their_packages(imports_of(module)) & NETWORKS}
+    assert users <= {"ml_backend.pose", "ml_backend.simulation"}
+
+
+def test_one_module_talks_to_label_studio() -> None:
+    users = {module for module in MODULES if "label_studio_sdk" in their_packages(imports_of(module))}
+    assert users == {"plugins.label_studio_sync.client"}
+
+
+def test_the_backend_never_imports_plugins() -> None:
+    for module in MODULES:
+        if not module.startswith("plugins"):
+            assert not any(other.startswith("plugins") for other in reached_from(module)), module
