@@ -15,6 +15,7 @@ from typing import Any
 
 from label_config.spec import load_spec
 from label_config.values import BadInputError, ParallaxError
+from ml_backend.jobs.harvest import harvest
 from ml_backend.jobs.misses import predict_misses
 from ml_backend.jobs.rescore import rescore, work_on_shards
 from ml_backend.jobs.retrain import StoppedError, retrain
@@ -62,14 +63,7 @@ def predict_now(frame_ids: list[int]) -> None:
 
 def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], None], lost: Callable[[], bool]) -> None:
     try:
-        if job.kind == "retrain":
-            retrain(workspace, job, report, lost)
-        elif job.kind == "rescore":
-            rescore(workspace, job, report, lost)
-        elif job.kind == "select":
-            select_window(workspace, job, report)
-        else:
-            raise BadInputError(f"job {job.id}: unknown kind {job.kind!r}; was it written by a newer version?")
+        _do(workspace, job, report, lost)
     except LostLeaseError as error:
         log.warning("%s", error)
     except StoppedError as error:
@@ -90,6 +84,41 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
         reach(f"{job.kind} done")
         work.finish(workspace.store, job)
         presence.settle(workspace.store, workspace.project_id, f"job {job.id}")
+
+
+def _do(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], None], lost: Callable[[], bool]) -> None:
+    if job.kind == "retrain":
+        retrain(workspace, job, report, lost)
+    elif job.kind == "harvest":
+        harvest(workspace, job, report, lost)
+    elif job.kind == "rescore":
+        rescore(workspace, job, report, lost)
+    elif job.kind == "select":
+        select_window(workspace, job, report)
+    else:
+        raise BadInputError(f"job {job.id}: unknown kind {job.kind!r}; was it written by a newer version?")
+
+
+def run_here(workspace: Workspace, job: JobRow, show: Callable[[dict[str, Any]], None]) -> None:
+    """Do a requested job in this very process, telling ``show`` how far it is; an error ends the job and comes through.
+
+    Raises ParallaxError when a worker has taken the job already, or another of its kind is running.
+    """
+    claimed = work.claim(workspace.store, job.id, owner_name())
+    if claimed is None:
+        raise ParallaxError(f"job {job.id} ({job.kind}) is in a worker's hands already; `parallax status` shows its progress")
+    with _lease(workspace, claimed) as (report, lost):
+
+        def both(progress: dict[str, Any]) -> None:
+            report(progress)
+            show(progress)
+
+        try:
+            _do(workspace, claimed, both, lost.is_set)
+        except BaseException as error:
+            work.fail(workspace.store, claimed, str(error) or type(error).__name__, again=False)
+            raise
+        work.finish(workspace.store, claimed)
 
 
 def _help(workspace: Workspace, job_id: int) -> None:
