@@ -43,14 +43,14 @@ def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: 
             found = triangulate_robust(rig, predicted.xy_px[of]).xyz_world
             world += np.linalg.norm(found - snapshot.xyz_world[rows[of]], axis=-1).ravel().tolist()
     return Judgement(
-        per_frame_px=_mean(error.reshape(len(frames), -1), axis=1),
+        per_frame_px=_mean(error, axis=(1, 2)),
         mean_px=_number(_mean(error.ravel(), axis=0)),
-        per_keypoint_px=[_number(value) for value in _mean(error.reshape(-1, error.shape[-1]), axis=0)],
+        per_keypoint_px=[_number(value) for value in _mean(error, axis=(0, 1))],
         mean_world=_number(_mean(np.array(world), axis=0)),
     )
 
 
-def _mean(values: FloatArray, axis: int) -> FloatArray:
+def _mean(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
     """Mean of the finite values along ``axis``, NaN where there is none."""
     finite = np.isfinite(values)
     count = finite.sum(axis=axis)

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from label_config.skeleton_files import skeleton_to_mapping
+from label_config.spec import Recording as RecordingSpec
 from label_config.spec import load_spec
 from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording
@@ -32,8 +33,9 @@ from plugins.label_studio_sync import adopt
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.connection import connect
 
-#: Rounds after the first, frames labelled in each.
-ROUNDS, BATCH = 4, 16
+#: Rounds after the first, and frames labelled in each; of a small recording fewer.
+ROUNDS, BATCH, SMALL_BATCH = 4, 16, 6
+SMALL_POOL = 100
 ROUND_TIMEOUT_S = 300.0
 
 
@@ -66,6 +68,7 @@ class Demo:
     rows: list[RoundRow] = field(default_factory=list)
     check: QueueCheck | None = None
     memory: PeakMemory | None = None
+    batch: int = BATCH
 
     def run(self) -> None:
         """Set up, then label round after round."""
@@ -78,7 +81,9 @@ class Demo:
         sizes = {view: ref.size_px for view, ref in self.source.held_out[0].images.items() if ref.size_px is not None}
         served = self._wait_for_version(client, project, "")
         for round_ in range(ROUNDS + 1):
-            self._label(oracle, project, sizes, served, delete=round_ == 1)
+            if not self._label(oracle, project, sizes, served, delete=round_ == 1):
+                self.console.print("every task of the recording is labelled")
+                break
             served = self._wait_for_version(client, project, served)
             self._measure(round_, oracle)
 
@@ -89,6 +94,8 @@ class Demo:
 
     def _init(self) -> tuple[Workspace, Client]:
         port = free_port()
+        entry = RecordingSpec.model_validate(self.source.entry)
+        self.batch = BATCH if len(open_recording(entry).frames) > SMALL_POOL else SMALL_BATCH
         config = {
             "schema_version": 1,
             "label_studio": {"url": self.platform.url, "title": f"Parallax demo: {self.source.title}"},
@@ -97,7 +104,7 @@ class Demo:
             "skeleton": skeleton_to_mapping(self.source.skeleton),
             "views": list(self.source.views),
             "recordings": [self.source.entry],
-            "train": {"min_new_frames": BATCH, "max_wait_minutes": 2, "seed": self.seed},
+            "train": {"min_new_frames": self.batch, "max_wait_minutes": 2, "seed": self.seed},
             "selection": {"window": 100},
             "validation": {"block_frames": 10, "guard_frames": 2},
             "sync": {"tick_seconds": 5},
@@ -175,24 +182,25 @@ class Demo:
                 return f"{job.kind}: {p.get('stage', '')}{steps}{loss}"
         return "waiting for the next tick"
 
-    def _label(self, oracle: Oracle, project: int, sizes: dict[str, tuple[int, int]], version: str, *, delete: bool) -> None:
+    def _label(self, oracle: Oracle, project: int, sizes: dict[str, tuple[int, int]], version: str, *, delete: bool) -> bool:
         assert self.check is not None
         before = len(oracle.submitted)
         if delete and oracle.submitted:
             self.check.gone.discard(oracle.delete_one())
             before -= 1
         with self.console.status("the oracle labels") as status:
-            while len(oracle.submitted) - before < BATCH:
+            while len(oracle.submitted) - before < self.batch:
                 if not oracle.label_next(project, sizes):
-                    break
+                    return False
                 self.check.note(version, oracle.served[-1])
-                status.update(f"the oracle labels: {len(oracle.submitted) - before} of {BATCH}")
+                status.update(f"the oracle labels: {len(oracle.submitted) - before} of {self.batch}")
+        return True
 
     def _measure(self, round_: int, oracle: Oracle) -> None:
         workspace = self._ws
         live = versions.live(workspace.store, workspace.project_id)
         assert live is not None
-        done = [row for row in oracle.served if "moved" in row][-BATCH:]
+        done = [row for row in oracle.served if "moved" in row][-self.batch :]
         row = RoundRow(
             round=round_,
             labels=len(oracle.submitted),

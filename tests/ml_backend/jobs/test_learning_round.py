@@ -1,0 +1,249 @@
+"""From labels to the next order, without Label Studio: collect, train, judge, select, pseudo-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from label_config.values import FrameKey, PointState, Pose2D, Provenance, Triangulation
+from ml_backend.acquisition.records import ScoreRecord, recompute_final
+from ml_backend.jobs.collect import collect
+from ml_backend.jobs.performance import last_batch_performance
+from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
+from ml_backend.jobs.rescore import candidates
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.store import frames, generations, presence, pseudo_labels, submissions, versions, work
+from ml_backend.store.workspace import Workspace
+
+Make = Callable[..., Workspace]
+Label = Callable[..., None]
+WorkOff = Callable[[Workspace], list[str]]
+
+
+def test_a_snapshot_holds_every_label_once_and_comes_back_from_disk_as_it_was(make_workspace: Make, label: Label) -> None:
+    workspace = make_workspace()
+    label(workspace, [0, 5, 33])
+    snapshot = collect(workspace)
+    assert [key.index for key in snapshot.keys] == [0, 5, 33]
+    assert snapshot.split.tolist() == ["train", "train", "val"]
+    assert [number for number, _ in snapshot.annotations] == [10001, 10051, 10331]
+    name, _ = workspace.arrays.save("snapshots", snapshot.to_arrays())
+    back = Snapshot.from_arrays(workspace.arrays.load(name))
+    assert back.sha256 == snapshot.sha256
+    assert back.keys == snapshot.keys
+
+
+def test_the_digest_of_a_snapshot_follows_the_labels(make_workspace: Make, label: Label) -> None:
+    workspace = make_workspace()
+    label(workspace, [0])
+    before = collect(workspace)
+    assert collect(workspace).sha256 == before.sha256
+    moved = replace(before, xy_px=before.xy_px + 1.0)
+    assert moved.sha256 != before.sha256
+
+
+def test_a_view_that_nobody_labelled_is_filled_from_the_others(make_workspace: Make, label: Label, studio: CaptureStudio) -> None:
+    workspace = make_workspace()
+    label(workspace, [4], hide={4: 2})
+    snapshot = collect(workspace)
+    filled = snapshot.provenance[0, 2] == Provenance.GEOMETRY
+    assert filled.sum() >= 10, "most rays of two studio cameras cross at more than 10 degrees"
+    # the labels are exact, so their intersection is; undistortion is the only approximation
+    np.testing.assert_allclose(snapshot.xy_px[0, 2][filled], studio.truth_xy[4, 2][filled], atol=1e-3)
+    assert set(np.unique(snapshot.weight[0, 2])) <= {0.0, 0.5}
+    assert not snapshot.human[0, 2].any()
+
+
+def test_without_calibration_an_unlabelled_view_stays_empty(make_workspace: Make, label: Label) -> None:
+    workspace = make_workspace(calibrated=False)
+    label(workspace, [4], hide={4: 2})
+    snapshot = collect(workspace)
+    assert np.isnan(snapshot.xy_px[0, 2]).all()
+    assert (snapshot.state[0, 2] == PointState.UNLABELLED).all()
+
+
+def test_a_round_ends_in_an_order_that_explains_itself(make_workspace: Make, label: Label, work_off: WorkOff) -> None:
+    workspace = make_workspace()
+    label(workspace, [0, 8, 16, 24, 34])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    assert work_off(workspace) == ["retrain", "rescore", "select"]
+    live = versions.live(workspace.store, workspace.project_id)
+    assert live is not None
+    assert live.metrics["validation_frames"] == 1
+    assert "not enough yet: 0 of 20" in live.metrics["gate"]
+    (generation,) = generations.list_generations(workspace.store, workspace.project_id)
+    assert generation.name == "px-1.1"
+    picks = generations.list_picks(workspace.store, workspace.project_id, 1)
+    rows = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
+    ordinary = [pick for pick in picks if not pick.pseudo]
+    assert [pick.rank for pick in picks] == list(range(len(picks)))
+    assert [pick.score for pick in picks] == sorted(pick.score for pick in picks)
+    assert not {rows[pick.frame_id].key.index for pick in picks} & {0, 8, 16, 24, 34}, "labelled frames are not asked for again"
+    for pick in ordinary:
+        # every fourth slot is a validation frame, served blind; all others come from the training part
+        assert (rows[pick.frame_id].split == "val") == (pick.rank % 4 == 3)
+        assert pick.blind == (pick.rank % 4 == 3)
+        record = ScoreRecord.from_json(pick.record or {})
+        assert recompute_final(record) == pytest.approx(record.final, abs=1e-6)
+        assert pick.reason
+
+
+def test_validation_frames_and_pseudo_labels_are_never_trained_on_as_labels(
+    make_workspace: Make, label: Label, work_off: WorkOff
+) -> None:
+    from ml_backend.jobs.training_set import human_targets
+
+    workspace = make_workspace()
+    label(workspace, [0, 33])
+    snapshot = collect(workspace)
+    targets = human_targets(workspace, snapshot, snapshot.rows("train"))
+    assert {target.key.index for target in targets if target.key} == {0}
+    assert len(targets) == 3, "one target per camera"
+
+
+def test_the_same_labels_are_not_trained_on_twice_and_a_killed_run_keeps_its_snapshot(
+    make_workspace: Make, label: Label, work_off: WorkOff
+) -> None:
+    workspace = make_workspace()
+    label(workspace, [0, 8])
+    job = work.request(workspace.store, workspace.project_id, "retrain")
+    claimed = work.claim(workspace.store, job.id, "dies")
+    assert claimed is not None
+    from ml_backend.jobs.retrain import StoppedError, retrain
+
+    with pytest.raises(StoppedError):
+        retrain(workspace, claimed, lambda progress: None, lambda: True)
+    (first,) = versions.list_snapshots(workspace.store, workspace.project_id)
+    label(workspace, [16])  # arrives while the run is down: it belongs to the next round
+    work.fail(workspace.store, claimed, "killed")
+    work_off(workspace)
+    (only,) = versions.list_snapshots(workspace.store, workspace.project_id)
+    assert only.id == first.id
+    live = versions.live(workspace.store, workspace.project_id)
+    assert live is not None
+    assert live.snapshot_id == first.id
+    (late,) = [row for row in submissions.list_annotations(workspace.store, workspace.project_id) if row.round == 1]
+    assert late.ls_annotation_id == 10161
+
+
+def test_nothing_to_train_on_is_said_and_harms_nothing(make_workspace: Make, label: Label, work_off: WorkOff) -> None:
+    workspace = make_workspace()
+    label(workspace, [33])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    work_off(workspace)
+    assert versions.live(workspace.store, workspace.project_id) is None
+    assert any("nothing to train on" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
+
+
+def test_an_unreadable_picture_stops_neither_training_nor_rescoring(
+    make_workspace: Make, label: Label, work_off: WorkOff, tmp_path: Path
+) -> None:
+    workspace = make_workspace()
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no picture")
+    rows = frames.list_frames(workspace.store, workspace.project_id)
+    for row in (rows[0], rows[20]):
+        view = workspace.views[0]
+        frames.replace_images(workspace.store, row.id, {**row.images, view: replace(row.images[view], source=str(broken))})
+    label(workspace, [0, 8, 16])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    assert work_off(workspace)[-1] == "select"
+    (generation,) = generations.list_generations(workspace.store, workspace.project_id)
+    picked = {pick.frame_id for pick in generations.list_picks(workspace.store, workspace.project_id, generation.number)}
+    assert rows[20].id not in picked
+    assert any("broken.jpg" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
+
+
+def test_the_first_order_needs_no_model(make_workspace: Make, work_off: WorkOff) -> None:
+    workspace = make_workspace()
+    work.request(workspace.store, workspace.project_id, "select")
+    assert work_off(workspace) == ["select"]
+    picks = generations.list_picks(workspace.store, workspace.project_id, 1)
+    assert len(picks) == 12
+    assert all(pick.blind and pick.poses == {} for pick in picks)
+
+
+def perfect(workspace: Workspace, studio: CaptureStudio, indices: list[int]) -> Triangulation:
+    n, views, joints = len(indices), N_VIEWS, len(studio.skeleton)
+    return Triangulation(
+        xyz_world=studio.truth_xyz[indices],
+        inlier=np.ones((n, views, joints), dtype=np.bool_),
+        reprojection_px=np.full((n, views, joints), 0.1),
+        covariance=np.zeros((n, joints, 3, 3)),
+        angle_deg=np.full((n, joints), 60.0),
+        consensus=np.ones((n, joints), dtype=np.bool_),
+    )
+
+
+N_VIEWS = 3
+
+
+def test_pseudo_labels_are_capped_never_repeated_and_withdrawn_when_contradicted(
+    make_workspace: Make, label: Label, studio: CaptureStudio
+) -> None:
+    workspace = make_workspace(pseudo_labels={"max_ratio": 0.5})
+    label(workspace, [0, 2, 4, 6])
+    versions.save_snapshot(workspace.store, workspace.project_id, sha256="x", path="p", n_frames=4)
+    rows = frames.list_frames(workspace.store, workspace.project_id)
+    labelled = {rows[i].id for i in (0, 2, 4, 6)}
+    found = perfect(workspace, studio, list(range(len(rows))))
+    first = propose_pseudo(workspace, rows, found, 1, {rows[10].key}, labelled)
+    assert first.labels is not None
+    assert len(first.labels) == 2, "half of four labelled frames"
+    assert rows[10].key not in first.labels.keys, "picked for a person"
+    assert all(rows[i].split == "train" and rows[i].id not in labelled for i in first.positions)
+    store_pseudo(workspace, first, 1, 1)
+    versions.save_snapshot(workspace.store, workspace.project_id, sha256="y", path="p", n_frames=4)
+    label(workspace, [8, 12])
+    second = propose_pseudo(workspace, rows, found, 2, set(), labelled)
+    assert not set(second.frame_ids) & set(first.frame_ids), "not the previous round's"
+    agreeing = studio.truth_xy[[row.key.index for row in rows]].copy()
+    assert withdraw_disagreeing(workspace, rows, agreeing, 2) == 0
+    agreeing[first.positions[0], :, 0] += 40.0
+    assert withdraw_disagreeing(workspace, rows, agreeing, 2) == 1
+    assert [row.frame_id for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id)] == [first.frame_ids[1]]
+
+
+def test_uncalibrated_recordings_have_no_pseudo_labels(make_workspace: Make) -> None:
+    workspace = make_workspace(calibrated=False)
+    rows = frames.list_frames(workspace.store, workspace.project_id)
+    assert propose_pseudo(workspace, rows, None, 1, set(), set()).labels is None
+
+
+def test_performance_is_the_share_of_shown_points_that_people_left_in_place(
+    make_workspace: Make, label: Label, studio: CaptureStudio
+) -> None:
+    workspace = make_workspace()
+    assert np.isnan(last_batch_performance(workspace))
+    label(workspace, [0])
+    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    shown = studio.truth_xy[0].copy()
+    shown[:, 0] += 50.0  # one of 15 keypoints is far off in every view
+    shape = shown.shape[:2]
+    pose = Pose2D(shown, np.ones(shape), np.ones(shape, dtype=np.int64), np.full(shape, Provenance.PREDICTED))
+    pick = generations.PickRow(0, ids[FrameKey(studio.sequence, 0)], 0.0, False, False, "", None, {"0": pose.to_json()}, None)
+    generations.add(workspace.store, workspace.project_id, None, [pick])
+    row = submissions.list_annotations(workspace.store, workspace.project_id)[0]
+    values = {"ls_annotation_id": row.ls_annotation_id, "task_id": row.task_id, "updated_at": "later", "cancelled": False}
+    submissions.save(
+        workspace.store, workspace.project_id, [{**values, "poses": row.poses, "problems": [], "shown_generation": 1}]
+    )
+    versions.save_snapshot(workspace.store, workspace.project_id, sha256="x", path="p", n_frames=1)
+    assert last_batch_performance(workspace) == pytest.approx(14 / 15)
+
+
+def test_candidates_rotate_and_always_contain_what_must_be_judged(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    pool = frames.list_frames(workspace.store, workspace.project_id)
+    always = {pool[1].id}
+    rounds = [candidates(pool, always, 10, round_) for round_ in range(4)]
+    assert all(pool[1] in chosen for chosen in rounds)
+    assert all(10 <= len(chosen) <= 11 for chosen in rounds)
+    seen = {row.id for chosen in rounds for row in chosen}
+    assert seen == {row.id for row in pool}, "four rounds of ten cover forty frames"
+    assert candidates(pool, set(), 100, 3) == pool
