@@ -58,7 +58,10 @@ def write_project_number(path: Path, number: int) -> None:
         else:
             comment = re.search(r"\s+#.*$", lines[known])
             lines[known] = f"{indent}project: {number}{comment[0] if comment else ''}"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(f"{path}: write `project: {number}` into label_studio yourself ({error.strerror})") from error
 
 
 def _end_of_section(lines: list[str], start: int) -> int:

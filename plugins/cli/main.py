@@ -13,6 +13,7 @@ import ml_backend
 import plugins
 from label_config.values import ParallaxError
 from plugins.cli import (
+    alive,
     backup,
     calibration,
     doctor,
@@ -26,6 +27,7 @@ from plugins.cli import (
     rollback,
     scores,
     serve,
+    simulate,
     status,
     sync,
     train,
@@ -95,6 +97,8 @@ for _command in (
     serve.serve,
     worker.worker,
     sync.sync,
+    alive.alive,
+    simulate.simulate,
     version.version,
 ):
     app.command()(_command)

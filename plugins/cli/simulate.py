@@ -13,7 +13,7 @@ DEFAULT = "random,random#2,mpe,mc,outlier_ratio,coreset,tpc,composite,composite+
 
 def simulate(
     dataset: Annotated[str, typer.Option(help="studio, lp_mirror_mouse or dlc_openfield.")] = "studio",
-    strategies: Annotated[str, typer.Option(help="Comma-separated name[+pseudo|+pseudo_repeat][#draw].")] = DEFAULT,
+    strategies: Annotated[str, typer.Option(help="Comma-separated: name, then +pseudo or +pseudo_repeat, then #draw.")] = DEFAULT,
     seeds: Annotated[int, typer.Option(min=1, help="Number of paired repetitions.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Cells that run at the same time, one thread each.")] = 1,

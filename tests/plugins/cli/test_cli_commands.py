@@ -343,3 +343,14 @@ def test_serve_and_workers_say_what_they_need(run: Run, workspace: Workspace) ->
         result = run(*command)
         assert result.exit_code == 1
         assert words in result.stderr
+
+
+def test_alive_is_about_this_machine(run: Run, workspace: Workspace) -> None:
+    import socket
+
+    assert run("alive", "infer").exit_code == 1
+    presence.beat(workspace.store, "infer@elsewhere:1")
+    assert run("alive", "infer").exit_code == 1
+    presence.beat(workspace.store, f"infer@{socket.gethostname()}:1")
+    assert "heard of 0 s ago" in said(run("alive", "infer"))
+    assert run("alive", "train").exit_code == 1

@@ -1,0 +1,104 @@
+"""``parallax harvest``: let pictorial structures label whole recordings, and a personalised model learn from the best of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from label_config.values import BadInputError
+from plugins.cli.context import console, open_project
+
+if TYPE_CHECKING:
+    from ml_backend.store.workspace import Workspace
+
+app = typer.Typer(invoke_without_command=True, help="Label whole calibrated recordings in space and train on the best of it.")
+
+
+@app.callback()
+def harvest(
+    ctx: typer.Context,
+    sequence: Annotated[list[str] | None, typer.Option(help="Recording to harvest; may be repeated. Default: all.")] = None,
+    keep: Annotated[float, typer.Option(help="Share of each keypoint's poses that become labels.")] = 0.7,
+    stride: Annotated[int, typer.Option(help="Every n-th frame.")] = 1,
+    train_frames: Annotated[int, typer.Option(help="Train on at most this many harvested frames.")] = 500,
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker for training.")] = False,
+) -> None:
+    """Harvest with the live model, train a personalised one, put it before the gate, and harvest again."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from dataclasses import asdict
+
+    from ml_backend.jobs.harvest import HarvestOptions
+    from ml_backend.jobs.run import run_here
+    from ml_backend.store import work
+
+    options = HarvestOptions(sequence or None, keep, stride, train_frames)
+    workspace = open_project(ctx)
+    job = work.request(workspace.store, workspace.project_id, "harvest", asdict(options))
+    out = console()
+    if queue:
+        out.print(f"job {job.id}: a worker for training takes it; `parallax harvest show` tells what came out")
+        return
+    with out.status("harvest") as status:
+        run_here(workspace, job, lambda progress: status.update(_in_words(progress)))
+    _show(workspace)
+
+
+@app.command()
+def show(ctx: typer.Context) -> None:
+    """What the last harvest gave, per keypoint, before and after personalising."""
+    _show(open_project(ctx))
+
+
+@app.command()
+def export(
+    ctx: typer.Context, target: Annotated[Path, typer.Argument(help="File to write: .csv or .npz, points in space.")]
+) -> None:
+    """Write the points in space of the last harvest; column `kept` tells the trusted ones."""
+    from ml_backend.formats.points_world import write_points_world
+    from ml_backend.jobs.harvest import last_harvest
+
+    if target.exists():
+        raise BadInputError(f"{target}: exists already; choose another name")
+    workspace = open_project(ctx)
+    best = last_harvest(workspace).best
+    keypoints = workspace.binding.skeleton.keypoints
+    write_points_world(target, best.keys, keypoints, best.xyz_world, best.spread_world, best.kept)
+    console().print(f"{target}: {len(best)} poses, {best.kept.mean():.0%} of their points trusted", markup=False)
+
+
+def _in_words(progress: dict[str, Any]) -> str:
+    step = f" {progress['step']} of {progress['steps']}" if "steps" in progress else ""
+    return f"{progress['stage']}{step}"
+
+
+def _show(workspace: Workspace) -> None:
+    from ml_backend.jobs.collect import rigs_of
+    from ml_backend.jobs.harvest import last_harvest
+    from ml_backend.labels.harvest import summarise
+
+    outcome = last_harvest(workspace)
+    metrics, keypoints = outcome.version.metrics, workspace.binding.skeleton.keypoints
+    unknown: list[float | None] = [None] * len(keypoints)
+    errors = zip(metrics.get("previous_per_keypoint_px") or unknown, metrics.get("per_keypoint_px") or unknown, strict=True)
+    unit = next((rig.unit for rig in rigs_of(workspace).values()), "mm")
+    table = Table("keypoint", "kept", "error on validation, px", "residual, px", f"spread, {unit}", box=None, pad_edge=False)
+    for name, a, b, error in zip(keypoints, summarise(outcome.before), summarise(outcome.after), errors, strict=True):
+        cells = (error, (a.residual_px, b.residual_px), (a.spread_world, b.spread_world))
+        table.add_row(Text(name), f"{a.kept:.0%}", *(_change(*cell) for cell in cells))
+    out = console()
+    out.print(f"{len(outcome.before)} frames; before → after personalising", markup=False)
+    out.print(table)
+    out.print(f"px-{outcome.version.number} is {outcome.version.status}; gate: {metrics['gate']}", markup=False)
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return f"{_number(before)} → {_number(after)}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.2f}"
