@@ -18,12 +18,14 @@ from plugins.cli import (
     calibration,
     doctor,
     export,
+    harvest,
     init,
     leave,
     push,
     rescore,
     restore,
     resume,
+    robustness,
     rollback,
     scores,
     serve,
@@ -91,6 +93,7 @@ for _command in (
     resume.resume,
     train.train,
     rescore.rescore,
+    robustness.robustness,
     push.push,
     export.export,
     up.up,
@@ -104,6 +107,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(scores.app, name="scores")
 app.add_typer(calibration.app, name="calibration")
+app.add_typer(harvest.app, name="harvest")
 
 if __name__ == "__main__":
     app()

@@ -1,0 +1,69 @@
+"""Points in space as a table or as arrays, for whatever analyses them next."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey
+
+
+def write_points_world(
+    target: Path,
+    keys: Sequence[FrameKey],
+    keypoints: Sequence[str],
+    xyz_world: FloatArray,
+    spread_world: FloatArray,
+    kept: BoolArray,
+) -> None:
+    """Write n poses as ``.csv`` (one row per frame) or ``.npz`` (one array per argument).
+
+    xyz_world     (n, K, 3) world units; NaN becomes an empty cell
+    spread_world  (n, K) typical standard deviation, world units
+    kept          (n, K) the point is trusted
+    Raises BadInputError for another ending and for shapes that do not fit.
+    """
+    shape = (len(keys), len(keypoints))
+    for name, array, expected in (
+        ("xyz_world", xyz_world, (*shape, 3)),
+        ("spread_world", spread_world, shape),
+        ("kept", kept, shape),
+    ):
+        if array.shape != expected:
+            raise BadInputError(f"points in space: {name}: expected shape {expected}, got {array.shape}")
+    if target.suffix == ".csv":
+        _write_csv(target, keys, keypoints, xyz_world, spread_world, kept)
+    elif target.suffix == ".npz":
+        sequence, index = np.array([key.sequence for key in keys], dtype=np.str_), np.array([key.index for key in keys], np.int64)
+        names = np.array(keypoints, dtype=np.str_)
+        with target.open("wb") as file:
+            np.savez_compressed(
+                file, sequence=sequence, index=index, keypoints=names, xyz_world=xyz_world, spread_world=spread_world, kept=kept
+            )
+    else:
+        raise BadInputError(f"{target}: expected a name that ends in .csv or .npz")
+
+
+def _write_csv(
+    target: Path,
+    keys: Sequence[FrameKey],
+    keypoints: Sequence[str],
+    xyz_world: FloatArray,
+    spread_world: FloatArray,
+    kept: BoolArray,
+) -> None:
+    columns = [f"{name}_{part}" for name in keypoints for part in ("x", "y", "z", "spread", "kept")]
+    values = np.concatenate([xyz_world, spread_world[..., None]], axis=-1)
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sequence", "frame", *columns])
+        for key, pose, good in zip(keys, values, kept, strict=True):
+            cells = [cell for point, g in zip(pose.tolist(), good.tolist(), strict=True) for cell in (*map(_cell, point), int(g))]
+            writer.writerow([key.sequence, key.index, *cells])
+
+
+def _cell(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else ""
