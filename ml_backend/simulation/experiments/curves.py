@@ -130,9 +130,11 @@ class LabelRatio:
     seeds: int
 
 
-def label_ratio(rows: Sequence[Row], kind: str, target_of: Callable[[Sequence[int], FloatArray], float]) -> LabelRatio:
+def label_ratio(
+    rows: Sequence[Row], kind: str, target_of: Callable[[Sequence[int], FloatArray], float], figure: str = "error"
+) -> LabelRatio:
     """``target_of(seeds, mean random curve)`` → the error that counts as reached; it is drawn anew with the seeds."""
-    mine, chance = curve_of(rows, kind), curve_of(rows, RANDOM)
+    mine, chance = curve_of(rows, kind, figure), curve_of(rows, RANDOM, figure)
     seeds = complete_seeds(mine, chance)
 
     def needed(chosen: Sequence[int]) -> tuple[float, float, float]:

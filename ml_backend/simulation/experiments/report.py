@@ -6,12 +6,12 @@ import csv
 import html
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, FloatArray
 from ml_backend.metrics.bootstrap import Comparison
 from ml_backend.simulation.experiments import page, plots, turnaround
 from ml_backend.simulation.experiments.curves import (
@@ -26,7 +26,7 @@ from ml_backend.simulation.experiments.curves import (
     last,
     stopping,
 )
-from ml_backend.simulation.experiments.design import IDLE, Design
+from ml_backend.simulation.experiments.design import FULL, IDLE, Design
 from ml_backend.simulation.experiments.table import WATCHED, Row, read_rows
 
 #: An error this many times the full-label error counts as "almost as good as labelling everything".
@@ -64,19 +64,19 @@ def compared(rows: Sequence[Row], figure: str = "error") -> list[tuple[str, Comp
     return sorted(pairs, key=lambda item: (math.isnan(item[1].delta), item[1].delta))
 
 
-def efficiency(rows: Sequence[Row], kind: str) -> list[tuple[str, LabelRatio]]:
-    """Labels needed for: what random reaches at the end; 1.25 × the full-label error; the full-label error itself."""
-    full = full_error(rows)
+def efficiency(rows: Sequence[Row], kind: str, figure: str = "error") -> list[tuple[str, LabelRatio]]:
+    """Labels needed for: what random reaches at the end; CLOSE times the full-label error; the full-label error itself."""
+    found = [("what random reaches at the end", label_ratio(rows, kind, lambda _, chance: float(chance[-1]), figure))]
+    full = full_error(rows, figure)
+    for factor in (CLOSE, 1.0) if full else ():
+        found.append((f"{factor:g} × the error of all labels", label_ratio(rows, kind, _of_full(full, factor), figure)))
+    return found
 
-    def times(factor: float) -> list[tuple[str, LabelRatio]]:
-        if not full:
-            return []
-        name = "the error of all labels" + (f" × {factor:g}" if factor != 1 else "")
-        known = float(np.mean(list(full.values())))
-        return [(name, label_ratio(rows, kind, lambda seeds, _: factor * float(np.mean([full.get(s, known) for s in seeds]))))]
 
-    end = label_ratio(rows, kind, lambda _, chance: float(chance[-1]))
-    return [("what random reaches at the end", end), *times(CLOSE), *times(1.0)]
+def _of_full(full: Mapping[int, float], factor: float) -> Callable[[Sequence[int], FloatArray], float]:
+    """Full-label error of these seeds; a seed for which it was not run counts with the mean of the others."""
+    mean = float(np.mean(list(full.values())))
+    return lambda seeds, _: factor * float(np.mean([full.get(seed, mean) for seed in seeds]))
 
 
 def _introduction(design: Design, rows: Sequence[Row]) -> str:
@@ -124,30 +124,40 @@ def _curves(rows: Sequence[Row], unit: str, folder: Path) -> list[str]:
 
 
 def _efficiency(rows: Sequence[Row], design: Design, clock: turnaround.Clock, unit: str) -> list[str]:
-    cells = []
-    pool = next((int(float(row["labels"])) for row in rows if row["strategy"] == "full"), design.pool_frames)
+    pool = next((int(float(row["labels"])) for row in rows if row["strategy"] == FULL), design.pool_frames)
     whole = clock.conventional_hours(pool)
-    for kind in kinds_of(rows):
-        for name, ratio in efficiency(rows, kind):
-            hours = ["", "", ""]
-            if math.isfinite(ratio.mine):
-                rounds = turnaround.rounds_for(ratio.mine, design.initial, design.batch)
-                turns = clock.sequential_hours(design.initial, design.batch, rounds)
-                over = clock.overlapped_hours(design.initial, design.batch, rounds)
-                hours = [f"{turns:.1f}", f"{over:.1f}", f"{turns / whole:.2f} / {over / whole:.2f}"]
-            cells.append([name, kind, page.number(ratio.target), page.labels(ratio.mine), page.ratio(ratio), *hours])
+    cells: dict[str, list[list[str]]] = {}
+    figures = {"error": "", **({"error_rare": "rare actions: "} if _has(rows, "error_rare") else {})}
+    for figure, prefix in figures.items():
+        for kind in kinds_of(rows):
+            for name, ratio in efficiency(rows, kind, figure):
+                row = [prefix + name, kind, page.number(ratio.target), page.labels(ratio.mine), page.ratio(ratio)]
+                cells.setdefault(prefix + name, []).append([*row, *_hours(ratio.mine, design, clock, whole)])
     head = ["target", "strategy", unit, "labels needed", "÷ random's", "hours in turns", "hours overlapped", "÷ labelling all"]
     return [
         "<h2>Labels and hours to a target</h2>",
         f"<p>The clock: {clock.minutes_per_frame:g} min per frame, {clock.hours_per_training:g} h per training. In turns: people "
         "wait for the network, as published. Overlapped: they label the next batch while it trains. Labelling all "
         f"{pool} frames of the pool takes {whole:.1f} h.</p>",
-        page.table(head, sorted(cells, key=lambda row: row[0], reverse=True)),
+        page.table(head, [row for group in cells.values() for row in group]),
     ]
 
 
+def _hours(labels: float, design: Design, clock: turnaround.Clock, whole: float) -> list[str]:
+    if not math.isfinite(labels):
+        return ["", "", ""]
+    rounds = turnaround.rounds_for(labels, design.initial, design.batch)
+    turns = clock.sequential_hours(design.initial, design.batch, rounds)
+    overlapped = clock.overlapped_hours(design.initial, design.batch, rounds)
+    return [f"{turns:.1f}", f"{overlapped:.1f}", f"{turns / whole:.2f} / {overlapped / whole:.2f}"]
+
+
+def _has(rows: Sequence[Row], figure: str) -> bool:
+    return bool(np.isfinite(curve_of(rows, RANDOM, figure).value).any())
+
+
 def _rare(rows: Sequence[Row], unit: str) -> list[str]:
-    if not np.isfinite(curve_of(rows, RANDOM, "error_rare").value).any():
+    if not _has(rows, "error_rare"):
         return []
     cells = []
     for kind in kinds_of(rows):
@@ -193,7 +203,7 @@ def _scores(rows: Sequence[Row], folder: Path) -> list[str]:
 
 
 def _coverage(rows: Sequence[Row], folder: Path) -> list[str]:
-    if not np.isfinite(curve_of(rows, RANDOM, "entropy").value).any():
+    if not _has(rows, "entropy"):
         return []
     wanted = [("entropy", "pose entropy (nat)"), ("rare_share", "share of rare frames"), ("radius", "coverage radius (mm)")]
     kinds = kinds_of(rows)

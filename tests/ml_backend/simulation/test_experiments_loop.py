@@ -1,11 +1,14 @@
 """Annotation simulation end to end, tiny: it repeats itself exactly, survives being killed, and never redoes a finished cell."""
 
+import json
 import multiprocessing
 import os
 import signal
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.simulation.experiments import cell as cell_module
@@ -15,6 +18,7 @@ from ml_backend.simulation.experiments.design import Arm, Design
 from ml_backend.simulation.experiments.report import write_report
 from ml_backend.simulation.experiments.run import Campaign, run
 from ml_backend.simulation.experiments.table import read_rows
+from plugins.cli.simulate import simulate
 
 TINY = Design(
     initial=4, batch=3, rounds=2, pool_frames=40, test_frames=8, views=3, rare_fraction=0.4, input_px=(32, 32), width=4,
@@ -162,3 +166,18 @@ def test_a_simulated_annotator_errs_by_the_given_amount(cache, tmp_path):
     assert 0 < (lesson.weight == 0).mean() < 0.03  # forgotten points
     exact = annotate(TINY, recording, recording.pool)
     np.testing.assert_array_equal(exact.xy_px, recording.xy_px[recording.pool])
+
+
+def test_command_runs_and_reports(undisturbed, tmp_path, cache):
+    app = typer.Typer()
+    app.command()(simulate)
+    values = [f"--set={name}={json.dumps(value)}" for name, value in TINY.but(rounds=0).to_json().items() if name != "precision"]
+    arguments = ["--strategies=random", "--seeds=1", "--first-seed=5", f"--out={tmp_path}", f"--cache={cache}", *values]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "random seed 5" in result.output
+    assert (tmp_path / "report.html").is_file()
+    again = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "0 of 1 cells to run" in again.output
+    with pytest.raises(BadInputError, match="lp_mirror_mouse"):
+        CliRunner().invoke(app, ["--dataset=panoptic"], catch_exceptions=False)
