@@ -12,6 +12,7 @@ import numpy as np
 from label_config.values import ParallaxError
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import predict_frames
+from ml_backend.jobs.retrain import StoppedError
 from ml_backend.jobs.scoring import ScoreKit, judge_chunk, make_kit
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
@@ -41,6 +42,8 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     round_ = versions.current_round(workspace.store, workspace.project_id)
     work.add_shards(workspace.store, workspace.project_id, live.id, round_, lay_out(workspace, round_))
     work_on_shards(workspace, live, round_, job.owner or "worker", report, should_stop)
+    if should_stop():
+        raise StoppedError("stopped between two shards; those that are done stay done")
     rows = work.list_shards(workspace.store, live.id, round_)
     failed = [row for row in rows if row.status == "failed"]
     if failed and len(failed) == len(rows):

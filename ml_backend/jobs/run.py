@@ -30,6 +30,8 @@ log = logging.getLogger("parallax.jobs")
 #: Environment variable that tells workers which parallax.yaml they serve.
 CONFIG_VARIABLE = "PARALLAX_CONFIG"
 REFRESH_S = 10.0
+#: Set when this process was asked to end: a job stops at its next step and waits for another worker.
+stopping = threading.Event()
 
 
 def owner_name() -> str:
@@ -53,7 +55,7 @@ def run_job(job_id: int) -> None:
         return
     reach(f"{job.kind} claimed")
     with _lease(workspace, job) as (report, lost):
-        _run(workspace, job, report, lost.is_set)
+        _run(workspace, job, report, lambda: lost.is_set() or stopping.is_set())
 
 
 def predict_now(frame_ids: list[int]) -> None:
@@ -66,8 +68,8 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
         _do(workspace, job, report, lost)
     except LostLeaseError as error:
         log.warning("%s", error)
-    except StoppedError as error:
-        work.fail(workspace.store, job, str(error))
+    except StoppedError:
+        work.release(workspace.store, job)
     except Exception as error:
         known = isinstance(error, ParallaxError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
@@ -130,7 +132,7 @@ def _help(workspace: Workspace, job_id: int) -> None:
     if not running or running[0].kind != "rescore" or live is None:
         return
     round_ = versions.current_round(workspace.store, workspace.project_id)
-    work_on_shards(workspace, live, round_, owner_name(), lambda progress: None, lambda: False)
+    work_on_shards(workspace, live, round_, owner_name(), lambda progress: None, stopping.is_set)
 
 
 @contextlib.contextmanager

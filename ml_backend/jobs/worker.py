@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from types import FrameType
 
 import redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
-from ml_backend.jobs.run import open_from_environment, owner_name
+from ml_backend.jobs.run import open_from_environment, owner_name, stopping
 from ml_backend.store import presence
 
 BEAT_S = 10.0
@@ -21,6 +22,11 @@ class InProcessWorker(SimpleWorker):
     """Runs jobs without forking; their time is limited by leases and budgets, not by signals."""
 
     death_penalty_class = TimerDeathPenalty
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: the job in progress stops at its next step, then the worker ends."""
+        stopping.set()
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
 def run_worker(queues: Sequence[str], redis_url: str, *, burst: bool = False) -> None:

@@ -162,6 +162,11 @@ def fail(store: Store, job: JobRow, error: str, *, again: bool = True) -> bool:
     return _close(store, job, {**status, "error": error})
 
 
+def release(store: Store, job: JobRow) -> bool:
+    """Give an unfinished job back because its worker ends; this was no failure, so the try does not count."""
+    return _close(store, job, {"status": "pending", "lease_until": None, "tries": job.tries - 1})
+
+
 def _close(store: Store, job: JobRow, values: dict[str, Any]) -> bool:
     with store.write() as connection:
         where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
