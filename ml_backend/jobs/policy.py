@@ -15,12 +15,15 @@ from label_config.spec import Spec
 class Situation:
     """What a tick sees.  Times are seconds since the epoch.
 
-    new_frames        frames with a label that the last snapshot does not hold, or holds in another state
-    newest_label_at   when the newest of them was seen, None without any
-    open_in_window    tasks of the current generation that still want a label
+    new_frames        frames whose first label came in the current round, so that the last snapshot does not hold it
+    newest_label_at   when the newest of those labels was seen, None without any
+    halted            training stopped and asks
+    config_broken     the labelling config no longer fits: neither training nor pushing makes sense
+    live_is_scored    the live model has judged the pool and led to an order
+    order_is_of_live  the newest order comes from the live model, or there is no order or no model
+    open_in_window    frames of the current generation that still want a label
     window            size of the current generation when it was pushed
-    live_is_scored    the live model has judged the pool
-    selected_model    version of the newest order that waits to be pushed
+    busy, failed      kinds of jobs that are pending or running, and those whose newest one failed for good
     """
 
     now: float
@@ -31,15 +34,19 @@ class Situation:
     train_requested: bool
     select_requested: bool
     halted: bool
+    config_broken: bool
     has_model: bool
     live_is_scored: bool
+    order_is_of_live: bool
     has_generation: bool
     open_in_window: int
     window: int
     pushed_at: float | None
     selection_waits: bool
     selection_has_new_model: bool
-    busy: frozenset[str]  #: kinds of jobs that are pending or running
+    push_interrupted: bool
+    busy: frozenset[str]
+    failed: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,9 @@ class Decision:
 def decide(situation: Situation, spec: Spec) -> Decision:
     """The decision of one tick."""
     train, why_train = _train(situation, spec)
-    rescore = situation.has_model and not situation.live_is_scored and not situation.busy & {"rescore", "select"}
+    rescore = _rescore(situation)
     select, why_select = _select(situation, spec)
-    push = situation.selection_waits and _may_push(situation, spec)
+    push = situation.selection_waits and not situation.config_broken and _may_push(situation, spec)
     reasons = [why for flag, why in ((train, why_train), (select, why_select)) if flag]
     if rescore:
         reasons.append("the live model has not judged the pool yet")
@@ -66,11 +73,11 @@ def decide(situation: Situation, spec: Spec) -> Decision:
 
 
 def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
-    if situation.halted or situation.n_labelled == 0 or "retrain" in situation.busy:
+    if situation.halted or situation.config_broken or situation.n_labelled == 0 or "retrain" in situation.busy:
         return False, ""
     if situation.train_requested:
         return True, "training was asked for"
-    if not spec.train.auto or situation.new_frames == 0:
+    if not spec.train.auto or situation.new_frames == 0 or "retrain" in situation.failed:
         return False, ""
     if situation.new_frames >= spec.train.min_new_frames:
         return True, f"{situation.new_frames} new labelled frames"
@@ -80,15 +87,27 @@ def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
     return False, ""
 
 
+def _rescore(situation: Situation) -> bool:
+    if not situation.has_model or situation.live_is_scored:
+        return False
+    return not (situation.busy | situation.failed) & {"rescore", "select"}
+
+
 def _select(situation: Situation, spec: Spec) -> tuple[bool, str]:
-    if situation.n_frames == 0 or situation.busy & {"select", "rescore"} or situation.selection_waits:
+    if situation.n_frames == 0 or situation.config_broken or situation.selection_waits:
         return False, ""
-    if situation.has_model and not situation.live_is_scored:
+    if situation.busy & {"select", "rescore"}:
+        return False, ""
+    if situation.has_model and not situation.live_is_scored and "rescore" not in situation.failed:
         return False, ""  # rescoring ends in a selection
-    if not situation.has_generation:
-        return True, "no order yet"
     if situation.select_requested:
         return True, "a new order was asked for"
+    if "select" in situation.failed:
+        return False, ""
+    if not situation.has_generation:
+        return True, "no order yet"
+    if situation.live_is_scored and not situation.order_is_of_live:
+        return True, "another model is live"
     used_up = situation.open_in_window < spec.selection.refill_below * situation.window
     # An order that covers the whole pool cannot be refilled.
     if used_up and situation.n_labelled + situation.open_in_window < situation.n_frames:
@@ -97,6 +116,6 @@ def _select(situation: Situation, spec: Spec) -> tuple[bool, str]:
 
 
 def _may_push(situation: Situation, spec: Spec) -> bool:
-    if situation.pushed_at is None or situation.selection_has_new_model:
+    if situation.pushed_at is None or situation.selection_has_new_model or situation.push_interrupted:
         return True
     return situation.now - situation.pushed_at >= spec.sync.push_every_minutes * 60

@@ -14,6 +14,7 @@ import numpy as np
 
 from label_config.binding import Binding, bind
 from label_config.build_xml import build_label_config
+from label_config.problems import Problem
 from label_config.skeleton import Skeleton
 from label_config.skeleton_files import load_skeleton
 from label_config.spec import Spec
@@ -22,7 +23,7 @@ from ml_backend.geometry.calibration import match_views, read_calibration
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.split import assign_split
 from ml_backend.recordings import Recording, open_recording, reconcile_size
-from ml_backend.store import frames, ledger, presence, projects
+from ml_backend.store import frames, ledger, presence, projects, submissions
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import open_store
 from ml_backend.store.frames import SequenceRow
@@ -30,6 +31,9 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.connection import connect
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
+from plugins.label_studio_sync.inventory import describe_tasks
+from plugins.label_studio_sync.new_tasks import OUR_FOLDER
+from plugins.label_studio_sync.task_names import TaskNames
 
 #: Tabs of the data manager: views of our tasks, never the queue.
 TABS: tuple[dict[str, Any], ...] = (
@@ -90,7 +94,7 @@ def understand(spec: Spec, client: Client) -> Plan:
         lines.append(f"one picture per task; the camera is read by frames.view among {', '.join(views)}")
     else:
         views = binding.names
-    lines += [f"{problem.severity}: {problem.message}" for problem in binding.problems]
+    lines += [f"{problem.severity}: {_where(problem)}{problem.message}" for problem in binding.problems]
     lines.append(f"skeleton {binding.skeleton.name!r}: {', '.join(binding.skeleton.keypoints)}")
     labels = tuple(
         read_existing_labels(entry, recording, binding.skeleton, views)
@@ -99,7 +103,9 @@ def understand(spec: Spec, client: Client) -> Plan:
     )
     for found in labels:
         lines.append(f"would import {len(found.poses)} labelled frames of {found.sequence!r}")
-    lines += _would_change(project)
+    if project is not None:
+        lines += describe_tasks(client, project["id"], TaskNames(spec, binding, tuple(views)))
+    lines += _would_change(spec, client, project)
     if recordings and spec.documents_root is None:
         raise BadInputError(
             "documents_root in parallax.yaml: expected Label Studio's LOCAL_FILES_DOCUMENT_ROOT, got nothing; "
@@ -125,17 +131,42 @@ def _new_config(skeleton: Skeleton | None, views: tuple[str, ...]) -> str:
     return build_label_config(skeleton, views)
 
 
-def _would_change(project: dict[str, Any] | None) -> list[str]:
+def _where(problem: Problem) -> str:
+    return f"{problem.view}: " if problem.view else ""
+
+
+def _would_change(spec: Spec, client: Client, project: dict[str, Any] | None) -> list[str]:
     if project is None:
         return ["would register a webhook, an ML backend, two tabs and a local storage"]
-    lines = (
-        []
-        if project["sampling"] == "Uncertainty sampling"
-        else [f"would change sampling {project['sampling']!r} → 'Uncertainty sampling'"]
-    )
+    lines = []
+    if project["sampling"] != "Uncertainty sampling":
+        lines.append(f"would change sampling {project['sampling']!r} → 'Uncertainty sampling' at the first push")
+    if not str(project.get("model_version") or "").startswith("px-"):
+        lines.append(f"would change model_version {project.get('model_version')!r} → px-… at the first push")
     if project.get("maximum_annotations", 1) > 1:
         lines.append("warning: more than one annotation per task; Label Studio then serves started tasks first, in random order")
-    return [*lines, "would register a webhook, an ML backend and two tabs; `parallax leave` takes everything back"]
+    lines += [f"would {what}" for what in _missing(spec, client, project["id"])]
+    return [*lines, "`parallax leave` takes everything back"]
+
+
+def _missing(spec: Spec, client: Client, project: int) -> list[str]:
+    """What :func:`carry_out` will create."""
+    url = spec.backend.url.rstrip("/")
+    missing = []
+    if not any(hook["url"].rstrip("/") == f"{url}/webhook" for hook in client.webhooks(project)):
+        missing.append(f"register the webhook {url}/webhook")
+    if not any(backend["url"].rstrip("/") == url for backend in client.backends(project)):
+        missing.append(f"connect the ML backend {url}")
+    have = {view.get("data", {}).get("title") for view in client.views(project)}
+    missing += [f"create the tab {tab['title']!r}" for tab in TABS if tab["title"] not in have]
+    if spec.recordings and str(_folder(spec, project)) not in {storage["path"] for storage in client.local_storages(project)}:
+        missing.append(f"let Label Studio serve {_folder(spec, project)}")
+    return missing
+
+
+def _folder(spec: Spec, project: int) -> Path:
+    """Where the pictures of frames that become tasks are written."""
+    return Path(spec.documents_root or "") / OUR_FOLDER / str(project)
 
 
 def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig | None]:
@@ -168,8 +199,8 @@ def carry_out(plan: Plan, secret: str) -> Workspace:
     row = projects.register(
         store, spec.label_studio.url, project["id"], project["created_at"], title=project["title"], seed=spec.train.seed
     )
-    projects.change(store, row.id, binding=plan.binding.to_json(), binding_problem=None)
     workspace = Workspace(spec, store, ArrayStore(Path(spec.arrays)), row.id)
+    _take_over_binding(workspace, plan.binding)
     for recording, rig in plan.recordings:
         _save_recording(workspace, recording, rig)
     _storage(workspace, client, project["id"])
@@ -183,6 +214,22 @@ def carry_out(plan: Plan, secret: str) -> Workspace:
     for found in plan.labels:
         found.import_into(workspace, client)
     return workspace
+
+
+def _take_over_binding(workspace: Workspace, binding: Binding) -> None:
+    """The first one, or one that differs: then labels are read again, all of them when their points changed places."""
+    store, project = workspace.store, workspace.project
+    values: dict[str, Any] = {"binding": binding.to_json(), "binding_problem": None}
+    if project.binding != values["binding"]:
+        values["swept_at"] = None
+    if project.binding is not None:
+        before = workspace.binding
+        if (before.skeleton.keypoints, before.names) != (binding.skeleton.keypoints, binding.names):
+            rows = submissions.list_annotations(store, project.id, every=True)
+            submissions.mark_deleted(store, project.id, [row.ls_annotation_id for row in rows])
+    if project.generation is None or "swept_at" in values:
+        values["select_requested"] = True
+    projects.change(store, project.id, **values)
 
 
 def _save_recording(workspace: Workspace, recording: Recording, rig: Rig | None) -> None:
@@ -210,7 +257,7 @@ def _storage(workspace: Workspace, client: Client, project: int) -> None:
     """Label Studio shows local files only below a storage of the project."""
     if workspace.spec.documents_root is None or not workspace.spec.recordings:
         return
-    folder = Path(workspace.spec.documents_root) / "parallax" / str(project)
+    folder = _folder(workspace.spec, project)
     folder.mkdir(parents=True, exist_ok=True)
     if any(storage["path"] == str(folder) for storage in client.local_storages(project)):
         return

@@ -1,72 +1,84 @@
 """Old predictions of ours are taken away slowly, and never one that an annotator may have open.
 
-Deleting a prediction under an open task destroys the submit.  A generation is therefore left alone on unlabelled tasks
-until it is two behind and older than Label Studio's task lock; on labelled tasks it goes as soon as it is past.
+Deleting a prediction under an open task destroys the submit, and under an annotation that is being corrected the update.
+A generation is therefore left alone on unlabelled tasks until it is two behind and older than Label Studio's task lock;
+on labelled tasks it goes when it is past and nobody has touched the annotation for a while.
 """
 
 from __future__ import annotations
 
 import time
 
-from ml_backend.store import generations, ledger, tasks
+from ml_backend.store import generations, ledger, submissions, tasks
+from ml_backend.store.faults import reach
 from ml_backend.store.generations import Generation
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.push import MAY_BE_SERVED
+from plugins.label_studio_sync.times import instant
 
 #: One tick spends at most this long on clean-up; single deletes are short transactions of about 1/8 s.
 BUDGET_S = 5.0
+#: A person may correct an annotation for so long after submitting it, in a window that still refers to the prediction.
+QUIET_S = 3600.0
 OURS = "px-"
 
 
 def clean_up(workspace: Workspace, client: Client, *, budget_s: float = BUDGET_S) -> int:
     """Delete predictions that nobody can have open; returns how many.  Goes on at the next tick where it stopped."""
-    project = workspace.project
-    everything = generations.list_generations(workspace.store, project.id)
-    labelled_too = {g.name: g for g in everything if g.status in ("past", "abandoned")}
-    if not labelled_too:
-        return 0
-    unlabelled_too = {name for name, g in labelled_too.items() if _nobody_has_it_open(g, project.generation, workspace)}
-    left: set[str] = set()
-    deleted, deadline = 0, time.monotonic() + budget_s
-    finished = True
-    labelled = {row.ls_task_id: row.is_labeled for row in tasks.list_tasks(workspace.store, project.id)}
-    for task, versions in client.prediction_versions(project.ls_project_id).items():
-        for version in set(versions) & labelled_too.keys():
-            if not labelled.get(task, False) and version not in unlabelled_too:
-                left.add(version)
-                continue
-            if time.monotonic() > deadline:
-                finished = False
-                break
-            deleted += _delete(client, task, version)
-        if not finished:
-            break
-    if finished:
-        for name in labelled_too.keys() - left:
-            generations.set_status(workspace.store, project.id, labelled_too[name].number, "cleaned")
-            _forget(workspace, name)
+    deadline = time.monotonic() + budget_s
+    old = {g.name: g for g in _generations(workspace) if g.status in ("past", "abandoned")}
+    closed = [name for name, g in old.items() if _nobody_has_it_open(g, workspace)]
+    deleted = 0
+    if closed:
+        deleted, finished = _delete(workspace, client, set(closed), None, deadline)
+        if finished:
+            for name in closed:
+                generations.set_status(workspace.store, workspace.project_id, old[name].number, "cleaned")
+                _forget(workspace, name)
+    settled = _settled(workspace) if old.keys() - closed else set()
+    if settled and time.monotonic() < deadline:
+        deleted += _delete(workspace, client, old.keys() - closed, settled, deadline)[0]
     return deleted
 
 
-def _nobody_has_it_open(generation: Generation, current: int | None, workspace: Workspace) -> bool:
-    if generation.switched_at is None:  # abandoned: it was never served
-        return True
-    later = [
-        g
-        for g in generations.list_generations(workspace.store, workspace.project_id)
-        if g.switched_at is not None and g.number > generation.number
-    ]
-    if current is None or len(later) < 2:
-        return False
-    replaced_at = min(g.switched_at or 0.0 for g in later)
-    return time.time() - replaced_at > workspace.spec.sync.lock_hours * 3600
+def _generations(workspace: Workspace) -> list[Generation]:
+    return generations.list_generations(workspace.store, workspace.project_id)
 
 
-def _delete(client: Client, task: int, version: str) -> int:
-    mine = [p["id"] for p in client.predictions_of(task) if p["model_version"] == version and version.startswith(OURS)]
-    for prediction in mine:
-        client.delete_prediction(prediction)
-    return len(mine)
+def _nobody_has_it_open(generation: Generation, workspace: Workspace) -> bool:
+    """Two generations behind, and replaced longer ago than Label Studio locks a task for an annotator."""
+    entries = ledger.entries(workspace.store, workspace.project_id, "generation")
+    switching = [e.ls_id for e in entries if e.new == MAY_BE_SERVED]
+    if generation.switched_at is None and generation.name not in switching:
+        return True  # abandoned before the switch: it was never served
+    later = [g.switched_at for g in _generations(workspace) if g.switched_at is not None and g.number > generation.number]
+    return len(later) >= 2 and time.time() - min(later) > workspace.spec.sync.lock_hours * 3600
+
+
+def _settled(workspace: Workspace) -> set[int]:
+    """Labelled tasks whose annotations have not changed for a while."""
+    quiet = min(QUIET_S, workspace.spec.sync.lock_hours * 3600)
+    everything = submissions.list_annotations(workspace.store, workspace.project_id, every=True)
+    busy = {row.task_id for row in everything if time.time() - instant(row.updated_at).timestamp() < quiet}
+    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    return {task.ls_task_id for task in known if task.is_labeled and task.id not in busy}
+
+
+def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int] | None, deadline: float) -> tuple[int, bool]:
+    """Delete predictions of these versions, on these tasks (None = all); how many, and whether none is left."""
+    deleted = 0
+    wanted = sorted(names) if only is None else [OURS]
+    for task, held in client.predictions(workspace.project.ls_project_id, containing=wanted, labelled=only is not None):
+        for prediction, version in held.items():
+            if version not in names or (only is not None and task not in only):
+                continue
+            if time.monotonic() > deadline:
+                return deleted, False
+            client.delete_prediction(prediction)
+            reach("cleaning")
+            deleted += 1
+    return deleted, True
 
 
 def _forget(workspace: Workspace, name: str) -> None:

@@ -19,11 +19,13 @@ from label_config.values import ParallaxError
 
 TIMEOUT_S = 60
 PAGE = 1000
+#: Task numbers in one request; they travel in the address.
+IDS = 200
 #: Oldest and newest release that the contract tests have seen.
 TESTED_VERSIONS = ("1.23.2", "1.23.2")
 
 #: Fields of a task and of its annotations that a pull needs; the listing then leaves predictions and drafts out.
-_PULL_FIELDS = (
+PULL_FIELDS = (
     "id,data,updated_at,is_labeled,total_annotations,cancelled_annotations,annotations,"
     "result,completed_by,was_cancelled,ground_truth,lead_time,parent_prediction"
 )
@@ -52,6 +54,10 @@ class Client:
         except (ApiError, httpx.HTTPError) as error:
             raise self._failure("connect", error) from error
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._sdk._client_wrapper.httpx_client.httpx_client.close()
+
     def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None) -> Any:
         """One request; the decoded JSON answer, None for an empty one.  Raises LabelStudioError."""
         try:
@@ -62,7 +68,13 @@ class Client:
             raise self._failure(f"{method} /{path}", error) from error
         if response.status_code >= 400:
             raise LabelStudioError(self._explain(f"{method} /{path}", response.status_code, response.text), response.status_code)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise LabelStudioError(
+                f"{self.url} answered {method} /{path} with something that is not JSON; is label_studio.url right?",
+                response.status_code,
+            ) from error
 
     def _failure(self, what: str, error: Exception) -> LabelStudioError:
         if isinstance(error, ApiError):
@@ -83,7 +95,10 @@ class Client:
 
     def version(self) -> str:
         """Release of the server, such as ``1.23.2``."""
-        return str(self.call("GET", "api/version")["release"])
+        answer = self.call("GET", "api/version")
+        if not isinstance(answer, dict) or "release" not in answer:
+            raise LabelStudioError(f"{self.url} is no Label Studio: it answers GET /api/version without a release", 200)
+        return str(answer["release"])
 
     def whoami(self) -> dict[str, Any]:
         """The user that the token belongs to."""
@@ -109,31 +124,29 @@ class Client:
 
     # --- tasks -------------------------------------------------------------------------------------------------
 
-    def tasks(self, project: int, *, since: str | None = None, fields: str = _PULL_FIELDS) -> Iterator[dict[str, Any]]:
-        """Tasks with their annotations, oldest change first, of those changed after ``since`` when it is given."""
-        query: dict[str, Any] = {"ordering": ["tasks:updated_at"]}
-        if since is not None:
-            item = {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": since}
-            query["filters"] = {"conjunction": "and", "items": [item]}
-        yield from self._listing(project, fields, query)
+    def tasks(self, project: int, *, since: str | None = None, fields: str = PULL_FIELDS) -> Iterator[dict[str, Any]]:
+        """Tasks by number, all or those changed after ``since`` (``YYYY-MM-DDThh:mm:ss.ffffffZ``)."""
+        changed = [] if since is None else [_filter("updated_at", "greater", "Datetime", since)]
+        yield from self._listing(project, fields, changed)
 
-    def _listing(self, project: int, fields: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        page, seen = 1, 0
+    def tasks_by_id(self, project: int, numbers: Sequence[int], *, fields: str = PULL_FIELDS) -> Iterator[dict[str, Any]]:
+        """These tasks, those that are gone left out."""
+        for start in range(0, len(numbers), IDS):
+            wanted = _filter("id", "in_list", "List", list(numbers[start : start + IDS]))
+            yield from self._listing(project, fields, [wanted])
+
+    def _listing(self, project: int, fields: str, filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Pages are cut by task number: whatever is changed, added or deleted meanwhile, no task is passed over."""
+        last = 0
         while True:
-            params = {
-                "project": project,
-                "fields": "all",
-                "include": fields,
-                "page": page,
-                "page_size": PAGE,
-                "query": json.dumps(query),
-            }
-            answer = self.call("GET", "api/tasks", params=params)
-            yield from answer["tasks"]
-            seen += len(answer["tasks"])
-            if seen >= answer["total"] or not answer["tasks"]:
+            items = [*filters, _filter("id", "greater", "Number", last)]
+            query = {"ordering": ["tasks:id"], "filters": {"conjunction": "and", "items": items}}
+            params = {"project": project, "fields": "all", "include": fields, "page_size": PAGE, "query": json.dumps(query)}
+            page = self.call("GET", "api/tasks", params=params)["tasks"]
+            yield from page
+            if len(page) < PAGE:
                 return
-            page += 1
+            last = page[-1]["id"]
 
     def import_tasks(self, project: int, data: Sequence[dict[str, Any]]) -> list[int]:
         """Create tasks; their numbers in the order given."""
@@ -160,19 +173,25 @@ class Client:
         """Create predictions; how many Label Studio took (invalid ones are dropped without a word)."""
         return int(self.call("POST", f"api/projects/{project}/import/predictions", body=list(predictions))["created"])
 
-    def prediction_versions(self, project: int) -> dict[int, list[str]]:
-        """Task → versions of its predictions."""
-        fields = "id,predictions_model_versions"
-        listing = self._listing(project, fields, {})
-        return {task["id"]: _split_versions(task["predictions_model_versions"]) for task in listing}
+    def predictions(
+        self, project: int, *, containing: Sequence[str] = (), labelled: bool = False
+    ) -> Iterator[tuple[int, dict[int, str]]]:
+        """(task, {prediction: version}) of tasks with a prediction; only those where a version holds one of these texts."""
+        filters = [_filter("predictions_model_versions", "contains", "List", list(containing))] if containing else []
+        if labelled:
+            filters.append(_filter("total_annotations", "greater", "Number", 0))
+        for task in self._listing(project, "id,predictions,model_version", filters):
+            if task["predictions"]:
+                yield task["id"], {p["id"]: str(p["model_version"] or "") for p in task["predictions"]}
 
-    def predictions_of(self, task: int) -> list[dict[str, Any]]:
-        """All predictions of one task."""
-        return list(self.call("GET", "api/predictions/", params={"task": task}))
-
-    def predictions(self, project: int) -> list[dict[str, Any]]:
-        """All predictions of the project, with their regions: large."""
-        return list(self.call("GET", "api/predictions/", params={"task__project": project}))
+    def prediction_version(self, prediction: int) -> str | None:
+        """The version of one prediction, None when it is gone."""
+        try:
+            return str(self.call("GET", f"api/predictions/{prediction}/")["model_version"] or "")
+        except LabelStudioError as error:
+            if error.status == 404:
+                return None
+            raise
 
     def delete_prediction(self, prediction: int) -> None:
         """Delete one prediction; one that is gone already is no error."""
@@ -210,6 +229,11 @@ class Client:
         body = {"project": project, "url": url, "title": title, "is_interactive": False, "auth_method": "BASIC_AUTH"}
         return dict(self.call("POST", "api/ml/", body={**body, "basic_auth_user": user, "basic_auth_pass": password}))
 
+    def change_backend(self, backend: int, user: str, password: str) -> None:
+        """Set the basic auth that Label Studio brings when it calls the backend."""
+        body = {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        self.call("PATCH", f"api/ml/{backend}/", body=body)
+
     def disconnect_backend(self, backend: int) -> None:
         """Disconnect an ML backend."""
         self.call("DELETE", f"api/ml/{backend}/")
@@ -240,7 +264,5 @@ class Client:
         self.call("DELETE", f"api/storages/localfiles/{storage}/")
 
 
-def _split_versions(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return [part.strip() for part in str(value or "").split(",") if part.strip()]
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

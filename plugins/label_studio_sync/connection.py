@@ -20,20 +20,23 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
 
     The webhook comes first: Label Studio would make one itself, without the secret and for all events.
     """
-    done = []
     project = workspace.project.ls_project_id
     url = workspace.spec.backend.url.rstrip("/")
-    done += _webhook(workspace, client, project, f"{url}/webhook", secret)
-    if not any(backend["url"].rstrip("/") == url for backend in client.backends(project)):
-        before = client.project(project).get("model_version")
-        backend = client.connect_backend(project, url, BACKEND_TITLE, BASIC_USER, secret)
-        ledger.record(workspace.store, workspace.project_id, "ml_backend", backend["id"])
-        done.append(f"connected the ML backend {url}")
-        after = client.project(project).get("model_version")
-        if after != before:
-            # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
-            client.change_project(project, model_version=before or "")
-    return done
+    done = _webhook(workspace, client, project, f"{url}/webhook", secret)
+    backends = [backend for backend in client.backends(project) if backend["url"].rstrip("/") == url]
+    if backends and done:
+        # Its password is never shown: a webhook that had to be mended tells that the secret is a new one.
+        client.change_backend(backends[0]["id"], BASIC_USER, secret)
+        done.append(f"gave the ML backend {url} its secret")
+    if backends:
+        return done
+    before = client.project(project).get("model_version")
+    backend = client.connect_backend(project, url, BACKEND_TITLE, BASIC_USER, secret)
+    ledger.record(workspace.store, workspace.project_id, "ml_backend", backend["id"])
+    if client.project(project).get("model_version") != before:
+        # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
+        client.change_project(project, model_version=before or "")
+    return [*done, f"connected the ML backend {url}"]
 
 
 def _webhook(workspace: Workspace, client: Client, project: int, url: str, secret: str) -> list[str]:

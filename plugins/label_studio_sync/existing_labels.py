@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from ml_backend.formats.dlc import read_dlc
 from ml_backend.formats.records import LabelSet, map_to_skeleton, split_views
 from ml_backend.recordings import Recording
 from ml_backend.store import frames, ledger, tasks
+from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
+from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.new_tasks import create_missing
@@ -40,20 +43,33 @@ class LabelledFrames:
         picks = [PickRow(n, ids[key], 0.0, False, False, "labelled before", None, {}, None) for n, key in enumerate(wanted)]
         create_missing(workspace, client, picks, rows)
         done = {entry.ls_id for entry in ledger.entries(workspace.store, workspace.project_id, "existing_label")}
-        made = 0
-        for task in tasks.list_tasks(workspace.store, workspace.project_id):
-            row = rows.get(task.frame_id)
-            if row is None or str(row.key) in done:
-                continue
-            sizes = {view: ref.size_px for view, ref in row.images.items() if ref.size_px is not None}
-            result = regions.encode({DEFAULT_SUBJECT: self.poses[row.key]}, workspace.binding, sizes, NEVER_SHOWN)
-            for region in result:
-                region |= {"id": f"dlc{region['id'].removeprefix('px')}".replace(":", "_"), "origin": "manual"}
-                region.pop("score", None)
-            client.annotate(task.ls_task_id, result)
+        wanted_tasks = [
+            task
+            for task in tasks.list_tasks(workspace.store, workspace.project_id)
+            if task.frame_id in rows and str(rows[task.frame_id].key) not in done
+        ]
+        # One that an interrupted import made is not in the ledger yet, but in Label Studio.
+        numbers = [task.ls_task_id for task in wanted_tasks]
+        listed = client.tasks_by_id(workspace.project.ls_project_id, numbers, fields="id,annotations")
+        annotated = {item["id"] for item in listed if item["annotations"]}
+        for task in wanted_tasks:
+            if task.ls_task_id not in annotated:
+                client.annotate(task.ls_task_id, self._result(workspace, task, rows[task.frame_id]))
+        for row in rows.values():
             ledger.record(workspace.store, workspace.project_id, "existing_label", str(row.key))
-            made += 1
-        return made
+        return len(wanted_tasks) - len(annotated)
+
+    def _result(self, workspace: Workspace, task: TaskRow, row: FrameRow) -> list[dict[str, Any]]:
+        sizes = {view: ref.size_px for view, ref in row.images.items() if ref.size_px is not None}
+        binding, pose = workspace.binding_of(task.views), self.poses[row.key]
+        if len(binding.views) < len(workspace.views):
+            pose = pose.of_view(workspace.views.index(binding.views[0].view))
+        result = regions.encode({DEFAULT_SUBJECT: pose}, binding, sizes, NEVER_SHOWN)
+        for region in result:
+            # Not one of our region ids: nobody was shown these points.
+            region |= {"id": f"given{region['id'].removeprefix('px')}".replace(":", "_"), "origin": "manual"}
+            region.pop("score", None)
+        return result
 
 
 def read_existing_labels(entry: RecordingSpec, recording: Recording, skeleton: Skeleton, views: Sequence[str]) -> LabelledFrames:

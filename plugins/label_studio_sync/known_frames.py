@@ -1,19 +1,19 @@
-"""Which frame, and which of its views, a task shows."""
+"""The frames behind tasks: tasks that we did not make may show frames that nobody knew before."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from label_config.values import BadInputError, FrameKey, ImageRef
+from label_config.values import FrameKey, ImageRef
 from ml_backend.labels.split import assign_split
-from ml_backend.recordings import ForbiddenAddressError, task_image_url
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.task_names import KEY, TaskNames
 
 
 @dataclass(frozen=True)
@@ -25,81 +25,57 @@ class Place:
 
 
 class FrameFinder:
-    """Reads tasks of ours by their ``parallax_key`` and foreign ones by the ``frames`` rules of parallax.yaml.
-
-    A foreign task of an unknown frame adds the frame; its pictures are the addresses in the task.
-    """
+    """Tells the place of tasks whose frames it has learned."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace, self.binding, self.view_names = workspace, workspace.binding, workspace.views
+        self.workspace = workspace
+        self.names = TaskNames(workspace.spec, workspace.binding, workspace.views)
         self.ids = frames.ids_by_key(workspace.store, workspace.project_id)
 
+    def learn(self, tasks: Iterable[Mapping[str, Any]]) -> None:
+        """Add the frames in the data of these tasks that are new, and to known ones the views that were missing."""
+        found: dict[FrameKey, dict[str, str]] = defaultdict(dict)
+        for data in tasks:
+            read = self.names.read(data)
+            if read is not None and not (data.get(KEY) and read[0] in self.ids):
+                key, views = read
+                found[key] = {**views, **found[key]}
+        new = {key: views for key, views in found.items() if key not in self.ids}
+        self._complete({self.ids[key]: views for key, views in found.items() if key in self.ids})
+        if new:
+            self._add(new)
+
     def find(self, data: Mapping[str, Any]) -> Place | None:
-        """The place of a task, None when its data does not tell; :meth:`why` says what was missing."""
-        key = self._key(data)
-        if key is None:
+        """The place of a task, None when its data does not tell; ``names.why`` says what was missing."""
+        read = self.names.read(data)
+        if read is None:
             return None
-        views = self._views(data)
-        if not views:
-            return None
-        if key not in self.ids:
-            self._add(key, views)
-        elif not data.get("parallax_key"):
-            self._complete(key, views)
-        return Place(self.ids[key], None if len(views) == len(self.view_names) else list(views))
+        key, views = read
+        return Place(self.ids[key], None if len(views) == len(self.names.view_names) else list(views))
 
-    def why(self, data: Mapping[str, Any]) -> str:
-        """Why :meth:`find` gave None."""
-        if self._key(data) is None:
-            return (
-                f"its data ({', '.join(sorted(map(str, data))) or 'empty'}) does not tell which frame it is; "
-                "set frames.sequence and frames.index in parallax.yaml"
+    def _add(self, new: Mapping[FrameKey, Mapping[str, str]]) -> None:
+        project, rules = self.workspace.project, self.workspace.spec.validation
+        by_sequence: dict[str, list[FrameKey]] = defaultdict(list)
+        for key in new:
+            by_sequence[key.sequence].append(key)
+        rows = []
+        for sequence, keys in by_sequence.items():
+            splits = assign_split(
+                sequence,
+                np.array([key.index for key in keys]),
+                fraction=rules.fraction,
+                block_frames=rules.block_frames,
+                guard_frames=rules.guard_frames,
+                seed=project.seed,
             )
-        wanted = ", ".join(view.data_key for view in self.binding.views)
-        return f"expected a picture under {wanted}, found none; the task is left alone"
-
-    def _key(self, data: Mapping[str, Any]) -> FrameKey | None:
-        if isinstance(data.get("parallax_key"), str):
-            try:
-                return FrameKey.parse(data["parallax_key"])
-            except BadInputError:
-                return None
-        name = self.workspace.spec.frames.read(data)
-        if name.index is None:
-            return None
-        return FrameKey(name.sequence or "tasks", name.index)
-
-    def _views(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """View → absolute address of its picture; an address that may not be read leaves its view out."""
-        found = {}
-        for view in self.binding.views:
-            value = data.get(view.data_key)
-            if isinstance(value, str) and value.strip():
-                with contextlib.suppress(ForbiddenAddressError):
-                    found[view.view] = task_image_url(value, self.workspace.spec.label_studio.url)
-        if len(self.binding.views) < len(self.view_names) and found:
-            name = self.workspace.spec.frames.read(data).view
-            return {name: next(iter(found.values()))} if name in self.view_names else {}
-        return found
-
-    def _add(self, key: FrameKey, views: Mapping[str, str]) -> None:
-        project = self.workspace.project
-        rules = self.workspace.spec.validation
-        (split,) = assign_split(
-            key.sequence,
-            np.array([key.index]),
-            fraction=rules.fraction,
-            block_frames=rules.block_frames,
-            guard_frames=rules.guard_frames,
-            seed=project.seed,
-        )
-        images = {view: ImageRef(address) for view, address in views.items()}
-        frames.add_frames(self.workspace.store, project.id, [(key, images, str(split))])
+            for key, split in zip(keys, splits, strict=True):
+                rows.append((key, {view: ImageRef(address) for view, address in new[key].items()}, str(split)))
+        frames.add_frames(self.workspace.store, project.id, rows)
         self.ids = frames.ids_by_key(self.workspace.store, project.id)
 
-    def _complete(self, key: FrameKey, views: Mapping[str, str]) -> None:
+    def _complete(self, known: Mapping[int, Mapping[str, str]]) -> None:
         """Another camera's task of a frame that is known: the frame gets one more view."""
-        (row,) = frames.list_frames(self.workspace.store, self.workspace.project_id, [self.ids[key]])
-        new = {view: ImageRef(address) for view, address in views.items() if view not in row.images}
-        if new:
-            frames.replace_images(self.workspace.store, row.id, {**row.images, **new})
+        for row in frames.list_frames(self.workspace.store, self.workspace.project_id, list(known)):
+            new = {view: ImageRef(address) for view, address in known[row.id].items() if view not in row.images}
+            if new:
+                frames.replace_images(self.workspace.store, row.id, {**row.images, **new})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ml_backend.store import ledger, projects, submissions, tasks
+from ml_backend.store import generations, ledger, presence, projects, submissions, tasks
 from ml_backend.store.ledger import Entry
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
@@ -35,11 +35,13 @@ def leave(workspace: Workspace, client: Client, *, dry_run: bool = False, remove
                 _undo(workspace, client, entry, report, dry_run)
     _remove_predictions(workspace, client, report, dry_run)
     if remove_tasks:
-        _remove_tasks(workspace, client, entries, report, dry_run)
+        _remove_tasks(workspace, client, report, dry_run)
     else:
-        ours = sum(entry.kind == "task" for entry in entries)
+        ours = sum(task.ours for task in tasks.list_tasks(workspace.store, workspace.project_id))
         if ours:
             report.kept.append(f"{ours} tasks that were imported (`--remove-tasks` deletes those that nobody has touched)")
+    if any(name.partition("@")[0] == "sync" for name in presence.alive(workspace.store)):
+        report.kept.append("warning: `parallax sync` is running and would set the project up again; stop it")
     labels = len(submissions.list_annotations(workspace.store, workspace.project_id))
     report.kept.append(f"{labels} annotations")
     return report
@@ -54,9 +56,9 @@ def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveRepor
         "local_storage": (f"delete local storage {entry.ls_id}", lambda: client.delete_local_storage(int(entry.ls_id))),
         "project_field": (
             f"set {entry.ls_id} back to {entry.old!r}",
-            lambda: client.change_project(project, **{entry.ls_id: entry.old}),
+            lambda: _restore_field(client, project, entry, report),
         ),
-        "task_data": (f"restore the data of task {entry.ls_id}", lambda: _restore_data(client, entry)),
+        "task_data": (f"restore the data of task {entry.ls_id}", lambda: _restore_data(workspace, client, entry)),
     }
     text, act = actions[entry.kind]
     report.done.append(text)
@@ -68,11 +70,23 @@ def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveRepor
         if error.status != 404:
             raise
     ledger.undone(workspace.store, entry.id)
-    if entry.kind == "project_field" and entry.ls_id == "model_version":
+    number = workspace.project.generation
+    if entry.kind == "project_field" and entry.ls_id == "model_version" and number is not None:
+        generations.set_status(workspace.store, workspace.project_id, number, "cleaned")
         projects.change(workspace.store, workspace.project_id, generation=None)
 
 
-def _restore_data(client: Client, entry: Entry) -> None:
+def _restore_field(client: Client, project: int, entry: Entry, report: LeaveReport) -> None:
+    try:
+        client.change_project(project, **{entry.ls_id: entry.old or ""})
+    except LabelStudioError as error:
+        if error.status != 400 or entry.ls_id != "model_version":
+            raise
+        client.change_project(project, model_version="")
+        report.kept.append(f"model_version was {entry.old!r}; it exists no more, so that none is set")
+
+
+def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
     data = dict(client.call("GET", f"api/tasks/{entry.ls_id}/")["data"])
     for name, value in entry.old.items():
         if value is None:
@@ -80,42 +94,37 @@ def _restore_data(client: Client, entry: Entry) -> None:
         else:
             data[name] = value
     client.change_task_data(int(entry.ls_id), data)
+    tasks.save(workspace.store, workspace.project_id, [{"ls_task_id": int(entry.ls_id), "pseudo": False, "reason": None}])
 
 
 def _remove_predictions(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool) -> None:
     """One by one: the bulk deletion locks the database for minutes."""
-    versions = client.prediction_versions(workspace.project.ls_project_id)
-    ours = {task: [name for name in names if name.startswith(OURS)] for task, names in versions.items()}
-    count = sum(len(names) for names in ours.values())
-    if count:
-        report.done.append(f"delete {count} predictions")
+    listed = client.predictions(workspace.project.ls_project_id, containing=[OURS])
+    ours = [prediction for _, held in listed for prediction, version in held.items() if version.startswith(OURS)]
+    if ours:
+        report.done.append(f"delete {len(ours)} predictions (an annotator who has a task open must reload it)")
     if dry_run:
         return
-    for task, names in ours.items():
-        if names:
-            for prediction in client.predictions_of(task):
-                if str(prediction["model_version"]).startswith(OURS):
-                    client.delete_prediction(prediction["id"])
+    for prediction in ours:
+        client.delete_prediction(prediction)
     for entry in ledger.entries(workspace.store, workspace.project_id, "generation"):
         ledger.undone(workspace.store, entry.id)
 
 
-def _remove_tasks(workspace: Workspace, client: Client, entries: list[Entry], report: LeaveReport, dry_run: bool) -> None:
-    for entry in entries:
-        if entry.kind != "task":
+def _remove_tasks(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool) -> None:
+    for row in tasks.list_tasks(workspace.store, workspace.project_id):
+        if not row.ours:
             continue
         try:
-            task = client.call("GET", f"api/tasks/{entry.ls_id}/")
+            task = client.call("GET", f"api/tasks/{row.ls_task_id}/")
         except LabelStudioError as error:
             if error.status != 404:
                 raise
-            ledger.undone(workspace.store, entry.id)
             continue
         if task.get("annotations") or task.get("drafts"):
-            report.kept.append(f"task {entry.ls_id}: a person worked on it")
+            report.kept.append(f"task {row.ls_task_id}: a person worked on it")
             continue
-        report.done.append(f"delete task {entry.ls_id}")
+        report.done.append(f"delete task {row.ls_task_id}")
         if not dry_run:
-            client.delete_task(int(entry.ls_id))
-            tasks.mark_deleted(workspace.store, workspace.project_id, [int(entry.ls_id)])
-            ledger.undone(workspace.store, entry.id)
+            client.delete_task(row.ls_task_id)
+            tasks.mark_deleted(workspace.store, workspace.project_id, [row.ls_task_id])

@@ -1,9 +1,11 @@
-"""What Label Studio shows about our tasks: the pseudo mark, and for the head of the order the reason.
+"""What Label Studio shows about tasks: the pseudo mark, and for the head of the order the reason.
 
 Task data is patched only here and only where it differs (10–19 patches a second is all that the platform takes).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from ml_backend.store import generations, ledger, tasks
 from ml_backend.store.tasks import TaskRow
@@ -18,27 +20,35 @@ def update_marks(workspace: Workspace, client: Client) -> int:
     project = workspace.project
     if project.generation is None:
         return 0
-    picks = generations.list_picks(workspace.store, project.id, project.generation)
+    wanted = _wanted(workspace, project.generation)
+    if not wanted:
+        return 0
+    numbers = [task.ls_task_id for task, _, _ in wanted]
+    data = {item["id"]: item["data"] for item in client.tasks_by_id(project.ls_project_id, numbers, fields="id,data")}
+    # A task that is not listed was deleted a moment ago; the next sweep finds out.
+    there = [(task, mark, reason) for task, mark, reason in wanted if task.ls_task_id in data]
+    return sum(_patch(workspace, client, task, dict(data[task.ls_task_id]), mark, reason) for task, mark, reason in there)
+
+
+def _wanted(workspace: Workspace, generation: int) -> list[tuple[TaskRow, bool, str]]:
+    """Tasks whose mark or reason is not as it should be."""
+    picks = generations.list_picks(workspace.store, workspace.project_id, generation)
     pseudo = {pick.frame_id for pick in picks if pick.pseudo}
-    open_tasks = [task for task in tasks.list_tasks(workspace.store, project.id) if not task.is_labeled]
-    open_frames = {task.frame_id for task in open_tasks}
+    everything = tasks.list_tasks(workspace.store, workspace.project_id)
+    open_frames = {task.frame_id for task in everything if not task.is_labeled}
     head = [pick for pick in picks if pick.frame_id in open_frames][: workspace.spec.sync.reason_tasks]
     reasons = {pick.frame_id: pick.reason for pick in head}
-    patched = 0
-    for task in open_tasks:
-        mark, reason = task.frame_id in pseudo, reasons.get(task.frame_id, "")
+    wanted = []
+    for task in everything:
+        # A labelled task is no more labelled by itself, and why it was shown stays true.
+        mark = task.frame_id in pseudo and not task.is_labeled
+        reason = (task.reason or "") if task.is_labeled else reasons.get(task.frame_id, "")
         if (mark, reason) != (task.pseudo, task.reason or ""):
-            patched += _patch(workspace, client, task, mark, reason)
-    return patched
+            wanted.append((task, mark, reason))
+    return wanted
 
 
-def _patch(workspace: Workspace, client: Client, task: TaskRow, mark: bool, reason: str) -> int:
-    try:
-        data = dict(client.call("GET", f"api/tasks/{task.ls_task_id}/")["data"])
-    except LabelStudioError as error:
-        if error.status == 404:  # deleted a moment ago; the next sweep will find out
-            return 0
-        raise
+def _patch(workspace: Workspace, client: Client, task: TaskRow, data: dict[str, Any], mark: bool, reason: str) -> int:
     if not task.ours:
         old = {name: data.get(name) for name in ("parallax_source", "parallax_reason")}
         ledger.record(workspace.store, workspace.project_id, "task_data", task.ls_task_id, old=old)
@@ -47,10 +57,12 @@ def _patch(workspace: Workspace, client: Client, task: TaskRow, mark: bool, reas
         data["parallax_source"] = PSEUDO
     else:
         data.pop("parallax_source", None)
-    updated_at = client.change_task_data(task.ls_task_id, data)
-    tasks.save(
-        workspace.store,
-        workspace.project_id,
-        [{"ls_task_id": task.ls_task_id, "pseudo": mark, "reason": reason, "updated_at": updated_at}],
-    )
+    try:
+        client.change_task_data(task.ls_task_id, data)
+    except LabelStudioError as error:
+        if error.status == 404:
+            return 0
+        raise
+    row = {"ls_task_id": task.ls_task_id, "pseudo": mark, "reason": reason}
+    tasks.save(workspace.store, workspace.project_id, [row])
     return 1

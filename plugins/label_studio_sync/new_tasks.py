@@ -1,33 +1,45 @@
-"""Frames that were picked but have no task yet: their pictures are written where Label Studio serves them, then imported."""
+"""Frames that were picked but have no task yet: their pictures are written where Label Studio serves them, then imported.
+
+What is about to be imported is written down first.  An import whose answer never came is looked up by its
+``parallax_key`` before anything is imported again, so that no frame gets two tasks.
+"""
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from label_config.binding import Binding
 from label_config.values import ImageRef, ParallaxError
-from ml_backend.recordings import UnreadableImageError, frame_path, iter_images, write_picture
+from ml_backend.recordings import extract_frames, frame_path
 from ml_backend.store import frames as frame_rows
 from ml_backend.store import ledger, presence, tasks
+from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.marks import PSEUDO
+from plugins.label_studio_sync.task_names import KEY, VIEW
 
 #: Folder under the documents root that holds the pictures which we wrote.
 OUR_FOLDER = "parallax"
+#: An import that was interrupted may still land for so long.
+LANDING_S = 30.0
+
+
+class ImportOpenError(ParallaxError):
+    """It is not known yet whether an interrupted import landed."""
 
 
 def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow], frames: Mapping[int, FrameRow]) -> int:
-    """Import a task for every pick without one; returns how many were created.
-
-    The caller has pulled before, so a task that an interrupted import left behind is known by its ``parallax_key``.
-    """
+    """Import the tasks of every pick without one; returns how many were created.  Raises ImportOpenError."""
+    _settle(workspace, client)
     have = {task.frame_id for task in tasks.list_tasks(workspace.store, workspace.project_id)}
-    missing = [pick for pick in picks if pick.frame_id not in have]
+    missing = [pick for pick in picks if pick.frame_id not in have and frames[pick.frame_id].unreadable is None]
     if not missing:
         return 0
     if workspace.spec.documents_root is None:
@@ -35,85 +47,117 @@ def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow
             f"{len(missing)} picked frames have no task yet, and documents_root in parallax.yaml is not set. "
             "Set it to Label Studio's LOCAL_FILES_DOCUMENT_ROOT, so that their pictures can be written there."
         )
+    # Only the head of the order carries its reason, so that few tasks need another one later.
+    head = {pick.frame_id for pick in picks[: workspace.spec.sync.reason_tasks]}
+    pictures = _Pictures(workspace, Path(workspace.spec.documents_root))
     chunk, created = workspace.spec.sync.chunk, 0
     for start in range(0, len(missing), chunk):
-        created += _create(workspace, client, missing[start : start + chunk], frames)
+        part = missing[start : start + chunk]
+        readable = _readable(workspace, pictures, [frames[pick.frame_id] for pick in part])
+        wanted = [
+            {"frame_id": pick.frame_id, "pseudo": pick.pseudo, "views": views, "data": data}
+            for pick in part
+            if pick.frame_id in readable
+            for views, data in pictures.tasks(frames[pick.frame_id], pick, pick.frame_id in head)
+        ]
+        created += _import(workspace, client, wanted)
     return created
 
 
-def _create(workspace: Workspace, client: Client, picks: Sequence[PickRow], frames: Mapping[int, FrameRow]) -> int:
-    root = Path(workspace.spec.documents_root or "")
-    ready: list[tuple[PickRow, dict[str, Any]]] = []
-    unreadable = _write_pictures(_pictures_to_write(workspace, root, [frames[pick.frame_id] for pick in picks]))
-    for pick in picks:
-        frame = frames[pick.frame_id]
-        targets = {view: _target(workspace, root, frame, view) for view in frame.images}
-        bad = {view: unreadable[target] for view, target in targets.items() if target in unreadable}
-        if bad:
-            why = "; ".join(f"{view}: {text}" for view, text in bad.items())
-            frame_rows.mark_unreadable(workspace.store, frame.id, why)
-            presence.tell(
-                workspace.store, workspace.project_id, f"{frame.key}: {why}", level="warning", key=f"unreadable {frame.key}"
-            )
-            continue
-        ready.append((pick, _data(workspace, workspace.binding, root, frame, pick)))
-    if not ready:
+def _import(workspace: Workspace, client: Client, wanted: Sequence[dict[str, Any]]) -> int:
+    if not wanted:
         return 0
-    numbers = client.import_tasks(workspace.project.ls_project_id, [data for _, data in ready])
+    name = secrets.token_hex(8)
+    ledger.record(workspace.store, workspace.project_id, "import", name, new=list(wanted))
+    numbers = client.import_tasks(workspace.project.ls_project_id, [task["data"] for task in wanted])
+    reach("tasks imported")
+    _take_over(workspace, zip(wanted, numbers, strict=True))
+    for entry in ledger.entries(workspace.store, workspace.project_id, "import"):
+        if entry.ls_id == name:
+            ledger.undone(workspace.store, entry.id)
+    return len(numbers)
+
+
+def _take_over(workspace: Workspace, imported: Any) -> None:
     rows = []
-    for number, (pick, data) in zip(numbers, ready, strict=True):
-        ledger.record(workspace.store, workspace.project_id, "task", number, new=data["parallax_key"])
+    for task, number in imported:
+        row = {name: task[name] for name in ("frame_id", "pseudo", "views")}
         rows.append(
-            {"ls_task_id": number, "frame_id": pick.frame_id, "key": data["parallax_key"], "ours": True, "pseudo": pick.pseudo}
-            | {"reason": data["parallax_reason"]}
+            {**row, "ls_task_id": number, "key": task["data"][KEY], "ours": True, "reason": task["data"]["parallax_reason"]}
         )
     tasks.save(workspace.store, workspace.project_id, rows)
-    return len(rows)
 
 
-def _target(workspace: Workspace, root: Path, frame: FrameRow, view: str) -> Path:
-    """Where the server finds the picture of one view: its own file when that lies under the root, else a file of ours."""
-    ref = frame.images[view]
-    if _served_as_it_is(ref, root):
-        return Path(ref.source)
-    return frame_path(root / OUR_FOLDER / str(workspace.project.ls_project_id), frame.key, view)
+def _settle(workspace: Workspace, client: Client) -> None:
+    """Find out what became of imports whose answer never came."""
+    unanswered = ledger.entries(workspace.store, workspace.project_id, "import")
+    if not unanswered:
+        return
+    listed = client.tasks(workspace.project.ls_project_id, fields="id,data")
+    numbers = {(item["data"].get(KEY), item["data"].get(VIEW)): item["id"] for item in listed}
+    for entry in unanswered:
+        landed = [(task, numbers.get((task["data"][KEY], task["data"].get(VIEW)))) for task in entry.new]
+        if all(number is None for _, number in landed) and time.time() - entry.created_at < LANDING_S:
+            raise ImportOpenError(f"an import of {len(landed)} tasks was interrupted; the next ticks look whether it landed")
+        _take_over(workspace, [(task, number) for task, number in landed if number is not None])
+        ledger.undone(workspace.store, entry.id)
 
 
-def _served_as_it_is(ref: ImageRef, root: Path) -> bool:
-    untouched = ref.frame_index is None and ref.crop is None and not ref.flip and not ref.rotation
-    return untouched and Path(ref.source).is_relative_to(root)
+def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow]) -> set[int]:
+    """Frames whose pictures are all there; the others are marked, with a message, and left out."""
+    failed = extract_frames(pictures.to_write(rows))
+    readable = set()
+    for row in rows:
+        targets = {view: pictures.target(row, view) for view in row.images}
+        why = "; ".join(f"{view}: {failed[target]}" for view, target in targets.items() if target in failed)
+        if not why:
+            readable.add(row.id)
+            continue
+        frame_rows.mark_unreadable(workspace.store, row.id, why)
+        text = f"{row.key}: {why}"
+        presence.tell(workspace.store, workspace.project_id, text, level="warning", key=f"unreadable {row.key}")
+    return readable
 
 
-def _pictures_to_write(workspace: Workspace, root: Path, frames: Sequence[FrameRow]) -> list[tuple[ImageRef, Path]]:
-    wanted = [(ref, _target(workspace, root, frame, view)) for frame in frames for view, ref in frame.images.items()]
-    return [(ref, target) for ref, target in wanted if not _served_as_it_is(ref, root) and not target.exists()]
+class _Pictures:
+    """Where Label Studio finds the pictures of frames, and the task data that says so."""
 
+    def __init__(self, workspace: Workspace, root: Path) -> None:
+        self.root, self.binding, self.views = root, workspace.binding, workspace.views
+        self.folder = root / OUR_FOLDER / str(workspace.project.ls_project_id)
 
-def _write_pictures(wanted: Sequence[tuple[ImageRef, Path]]) -> dict[Path, str]:
-    """Write them, each video decoded once; target → why it could not be written."""
-    failed = {}
-    for position, picture in iter_images([ref for ref, _ in wanted]):
-        target = wanted[position][1]
-        if isinstance(picture, UnreadableImageError):
-            failed[target] = str(picture)
-        else:
-            write_picture(picture, target)
-    return failed
+    def target(self, frame: FrameRow, view: str) -> Path:
+        """The server's own file when the picture lies under the root as it is, else a file of ours."""
+        ref = frame.images[view]
+        return Path(ref.source) if self._served_as_it_is(ref) else frame_path(self.folder, frame.key, view)
 
+    def _served_as_it_is(self, ref: ImageRef) -> bool:
+        untouched = ref.frame_index is None and ref.crop is None and not ref.flip and not ref.rotation
+        return untouched and Path(ref.source).is_relative_to(self.root)
 
-def _data(workspace: Workspace, binding: Binding, root: Path, frame: FrameRow, pick: PickRow) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "parallax_key": str(frame.key),
-        "parallax_reason": pick.reason,
-        "sequence": frame.key.sequence,
-        "frame": frame.key.index,
-    }
-    if pick.pseudo:
-        data["parallax_source"] = "pseudo"
-    for view in binding.views:
-        if view.view in frame.images:
-            path = _target(workspace, root, frame, view.view).relative_to(root).as_posix()
-            data[view.data_key] = f"/data/local-files/?d={quote(path)}"
-        else:
-            data[view.data_key] = ""
-    return data
+    def to_write(self, frames: Sequence[FrameRow]) -> list[tuple[ImageRef, Path]]:
+        """Pictures that are not there yet."""
+        wanted = [(ref, self.target(frame, view)) for frame in frames for view, ref in frame.images.items()]
+        return [(ref, target) for ref, target in wanted if not self._served_as_it_is(ref) and not target.exists()]
+
+    def tasks(self, frame: FrameRow, pick: PickRow, with_reason: bool) -> list[tuple[list[str] | None, dict[str, Any]]]:
+        """(views, data) of the tasks of one frame: one, or one per camera where the config has a single picture."""
+        common: dict[str, Any] = {
+            KEY: str(frame.key),
+            "parallax_reason": pick.reason if with_reason else "",
+            "sequence": frame.key.sequence,
+            "frame": frame.key.index,
+        }
+        if pick.pseudo:
+            common["parallax_source"] = PSEUDO
+        if len(self.binding.views) < len(self.views):
+            data_key = self.binding.views[0].data_key
+            return [([view], {**common, VIEW: view, data_key: self._address(frame, view)}) for view in frame.images]
+        pictures = {view.data_key: self._address(frame, view.view) for view in self.binding.views}
+        there = [view for view in self.views if view in frame.images]
+        return [(None if len(there) == len(self.views) else there, {**common, **pictures})]
+
+    def _address(self, frame: FrameRow, view: str) -> str:
+        if view not in frame.images:
+            return ""
+        return f"/data/local-files/?d={quote(self.target(frame, view).relative_to(self.root).as_posix())}"

@@ -7,22 +7,25 @@ same order is pushed under a new number; what landed of the old one is never ser
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from label_config import regions
-from label_config.values import DEFAULT_SUBJECT, Pose2D
-from ml_backend.store import generations, ledger, presence, projects, tasks
-from ml_backend.store.frames import FrameRow, list_frames
-from ml_backend.store.generations import Generation, PickRow
-from ml_backend.store.tasks import TaskRow
+from ml_backend.store import generations, ledger, presence, projects
+from ml_backend.store.faults import reach
+from ml_backend.store.frames import list_frames
+from ml_backend.store.generations import Generation
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
-from plugins.label_studio_sync.new_tasks import create_missing
+from plugins.label_studio_sync.new_tasks import ImportOpenError, create_missing
+from plugins.label_studio_sync.shown import predictions_of
 
 #: Attempts under new numbers before a tick gives up; the next tick starts again.
 ATTEMPTS = 3
+#: The two fields of the project that make Label Studio serve our order.
+SERVED = ("model_version", "sampling")
+#: Noted in the ledger at a generation that reached the switch.
+MAY_BE_SERVED = "may be served"
 
 
 @dataclass(frozen=True)
@@ -32,32 +35,31 @@ class PushReport:
     generation: str
     created_tasks: int
     predictions: int
-    seconds: float
+    seconds: float = 0.0
 
 
 def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = lambda name: None) -> PushReport | None:
-    """Push the order that waits, if one does.  ``step`` is told the name of each stage as it is reached."""
-    generation = _waiting(workspace)
+    """Push the order that waits, if one does.  ``step`` is told the name of each stage as it is reached.
+
+    Raises LabelStudioError when Label Studio refuses a call; the next tick looks at every task before it tries again.
+    """
+    generation = _waiting(workspace, client)
     if generation is None:
         return None
     started = time.monotonic()
-    ls_project = workspace.project.ls_project_id
-    for _ in range(ATTEMPTS):
-        picks = generations.list_picks(workspace.store, workspace.project_id, generation.number)
-        frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, [pick.frame_id for pick in picks])}
-        created = create_missing(workspace, client, picks, frames)
-        step("tasks")
-        predictions = _predictions(workspace, generation, picks, frames)
-        generations.set_status(workspace.store, workspace.project_id, generation.number, "pushing")
-        ledger.record(workspace.store, workspace.project_id, "generation", generation.name)
-        if _import(client, ls_project, predictions, workspace.spec.sync.chunk, step) and _complete(
-            client, ls_project, generation.name, predictions
-        ):
-            step("imported")
-            _switch(workspace, client, generation)
-            step("switched")
-            return PushReport(generation.name, created, len(predictions), time.monotonic() - started)
-        generation = generations.renumber(workspace.store, workspace.project_id, generation.number)
+    try:
+        for _ in range(ATTEMPTS):
+            report = _attempt(workspace, client, generation, step)
+            if report is not None:
+                return replace(report, seconds=time.monotonic() - started) if report.predictions else None
+            generation = generations.renumber(workspace.store, workspace.project_id, generation.number)
+    except ImportOpenError as error:
+        presence.tell(workspace.store, workspace.project_id, str(error), level="warning", key="push")
+        return None
+    except LabelStudioError as error:
+        if not error.ambiguous:  # a task was deleted a moment ago, say
+            projects.change(workspace.store, workspace.project_id, swept_at=None)
+        raise
     presence.tell(
         workspace.store,
         workspace.project_id,
@@ -68,59 +70,50 @@ def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = 
     return None
 
 
-def _waiting(workspace: Workspace) -> Generation | None:
-    """The newest selected order; one whose push was interrupted comes back under a new number."""
-    rows = generations.list_generations(workspace.store, workspace.project_id)
-    interrupted = [row for row in rows if row.status == "pushing"]
+def _waiting(workspace: Workspace, client: Client) -> Generation | None:
+    """The newest selected order; one whose push was interrupted comes back under a new number.
+
+    An interruption may also have come after the switch: what is served then is what counts.
+    """
+    store, project = workspace.store, workspace.project
+    rows = generations.list_generations(store, project.id)
     selected = [row for row in rows if row.status == "selected"]
+    interrupted = [row for row in rows if row.status == "pushing"]
+    if interrupted:
+        served = client.project(project.ls_project_id).get("model_version")
+        for row in [row for row in interrupted if row.name == served]:
+            _switched(workspace, row)
+            interrupted.remove(row)
     for row in interrupted:
         if selected or row is not interrupted[-1]:
-            generations.set_status(workspace.store, workspace.project_id, row.number, "abandoned")
+            generations.set_status(store, project.id, row.number, "abandoned")
     if selected:
         return selected[-1]
-    return generations.renumber(workspace.store, workspace.project_id, interrupted[-1].number) if interrupted else None
+    return generations.renumber(store, project.id, interrupted[-1].number) if interrupted else None
 
 
-def _predictions(
-    workspace: Workspace, generation: Generation, picks: Sequence[PickRow], frames: dict[int, FrameRow]
-) -> list[dict[str, Any]]:
-    """One prediction for every open task of the window, in order; the tasks of one frame follow one another."""
-    by_frame: dict[int, list[TaskRow]] = {}
-    for task in tasks.list_tasks(workspace.store, workspace.project_id):
-        by_frame.setdefault(task.frame_id, []).append(task)
-    shown = [(pick, task) for pick in picks for task in by_frame.get(pick.frame_id, []) if not task.is_labeled]
-    return [
-        {
-            "task": task.ls_task_id,
-            "model_version": generation.name,
-            # Rank-coded in [0, 1): 0 is labelled next, whatever the scores were.
-            "score": position / (len(shown) + 1),
-            "result": [] if pick.blind else _regions(workspace, generation.number, pick, task, frames[pick.frame_id]),
-        }
-        for position, (pick, task) in enumerate(shown)
-    ]
-
-
-def _regions(workspace: Workspace, number: int, pick: PickRow, task: TaskRow, frame: FrameRow) -> list[dict[str, Any]]:
-    poses = {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
-    sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-    notes = _notes(pick)
-    binding = workspace.binding_of(task.views)
-    if len(binding.views) < len(workspace.views):
-        position = workspace.views.index(binding.views[0].view)
-        poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
-        notes = {(subject, 0, keypoint): text for (subject, view, keypoint), text in notes.items() if view == position}
-    return regions.encode(poses, binding, sizes, number, notes=notes)
-
-
-def _notes(pick: PickRow) -> dict[tuple[int, int, int], str]:
-    """The residual of each point, as the note that its region carries."""
-    return {
-        (DEFAULT_SUBJECT, view, keypoint): f"{residual:.1f} px off the other views"
-        for view, row in enumerate(pick.notes or [])
-        for keypoint, residual in enumerate(row)
-        if residual is not None
-    }
+def _attempt(workspace: Workspace, client: Client, generation: Generation, step: Callable[[str], None]) -> PushReport | None:
+    """Push this generation; None when it is not, or not surely, complete in Label Studio."""
+    ls_project = workspace.project.ls_project_id
+    picks = generations.list_picks(workspace.store, workspace.project_id, generation.number)
+    frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, [pick.frame_id for pick in picks])}
+    created = create_missing(workspace, client, picks, frames)
+    step("tasks")
+    predictions = predictions_of(workspace, generation, picks, frames)
+    if not predictions:
+        generations.set_status(workspace.store, workspace.project_id, generation.number, "cleaned")
+        presence.tell(workspace.store, workspace.project_id, "no open task is left to put in order", key="push")
+        return PushReport(generation.name, created, 0)
+    ledger.record(workspace.store, workspace.project_id, "generation", generation.name)
+    generations.set_status(workspace.store, workspace.project_id, generation.number, "pushing")
+    if not _import(client, ls_project, predictions, workspace.spec.sync.chunk, step):
+        return None
+    if not _complete(client, ls_project, generation.name, predictions):
+        return None
+    step("imported")
+    _switch(workspace, client, generation)
+    step("switched")
+    return PushReport(generation.name, created, len(predictions))
 
 
 def _import(client: Client, project: int, predictions: list[dict[str, Any]], chunk: int, step: Callable[[str], None]) -> bool:
@@ -138,30 +131,73 @@ def _import(client: Client, project: int, predictions: list[dict[str, Any]], chu
 
 def _complete(client: Client, project: int, name: str, predictions: list[dict[str, Any]]) -> bool:
     """Every task of the window carries this generation exactly once, by the server's own listing."""
-    if not predictions:
-        return False
     wanted = {prediction["task"] for prediction in predictions}
-    carrying = {task for task, versions in client.prediction_versions(project).items() if name in versions}
-    count = client.model_versions(project).get(name, 0)
-    if carrying == wanted and count == len(predictions):
+    carrying = _carrying(client, project, name)
+    if carrying == dict.fromkeys(wanted, 1):
         return True
-    dropped = [prediction for prediction in predictions if prediction["task"] in wanted - carrying]
-    for prediction in dropped:
-        # Label Studio drops what it does not like without a word; the order is worth more than the points.
-        prediction["result"] = []
-    if dropped and count == len(predictions) - len(dropped):
+    if carrying.keys() - wanted or any(count > 1 for count in carrying.values()):
+        return False
+    # Label Studio drops what it does not like without a word; the order is worth more than the points.
+    dropped = [{**prediction, "result": []} for prediction in predictions if prediction["task"] not in carrying]
+    try:
         client.import_predictions(project, dropped)
-        return client.model_versions(project).get(name, 0) == len(predictions)
-    return False
+    except LabelStudioError as error:
+        if error.ambiguous:
+            return False
+        raise
+    return _carrying(client, project, name) == dict.fromkeys(wanted, 1)
+
+
+def _carrying(client: Client, project: int, name: str) -> dict[int, int]:
+    """Task → number of its predictions of this version."""
+    listed = ((task, list(held.values()).count(name)) for task, held in client.predictions(project, containing=[name]))
+    return {task: count for task, count in listed if count}
 
 
 def _switch(workspace: Workspace, client: Client, generation: Generation) -> None:
     """Atomic for annotators: from this call on the new order and its points are served."""
     project = workspace.project
     before = client.project(project.ls_project_id)
-    for field, value in (("model_version", generation.name), ("sampling", "Uncertainty sampling")):
-        ledger.record(workspace.store, project.id, "project_field", field, old=before.get(field), new=value)
-    client.change_project(project.ls_project_id, model_version=generation.name, sampling="Uncertainty sampling")
-    generations.switch(workspace.store, project.id, generation.number)
-    projects.change(workspace.store, project.id, pushed_at=time.time())
-    presence.settle(workspace.store, project.id, "push")
+    for field in SERVED:
+        ledger.record(workspace.store, project.id, "project_field", field, old=before.get(field), new=_served(generation)[field])
+    # Whatever becomes of the call: from now on annotators may have this generation open.
+    ledger.record(workspace.store, project.id, "generation", generation.name, new=MAY_BE_SERVED)
+    client.change_project(project.ls_project_id, **_served(generation))
+    reach("served")
+    _switched(workspace, generation)
+
+
+def _switched(workspace: Workspace, generation: Generation) -> None:
+    generations.switch(workspace.store, workspace.project_id, generation.number)
+    projects.change(workspace.store, workspace.project_id, pushed_at=time.time())
+    presence.settle(workspace.store, workspace.project_id, "push")
+
+
+def _served(generation: Generation) -> dict[str, str]:
+    return dict(zip(SERVED, (generation.name, "Uncertainty sampling"), strict=True))
+
+
+def restore_service(workspace: Workspace, client: Client, settings: Mapping[str, Any]) -> bool:
+    """Serve the current generation again when somebody set the project to something else; True when that was needed.
+
+    ``settings`` are the project's, as seen a moment ago.
+    """
+    project = workspace.project
+    if project.generation is None:
+        return False
+    wanted = _served(generations.get(workspace.store, project.id, project.generation))
+    changed = {field: settings.get(field) for field in SERVED if settings.get(field) != wanted[field]}
+    if not changed:
+        return False
+    text = f"the project was set to {', '.join(f'{name} {value!r}' for name, value in changed.items())}"
+    try:
+        client.change_project(project.ls_project_id, **wanted)
+    except LabelStudioError as error:
+        if error.status != 400:
+            raise
+        projects.change(workspace.store, project.id, select_requested=True, pushed_at=None)
+        text += f", and the predictions of {wanted['model_version']} are gone; a new order is selected"
+    presence.tell(
+        workspace.store, project.id, f"{text}; set back, as order and points depend on it", level="warning", key="service"
+    )
+    return True

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from ml_backend.jobs.policy import Decision, Situation, decide
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
+from ml_backend.store.faults import reach
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.cleanup import clean_up
 from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.leadership import leading
 from plugins.label_studio_sync.marks import update_marks
 from plugins.label_studio_sync.pull import PullReport, pull
-from plugins.label_studio_sync.push import PushReport, push
+from plugins.label_studio_sync.push import PushReport, push, restore_service
 
-#: The leader's lease outlives a slow tick; a killed leader is replaced after this long.
-LEASE_S = 45.0
+#: A selection that failed for good is tried again by itself after this long.
+RETRY_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -42,34 +46,46 @@ def tick(
     step: Callable[[str], None] = lambda name: None,
 ) -> TickReport:
     """One beat.  Raises LabelStudioError when Label Studio cannot be reached; the store is consistent at every point."""
-    store, project_id = workspace.store, workspace.project_id
-    if not presence.acquire_lease(store, f"sync {project_id}", owner, LEASE_S):
-        return TickReport(led=False)
-    presence.beat(store, "sync", {"owner": owner})
-    projects.take_flag(store, project_id, "pull_requested")
+    with leading(workspace.store, workspace.project_id, owner) as check:
+        if check is None:
+            return TickReport(led=False)
+
+        def reached(stage: str) -> None:
+            check()
+            step(stage)
+            reach(stage)
+
+        presence.beat(workspace.store, "sync", {"owner": owner})
+        return _beat(workspace, client, queue, full, reached)
+
+
+def _beat(workspace: Workspace, client: Client, queue: JobQueue, full: bool, step: Callable[[str], None]) -> TickReport:
+    projects.take_flag(workspace.store, workspace.project_id, "pull_requested")
     pulled = pull(workspace, client, full=full)
     step("pulled")
     decision = decide(situation(workspace), workspace.spec)
     _request(workspace, decision)
     queue.enqueue_open_jobs(workspace)
     pushed = push(workspace, client, step=step) if decision.push else None
+    if pushed is None:
+        restore_service(workspace, client, pulled.settings)
     patched = update_marks(workspace, client)
     step("marked")
     cleaned = clean_up(workspace, client)
-    presence.acquire_lease(store, f"sync {project_id}", owner, LEASE_S)
     return TickReport(True, pulled, decision, pushed, patched, cleaned)
 
 
 def _request(workspace: Workspace, decision: Decision) -> None:
+    """Jobs first, flags afterwards: a kill in between asks twice, never not at all."""
     store, project_id = workspace.store, workspace.project_id
     if decision.train:
-        projects.take_flag(store, project_id, "train_requested")
         work.request(store, project_id, "retrain")
+        projects.take_flag(store, project_id, "train_requested")
     if decision.rescore:
         work.request(store, project_id, "rescore", {"version_id": workspace.project.live_version_id})
     if decision.select:
-        projects.take_flag(store, project_id, "select_requested")
         work.request(store, project_id, "select")
+        projects.take_flag(store, project_id, "select_requested")
     for reason in decision.reasons:
         presence.tell(store, project_id, reason)
 
@@ -86,29 +102,48 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
     picks = generations.list_picks(store, project.id, current.number) if current else []
     open_frames = {task.frame_id for task in tasks.list_tasks(store, project.id) if not task.is_labeled and not task.skipped}
     live = versions.live(store, project.id)
-    jobs = work.list_jobs(store, project.id)
-    scored = live is not None and any(row.version_id == live.id for row in rows)
-    # A rescan that failed for good is not asked for again by itself: its error stands in the diary.
-    given_up = live is not None and any(
-        job.status == "failed" and job.kind in ("rescore", "select") and job.arguments.get("version_id") == live.id
-        for job in jobs
-    )
+    now = time.time() if now is None else now
+    newest_label_at = max((row.seen_at for row in fresh), default=None)
+    of_models = [row for row in rows if row.status in ("selected", "pushing", "current") and row.version_id is not None]
     return Situation(
-        now=time.time() if now is None else now,
+        now=now,
         n_frames=frames.count(store, project.id),
         n_labelled=len({row.frame_id for row in labels}),
         new_frames=len({row.frame_id for row in fresh}),
-        newest_label_at=max((row.seen_at for row in fresh), default=None),
+        newest_label_at=newest_label_at,
         train_requested=project.train_requested,
         select_requested=project.select_requested,
-        halted=project.halted is not None or project.binding_problem is not None,
+        halted=project.halted is not None,
+        config_broken=project.binding_problem is not None,
         has_model=live is not None,
-        live_is_scored=scored or given_up,
+        live_is_scored=live is not None and any(row.version_id == live.id for row in rows),
+        order_is_of_live=not of_models or live is None or of_models[-1].version_id == live.id,
         has_generation=bool(rows),
         open_in_window=sum(pick.frame_id in open_frames for pick in picks),
         window=len(picks),
         pushed_at=project.pushed_at,
         selection_waits=bool(waiting),
         selection_has_new_model=bool(waiting) and (current is None or waiting[-1].version_id != current.version_id),
-        busy=frozenset(job.kind for job in jobs if job.status in ("pending", "running")),
+        push_interrupted=any(row.status == "pushing" for row in waiting),
+        busy=frozenset(job.kind for job in work.list_jobs(store, project.id) if job.status in ("pending", "running")),
+        failed=_failed(workspace, live, newest_label_at, now),
     )
+
+
+def _failed(workspace: Workspace, live: VersionRow | None, newest_label_at: float | None, now: float) -> frozenset[str]:
+    """Kinds of jobs whose newest one failed for good, with no reason to believe that the next would not."""
+    newest: dict[str, JobRow] = {}
+    for job in work.list_jobs(workspace.store, workspace.project_id):
+        newest.setdefault(job.kind, job)
+    failed = set()
+    for kind, job in newest.items():
+        ended = job.finished_at or 0.0
+        of_live = live is not None and job.arguments.get("version_id") == live.id
+        hopeless = {
+            "retrain": (newest_label_at or 0.0) <= ended,
+            "rescore": of_live,
+            "select": of_live or now - ended < RETRY_S,
+        }
+        if job.status == "failed" and hopeless.get(kind, False):
+            failed.add(kind)
+    return frozenset(failed)
