@@ -74,20 +74,20 @@ class Design:
     """
 
     dataset: Dataset = "studio"
-    initial: int = 20
-    batch: int = 20
-    rounds: int = 4
+    initial: int = 10
+    batch: int = 10
+    rounds: int = 3
     pool_frames: int = 2000
     test_frames: int = 160
     views: int = 4
     rare_fraction: float = 0.1
     input_px: tuple[int, int] = (96, 96)
     sigma_hm: float = 1.2
-    steps_first: int = 900
-    steps_round: int = 400
-    steps_full: int = 3000
+    steps_first: int = 700
+    steps_round: int = 300
+    steps_full: int = 2000
     warm_start: bool = True
-    scan_stride: int = 2
+    scan_stride: int = 4
     exclusion_frames: int = 5
     threshold_share: float = 0.03
     pseudo_ratio: float = 0.2
@@ -145,11 +145,11 @@ class Design:
 DESIGNS: Mapping[str, Design] = {
     "studio": Design(),
     "lp_mirror_mouse": Design(
-        dataset="lp_mirror_mouse", initial=10, batch=10, rounds=3, input_px=(192, 112), scan_stride=1, exclusion_frames=0,
-        steps_first=600, steps_round=400, steps_full=1800,
+        dataset="lp_mirror_mouse", input_px=(160, 96), scan_stride=1, exclusion_frames=0,
+        steps_first=500, steps_round=250, steps_full=1250,
     ),
     "dlc_openfield": Design(
-        dataset="dlc_openfield", initial=8, batch=8, rounds=4, input_px=(128, 128), scan_stride=1, exclusion_frames=0,
-        steps_first=600, steps_round=400, steps_full=2200,
+        dataset="dlc_openfield", input_px=(128, 128), scan_stride=1, exclusion_frames=0,
+        steps_first=500, steps_round=250, steps_full=1250,
     ),
 }  # fmt: skip
