@@ -43,7 +43,7 @@ PACKAGES: dict[str, set[str]] = {
     "ml_backend.store": _NUMBERS | {"sqlalchemy", "alembic"},
     "ml_backend.heatmaps": _NUMBERS | {"cv2"},
     "ml_backend.geometry": _NUMBERS | {"scipy", "cv2", "yaml", "defusedxml"},
-    "ml_backend.metrics": _NUMBERS | {"scipy"},
+    "ml_backend.metrics": _NUMBERS | {"scipy", "cv2"},  # pictures changed on purpose, to see what a model makes of them
     "ml_backend.acquisition": _NUMBERS | {"scipy"},
     "ml_backend.labels": _NUMBERS | {"scipy"},
     "ml_backend.formats": _NUMBERS | {"cv2", "yaml"},

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, or_, select, update
+from sqlalchemy import Connection, Table, delete, func, or_, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import ParallaxError
@@ -142,11 +142,16 @@ def heartbeat(store: Store, job: JobRow, progress: dict[str, Any] | None = None)
 
 def remember(store: Store, job: JobRow, **arguments: Any) -> JobRow:
     """Add arguments that a later try of the same job must start from; raises LostLeaseError when another worker has it."""
-    merged = {**job.arguments, **arguments}
     with store.write() as connection:
-        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
-        if connection.execute(update(jobs).where(where).values(arguments=merged)).rowcount != 1:
-            raise LostLeaseError(f"job {job.id} ({job.kind}) was taken over by another worker")
+        return note(connection, job, **arguments)
+
+
+def note(connection: Connection, job: JobRow, **arguments: Any) -> JobRow:
+    """:func:`remember` as a part of a larger change."""
+    merged = {**job.arguments, **arguments}
+    where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+    if connection.execute(update(jobs).where(where).values(arguments=merged)).rowcount != 1:
+        raise LostLeaseError(f"job {job.id} ({job.kind}) was taken over by another worker")
     return replace(job, arguments=merged)
 
 
@@ -198,6 +203,12 @@ def add_shards(store: Store, project_id: int, version_id: int, round_: int, runs
         for run in runs:
             values = {"version_id": version_id, "round": round_, "status": "pending", **run}
             connection.execute(shards.insert().values(project_id=project_id, **values))
+
+
+def drop_shards(store: Store, version_id: int, round_: int) -> None:
+    """Forget one rescan, so that the next one judges every frame anew."""
+    with store.write() as connection:
+        connection.execute(delete(shards).where(shards.c.version_id == version_id, shards.c.round == round_))
 
 
 def claim_shard(store: Store, version_id: int, round_: int, owner: str) -> ShardRow | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 #: Longest pause between two attempts while Label Studio, Redis or the database is away.
 MAX_BACK_OFF_S = 30.0
+#: A sync process that does not lead looks this often whether the leader is gone.
+STANDBY_S = 5.0
 JITTER = 0.1
 _FLAGS = ("pull_requested", "train_requested", "select_requested")
 _AWAY = (ParallaxError, redis.RedisError, OperationalError)
@@ -61,6 +63,7 @@ class Clock:
         self.workspace, self.tick, self.owner, self.say = workspace, tick, owner, say
         self.stop = threading.Event()
         self._failures = 0
+        self._led = True
         self._seen: frozenset[str] = frozenset()
 
     def run(self) -> None:
@@ -76,7 +79,9 @@ class Clock:
     def _beat(self) -> float:
         """One tick; the pause until the next."""
         try:
-            text = describe(self.tick())
+            report = self.tick()
+            text = describe(report) if report.led or self._led else ""
+            self._led = report.led
             if self._failures:
                 presence.settle(self.workspace.store, self.workspace.project_id, "sync")
                 text = f"works again after {self._failures} attempts" + (f" · {text}" if text else "")
@@ -88,7 +93,8 @@ class Clock:
         if text:
             self.say(text)
         period = self.workspace.spec.sync.tick_seconds
-        return period * random.uniform(1 - JITTER, 1 + JITTER)
+        pause = period if report.led else min(period, STANDBY_S)
+        return pause * random.uniform(1 - JITTER, 1 + JITTER)
 
     def _failed(self, error: Exception) -> float:
         self._failures += 1
@@ -102,7 +108,7 @@ class Clock:
         """Until the pause is over, or until somebody asks; while something is away asking does not help."""
         end = time.monotonic() + pause
         while (left := end - time.monotonic()) > 0:
-            if self.stop.wait(min(left, POLL_S)) or (not self._failures and self._asked()):
+            if self.stop.wait(min(left, POLL_S)) or (not self._failures and self._led and self._asked()):
                 return
 
     def _asked(self) -> bool:

@@ -201,6 +201,17 @@ def test_train_push_rescore_and_resume(run: Run, workspace: Workspace) -> None:
     assert presence.list_events(store, project) == []
 
 
+def test_rescore_judges_anew_what_was_judged(run: Run, workspace: Workspace) -> None:
+    store, live = workspace.store, workspace.project.live_version_id
+    assert live is not None
+    work.add_shards(store, workspace.project_id, live, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}])
+    shard = work.claim_shard(store, live, 0, "w")
+    assert shard is not None
+    work.close_shard(store, shard, path="shards/damaged.npz")
+    said(run("rescore"))
+    assert work.list_shards(store, live, 0) == []
+
+
 def test_scores_are_listed(run: Run) -> None:
     from ml_backend.acquisition.registry import SCORES
 
