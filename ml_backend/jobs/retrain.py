@@ -11,7 +11,7 @@ from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.publish import publish_if_good, tell
 from ml_backend.jobs.replay import held_out, misestimated
-from ml_backend.jobs.training_config import recipe_for, starts_warm
+from ml_backend.jobs.training_config import first_weights, recipe_for, starts_warm
 from ml_backend.jobs.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import TrainConfig
@@ -61,14 +61,15 @@ def _train_and_publish(
     if not targets:
         tell(workspace, "nothing to train on yet: no labelled frame lies in the training part", "warning")
         return None
-    folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist())
+    init = workspace.models / parent.path if parent else first_weights(workspace.spec.train)
+    folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
     result = train(
         config,
         targets,
         workspace.binding.skeleton,
         pictures.read,
         folder,
-        init=workspace.models / parent.path if parent else None,
+        init=init,
         validation=judges,
         progress=lambda progress: report(train_progress(progress)),
         should_stop=should_stop,
@@ -118,6 +119,7 @@ def _targets_and_config(
 
 def train_progress(progress: Progress) -> dict[str, Any]:
     """A training run as ``parallax status`` shows it."""
+    reach("training")
     return {
         "stage": "train",
         "step": progress.step,

@@ -8,6 +8,7 @@ input, codec, seed, device and time budget stay.  Recipes that go on from an ear
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from label_config.spec import Train
 from label_config.values import BadInputError
@@ -15,6 +16,8 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.presets import PRESETS, WARM_PRESETS, preset
 
 DEFAULT = "default"
+#: The network that takes its weights by itself, from the hub or from a local folder.
+BACKBONE = "backbone"
 
 
 def starts_warm(train: Train) -> bool:
@@ -35,10 +38,11 @@ def starts_warm(train: Train) -> bool:
 def config_for(train: Train, *, warm: bool, round_: int) -> TrainConfig:
     """The default recipe.  ``warm``: the run starts from the live model, so it is shorter.  Every round draws its own
     augmentations."""
-    arguments = {} if train.weights == "default" else {"pretrained": None if train.weights == "none" else train.weights}
+    # A network without a word about weights starts from random ones; only the backbone takes the argument.
+    own = train.network == BACKBONE and train.weights not in ("default", "none")
     return TrainConfig(
         network=train.network,
-        network_args=arguments,
+        network_args={"pretrained": train.weights} if own else {},
         input_px=train.input_px,
         codec=train.codec,
         sigma_hm=train.sigma_hm,
@@ -51,6 +55,22 @@ def config_for(train: Train, *, warm: bool, round_: int) -> TrainConfig:
         max_minutes=train.max_minutes,
         checkpoint_every_s=train.checkpoint_seconds,
     )
+
+
+def first_weights(train: Train) -> Path | None:
+    """The file or model folder that a fresh start takes its weights from, None = random ones or, for a backbone, its own.
+
+    Raises BadInputError when ``train.weights`` is neither a word of its own nor a path that exists.
+    """
+    if train.weights in ("default", "none") or train.network == BACKBONE:
+        return None
+    path = Path(train.weights)
+    if not path.exists():
+        raise BadInputError(
+            f"train.weights: {train.weights!r} is no file or model folder; network {train.network!r} takes 'default', 'none' or "
+            f"a path; names of the hub need train.network: {BACKBONE}"
+        )
+    return path
 
 
 def recipe_for(train: Train, *, warm: bool, round_: int, n_targets: int, performance: float) -> TrainConfig:

@@ -23,7 +23,7 @@ class BrightestPixel:
     """A model that points at the brightest pixel: moved by zooming, not by light."""
 
     capabilities = frozenset({Capability.POINTS})
-    keypoints = ("spot",)
+    keypoints: tuple[str, ...] = ("spot",)
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False

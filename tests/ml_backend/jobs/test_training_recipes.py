@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from label_config.values import BadInputError, TrainingTarget
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.replay import held_out, misestimated, pose_oks
 from ml_backend.jobs.run import run_here
-from ml_backend.jobs.training_config import config_for, recipe_for, starts_warm
+from ml_backend.jobs.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.presets import PRESETS
 from ml_backend.pose.train import TrainResult, train
@@ -70,6 +71,23 @@ def test_network_input_seed_and_budget_are_those_of_the_settings() -> None:
     config = recipe_for(settings, warm=True, round_=4, n_targets=10, performance=0.5)
     assert (config.input_px, config.seed, config.max_minutes, config.network) == ((96, 64), 11, 3, "unet_small")
     assert (config.schedule, config.stop_patience) == ("plateau", 35)
+
+
+def test_the_weights_to_start_from(tmp_path: Path) -> None:
+    file = tmp_path / "start.safetensors"
+    file.touch()
+    for network, weights, arguments, init in (
+        ("unet_small", "default", {}, None),
+        ("unet_small", "none", {}, None),
+        ("unet_small", str(file), {}, file),
+        ("backbone", "microsoft/resnet-18", {"pretrained": "microsoft/resnet-18"}, None),
+        ("backbone", "none", {}, None),
+    ):
+        settings = Train(network=network, weights=weights)
+        assert config_for(settings, warm=False, round_=0).network_args == arguments
+        assert first_weights(settings) == init
+    with pytest.raises(BadInputError, match=r"names of the hub need train\.network: backbone"):
+        first_weights(Train(weights="microsoft/resnet-18"))
 
 
 def test_oks_of_a_pose_is_the_mean_over_labelled_views() -> None:
