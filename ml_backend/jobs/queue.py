@@ -38,26 +38,24 @@ class JobQueue:
     def enqueue_open_jobs(self, workspace: Workspace) -> int:
         """Put every job that wants a worker on its queue, once; returns how many were new there.
 
-        The message of a claim is named by the job and its tries, so a repeated call adds nothing while the first message
-        waits, and a job whose worker died gets a new one.
+        A repeated call adds nothing while the message waits.  Only the queue itself is asked: what RQ remembers of a message
+        that a worker took says nothing, as the worker may have died before it could claim the job.
         """
         added = 0
         for job in work.open_jobs(workspace.store, workspace.project_id):
             queue = Queue(QUEUE_OF[job.kind], connection=self.connection, serializer=JSONSerializer)
-            name = f"parallax-{workspace.project_id}-{job.id}-{job.tries}"
-            try:
-                queue.enqueue(
-                    "ml_backend.jobs.run.run_job",
-                    args=(job.id,),
-                    job_id=name,
-                    unique=True,
-                    job_timeout=JOB_TIMEOUT_S,
-                    result_ttl=0,
-                    failure_ttl=0,
-                )
-                added += 1
-            except DuplicateJobError:
+            name = f"parallax-{workspace.project_id}-{job.id}"
+            if name in queue.job_ids:
                 continue
+            queue.enqueue(
+                "ml_backend.jobs.run.run_job",
+                args=(job.id,),
+                job_id=name,
+                job_timeout=JOB_TIMEOUT_S,
+                result_ttl=0,
+                failure_ttl=0,
+            )
+            added += 1
         return added
 
     def predict(self, workspace: Workspace, frame_ids: Sequence[int], wait_s: float = PREDICT_WAIT_S) -> None:
@@ -68,7 +66,9 @@ class JobQueue:
         """
         numbers = sorted(frame_ids)
         digest = hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]
-        name = f"parallax-predict-{workspace.project_id}-{digest}"
+        # A worker that died over them blocks the name no longer than this.
+        turn = int(time.time() // PREDICT_WAIT_S)
+        name = f"parallax-predict-{workspace.project_id}-{digest}-{turn}"
         queue = Queue("infer", connection=self.connection, serializer=JSONSerializer)
         deadline = time.monotonic() + wait_s
         try:

@@ -34,8 +34,15 @@ def snapshot_of_job(workspace: Workspace, job: JobRow, *, reuse: bool = False) -
         row, snapshot = rows[-1], load_snapshot(workspace, rows[-1])
     else:
         path, _ = workspace.arrays.save("snapshots", snapshot.to_arrays())
-        digest, n_frames = snapshot.sha256, len(snapshot.keys)
-        row = versions.save_snapshot(workspace.store, workspace.project_id, sha256=digest, path=path, n_frames=n_frames)
+        row = versions.save_snapshot(
+            workspace.store,
+            workspace.project_id,
+            sha256=snapshot.sha256,
+            path=path,
+            n_frames=len(snapshot.keys),
+            annotations=[number for number, _ in snapshot.annotations],
+            job=job,
+        )
     reach("snapshot taken")
     return row, snapshot, work.remember(workspace.store, job, snapshot_id=row.id)
 

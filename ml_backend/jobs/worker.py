@@ -12,6 +12,7 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
+from ml_backend.jobs.queue import JobQueue
 from ml_backend.jobs.run import open_from_environment, owner_name, stopping
 from ml_backend.store import presence
 
@@ -32,15 +33,18 @@ class InProcessWorker(SimpleWorker):
 def run_worker(queues: Sequence[str], redis_url: str, *, burst: bool = False) -> None:
     """Work until stopped; ``burst`` ends when the queues are empty."""
     workspace = open_from_environment()
+    messages = JobQueue(redis_url)
     over = threading.Event()
 
     def beat() -> None:
         while True:
-            for queue in queues:
-                try:
+            try:
+                for queue in queues:
                     presence.beat(workspace.store, f"{queue}@{owner_name()}")
-                except Exception as error:  # the database may be away for a moment
-                    logging.getLogger("parallax.worker").warning("no heartbeat: %s", error)
+                # Not only sync looks for jobs whose worker died or whose message was lost: it may be away itself.
+                messages.enqueue_open_jobs(workspace)
+            except Exception as error:  # database or Redis may be away for a moment
+                logging.getLogger("parallax.worker").warning("no heartbeat: %s", error)
             if over.wait(BEAT_S):
                 return
 

@@ -44,6 +44,14 @@ def release_lease(store: Store, name: str, owner: str) -> None:
         connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))
 
 
+def holder(store: Store, name: str) -> str | None:
+    """Who holds the lease now, None when it is free."""
+    query = select(leases.c.owner).where(leases.c.name == name, leases.c.until >= time.time())
+    with store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else str(row.owner)
+
+
 def beat(store: Store, process: str, detail: dict[str, Any] | None = None) -> None:
     """This process is alive."""
     with store.write() as connection:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Row
 
 from ml_backend.store.database import Store
 from ml_backend.store.schema import label_annotations, tasks
+from ml_backend.store.versions import snapshots_taken
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
             )
             known = connection.execute(select(label_annotations).where(where)).one_or_none()
             if known is None:
-                connection.execute(label_annotations.insert().values(project_id=project_id, **row))
+                # A snapshot may have been taken since the caller looked.
+                first = {**row, "round": max(row["round"], snapshots_taken(connection, project_id))}
+                connection.execute(label_annotations.insert().values(project_id=project_id, **first))
             elif (known.updated_at, known.cancelled, known.deleted) != (row["updated_at"], row["cancelled"], False):
                 later = {name: value for name, value in row.items() if name not in ("round", "seen_at")}
                 connection.execute(update(label_annotations).where(where).values(**later, deleted=False))

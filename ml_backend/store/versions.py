@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from ml_backend.store.database import Store
 from ml_backend.store.projects import next_number
-from ml_backend.store.schema import projects, snapshots, versions
+from ml_backend.store.schema import label_annotations, projects, snapshots, versions
+from ml_backend.store.work import JobRow, note
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,46 @@ def _version(row: Row[Any]) -> VersionRow:
     return VersionRow(**{name: value for name, value in row._mapping.items() if name != "project_id"})
 
 
-def save_snapshot(store: Store, project_id: int, *, sha256: str, path: str, n_frames: int) -> SnapshotRow:
-    """Write down a snapshot; this closes the current round and opens the next."""
+def save_snapshot(
+    store: Store,
+    project_id: int,
+    *,
+    sha256: str,
+    path: str,
+    n_frames: int,
+    annotations: Collection[int] | None = None,
+    job: JobRow | None = None,
+) -> SnapshotRow:
+    """Write down a snapshot; this closes the current round and opens the next.
+
+    annotations  Label Studio's numbers of what is in it: labels that were pulled while it was taken belong to the next round
+    job          remembers it as ``snapshot_id``, so that a later try takes no other
+
+    Raises LostLeaseError when another worker has the job; then nothing is written.
+    """
     with store.write() as connection:
-        values = {"round": _round(connection, project_id), "sha256": sha256, "path": path, "n_frames": n_frames}
+        values = {"round": snapshots_taken(connection, project_id), "sha256": sha256, "path": path, "n_frames": n_frames}
         connection.execute(snapshots.insert().values(project_id=project_id, created_at=time.time(), **values))
         query = select(snapshots).where(snapshots.c.project_id == project_id, snapshots.c.round == values["round"])
-        return _snapshot(connection.execute(query).one())
+        row = _snapshot(connection.execute(query).one())
+        if annotations is not None:
+            _postpone(connection, project_id, row.round, set(annotations))
+        if job is not None:
+            note(connection, job, snapshot_id=row.id)
+        return row
 
 
-def _round(connection: Any, project_id: int) -> int:
+def _postpone(connection: Connection, project_id: int, round_: int, included: set[int]) -> None:
+    """Labels of this round that the snapshot just missed go to the next, so that they count as new."""
+    table = label_annotations
+    mine = (table.c.project_id == project_id) & (table.c.round == round_) & ~table.c.cancelled & ~table.c.deleted
+    for row in connection.execute(select(table.c.id, table.c.ls_annotation_id).where(mine)).all():
+        if row.ls_annotation_id not in included:
+            connection.execute(update(table).where(table.c.id == row.id).values(round=round_ + 1))
+
+
+def snapshots_taken(connection: Connection, project_id: int) -> int:
+    """Their number, which is the current round."""
     last = connection.execute(select(func.max(snapshots.c.round)).where(snapshots.c.project_id == project_id)).scalar()
     return 0 if last is None else int(last) + 1
 
@@ -67,7 +99,7 @@ def _round(connection: Any, project_id: int) -> int:
 def current_round(store: Store, project_id: int) -> int:
     """The round that labels of this moment belong to: the number of snapshots taken so far."""
     with store.read() as connection:
-        return _round(connection, project_id)
+        return snapshots_taken(connection, project_id)
 
 
 def list_snapshots(store: Store, project_id: int) -> list[SnapshotRow]:
