@@ -20,7 +20,7 @@ LAST = 1.0
 
 @dataclass(frozen=True)
 class Generation:
-    """``status`` is selected, pushing, current, past, abandoned or cleaned."""
+    """``status`` is selected, pushing, current, past, abandoned, cleaned, or empty (no open task was left to order)."""
 
     id: int
     number: int

@@ -101,7 +101,7 @@ def _attempt(workspace: Workspace, client: Client, generation: Generation, step:
     step("tasks")
     predictions = predictions_of(workspace, generation, picks, frames)
     if not predictions:
-        generations.set_status(workspace.store, workspace.project_id, generation.number, "cleaned")
+        generations.set_status(workspace.store, workspace.project_id, generation.number, "empty")
         presence.tell(workspace.store, workspace.project_id, "no open task is left to put in order", key="push")
         return PushReport(generation.name, created, 0)
     ledger.record(workspace.store, workspace.project_id, "generation", generation.name)

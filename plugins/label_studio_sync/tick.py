@@ -104,7 +104,7 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
     live = versions.live(store, project.id)
     now = time.time() if now is None else now
     newest_label_at = max((row.seen_at for row in fresh), default=None)
-    of_models = [row for row in rows if row.status in ("selected", "pushing", "current") and row.version_id is not None]
+    of_models = [row for row in rows if row.status in ("selected", "pushing", "current", "empty") and row.version_id]
     return Situation(
         now=now,
         n_frames=frames.count(store, project.id),
