@@ -72,12 +72,15 @@ def advise(
     threshold: float = 0.8,
     q: float = 0.95,
     patience: int = 2,
+    min_frames: int = 0,
     seed: int = 0,
 ) -> StopAdvice:
     """Judge the rounds so far.
 
     rounds  for each round, oldest first, the OKS (m,) of the frames that the rule looks at, predicted by the model that
             had not been trained on them: the batch for MIN, batch and labelled for ALL, random picks for QUANTILE
+
+    min_frames  no advice to stop rests on fewer frames; those of all the rounds in a row that met the criterion count
 
     The interval is a seeded bootstrap over frames for a mean and Wilson's for a share, because the bootstrap of "6 of 6"
     would claim certainty.
@@ -87,15 +90,21 @@ def advise(
     share = 1.0 if rule is Rule.ALL else q
     holds = [sc_min(oks, threshold) if rule is Rule.MIN else sc_quantile(oks, threshold, share) for oks in rounds]
     rounds_met = next((count for count, held in enumerate(reversed(holds)) if not held), len(holds))
-    last = rounds[-1][np.isfinite(rounds[-1])] if rounds else np.zeros(0)
+    # The figure rests on every round that met the criterion in a row: one round alone has few random picks.
+    recent = np.concatenate(rounds[-max(rounds_met, 1) :]) if rounds else np.zeros(0)
+    last = recent[np.isfinite(recent)]
     if rule is Rule.MIN:
         figure, lo, hi = _mean_interval(last, seed)
         what = "mean OKS"
     else:
         figure, lo, hi = _share_interval(last > threshold)
         what = f"share of frames with OKS above {threshold:g}"
-    met = rounds_met >= patience
-    return StopAdvice(rule, met, rounds_met, figure, lo, hi, len(last), _advice(what, met, rounds_met, figure, lo, hi, len(last)))
+    enough = len(last) >= min_frames
+    met = rounds_met >= patience and enough
+    text = _advice(what, met, rounds_met, figure, lo, hi, len(last))
+    if len(last) and rounds_met >= patience and not enough:
+        text = f"not enough frames to say yet, {len(last)} of {min_frames}: {text.partition(': ')[2]}"
+    return StopAdvice(rule, met, rounds_met, figure, lo, hi, len(last), text)
 
 
 def _advice(what: str, met: bool, rounds_met: int, figure: float, lo: float, hi: float, frames: int) -> str:

@@ -26,7 +26,8 @@ def stop_advice(workspace: Workspace) -> StopAdvice:
         pick = _before(drawn.get(row.frame_id, []), row)
         if pick is not None:
             rounds[row.round].append(_similarity(pick, row, sigmas))
-    return advise([np.array(rounds[number]) for number in sorted(rounds)])
+    judged = [np.array(rounds[number]) for number in sorted(rounds)]
+    return advise(judged, min_frames=workspace.spec.gate.min_frames)
 
 
 def learning_forecast(workspace: Workspace) -> Forecast | None:

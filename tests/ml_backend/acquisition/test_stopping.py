@@ -44,6 +44,14 @@ def test_two_rounds_in_a_row_are_needed() -> None:
     assert "labelling still pays" in advise([good]).text
 
 
+def test_no_advice_to_stop_rests_on_a_handful_of_frames() -> None:
+    pair = np.full(2, 0.9)
+    few = advise([pair] * 4, min_frames=20)
+    assert (few.met, few.rounds_met, few.frames) == (False, 4, 8), "the frames of all four rounds count"
+    assert "not enough frames to say yet, 8 of 20" in few.text
+    assert advise([pair] * 10, min_frames=20).met
+
+
 def test_share_has_wilsons_interval() -> None:
     # Wilson's 95 % interval of 6 in 6: lower end n / (n + z^2) = 6 / (6 + 3.8415) = 0.6097.
     advice = advise([np.full(6, 0.9)])
