@@ -55,6 +55,15 @@ def kinds_of(rows: Iterable[Row]) -> list[str]:
     return sorted((kind for kind in found if kind not in REFERENCES), key=lambda kind: kind != RANDOM)
 
 
+def complete_cells(rows: Sequence[Row], rounds: int) -> list[Row]:
+    """Without the runs that are still under way: their last round is not the last round of the others."""
+    last_round = {(row["strategy"], row["seed"]): 0 for row in rows}
+    for row in rows:
+        where = row["strategy"], row["seed"]
+        last_round[where] = max(last_round[where], int(row["round"]))
+    return [r for r in rows if r["strategy"] == FULL or last_round[r["strategy"], r["seed"]] == rounds]
+
+
 def curve_of(rows: Iterable[Row], kind: str, figure: str = "error") -> Curve:
     """The curve of one figure of one strategy."""
     cells: dict[tuple[int, int], list[tuple[float, float]]] = {}

@@ -45,7 +45,7 @@ def learning_curves(rows: Sequence[Row], unit: str, path: Path) -> Path:
     for axis, (name, title) in zip(axes, panels, strict=True):
         for number, kind in enumerate(kinds_of(rows)):
             curve = curve_of(rows, kind, name)
-            axis.plot(curve.labels, curve.mean, label=kind, **_style(kind, number))
+            axis.plot(curve.labels, curve.mean, label=f"{kind} ({len(curve.seeds)} seeds)", **_style(kind, number))
             if kind == RANDOM:
                 axis.fill_between(curve.labels, *curve.interval(), color="black", alpha=0.12, linewidth=0)
         reference = list(full_error(rows, name).values())

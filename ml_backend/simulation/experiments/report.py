@@ -19,6 +19,7 @@ from ml_backend.simulation.experiments.curves import (
     LabelRatio,
     against_random,
     area,
+    complete_cells,
     curve_of,
     full_error,
     kinds_of,
@@ -35,10 +36,13 @@ CLOSE = 1.25
 
 def write_report(folder: Path, *, clock: turnaround.Clock = turnaround.Clock()) -> Path:
     """``folder`` of a campaign → report.html, curves.csv and PNGs beside its table.  Raises BadInputError without rows."""
-    rows = read_rows(folder / "results.csv")
+    described = folder / "design.json"
+    if not described.exists():
+        raise BadInputError(f"{folder}: expected the folder of an experiment, with a design.json; run one first")
+    design = Design.from_json(json.loads(described.read_text(encoding="utf-8")))
+    rows = complete_cells(read_rows(folder / "results.csv"), design.rounds)
     if not any(row["strategy"] == RANDOM for row in rows):
-        raise BadInputError(f"{folder}: no results of strategy 'random' yet, with which all others are compared; run it first")
-    design = Design.from_json(json.loads((folder / "design.json").read_text(encoding="utf-8")))
+        raise BadInputError(f"{folder}: no finished run of strategy 'random', with which all others are compared; run it first")
     unit = "mm" if design.dataset == "studio" else "px"
     _write_curves(rows, folder / "curves.csv")
     parts = [
@@ -115,7 +119,8 @@ def _curves(rows: Sequence[Row], unit: str, folder: Path) -> list[str]:
     return [
         "<h2>Learning curves</h2>",
         page.figure(plots.learning_curves(rows, unit, folder / "curves.png")),
-        "<p>ALC is the mean height of the curve over the whole budget: lower is better. Random is the mean of its draws.</p>",
+        "<p>ALC is the mean height of the curve over the whole budget: lower is better. Random is the mean of its draws. A "
+        "strategy that was run with fewer seeds is compared with random on these seeds; only the differences are fair then.</p>",
         page.table(head, cells),
         page.figure(plots.differences([(k, d) for k, d, _ in found], unit, "after the last round", folder / "differences.png"))
         if found

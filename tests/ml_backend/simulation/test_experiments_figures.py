@@ -9,6 +9,7 @@ from label_config.values import BadInputError
 from ml_backend.simulation.experiments.curves import (
     against_random,
     area,
+    complete_cells,
     curve_of,
     kinds_of,
     label_ratio,
@@ -101,6 +102,12 @@ def test_comparison_is_paired_and_leaves_unfinished_seeds_out():
     # seeds differ by 80, yet every pair by 2: the interval has no width
     assert (found.delta, found.lo, found.hi) == pytest.approx((-2.0, -2.0, -2.0))
     assert against_random(rows, "mc", "error", area).delta == pytest.approx(-1.0)
+
+
+def test_runs_under_way_are_left_out_of_reports():
+    rows = rows_of("random", [9, 7, 5]) + rows_of("mc", [9, 7]) + rows_of("mc", [9, 7, 5], seed=1) + rows_of("full", [2])
+    kept = complete_cells(rows, 2)
+    assert [(row["strategy"], row["seed"]) for row in kept] == [("random", 0)] * 3 + [("mc", 1)] * 3 + [("full", 0)]
 
 
 def test_label_ratio_of_a_strategy_that_needs_half():

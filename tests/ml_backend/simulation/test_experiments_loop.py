@@ -148,6 +148,9 @@ def test_report_names_every_strategy_and_needs_nothing_else(undisturbed):
 
 
 def test_report_without_random_picks_says_what_is_missing(tmp_path):
+    with pytest.raises(BadInputError, match=r"design\.json"):
+        write_report(tmp_path)
+    (tmp_path / "design.json").write_text(json.dumps(TINY.to_json()))
     with pytest.raises(BadInputError, match="strategy 'random'"):
         write_report(tmp_path)
 
