@@ -84,28 +84,33 @@ class Observations:
     present: BoolArray
 
     def take(self, columns: IntArray) -> Observations:
-        return Observations(self.u[:, columns], self.v[:, columns], self.tightness[:, columns], self.present[:, columns])
+        u, v, tightness = (array.take(columns, axis=1) for array in (self.u, self.v, self.tightness))
+        return Observations(u, v, tightness, self.present.take(columns, axis=1))
 
 
 def disagreement(rig: NormalisedRig, x: FloatArray, seen: Observations) -> FloatArray:
-    """(V, M) squared error over squared threshold, truncated at 1; below 1 = the view agrees with the point (3, M)."""
+    """(V, ..., M) squared error over squared threshold, truncated at 1; below 1 = the view agrees with the point.
+
+    ``x`` (3, M), or (3, P, M) several hypotheses for each point.
+    """
+    u, v, tightness = (array if x.ndim == 2 else array[:, None] for array in (seen.u, seen.v, seen.tightness))
     a, b, c = rig.project(x)
     np.maximum(c, _TINY, out=c)  # a point behind the camera lands far outside every threshold
-    a -= seen.u * c
-    b -= seen.v * c
+    np.divide(1.0, c, out=c)
+    a *= c
+    b *= c
+    a -= u
+    b -= v
     a *= a
     b *= b
     a += b
-    a *= seen.tightness
-    c *= c
-    a /= c
-    np.minimum(a, 1.0, out=a)
-    return np.where(np.isnan(a), 1.0, a)
+    a *= tightness
+    return np.asarray(np.fmin(a, 1.0, out=a))  # NaN, no hypothesis, becomes 1
 
 
 def rank(ratio: FloatArray) -> tuple[FloatArray, IntArray]:
     """Rank (M,) to be maximised and the number of agreeing views (M,) for truncated squared errors (V, ...)."""
-    agreeing = (ratio < 1).sum(axis=0)
+    agreeing = (ratio < 1).sum(axis=0, dtype=np.int16)
     return agreeing - ratio.sum(axis=0) / (len(ratio) + 1), agreeing
 
 
@@ -123,15 +128,17 @@ class _Best:
         self.x[:, at], self.rank[at], self.agreeing[at] = x[:, better], value[better], agreeing[better]
 
 
-def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> FloatArray:
-    """(3, M) the best hypothesis per point, beginning with ``start`` (3, M), the all-view solution."""
-    value, agreeing = rank(disagreement(rig, start, seen))
+def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """(3, M) the best hypothesis per point, beginning with ``start`` (3, M), the all-view solution; (V, M) who agrees."""
+    ratio = disagreement(rig, start, seen)
+    value, agreeing = rank(ratio)
     best = _Best(start.copy(), value, agreeing)
+    agree = ratio < 1
     present = seen.present.sum(axis=0)
-    open_ = np.flatnonzero((agreeing < present) & (present > 1))
-    if open_.size == 0 or not steps:
-        return best.x
-    rest = seen.take(open_)
+    disputed = np.flatnonzero((agreeing < present) & (present > 1))
+    if disputed.size == 0 or not steps:
+        return best.x, agree
+    open_, rest = disputed, seen.take(disputed)
     rays = rig.rays(rest.u, rest.v)
     for step in steps:
         _test(rig, step, rest, rays, open_, best)
@@ -139,27 +146,25 @@ def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: Flo
         going = (best.agreeing[open_] <= groups + _SPARE_GROUPS) & (best.agreeing[open_] < present[open_]) & (groups > 0)
         if not going.all():
             keep = np.flatnonzero(going)
-            open_, rest, rays = open_[keep], rest.take(keep), rays[:, :, keep]
+            open_, rest, rays = open_[keep], rest.take(keep), rays.take(keep, axis=2)
         if open_.size == 0:
             break
-    return best.x
+    agree[:, disputed] = disagreement(rig, best.x.take(disputed, axis=1), seen.take(disputed)) < 1
+    return best.x, agree
 
 
 def _test(rig: NormalisedRig, step: Step, seen: Observations, rays: FloatArray, columns: IntArray, best: _Best) -> None:
     """Try the step's pairs on the open points, a bounded number of hypotheses at a time."""
     at_once = max(1, _HYPOTHESES_AT_ONCE // max(1, columns.size))
+    point = np.arange(columns.size)
     for begin in range(0, step.first.size, at_once):
         a, b = step.first[begin : begin + at_once], step.second[begin : begin + at_once]
         x, cosine = nearest_to_rays(rig, rays, a, b)
-        usable = seen.present[a] & seen.present[b]
-        pairs, count = usable.shape
-        repeated = seen if pairs == 1 else seen.take(np.tile(np.arange(count), pairs))
-        value, agreeing = rank(disagreement(rig, x.reshape(3, -1), repeated))
-        value = value.reshape(pairs, count) - np.where(np.abs(cosine) > PARALLEL_COSINE, 2.0 * len(rig), 0.0)
-        value = np.where(usable, value, -np.inf)
+        value, agreeing = rank(disagreement(rig, x, seen))
+        value[np.abs(cosine) > PARALLEL_COSINE] -= 2.0 * len(rig)
+        value[~(seen.present[a] & seen.present[b])] = -np.inf
         winner = value.argmax(axis=0)
-        point = np.arange(count)
-        best.improve(columns, x[:, winner, point], value[winner, point], agreeing.reshape(pairs, count)[winner, point])
+        best.improve(columns, x[:, winner, point], value[winner, point], agreeing[winner, point])
 
 
 def nearest_to_rays(rig: NormalisedRig, rays: FloatArray, a: IntArray, b: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -167,7 +172,7 @@ def nearest_to_rays(rig: NormalisedRig, rays: FloatArray, a: IntArray, b: IntArr
 
     The nearest points on the two rays are averaged with weights that make equal *image* errors, not equal lengths.
     """
-    da, db = rays[:, a], rays[:, b]
+    da, db = rays.take(a, axis=1), rays.take(b, axis=1)
     baseline = (rig.centres[b] - rig.centres[a]).T[:, :, None]
     cosine = da[0] * db[0] + da[1] * db[1] + da[2] * db[2]
     p = da[0] * baseline[0] + da[1] * baseline[1] + da[2] * baseline[2]

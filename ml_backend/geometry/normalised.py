@@ -71,8 +71,9 @@ class NormalisedRig:
 
     @cached_property
     def _gradient_terms(self) -> FloatArray:
-        """(3, 3V) coefficients of the Gauss–Newton right-hand side."""
-        return np.concatenate(self.P[:, :, :3], axis=0).T.copy()
+        """(3, 3V) coefficients of :meth:`gradient`."""
+        p1, p2, p3 = self.P[:, :, :3]
+        return np.ascontiguousarray(np.concatenate((p1, p2, -p3)).T)
 
     def to_world(self, x: FloatArray) -> FloatArray:
         """(3, M) normalised → (M, 3) world."""
@@ -83,33 +84,41 @@ class NormalisedRig:
 
         Without an observation (or where the lens cannot have produced it) u and v are NOWHERE and the scale is 0.
         """
-        u, v = x_px.copy(), y_px.copy()
+        u, v = x_px - self.principal[:, :1], y_px - self.principal[:, 1:]
         scale = np.repeat(self.focal, x_px.shape[1], axis=1)
         for i in self.bent:
             ideal, enlarged = self.cameras[i].undistort_scaled(np.stack((x_px[i], y_px[i]), axis=-1))
-            u[i], v[i], scale[i] = ideal[:, 0], ideal[:, 1], enlarged * self.focal[i]
-        u = (u - self.principal[:, :1]) / self.focal
-        v = (v - self.principal[:, 1:]) / self.focal
+            u[i], v[i] = (ideal - self.principal[i]).T
+            scale[i] *= enlarged
+        u /= self.focal
+        v /= self.focal
         missing = ~(np.isfinite(u) & np.isfinite(v))
-        u[missing], v[missing], scale[missing] = NOWHERE, NOWHERE, 0.0
+        if missing.any():
+            u[missing], v[missing], scale[missing] = NOWHERE, NOWHERE, 0.0
         return u, v, scale
 
     def project(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(3, M) → homogeneous image coordinates, three arrays (V, M); the last is the normalised depth."""
-        flat = self.P.reshape(-1, 4)
-        out = (flat[:, :3] @ x + flat[:, 3:]).reshape(3, len(self), -1)
+        """(3, ...) → homogeneous image coordinates, three arrays (V, ...); the last is the normalised depth."""
+        homogeneous = np.empty((4, *x.shape[1:]))
+        homogeneous[:3], homogeneous[3] = x, 1.0
+        out = (self.P.reshape(-1, 4) @ homogeneous.reshape(4, -1)).reshape(3, len(self), *x.shape[1:])
         return out[0], out[1], out[2]
 
-    def residual_px(self, x: FloatArray, x_px: FloatArray, y_px: FloatArray) -> FloatArray:
-        """(V, M) distance in distorted pixels between the projections of (3, M) and the observations; NaN without one."""
+    def image(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(3, M) → normalised image coordinates and inverse depth, (V, M) each."""
         a, b, c = self.project(x)
-        inverse = 1 / _away_from_zero(c)
-        seen_x = a * inverse * self.focal + self.principal[:, :1]
-        seen_y = b * inverse * self.focal + self.principal[:, 1:]
-        for i in self.bent:
-            bent = self.cameras[i].distort(np.stack((seen_x[i], seen_y[i]), axis=-1))
-            seen_x[i], seen_y[i] = bent[:, 0], bent[:, 1]
-        return np.asarray(np.hypot(seen_x - x_px, seen_y - y_px))
+        if not c.all():
+            c[c == 0] = _TINY
+        np.divide(1.0, c, out=c)
+        a *= c
+        b *= c
+        return a, b, c
+
+    def distorted(self, view: int, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Normalised image coordinates (M,) of a view → x and y in distorted pixels."""
+        ideal = np.stack((a, b), axis=-1) * self.focal[view] + self.principal[view]
+        seen = self.cameras[view].distort(ideal)
+        return seen[:, 0], seen[:, 1]
 
     def gram(self, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
         """(9, M) normal matrix and right-hand side of ``Σ weight ‖rows(u, v)·X‖²``, one GEMM.
@@ -121,42 +130,69 @@ class NormalisedRig:
     def solve_linear(self, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
         """(3, M) inhomogeneous direct linear transform: algebraic least squares with X_h = 1; NaN where singular."""
         gram = self.gram(weight / (self.depth * self.depth), u, v)
-        return solve(gram[:6], -gram[6:])
+        return -multiply(invert(gram[:6]), gram[6:])
 
-    def gauss_newton(self, x: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
-        """One step on ``Σ weight ‖projection − (u, v)‖²`` from (3, M); points whose system is singular stay."""
-        a, b, c = self.project(x)
-        inverse = 1 / _away_from_zero(c)
-        a *= inverse
-        b *= inverse
-        wi = weight * inverse
-        matrix = self._gram_terms[:6] @ _stacked(wi * inverse, a, b)
-        du, dv = (u - a) * wi, (v - b) * wi
-        step = solve(matrix, self._gradient_terms @ np.concatenate((du, dv, -(du * a + dv * b))))
-        return np.asarray(x + np.where(np.isfinite(step), step, 0.0))
+    def gauss_newton(self, x: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """One step (3, M) on ``Σ weight ‖projection − (u, v)‖²`` from (3, M), and the inverse normal matrix (6, M) there.
+
+        Where the system is singular the step is 0 and the inverse NaN.
+        """
+        a, b, inverse_depth = self.image(x)
+        inverse = invert(self._information(a, b, inverse_depth, weight))
+        return _finite(multiply(inverse, self._gradient(a, b, inverse_depth, weight, u, v))), inverse
+
+    def chord(self, x: FloatArray, inverse: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+        """:meth:`gauss_newton` with the inverse normal matrix of a place nearby: as good a step there, for half the work."""
+        return _finite(multiply(inverse, self._gradient(*self.image(x), weight, u, v)))
+
+    def _gradient(
+        self, a: FloatArray, b: FloatArray, inverse_depth: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray
+    ) -> FloatArray:
+        """(3, M) Jᵀ r at normalised image coordinates a, b."""
+        scale = weight * inverse_depth
+        terms = np.empty((3, *a.shape))
+        du, dv, toward = terms
+        np.subtract(u, a, out=du)
+        np.subtract(v, b, out=dv)
+        du *= scale
+        dv *= scale
+        np.multiply(du, a, out=toward)
+        toward += np.multiply(dv, b, out=scale)
+        return np.asarray(self._gradient_terms @ terms.reshape(-1, a.shape[1]))
+
+    def _information(self, a: FloatArray, b: FloatArray, inverse_depth: FloatArray, weight: FloatArray) -> FloatArray:
+        squared = inverse_depth * inverse_depth
+        squared *= weight
+        return np.asarray(self._gram_terms[:6] @ _stacked(squared, a, b))
 
     def information(self, x: FloatArray, weight: FloatArray) -> FloatArray:
         """(6, M) JᵀJ of the weighted projections at (3, M), normalised world."""
-        a, b, c = self.project(x)
-        inverse = 1 / _away_from_zero(c)
-        return np.asarray(self._gram_terms[:6] @ _stacked(weight * inverse * inverse, a * inverse, b * inverse))
+        return self._information(*self.image(x), weight)
 
     def rays(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """(3, V, M) unit directions from the camera centres through normalised image points."""
-        rays = np.stack([t[:, :1] * u + t[:, 1:2] * v + t[:, 2:] for t in self._to_ray.transpose(1, 0, 2)])
-        rays *= 1 / np.sqrt(rays[0] * rays[0] + rays[1] * rays[1] + rays[2] * rays[2])
+        rays = np.empty((3, *u.shape))
+        for ray, t in zip(rays, self._to_ray.transpose(1, 0, 2), strict=True):
+            np.multiply(t[:, :1], u, out=ray)
+            ray += t[:, 1:2] * v
+            ray += t[:, 2:]
+        length = _dot(rays, rays)
+        rays /= np.sqrt(length, out=length)
         return rays
 
     def largest_angle_deg(self, x: FloatArray, used: BoolArray) -> FloatArray:
         """(M,) largest angle at the point between two of the used cameras (V, M); NaN below two."""
         rays = self.centres.T[:, :, None] - x[:, None, :]
-        rays *= 1 / np.maximum(np.sqrt(rays[0] * rays[0] + rays[1] * rays[1] + rays[2] * rays[2]), _TINY)
-        smallest = np.full(x.shape[1], 2.0)
+        length = _dot(rays, rays)
+        np.sqrt(length, out=length)
+        rays /= np.maximum(length, _TINY, out=length)
         penalty = np.where(used, 0.0, 4.0)
+        smallest = np.full(x.shape[1], 2.0)
         for i in range(len(self) - 1):
-            cosine = rays[0, i] * rays[0, i + 1 :] + rays[1, i] * rays[1, i + 1 :] + rays[2, i] * rays[2, i + 1 :]
+            cosine = _dot(rays[:, i : i + 1], rays[:, i + 1 :])
             cosine += penalty[i + 1 :]
-            np.minimum(smallest, cosine.min(axis=0) + penalty[i], out=smallest)
+            cosine += penalty[i]
+            np.minimum(smallest, cosine.min(axis=0), out=smallest)
         return np.asarray(np.degrees(np.arccos(np.clip(np.where(smallest < 1.5, smallest, np.nan), -1, 1))))
 
 
@@ -174,13 +210,29 @@ def _common_point(rig: Rig, centres: FloatArray) -> tuple[FloatArray, float]:
     return middle + offset, distance if distance > 0 else 1.0
 
 
+def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Scalar product along the first axis, of length three."""
+    out: FloatArray = a[0] * b[0]
+    out += a[1] * b[1]
+    out += a[2] * b[2]
+    return out
+
+
 def _stacked(weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
-    wu, wv = weight * u, weight * v
-    return np.concatenate((wu * u + wv * v, wu, wv, weight))
+    """(4V, M): weight times u² + v², u, v, 1."""
+    out = np.empty((4, *weight.shape))
+    squares, wu, wv, out[3] = out[0], out[1], out[2], weight
+    np.multiply(weight, u, out=wu)
+    np.multiply(weight, v, out=wv)
+    np.multiply(wu, u, out=squares)
+    squares += wv * v
+    return out.reshape(-1, weight.shape[1])
 
 
-def _away_from_zero(depth: FloatArray) -> FloatArray:
-    return np.where(np.abs(depth) < _TINY, _TINY, depth)
+def _finite(step: FloatArray) -> FloatArray:
+    if not np.isfinite(step).all():
+        step[~np.isfinite(step)] = 0.0
+    return step
 
 
 def solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
@@ -189,18 +241,42 @@ def solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
     ``matrix`` (6, M) holds the entries 00 01 02 11 12 22, ``right`` (3, M); NaN where the determinant is not positive
     relative to the trace (fewer than two views, or rays that coincide).
     """
-    inverse = invert(matrix)
-    i00, i01, i02, i11, i12, i22 = inverse
-    r0, r1, r2 = right
-    return np.stack((i00 * r0 + i01 * r1 + i02 * r2, i01 * r0 + i11 * r1 + i12 * r2, i02 * r0 + i12 * r1 + i22 * r2))
+    return multiply(invert(matrix), right)
+
+
+def multiply(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """Symmetric matrices (6, M) times vectors (3, M)."""
+    m00, m01, m02, m11, m12, m22 = matrix
+    x, y, z = vector
+    out = np.empty_like(vector)
+    for row, (p, q, r) in zip(out, ((m00, m01, m02), (m01, m11, m12), (m02, m12, m22)), strict=True):
+        np.multiply(p, x, out=row)
+        row += q * y
+        row += r * z
+    return out
 
 
 def invert(matrix: FloatArray) -> FloatArray:
     """Inverse of symmetric 3×3 matrices (6, M), NaN where singular to working precision."""
     a, b, c, d, e, f = matrix
-    c00, c01, c02 = d * f - e * e, c * e - b * f, b * e - c * d
-    determinant = a * c00 + b * c01 + c * c02
-    trace = a + d + f
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = np.where(determinant > 1e-14 * trace * trace * trace, 1 / determinant, np.nan)
-    return np.asarray(np.stack((c00, c01, c02, a * f - c * c, b * c - a * e, a * d - b * b)) * scale)
+    out = np.empty_like(matrix)
+    for row, (p, q, r, s) in zip(
+        out,
+        ((d, f, e, e), (c, e, b, f), (b, e, c, d), (a, f, c, c), (b, c, a, e), (a, d, b, b)),
+        strict=True,
+    ):
+        np.multiply(p, q, out=row)
+        row -= r * s
+    determinant = a * out[0]
+    determinant += b * out[1]
+    determinant += c * out[2]
+    trace = a + d
+    trace += f
+    limit = trace * trace
+    limit *= trace
+    limit *= 1e-14
+    singular = ~(determinant > limit)
+    if singular.any():
+        determinant[singular] = np.nan
+    out /= determinant
+    return out

@@ -17,17 +17,14 @@ import numpy.typing as npt
 from label_config.values import BadInputError, BoolArray, FloatArray, Triangulation
 from ml_backend.geometry import consensus
 from ml_backend.geometry.cameras import Rig
-from ml_backend.geometry.normalised import NormalisedRig, invert
+from ml_backend.geometry.normalised import NormalisedRig
+from ml_backend.geometry.refinement import Tile, settle
 
 #: Default threshold: 10 px or 2 % of the subject's bounding-box diagonal, whichever is larger.
 THRESHOLD_FLOOR_PX = 10.0
 THRESHOLD_SHARE = 0.02
 #: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
-TILE_OBSERVATIONS = 16384
-_REFITS = 2
-_STEPS_PER_REFIT = 2
-#: A lens polynomial may fold far-away points back onto an observation; ideal and distorted error must agree to this factor.
-_FOLD_FACTOR = 3.0
+TILE_OBSERVATIONS = 12288
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +89,7 @@ def triangulate_robust(
                   None = :func:`default_threshold_px`
 
     Deterministic.  The consensus (:mod:`ml_backend.geometry.consensus`) is refined by Gauss–Newton, its members are determined
-    anew and it is refined again.  ``inlier`` means: the exact residual is below the threshold and the point is in front
+    anew and where they changed it is refined again.  ``inlier`` means: the exact residual is below the threshold and the point is in front
     of that camera.  Where no two views agree, the point is the all-view linear solution, ``inlier`` is False everywhere,
     ``consensus`` is False and angle and covariance are those of all views with a point.  Exactly two inliers are *weak*:
     their residual has one degree of freedom only, an error along the epipolar line is invisible.
@@ -164,50 +161,19 @@ def _solve_tile(
     out: Triangulation,
 ) -> None:
     frames, views, keypoints, _ = xy_px.shape
-    known = _view_first(np.asarray(np.isfinite(xy_px).all(axis=-1)))
-    x_px, y_px = (np.where(known, _view_first(xy_px[..., axis]), np.nan) for axis in (0, 1))
-    limit = np.repeat(threshold.T, keypoints, axis=1)
-    u, v, scale = rig.observe(x_px, y_px)
-    weight = scale * scale
-    seen = consensus.Observations(u, v, np.where(weight > 0, weight, 1.0) / (limit * limit), weight > 0)
-
-    linear = rig.solve_linear(weight, u, v)
-    x = _refined(rig, consensus.search(rig, steps, seen, linear), seen, weight)
-    residual = rig.residual_px(x, x_px, y_px)
-    inlier = _inliers(rig, x, seen, residual < limit)
-    agreed = inlier.sum(axis=0) >= 2
-    if not agreed.all():
-        lost = ~agreed
-        x[:, lost], inlier[:, lost] = linear[:, lost], False
-        residual[:, lost] = rig.residual_px(x[:, lost], x_px[:, lost], y_px[:, lost])
-    used = np.where(agreed, inlier, seen.present)
+    tile = Tile.observed(rig, _view_first(xy_px[..., 0]), _view_first(xy_px[..., 1]), np.repeat(threshold.T, keypoints, axis=1))
+    linear = rig.solve_linear(tile.weight, tile.u, tile.v)
+    hypothesis, agree = consensus.search(rig, steps, tile.seen, linear)
+    found = settle(rig, tile, hypothesis, agree, fallback=linear)
     f, k = place
 
     def frame_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array.reshape(views, frames, keypoints).transpose(1, 0, 2)
 
-    out.xyz_world[f, k] = rig.to_world(x).reshape(frames, keypoints, 3)
-    out.inlier[f, :, k] = frame_first(inlier)
-    out.reprojection_px[f, :, k] = frame_first(residual)
-    covariance = invert(rig.information(x, np.where(used, weight, 0.0))) * rig.unit**2
+    out.xyz_world[f, k] = rig.to_world(found.x).reshape(frames, keypoints, 3)
+    out.inlier[f, :, k] = frame_first(found.inlier)
+    out.reprojection_px[f, :, k] = frame_first(found.residual_px)
+    covariance = found.inverse * rig.unit**2
     out.covariance[f, k] = covariance[[0, 1, 2, 1, 3, 4, 2, 4, 5]].T.reshape(frames, keypoints, 3, 3)
-    out.angle_deg[f, k] = rig.largest_angle_deg(x, used).reshape(frames, keypoints)
-    out.consensus[f, k] = agreed.reshape(frames, keypoints)
-
-
-def _refined(rig: NormalisedRig, x: FloatArray, seen: consensus.Observations, weight: FloatArray) -> FloatArray:
-    """Gauss–Newton on the agreeing views, twice; a point that would lose agreeing views keeps its hypothesis."""
-    ratio = consensus.disagreement(rig, x, seen)
-    before = (ratio < 1).sum(axis=0)
-    refined = x
-    for _ in range(_REFITS):
-        inlier_weight = np.where(ratio < 1, weight, 0.0)
-        for _ in range(_STEPS_PER_REFIT):
-            refined = rig.gauss_newton(refined, inlier_weight, seen.u, seen.v)
-        ratio = consensus.disagreement(rig, refined, seen)
-    return np.where((ratio < 1).sum(axis=0) >= before, refined, x)
-
-
-def _inliers(rig: NormalisedRig, x: FloatArray, seen: consensus.Observations, near: BoolArray) -> BoolArray:
-    wide = consensus.Observations(seen.u, seen.v, seen.tightness / _FOLD_FACTOR**2, seen.present)
-    return near & seen.present & (consensus.disagreement(rig, x, wide) < 1)
+    out.angle_deg[f, k] = rig.largest_angle_deg(found.x, found.used).reshape(frames, keypoints)
+    out.consensus[f, k] = found.agreed.reshape(frames, keypoints)

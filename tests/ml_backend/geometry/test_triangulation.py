@@ -107,6 +107,18 @@ def test_covariance_is_that_of_repeated_noise(make_ring: Ring, dist: tuple[float
     np.testing.assert_allclose(spread, predicted, atol=0.08 * np.trace(predicted))
 
 
+def test_covariance_is_that_of_the_agreeing_views_at_the_reported_point(make_ring: Ring) -> None:
+    rig, xyz = make_ring(5), body(4, 5)
+    xy, _ = wild(rig, xyz, 0.2)
+    found = triangulate_robust(rig, xy, threshold_px=12.0)
+    for f, k in zip(*np.nonzero(found.consensus), strict=True):
+        around = found.xyz_world[f, k] + np.concatenate((np.eye(3), -np.eye(3))) * 1e-3
+        up, down = np.split(rig.project(around).transpose(1, 0, 2)[:, found.inlier[f, :, k]], 2)
+        jacobian = ((up - down) / 2e-3).reshape(3, -1)
+        expected = np.linalg.inv(jacobian @ jacobian.T)
+        np.testing.assert_allclose(found.covariance[f, k], expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("dist", [(), LENS])
 def test_the_solution_minimises_the_reprojection_error(make_ring: Ring, dist: tuple[float, ...]) -> None:
     rig, xyz = make_ring(4, dist=dist), body(2, 3)
@@ -303,7 +315,8 @@ def test_moving_and_rescaling_the_world_moves_and_rescales_the_points(
     same(before, after)
     np.testing.assert_allclose(after.xyz_world, unit * (before.xyz_world @ R.T + shift), atol=1e-5 * unit)
     turned = unit**2 * R @ before.covariance @ R.T
-    np.testing.assert_allclose(after.covariance, turned, atol=1e-6 * np.abs(turned).max())
+    # The normal matrix is that of the last full step, up to 1e-5 camera distances from the point.
+    np.testing.assert_allclose(after.covariance, turned, atol=1e-4 * np.abs(turned).max())
 
 
 @settings(deadline=None, max_examples=12)
