@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,6 @@ from plugins.label_studio_sync.tick import TickReport, tick
 SKELETON = Skeleton("tripod", ("head", "left_foot", "right_foot"))
 VIEWS = ("front", "side")
 SIZE = (200, 100)
-_people = itertools.count()
 
 
 class NoQueue:
@@ -113,9 +112,9 @@ class Lab:
 
     def person(self) -> Annotator:
         """A fresh annotator, signed up like any other."""
-        someone = Annotator(self.platform.url, f"person{next(_people)}@parallax.test", "pw12345678")
-        someone.sign_up(self.client.call("GET", "api/invite")["token"])
+        someone = Annotator(self.platform.url, f"{secrets.token_hex(6)}@parallax.test", "pw12345678")
         self.people.append(someone)
+        someone.sign_up(self.client.call("GET", "api/invite")["token"])
         return someone
 
     def hand_made(self, index: int, shift_px: float = 0.0) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What people do in a live Label Studio arrives in the store: once, completely, and with clear words about what cannot be used."""
+"""What people do in Label Studio arrives in the store: once, completely, with clear words about what cannot be used."""
 
 from __future__ import annotations
 
