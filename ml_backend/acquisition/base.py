@@ -34,6 +34,9 @@ class Input(StrEnum):
     NEIGHBOURS = "neighbours"
     LABELS = "labels"
     ENSEMBLE = "ensemble"
+    LINKS = "links"
+    VARIANCE = "variance"
+    LEARNING_LOSS = "learning_loss"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Chunk:
     heatmaps      (n, V, K, h, w) network output at unit training amplitude, None = not stored
     features      (n, V, D) or (n, D) embedding, None = not stored
     ensemble_xy_px (E, n, V, K, 2) predictions of E models, None = not available
+    links         (n, V, L, 2) expected length of each limb of ``skeleton``, image pixels, and the logarithm of its variance,
+                  image pixels squared; NaN = no prediction; None = the network does not tell
+    log_variance  (n, V, K) logarithm of the expected squared error of each point, image pixels squared; likewise
+    learning_loss (n, V) expected loss of each picture, only differences mean something; likewise
     gap           (n,) True where the frame does not follow its predecessor in this array (missing frames, scene cut)
     size_px       (V, 2) width and height of the pictures
     """
@@ -70,6 +77,9 @@ class Chunk:
     heatmaps: Float32Array | None = None
     features: Float32Array | None = None
     ensemble_xy_px: FloatArray | None = None
+    links: FloatArray | None = None
+    log_variance: FloatArray | None = None
+    learning_loss: FloatArray | None = None
     gap: BoolArray | None = None
     rig: Rig | None = None
     skeleton: Skeleton | None = None
@@ -98,6 +108,9 @@ class Chunk:
             Input.HEATMAPS: self.heatmaps,
             Input.FEATURES: self.features,
             Input.ENSEMBLE: self.ensemble_xy_px,
+            Input.LINKS: self.links,
+            Input.VARIANCE: self.log_variance,
+            Input.LEARNING_LOSS: self.learning_loss,
         }
         return frozenset(held | {name for name, value in optional.items() if value is not None})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from label_config.values import BadInputError
 from ml_backend.acquisition.base import Input, Score
+from ml_backend.acquisition.scores.auxiliary import Aleatoric, LearningLoss
 from ml_backend.acquisition.scores.chance import Random
 from ml_backend.acquisition.scores.confidence import LeastConfidence, Margin, MultiplePeakEntropy
 from ml_backend.acquisition.scores.consistency import MaxError, MultiViewConsistency, OutlierRatio, TriangulationCovariance
@@ -15,7 +16,7 @@ from ml_backend.acquisition.scores.coreset import CoresetDistance
 from ml_backend.acquisition.scores.ensemble import EnsembleVariance
 from ml_backend.acquisition.scores.epipolar import AffineResidual, EpipolarResidual
 from ml_backend.acquisition.scores.heatmap import HeatmapEntropy, Unimodality
-from ml_backend.acquisition.scores.link_peaks import LinkLikelihood
+from ml_backend.acquisition.scores.link_peaks import LinkLikelihood, VL4Pose
 from ml_backend.acquisition.scores.links import LinkLength
 from ml_backend.acquisition.scores.pictorial import PictorialLogDet
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis, WholeBodyUnnaturalness
@@ -39,10 +40,13 @@ _CLASSES: tuple[Callable[..., Score], ...] = (
     Jitter3D,
     LinkLength,
     LinkLikelihood,
+    VL4Pose,
     PoseMahalanobis,
     WholeBodyUnnaturalness,
     PictorialLogDet,
     EnsembleVariance,
+    Aleatoric,
+    LearningLoss,
     CoresetDistance,
 )
 

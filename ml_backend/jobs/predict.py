@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Predictions:
     peak_xy_px, peak_value  (f, V, K, M, 2), (f, V, K, M); None when the model has no peaks
     features    (f, V, D); None when it has none
     heatmaps    (f, V, K, h, w); None unless asked for
+    links, log_variance, learning_loss  (f, V, L, 2), (f, V, K), (f, V); None when the model does not tell them
     """
 
     xy_px: FloatArray
@@ -41,6 +42,9 @@ class Predictions:
     peak_value: FloatArray | None = None
     features: Float32Array | None = None
     heatmaps: Float32Array | None = None
+    links: FloatArray | None = None
+    log_variance: FloatArray | None = None
+    learning_loss: FloatArray | None = None
 
 
 def predict_frames(
@@ -113,8 +117,8 @@ class _Collector:
     def take(self, seen: Sequence[tuple[int, int, ByteArray]], batch: PredictionBatch) -> None:
         f, v = np.array([row[:2] for row in seen]).T
         self.arrays["size_px"][f, v] = [(image.shape[1], image.shape[0]) for *_, image in seen]
-        for name in ("xy_px", "confidence", "box_px", "peak_xy_px", "peak_value", "features", "heatmaps"):
-            values = getattr(batch, name)
+        for item in fields(batch):
+            name, values = item.name, getattr(batch, item.name)
             if values is None:
                 continue
             if name not in self.arrays:

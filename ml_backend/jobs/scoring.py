@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,19 @@ from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.predict import Predictions
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.config import Auxiliary
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
 
 #: Neighbours farther apart than this many times the usual distance are not neighbours.
 GAP = 2.5
+
+#: Needs of scores that only an auxiliary network of the model meets.
+_AUXILIARY: Mapping[Input, Auxiliary] = {
+    Input.LINKS: "links",
+    Input.VARIANCE: "aleatoric",
+    Input.LEARNING_LOSS: "learning_loss",
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,12 @@ def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
     return ScoreKit(scores, weights, states, rigs)
 
 
+def auxiliary_networks(scores: Literal["auto"] | Mapping[str, float]) -> tuple[Auxiliary, ...]:
+    """The auxiliary networks that must be trained beside the pose network for the scores of parallax.yaml."""
+    needs = frozenset[Input]() if scores == "auto" else frozenset[Input]().union(*(s.requires for s in make_scores(list(scores))))
+    return tuple(name for need, name in _AUXILIARY.items() if need in needs)
+
+
 def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
     rows = frames.list_frames(workspace.store, workspace.project_id, snapshot.frame_ids.tolist())
     size = np.full((len(workspace.views), 2), np.nan)
@@ -99,6 +114,9 @@ def judge_chunk(
         peak_value=seen.peak_value,
         heatmaps=seen.heatmaps,
         features=seen.features,
+        links=seen.links,
+        log_variance=seen.log_variance,
+        learning_loss=seen.learning_loss,
         gap=step > GAP * usual,
         rig=rig,
         skeleton=workspace.binding.skeleton,

@@ -23,6 +23,9 @@ class Capability(StrEnum):
     POINTS = "points"  #: coordinates and confidence; every model
     HEATMAPS = "heatmaps"  #: maps and their peaks
     FEATURES = "features"  #: an embedding of the crop
+    LINKS = "links"  #: how long each limb should be
+    VARIANCE = "variance"  #: how far off each point should be
+    LEARNING_LOSS = "learning_loss"  #: how badly the crop should be predicted
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class PredictionBatch:
     peak_value  (n, K, M) their heights relative to the training amplitude, NaN-padded
     features    (n, D) embedding, None without FEATURES
     heatmaps    (n, K, h, w) at unit training amplitude, None unless asked for
+    links       (n, L, 2) expected length of each limb of the model's skeleton, image pixels, and the logarithm of its variance,
+                image pixels squared; None without LINKS
+    log_variance   (n, K) logarithm of the expected squared error of each point, image pixels squared; None without VARIANCE
+    learning_loss  (n,) larger = a worse prediction is expected; only differences mean something; None without LEARNING_LOSS
     """
 
     xy_px: FloatArray
@@ -45,6 +52,9 @@ class PredictionBatch:
     peak_value: FloatArray | None = None
     features: Float32Array | None = None
     heatmaps: Float32Array | None = None
+    links: FloatArray | None = None
+    log_variance: FloatArray | None = None
+    learning_loss: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.xy_px.ndim != 3 or self.xy_px.shape[2] != 2:
@@ -72,6 +82,7 @@ class PoseModel(Protocol):
 
 def by_keypoint_name(batch: PredictionBatch, have: Sequence[str], want: Sequence[str]) -> PredictionBatch:
     """Reorder the K axis from the names ``have`` to the names ``want``; keypoints that the model lacks become NaN, confidence 0.
+    Links belong to the limbs of another skeleton and are dropped.
 
     Names are compared without case, spaces, hyphens and underscores.  Raises BadInputError when no name agrees.
     """
@@ -96,6 +107,8 @@ def by_keypoint_name(batch: PredictionBatch, have: Sequence[str], want: Sequence
         peak_value=None if batch.peak_value is None else pick(batch.peak_value, np.nan),
         features=batch.features,
         heatmaps=None if batch.heatmaps is None else pick(batch.heatmaps.astype(np.float64), 0.0).astype(np.float32),
+        log_variance=None if batch.log_variance is None else pick(batch.log_variance, np.nan),
+        learning_loss=batch.learning_loss,
     )
 
 

@@ -1,7 +1,7 @@
-"""VL4Pose's auxiliary network: how long each limb should be in this picture, and how sure that is (§6.1).
+"""A small network that reads the feature maps of a pose network and tells a few numbers about the crop (METHODS §6.1).
 
-For every link l (parent → child) it predicts the expected distance d̂ and s = log σ², both in heatmap pixels, from the
-pose network's feature maps.  The pose network is not trained through it: features are detached.
+VL4Pose asks it for the expected length of every link and how sure that is; Learning Loss and the aleatoric head ask it for other
+numbers.  The pose network is not trained through it: feature maps are detached.
 """
 
 from __future__ import annotations
@@ -14,42 +14,43 @@ from torch import Tensor, nn
 
 from label_config.values import BadInputError
 
+#: Maps are halved until the shorter side has at most this many pixels.
+COARSEST = 4
+
 
 class AuxiliaryNetwork(nn.Module):
     """Feature maps of halving size are folded into one another, then read by a small fully connected head.
 
-    About 2.1 M parameters with five maps of 256 channels (64² … 4²) and 15 links.
+    About 2.1 M parameters with five maps of 256 channels (64² … 4²) and two numbers for each of 15 links.
     """
 
-    def __init__(self, channels: int, n_links: int, n_scales: int = 5, coarsest: int = 4) -> None:
-        """``n_scales`` maps of ``channels`` channels, the last of size ``coarsest``²."""
+    def __init__(self, channels: int, n_outputs: int, n_scales: int = 5, coarsest: tuple[int, int] = (4, 4)) -> None:
+        """``n_scales`` maps of ``channels`` channels, the last of size ``coarsest`` (h, w)."""
         super().__init__()
-        if n_links < 1:
-            raise BadInputError("auxiliary network: the skeleton has no limbs; add limbs to use link scores")
         self.fold = nn.ModuleList(nn.Conv2d(channels, channels, 2, stride=2) for _ in range(n_scales - 1))
         self.squeeze = nn.Conv2d(channels, channels, coarsest)
         widths = (channels, 128, 64, 32, 16)
         layers: list[nn.Module] = []
         for into, out in pairwise(widths):
             layers += [nn.Linear(into, out), nn.ReLU(inplace=True)]
-        self.read = nn.Sequential(*layers, nn.Linear(widths[-1], 2 * n_links))
+        self.read = nn.Sequential(*layers)
+        self.last = nn.Linear(widths[-1], n_outputs)
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps (n, channels, h, w), finest first, each half the size of the one before → d̂ (n, L) and log σ² (n, L)."""
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (n, channels, h, w), finest first, each half the size of the one before → (n, n_outputs)."""
         if len(maps) != len(self.fold) + 1:
             raise BadInputError(f"auxiliary network: expected {len(self.fold) + 1} feature maps, got {len(maps)}")
         x = maps[0].detach()
         for layer, coarser in zip(self.fold, maps[1:], strict=True):
             x = torch.relu(layer(x)) + coarser.detach()
-        x = torch.relu(self.squeeze(x)).flatten(1)
-        distance, log_variance = self.read(x).chunk(2, dim=1)
-        return distance, log_variance
+        out: Tensor = self.last(self.read(torch.relu(self.squeeze(x)).flatten(1)))
+        return out
 
 
-def feature_pyramid(maps: Tensor, n_scales: int = 5) -> list[Tensor]:
-    """(n, c, h, w) and its averages over 2×2, 4×4, … cells: feature maps for backbones that offer only one."""
-    pyramid = [maps]
-    for _ in range(n_scales - 1):
+def feature_pyramid(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Maps (n, c, h, w), finest first, continued by averages over 2×2 cells until the shorter side has COARSEST or fewer."""
+    pyramid = [level.float() for level in maps]
+    while min(pyramid[-1].shape[2:]) > COARSEST:
         pyramid.append(nn.functional.avg_pool2d(pyramid[-1], 2))
     return pyramid
 
@@ -61,12 +62,28 @@ def link_lengths(xy_hm: Tensor, links: Sequence[tuple[int, int]]) -> Tensor:
     return lengths
 
 
-def link_loss(distance: Tensor, log_variance: Tensor, truth: Tensor) -> Tensor:
-    """Mean over present links of ½(d̂ − d)²e^{−s} + ½s: the Gaussian negative log-likelihood without its constant.
+def gaussian_loss(mean: Tensor, log_variance: Tensor, truth: Tensor) -> Tensor:
+    """Mean over known entries of ½(mean − truth)²e^{−s} + ½s: the Gaussian negative log-likelihood without its constant.
 
-    All (n, L); NaN in ``truth`` = link absent.  0 when no link is present.
+    All of one shape; NaN in ``truth`` = not known.  0 when nothing is known.
     """
-    present = torch.isfinite(truth)
-    residual = torch.where(present, distance - torch.nan_to_num(truth), torch.zeros_like(distance))
-    per_link = 0.5 * residual.square() * torch.exp(-log_variance) + 0.5 * log_variance
-    return (per_link * present).sum() / present.sum().clamp_min(1)
+    known = torch.isfinite(truth)
+    residual = torch.where(known, mean - torch.nan_to_num(truth), torch.zeros_like(mean))
+    each = 0.5 * residual.square() * torch.exp(-log_variance) + 0.5 * log_variance
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+def ranking_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Which of two crops is harder, asked for all neighbours in the batch (LearningLoss++, Shukla & Ahmed 2021).
+
+    Kullback–Leibler divergence of σ(l̂_i − l̂_j) from l_i / (l_i + l_j), mean over pairs; 0 without a pair.
+    Both (n,), ``truth`` not negative, NaN = not known.
+    """
+    first, second = truth, truth.roll(1)
+    share = first / (first + second)
+    known = torch.isfinite(share) & (len(truth) > 1)
+    share = torch.where(known, share, torch.full_like(share, 0.5))
+    logit = predicted - predicted.roll(1)
+    cross = nn.functional.binary_cross_entropy_with_logits(logit, share, reduction="none")
+    entropy = nn.functional.binary_cross_entropy(share, share, reduction="none")
+    return ((cross - entropy) * known).sum() / known.sum().clamp_min(1)

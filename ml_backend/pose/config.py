@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from label_config.values import BadInputError
 from ml_backend.heatmaps.crops import Grid
@@ -12,6 +12,7 @@ from ml_backend.heatmaps.crops import Grid
 Codec = Literal["msra", "dark", "udp"]
 Optimizer = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["onecycle", "constant", "exponential", "plateau", "steps"]
+Auxiliary = Literal["links", "aleatoric", "learning_loss"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -63,6 +64,8 @@ class TrainConfig:
     stop_patience  validations without progress before training ends early, None = never
     validate_every  steps between validations, 0 = never
     max_minutes  wall-clock budget; the schedule is squeezed into it, None = none
+    auxiliary    networks trained beside the pose network on its feature maps, for scores: "links" (VL4Pose's lengths of limbs),
+                 "aleatoric" (expected error of each point), "learning_loss" (expected loss of each crop)
     two_stage    also learn the whole picture so that the network can find the subject itself; None = when it is small there
     coarse_share share of whole pictures in a two-stage run
     cache_mb     memory for decoded crops; what does not fit is decoded again whenever it is drawn
@@ -91,6 +94,7 @@ class TrainConfig:
     stop_patience: int | None = None
     validate_every: int = 0
     augment: AugmentConfig = AugmentConfig()
+    auxiliary: tuple[Auxiliary, ...] = ()
     two_stage: bool | None = None
     coarse_share: float = 0.3
     seed: int = 0
@@ -113,6 +117,11 @@ class TrainConfig:
         for name, value in positive.items():
             if not value > 0:
                 raise BadInputError(f"train.{name}: expected a positive number, got {value}")
+        unknown = [name for name in self.auxiliary if name not in get_args(Auxiliary)]
+        if unknown or len(set(self.auxiliary)) < len(self.auxiliary):
+            raise BadInputError(
+                f"train.auxiliary: expected different ones of {', '.join(get_args(Auxiliary))}, got {', '.join(self.auxiliary)}"
+            )
         if min(self.input_px) < 16:
             raise BadInputError(f"train.input_px: expected width and height of at least 16, got {self.input_px}")
         if self.max_minutes is not None and self.max_minutes <= 0:

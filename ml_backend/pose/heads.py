@@ -16,7 +16,7 @@ from ml_backend.heatmaps.codecs import Codec, SimCC, make_codec
 from ml_backend.heatmaps.crops import Grid
 from ml_backend.heatmaps.peaks import find_peaks
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.networks import HeadKind, PoseNetwork
+from ml_backend.pose.networks import HeadKind, PoseNetwork, PoseOutput
 
 #: Local maxima kept per heatmap.
 N_PEAKS = 5
@@ -50,8 +50,8 @@ class Head(Protocol):
         """Points (n, K, 2) and weights (n, K) → targets (n, K, ...) and weights, 0 where a point has no target."""
         ...
 
-    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Scalar; an entry of weight 0 has no influence whatever."""
+    def losses(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """(n, K) weighted loss of every keypoint, whose mean is trained; an entry of weight 0 has no influence whatever."""
         ...
 
     def decode(self, prediction: Float32Array) -> Decoded:
@@ -59,9 +59,17 @@ class Head(Protocol):
         ...
 
 
+def pose_losses(head: Head, output: PoseOutput, target: Tensor, weight: Tensor) -> Tensor:
+    """(n, K) weighted losses of every keypoint, summed over the network's stages."""
+    total = head.losses(output.prediction.float(), target, weight)
+    for prediction in output.earlier:
+        total = total + head.losses(prediction.float(), target, weight)
+    return total
+
+
 @dataclass(frozen=True)
 class HeatmapHead:
-    """One map per keypoint, ½·MSE per keypoint times its weight, mean over keypoints (SimpleBaseline's loss)."""
+    """One map per keypoint, ½·MSE per keypoint times its weight (SimpleBaseline's loss)."""
 
     config: TrainConfig
     size_hm: tuple[int, int]
@@ -75,10 +83,9 @@ class HeatmapHead:
         """Targets (n, K, h, w)."""
         return self._codec.encode(xy_hm, self.size_hm, weight)
 
-    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def losses(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """See the class."""
-        per_keypoint = (prediction - target).square().mean(dim=(2, 3))
-        return 0.5 * (weight * per_keypoint).mean()
+        return 0.5 * weight * (prediction - target).square().mean(dim=(2, 3))
 
     def decode(self, prediction: Float32Array) -> Decoded:
         """Sub-pixel maxima and all other peaks."""
@@ -108,13 +115,13 @@ class SimCCHead:
         """Targets (n, K, bins_x + bins_y)."""
         return self._codec.encode(xy_hm, self.size_hm, weight)
 
-    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Mean over keypoints and both axes of KL(label ‖ prediction), weighted."""
+    def losses(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Mean over both axes of KL(label ‖ prediction), weighted."""
         total = prediction.new_zeros(prediction.shape[:2])
         for logits, label in zip(self._halves(prediction), self._halves(target), strict=True):
             share = label / label.sum(dim=-1, keepdim=True).clamp_min(1e-12)
             total = total + functional.kl_div(functional.log_softmax(logits, dim=-1), share, reduction="none").sum(dim=-1)
-        return 0.5 * (weight * total).mean()
+        return 0.5 * weight * total
 
     def decode(self, prediction: Float32Array) -> Decoded:
         """Confidence is the smaller of the two maxima relative to a perfect label's."""
@@ -141,9 +148,9 @@ class RegressionHead:
         inside = np.asarray(((share >= 0) & (share <= 1)).all(axis=-1))
         return np.where(inside[..., None], share, 0).astype(np.float32), (weight * inside).astype(np.float32)
 
-    def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Mean over keypoints."""
-        return (weight * functional.smooth_l1_loss(prediction, target, beta=0.05, reduction="none").sum(dim=-1)).mean()
+    def losses(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Sum over x and y, weighted."""
+        return weight * functional.smooth_l1_loss(prediction, target, beta=0.05, reduction="none").sum(dim=-1)
 
     def decode(self, prediction: Float32Array) -> Decoded:
         """The numbers as they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from label_config.values import BadInputError, ByteArray, Float32Array, FloatArray
 from ml_backend.heatmaps.crops import Box, CropTransform, padded_box
 from ml_backend.pose.adapter import Capability, PredictionBatch
+from ml_backend.pose.auxiliaries import Told
+from ml_backend.pose.config import Auxiliary
 from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
 from ml_backend.pose.heads import Decoded, make_head
@@ -22,6 +25,12 @@ from ml_backend.pose.weights import Manifest, load_model
 #: A point of the first look counts when its confidence reaches this share of the picture's best, and this much itself.
 _CONFIDENT_SHARE = 0.5
 _CONFIDENT = 0.1
+
+_TOLD: dict[Auxiliary, Capability] = {
+    "links": Capability.LINKS,
+    "aleatoric": Capability.VARIANCE,
+    "learning_loss": Capability.LEARNING_LOSS,
+}
 
 
 class Predictor:
@@ -39,7 +48,7 @@ class Predictor:
         self.batch, self.n_threads = batch, n_threads
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = make_head(network, manifest.config)
-        tells = {Capability.POINTS, Capability.FEATURES}
+        tells = {Capability.POINTS, Capability.FEATURES} | {_TOLD[name] for name in manifest.config.auxiliary}
         self.capabilities = frozenset(tells | ({Capability.HEATMAPS} if network.kind == HeadKind.HEATMAP else set()))
 
     @classmethod
@@ -105,6 +114,7 @@ class Predictor:
             prediction, features = output.prediction.float(), output.features.float()
             if flip_test:
                 prediction = 0.5 * (prediction + self._mirrored(crops))
+        told = Told() if self.network.auxiliary is None else self.network.auxiliary(output.maps)
         decoded = self.head.decode(_array(prediction))
         return PredictionBatch(
             xy_px=_per_picture(transforms, decoded.xy_hm),
@@ -114,6 +124,7 @@ class Predictor:
             peak_value=decoded.peak_value,
             features=_array(features),
             heatmaps=_maps(decoded) if heatmaps else None,
+            **_in_image_pixels(told, transforms),
         )
 
     def _mirrored(self, crops: ByteArray) -> Tensor:
@@ -142,6 +153,20 @@ def _per_picture(transforms: Sequence[CropTransform], points_hm: FloatArray) -> 
     return np.stack([transform.heatmap_to_image(points) for transform, points in zip(transforms, points_hm, strict=True)])
 
 
+def _in_image_pixels(told: Told, transforms: Sequence[CropTransform]) -> dict[str, FloatArray | None]:
+    """Lengths and variances, told in heatmap pixels."""
+    px_per_hm = np.array([abs(np.linalg.det(transform.heatmap_matrix[:2, :2])) ** -0.5 for transform in transforms])[:, None]
+    squared = 2 * np.log(px_per_hm)
+    links = log_variance = None
+    if told.links is not None:
+        length, spread = np.moveaxis(_array(told.links).astype(np.float64), -1, 0)
+        links = np.stack([length * px_per_hm, spread + squared], axis=-1)
+    if told.log_variance is not None:
+        log_variance = _array(told.log_variance) + squared
+    learning_loss = None if told.learning_loss is None else _array(told.learning_loss).astype(np.float64)
+    return {"links": links, "log_variance": log_variance, "learning_loss": learning_loss}
+
+
 def _array(tensor: Tensor) -> Float32Array:
     return np.ascontiguousarray(tensor.cpu().numpy(), dtype=np.float32)
 
@@ -160,5 +185,4 @@ def _joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
         arrays = [getattr(part, name) for part in parts]
         return None if arrays[0] is None else np.concatenate(arrays)
 
-    names = ("xy_px", "confidence", "box_px", "peak_xy_px", "peak_value", "features", "heatmaps")
-    return PredictionBatch(**{name: joined(name) for name in names})  # type: ignore[arg-type]
+    return PredictionBatch(**{item.name: joined(item.name) for item in fields(PredictionBatch)})  # type: ignore[arg-type]

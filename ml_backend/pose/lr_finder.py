@@ -14,9 +14,9 @@ from label_config.values import FloatArray, TrainingTarget
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import CropDataset, LoadImage
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
-from ml_backend.pose.heads import make_head
+from ml_backend.pose.heads import make_head, pose_losses
 from ml_backend.pose.networks import build_network
-from ml_backend.pose.train import make_optimizer
+from ml_backend.pose.optimizer import make_optimizer
 
 #: Weight of the past in the smoothed loss, and the rise over its minimum at which the test ends.
 _SMOOTHING = 0.9
@@ -57,9 +57,9 @@ def find_learning_rate(
                 group["lr"] = rate * group["factor"]
             batch = data.batch(step * config.batch, config.batch)
             with autocast(device, config.precision):
-                prediction = network(to_network(batch.crops, device)).prediction
+                output = network(to_network(batch.crops, device))
             target, weight = torch.from_numpy(batch.target).to(device), torch.from_numpy(batch.weight).to(device)
-            loss = head.loss(prediction.float(), target, weight)
+            loss = pose_losses(head, output, target, weight).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
+from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.files import write_atomically
-from ml_backend.pose.networks import PoseNetwork, build_network
+from ml_backend.pose.networks import Part, PoseNetwork, build_network, part_of
 
 WEIGHTS_NAME = "weights.safetensors"
 MANIFEST_NAME = "manifest.json"
@@ -145,6 +146,7 @@ def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetw
     config = manifest.config
     arguments = {**config.network_args, "pretrained": None} if "pretrained" in config.network_args else config.network_args
     network = build_network(config.network, len(manifest.skeleton), plugins=plugins, **arguments)
+    attach(network, config, manifest.skeleton)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except (RuntimeError, SafetensorError) as error:
@@ -188,12 +190,13 @@ class WarmStart:
 def warm_start(network: PoseNetwork, tensors: Mapping[str, Tensor], source: str) -> WarmStart:
     """Take over every tensor whose name and shape agree; a last layer of another skeleton stays fresh.
 
-    Raises BadInputError when not even half of the parameters find their values.
+    Raises BadInputError when not even half of the parameters find their values; auxiliary networks do not count.
     """
     own = network.state_dict()
     fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
-    covered = sum(own[name].numel() for name in fitting)
-    total = sum(value.numel() for value in own.values())
+    counted = [name for name in own if part_of(name) != Part.AUXILIARY]
+    covered = sum(own[name].numel() for name in counted if name in fitting)
+    total = sum(own[name].numel() for name in counted)
     if covered < 0.5 * total:
         raise BadInputError(
             f"weights {source}: only {covered / total:.0%} of the parameters of {type(network).__name__} are in it; "

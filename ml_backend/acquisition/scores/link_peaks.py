@@ -12,28 +12,66 @@ from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
 from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
 from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px
-from ml_backend.acquisition.scores.terms import mean_of_views, nothing
+from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_views, nothing
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial_body import tree_order
 
 
-def pair_log_likelihood(peak_xy_px: FloatArray, state: State, limb: int, size_px: FloatArray) -> FloatArray:
-    """log q of one limb for every pair of maxima.
+@dataclass(frozen=True)
+class Links:
+    """How long limbs should be in each of n frames.
 
-    peak_xy_px  (n, V, K, M, 2), NaN = no peak
-    size_px     (n, V) size of the subject
+    limbs         (L, 2) parent and child
+    mean, spread  (n, V, L) or (1, V, L), in units of ``size_px``; NaN = not known
+    size_px       (n, V) size of the subject, NaN = not known
+    """
+
+    limbs: IntArray
+    mean: FloatArray
+    spread: FloatArray
+    size_px: FloatArray
+
+
+def labelled_links(peak_xy_px: FloatArray, state: State) -> Links:
+    """By the statistics of labels; the size is that of the strongest maxima (n, V, K, M, 2)."""
+    limbs = state["limbs"].astype(np.int64)
+    size = subject_size_px(limb_lengths_px(peak_xy_px[..., 0, :], limbs), state["mean"])
+    return Links(limbs, state["mean"][None], state["spread"][None], size)
+
+
+def predicted_links(links: FloatArray, skeleton: Skeleton) -> Links:
+    """By an auxiliary network, ``Chunk.links`` (n, V, L, 2); the size is the mean of its lengths."""
+    length, spread = links[..., 0], np.exp(0.5 * links[..., 1])
+    mean, _ = masked_mean(length, axis=2)
+    size = np.where(mean > 0, mean, np.nan)
+    return Links(
+        np.array(skeleton.limbs, dtype=np.int64).reshape(-1, 2), length / size[..., None], spread / size[..., None], size
+    )
+
+
+def pair_log_likelihood(peak_xy_px: FloatArray, links: Links, limb: int) -> FloatArray:
+    """log q of one limb for every pair of maxima (n, V, K, M, 2), NaN = no peak.
 
     Returns (n, V, M, M), parent's maxima first; NaN where one of the two is missing.
     """
-    parent, child = state["limbs"][limb].astype(np.int64)
+    parent, child = links.limbs[limb]
     difference = peak_xy_px[:, :, parent, :, None, :] - peak_xy_px[:, :, child, None, :, :]
-    mean, spread = state["mean"][:, limb, None, None], state["spread"][:, limb, None, None]
-    return log_likelihood(np.linalg.norm(difference, axis=-1), size_px[..., None, None], mean, spread)
+    mean, spread = links.mean[:, :, limb, None, None], links.spread[:, :, limb, None, None]
+    return log_likelihood(np.linalg.norm(difference, axis=-1), links.size_px[..., None, None], mean, spread)
 
 
-def strongest_size_px(peak_xy_px: FloatArray, state: State) -> FloatArray:
-    """(n, V) size of the subject by the strongest maximum of each keypoint."""
-    return subject_size_px(limb_lengths_px(peak_xy_px[..., 0, :], state["limbs"].astype(np.int64)), state["mean"])
+def expected_log_likelihood(peak_xy_px: FloatArray, peak_value: FloatArray, links: Links, norm: PeakNorm) -> FloatArray:
+    """``Σ_ab p_a p_b log q(a, b)`` of every limb, (n, V, L); NaN where the limb says nothing."""
+    probability = peak_probability(peak_value, norm)
+    result = np.full((*peak_xy_px.shape[:2], len(links.limbs)), np.nan)
+    for limb, (parent, child) in enumerate(links.limbs):
+        logq = pair_log_likelihood(peak_xy_px, links, limb)
+        pairs = np.isfinite(logq)
+        total = np.einsum(
+            "nva,nvb,nvab->nv", probability[:, :, parent], probability[:, :, child], np.where(pairs, logq, 0.0), optimize=True
+        )
+        result[..., limb] = np.where(pairs.any(axis=(-1, -2)), total, np.nan)
+    return result
 
 
 @dataclass(frozen=True)
@@ -67,24 +105,41 @@ class LinkLikelihood:
         if state is None or chunk.peak_xy_px is None or chunk.peak_value is None:
             return nothing(chunk)
         xy, value = chunk.peak_xy_px[chunk.core], chunk.peak_value[chunk.core]
-        limbs = state["limbs"].astype(np.int64)
-        probability = peak_probability(value, self.norm)
-        size = strongest_size_px(xy, state)
-        expected = np.stack([self._expected(xy, probability, state, i, size) for i in range(len(limbs))], axis=-1)
+        links = labelled_links(xy, state)
+        expected = expected_log_likelihood(xy, value, links, self.norm)
         if self.mode == "fixed":
             expected = (-expected - state["nll_mean"]) / state["nll_std"]
-            return mean_of_views(at_child(expected, limbs, xy.shape[2]))
-        return mean_of_views(at_child(-expected, limbs, xy.shape[2]), sum_joints=True)
+            return mean_of_views(at_child(expected, links.limbs, xy.shape[2]))
+        return mean_of_views(at_child(-expected, links.limbs, xy.shape[2]), sum_joints=True)
 
-    def _expected(self, xy: FloatArray, probability: FloatArray, state: State, limb: int, size: FloatArray) -> FloatArray:
-        """(n, V), NaN where the limb says nothing."""
-        parent, child = state["limbs"][limb].astype(np.int64)
-        logq = pair_log_likelihood(xy, state, limb, size)
-        pairs = np.isfinite(logq)
-        total = np.einsum(
-            "nva,nvb,nvab->nv", probability[:, :, parent], probability[:, :, child], np.where(pairs, logq, 0.0), optimize=True
-        )
-        return np.where(pairs.any(axis=(-1, -2)), total, np.nan)
+
+@dataclass(frozen=True)
+class VL4Pose(NothingToLearn):
+    """Minus the expected log-likelihood of the limb lengths that an auxiliary network expects in this very picture.
+
+    ``fixed`` measures lengths in units of the picture's mean expected one, so that near subjects weigh no more than far ones, and
+    takes the mean over limbs; ``paper`` measures in pixels and sums.
+    """
+
+    norm: PeakNorm = "l1"
+    mode: Literal["fixed", "paper"] = "fixed"
+
+    name: ClassVar[str] = "vl4pose"
+    unit: ClassVar[str] = "nat"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.PEAKS, Input.LINKS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "Shukla et al. 2022, eq. 1–3"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """A limb with an end that has no peak is left out."""
+        if chunk.links is None or chunk.skeleton is None or chunk.peak_xy_px is None or chunk.peak_value is None:
+            return nothing(chunk)
+        xy, value = chunk.peak_xy_px[chunk.core], chunk.peak_value[chunk.core]
+        links = predicted_links(chunk.links[chunk.core], chunk.skeleton)
+        doubt = -expected_log_likelihood(xy, value, links, self.norm)
+        if self.mode == "paper":
+            doubt = doubt + np.log(links.size_px)[..., None]
+        return mean_of_views(at_child(doubt, links.limbs, xy.shape[2]), sum_joints=self.mode == "paper")
 
 
 @dataclass(frozen=True)
@@ -101,27 +156,26 @@ class Refined:
     log_likelihood: FloatArray
 
 
-def viterbi_refine(peak_xy_px: FloatArray, peak_value: FloatArray, state: State, norm: PeakNorm = "l1") -> Refined:
+def viterbi_refine(peak_xy_px: FloatArray, peak_value: FloatArray, links: Links, norm: PeakNorm = "l1") -> Refined:
     """Choose the maxima that maximise ``Σ log p + Σ log q``, exactly, by max-product along the limbs.
 
     peak_xy_px  (n, V, K, M, 2) image pixels, strongest first, NaN = no peak
     peak_value  (n, V, K, M) heights at unit amplitude, NaN = no peak
-    state       what :class:`LinkLikelihood` or :class:`~ml_backend.acquisition.scores.links.LinkLength` learned
+    links       :func:`labelled_links` or :func:`predicted_links`
 
-    The size of the subject is that of the strongest maxima.  A limb with an end that has no peak, and every limb of a subject
+    A limb with an end that has no peak, and every limb of a subject
     whose size is not known, is left out.
     """
-    limbs = state["limbs"].astype(np.int64)
+    limbs = links.limbs
     keypoints = peak_xy_px.shape[2]
     order, _ = tree_order(keypoints, limbs)
     position = {(int(a), int(b)): i for i, (a, b) in enumerate(limbs)}
-    size = strongest_size_px(peak_xy_px, state)
     probability = peak_probability(peak_value, norm)
     belief = np.log(probability, out=np.full(probability.shape, -np.inf), where=probability > 0)
     present: BoolArray = np.asarray(probability.any(axis=-1))
     back: dict[int, IntArray] = {}
     for parent, child in reversed(order):
-        logq = np.nan_to_num(pair_log_likelihood(peak_xy_px, state, position[parent, child], size), nan=0.0)
+        logq = np.nan_to_num(pair_log_likelihood(peak_xy_px, links, position[parent, child]), nan=0.0)
         joint = logq + belief[:, :, child, None, :]
         back[child] = joint.argmax(axis=-1)
         both = present[:, :, parent] & present[:, :, child]

@@ -17,10 +17,19 @@ class HeadKind(StrEnum):
 
 
 class PoseOutput(NamedTuple):
-    """prediction: see HeadKind; features: (n, D) globally averaged embedding of the crop."""
+    """What leaves a network.
+
+    prediction  see HeadKind
+    features    (n, D) globally averaged embedding of the crop
+    maps        feature maps (n, c, h, w) for auxiliary networks, finest first, each half the size of the one before; one is
+                enough (the rest are its averages), without any the network cannot carry auxiliary ones
+    earlier     predictions of earlier stages, trained as the last one is
+    """
 
     prediction: Tensor
     features: Tensor
+    maps: tuple[Tensor, ...] = ()
+    earlier: tuple[Tensor, ...] = ()
 
 
 class PoseNetwork(nn.Module):
@@ -32,7 +41,8 @@ class PoseNetwork(nn.Module):
     kind         what ``prediction`` means
 
     Parameters whose name starts with ``final_layer`` are the last layer, those with ``deconv_layers`` the decoder,
-    all others the backbone: recipes with several learning rates rely on it.
+    those with ``auxiliary`` belong to networks trained beside this one, all others are the backbone: recipes with several
+    learning rates rely on it.
     """
 
     stride: float = 4
@@ -40,21 +50,29 @@ class PoseNetwork(nn.Module):
     multiple: int = 32
     kind: HeadKind = HeadKind.HEATMAP
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Set by ``auxiliaries.attach``; reads the maps of a PoseOutput.
+        self.auxiliary: nn.Module | None = None
+
     def forward(self, crops: Tensor) -> PoseOutput:
         """Must be overridden."""
         raise NotImplementedError
 
 
 class Part(StrEnum):
-    """The three parts of a network that recipes treat differently."""
+    """The parts of a network that recipes treat differently."""
 
     BACKBONE = "backbone"
     DECODER = "decoder"
     FINAL = "final"
+    AUXILIARY = "auxiliary"
 
 
 def part_of(parameter_name: str) -> Part:
     """The part of the network that a parameter belongs to, by its name."""
+    if parameter_name.startswith("auxiliary"):
+        return Part.AUXILIARY
     if parameter_name.startswith("final_layer"):
         return Part.FINAL
     return Part.DECODER if parameter_name.startswith("deconv_layers") else Part.BACKBONE

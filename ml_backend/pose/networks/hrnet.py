@@ -112,7 +112,7 @@ class HRNet(PoseNetwork):
         maps = self.stage3(_widen(self.transition2, maps))
         features = torch.cat([global_average(branch) for branch in maps], dim=1)
         finest = self.stage4(_widen(self.transition3, maps))[0]
-        return PoseOutput(self.final_layer(finest), features)
+        return PoseOutput(self.final_layer(finest), features, (finest,))
 
 
 def _widen(transition: nn.ModuleList, maps: list[Tensor]) -> list[Tensor]:

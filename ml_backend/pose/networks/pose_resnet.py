@@ -43,7 +43,8 @@ class PoseResNet(PoseNetwork):
         """(n, 3, h, w) → heatmaps (n, K, h/4, w/4) and features (n, 512 or 2048)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(crops))))
         deepest = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return PoseOutput(self.final_layer(self.deconv_layers(deepest)), global_average(deepest))
+        decoded = self.deconv_layers(deepest)
+        return PoseOutput(self.final_layer(decoded), global_average(deepest), (decoded,))
 
 
 def simple_decoder(in_channels: int, channels: int, count: int) -> nn.Sequential:

@@ -35,7 +35,7 @@ class RegressionNetwork(PoseNetwork):
         """(n, 3, h, w) → (n, K, 2) fractions of the input's sides and features (n, 4·width)."""
         deepest = self.encoder(crops)
         hidden = self.deconv_layers(self.pool(deepest).flatten(1))
-        return PoseOutput(self.final_layer(hidden).unflatten(1, (-1, 2)), global_average(deepest))
+        return PoseOutput(self.final_layer(hidden).unflatten(1, (-1, 2)), global_average(deepest), (deepest,))
 
 
 class SimCCNetwork(PoseNetwork):
@@ -57,10 +57,10 @@ class SimCCNetwork(PoseNetwork):
 
     def forward(self, crops: Tensor) -> PoseOutput:
         """(n, 3, h, w) → logits (n, K, bins_x + bins_y) and features."""
-        maps, features = self.encoder(crops)
+        maps, features, decoded, _ = self.encoder(crops)
         if maps.shape[2] * maps.shape[3] != self.final_layer.in_features:
             raise BadInputError(
                 f"network simcc: built for another input size than {crops.shape[3]}×{crops.shape[2]}; "
                 "give network_args.input_px the value of train.input_px"
             )
-        return PoseOutput(self.final_layer(maps.flatten(2)), features)
+        return PoseOutput(self.final_layer(maps.flatten(2)), features, decoded)

@@ -42,7 +42,8 @@ class BackboneNetwork(PoseNetwork):
     def forward(self, crops: Tensor) -> PoseOutput:
         """(n, 3, h, w) → heatmaps (n, K, h/stride, w/stride) and features (n, D)."""
         deepest = self.backbone(crops)
-        return PoseOutput(self.final_layer(self.deconv_layers(deepest)), global_average(deepest))
+        decoded = self.deconv_layers(deepest)
+        return PoseOutput(self.final_layer(decoded), global_average(deepest), (decoded,))
 
 
 class DeepestMap(nn.Module):

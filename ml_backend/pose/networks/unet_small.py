@@ -48,7 +48,7 @@ class UNetSmall(PoseNetwork):
         decoder = self.deconv_layers
         up8 = decoder["up8"](at16) + decoder["skip8"](at8)
         up4 = decoder["up4"](up8) + decoder["skip4"](at4)
-        return PoseOutput(self.final_layer(up4), global_average(at16))
+        return PoseOutput(self.final_layer(up4), global_average(at16), (up4,))
 
     def encoder(self) -> nn.Sequential:
         """The part up to a sixteenth of the input size, for networks with another head."""

@@ -65,6 +65,26 @@ def make_blobs() -> Callable[..., Blobs]:
 
 
 @pytest.fixture
+def stretched_blobs() -> Callable[[int, int], Blobs]:
+    """Blobs that grow with the length of the limbs: how long a limb is can be seen, but not guessed."""
+
+    def make(n: int, seed: int) -> Blobs:
+        rng = np.random.default_rng(seed)
+        targets, pictures = [], {}
+        for i in range(n):
+            length, angle = rng.uniform(8, 24), rng.uniform(0, 2 * np.pi)
+            step = length * np.array([np.cos(angle), np.sin(angle)])
+            middle = np.array([32.0, 32.0]) + rng.uniform(-6, 6, 2)
+            xy = np.stack([middle + step, middle - 0.5 * step, middle])
+            name = f"picture{seed}.{i}"
+            pictures[name] = draw(xy, (64, 64), 1 + length / 6)
+            targets.append(TrainingTarget(ImageRef(name), xy, np.ones(3)))
+        return Blobs(targets, pictures, Skeleton("blobs", ("left", "right", "top"), limbs=((2, 0), (2, 1)), root=2))
+
+    return make
+
+
+@pytest.fixture
 def tiny() -> TrainConfig:
     """A configuration that trains within a second."""
     return TrainConfig(

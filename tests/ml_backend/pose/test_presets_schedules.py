@@ -13,9 +13,10 @@ from label_config.values import BadInputError
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.lr_finder import find_learning_rate, smoothed, suggested_rate
 from ml_backend.pose.networks import build_network
+from ml_backend.pose.optimizer import make_optimizer
 from ml_backend.pose.presets import PRESETS, acft_epochs, acft_training_set, preset, steps_of
 from ml_backend.pose.schedules import learning_rate, one_cycle, plateau_drops, since_best
-from ml_backend.pose.train import make_optimizer, train
+from ml_backend.pose.train import train
 
 
 @pytest.mark.parametrize(

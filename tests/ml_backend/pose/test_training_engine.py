@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from label_config.values import BadInputError, ByteArray, ImageRef, ParallaxError
-from ml_backend.pose import train as engine
+from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
@@ -68,7 +68,7 @@ def test_a_run_killed_between_checkpoints_loses_only_the_steps_since_the_last(
     blobs = make_blobs()
     config = tiny.but(checkpoint_every_s=0.0)
     whole = train(config, blobs.targets, blobs.skeleton, blobs.load, tmp_path / "whole")
-    step, calls = engine._Run._step, []
+    step, calls = engine.Run._step, []
 
     def killed(self: Any, batches: Any) -> torch.Tensor:
         calls.append(1)
@@ -76,7 +76,7 @@ def test_a_run_killed_between_checkpoints_loses_only_the_steps_since_the_last(
             raise KeyboardInterrupt
         return step(self, batches)
 
-    monkeypatch.setattr(engine._Run, "_step", killed)
+    monkeypatch.setattr(engine.Run, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
         train(config, blobs.targets, blobs.skeleton, blobs.load, tmp_path / "killed")
     again = train(config, blobs.targets, blobs.skeleton, blobs.load, tmp_path / "killed")

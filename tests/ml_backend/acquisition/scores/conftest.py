@@ -69,6 +69,13 @@ def poses(n: int, seed: int = 0) -> FloatArray:
     return np.stack(joints, axis=1)
 
 
+def expected_links(xy_px: FloatArray) -> FloatArray:
+    """(..., K, 2) → (..., L, 2): an auxiliary network that knows the true lengths, unsure by a twentieth of them."""
+    parent, child = np.array(BODY.limbs).T
+    length = np.linalg.norm(xy_px[..., child, :] - xy_px[..., parent, :], axis=-1)
+    return np.stack([length, 2 * np.log(0.05 * length)], axis=-1)
+
+
 @dataclass(frozen=True)
 class World:
     """A run of frames that carries every input, and labels of the same body."""
@@ -112,6 +119,9 @@ def make_world(n: int = 12, n_views: int = 3, calibrated: bool = True, noise_px:
         peak_value=value,
         heatmaps=maps,
         ensemble_xy_px=xy + rng.normal(0, 1.0, (3, *xy.shape)),
+        links=expected_links(xy),
+        log_variance=np.log(rng.uniform(1.0, 9.0, value.shape[:3])),
+        learning_loss=rng.normal(0, 1, value.shape[:2]),
         rig=rig if calibrated else None,
         skeleton=BODY,
     )

@@ -26,7 +26,9 @@ VARIANTS += [
     ("tpc", {"dead_zone_px": 2.0}),
     ("wpu", {"mode": "paper", "epochs": 5}),
     ("link_likelihood", {"mode": "paper", "norm": "softmax_raw"}),
+    ("vl4pose", {"mode": "paper"}),
 ]
+TOLD = ("links", "log_variance", "learning_loss")
 IDS = ["-".join([name, *map(str, parameters.values())]) for name, parameters in VARIANTS]
 every_score = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
 
@@ -77,7 +79,7 @@ def without_predictions(chunk: Chunk) -> Chunk:
             angle_deg=lost(points.angle_deg),
             consensus=np.zeros_like(points.consensus),
         )
-    names = ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps", "ensemble_xy_px")
+    names = ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps", "ensemble_xy_px", *TOLD)
     return replace(chunk, triangulated=points, **{name: lost(getattr(chunk, name)) for name in names})
 
 
@@ -103,7 +105,7 @@ def test_frames_without_a_prediction_are_nan(name: str, parameters: dict[str, An
 def test_one_blank_frame_does_not_touch_the_others(name: str, parameters: dict[str, Any], world: Any) -> None:
     blank = without_predictions(world.chunk)
     holes = cut(world.chunk, 0, 12, slice(0, 12))
-    for field in ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps"):
+    for field in ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps", *TOLD):
         getattr(holes, field)[5] = np.nan
     holes.ensemble_xy_px[:, 5] = np.nan
     assert holes.triangulated is not None
@@ -147,7 +149,8 @@ def test_without_calibration(name: str, parameters: dict[str, Any], n_views: int
 @every_score
 def test_missing_input_or_state_is_nan(name: str, parameters: dict[str, Any], world: Any) -> None:
     score = SCORES[name](**parameters)
-    bare = replace(world.chunk, triangulated=None, peak_xy_px=None, peak_value=None, heatmaps=None, ensemble_xy_px=None, rig=None)
+    optional = ("triangulated", "peak_xy_px", "peak_value", "heatmaps", "ensemble_xy_px", "rig", *TOLD)
+    bare = replace(world.chunk, **dict.fromkeys(optional))
     scores = score.score(bare, None)
     check_contract(scores, bare)
     enough = score.requires <= {Input.POINTS, Input.NEIGHBOURS}
@@ -231,6 +234,7 @@ CORRUPTED = {
     "jitter_3d": {},
     "link_length": {},
     "link_likelihood": {},
+    "vl4pose": {},
     "pose_mahalanobis": {},
     "wpu": {"epochs": 60},
     "coreset_distance": {},
@@ -250,6 +254,6 @@ def test_a_corrupted_pose_comes_first(name: str, parameters: dict[str, Any], mak
         wild[7, :, 2] += [[90.0, 0.0], [0.0, -90.0], [-90.0, 0.0], [0.0, 90.0]]
     scores = judge(name, parameters, world.predicting(wild))
     assert np.nanargmax(scores.raw) == 7
-    if scores.per_point is not None and name not in {"link_length", "link_likelihood"}:
+    if scores.per_point is not None and name not in {"link_length", "link_likelihood", "vl4pose"}:
         worst = np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape)
         assert worst[0] == 7

@@ -14,8 +14,11 @@ from ml_backend.acquisition.scores.confidence import peak_probability
 from ml_backend.acquisition.scores.link_peaks import (
     LinkLikelihood,
     Refined,
+    VL4Pose,
+    expected_log_likelihood,
+    labelled_links,
     pair_log_likelihood,
-    strongest_size_px,
+    predicted_links,
     viterbi_refine,
 )
 from ml_backend.acquisition.scores.links import LinkLength, fit_links, limb_lengths_px, log_likelihood, subject_size_px
@@ -41,10 +44,10 @@ def total(choice: np.ndarray[Any, Any], xy: Any, value: Any, state: Any) -> Any:
     probability = peak_probability(value, "l1")
     picked = np.take_along_axis(probability, np.maximum(choice, 0)[..., None], axis=-1)[..., 0]
     result = np.where(choice >= 0, np.log(np.where(choice >= 0, picked, 1.0)), 0.0).sum(axis=2)
-    size = strongest_size_px(xy, state)
+    links = labelled_links(xy, state)
     where = np.indices(choice.shape[:2])
     for i, (parent, child) in enumerate(state["limbs"].astype(int)):
-        logq = pair_log_likelihood(xy, state, i, size)[(*where, choice[:, :, parent], choice[:, :, child])]
+        logq = pair_log_likelihood(xy, links, i)[(*where, choice[:, :, parent], choice[:, :, child])]
         both = (choice[:, :, parent] >= 0) & (choice[:, :, child] >= 0)
         result += np.where(both, np.nan_to_num(logq), 0.0)
     return result
@@ -124,7 +127,7 @@ def test_expectation_equals_the_plain_double_sum(norm: Any, peaks: Any, world: A
     chunk = replace(world.chunk, peak_xy_px=xy, peak_value=value)
     found = LinkLikelihood(mode="paper", norm=norm).score(chunk, state).per_point
     probability = peak_probability(value, norm)
-    size = strongest_size_px(xy, state)
+    size = labelled_links(xy, state).size_px
     for frame, view in ((0, 0), (3, 2), (6, 1)):
         for i, (parent, child) in enumerate(state["limbs"].astype(int)):
             expected = 0.0
@@ -153,7 +156,7 @@ def test_ambiguous_peaks_at_impossible_places_cost_likelihood(world: Any) -> Non
 
 def test_viterbi_beats_every_sampled_configuration(peaks: Any) -> None:
     xy, value, state = peaks
-    refined = viterbi_refine(xy, value, state)
+    refined = viterbi_refine(xy, value, labelled_links(xy, state))
     np.testing.assert_allclose(total(refined.choice, xy, value, state), refined.log_likelihood)
     rng = np.random.default_rng(0)
     present = np.isfinite(value).sum(axis=-1)
@@ -168,12 +171,12 @@ def test_viterbi_equals_brute_force(peaks: Any) -> None:
     for combination in np.ndindex(4, 4, 4, 4, 4):
         choice = np.broadcast_to(np.array(combination), value.shape[:3])
         best = np.maximum(best, total(choice, xy, value, state))
-    np.testing.assert_allclose(viterbi_refine(xy, value, state).log_likelihood, best)
+    np.testing.assert_allclose(viterbi_refine(xy, value, labelled_links(xy, state)).log_likelihood, best)
 
 
 def test_viterbi_returns_the_peaks_it_chose(peaks: Any) -> None:
     xy, value, state = peaks
-    refined: Refined = viterbi_refine(xy, value, state)
+    refined: Refined = viterbi_refine(xy, value, labelled_links(xy, state))
     none = ~np.isfinite(value).any(axis=-1)
     assert (refined.choice[none] == -1).all()
     assert (refined.choice[~none] >= 0).all()
@@ -192,6 +195,65 @@ def test_viterbi_repairs_a_swapped_maximum(world: Any) -> None:
     truth = xy[5, 0, 2, 0].copy()
     xy[5, 0, 2, :2] = [truth + 150.0, truth]
     value[5, 0, 2, :2] = [0.55, 0.45]
-    refined = viterbi_refine(xy, value, state)
+    refined = viterbi_refine(xy, value, labelled_links(xy, state))
     np.testing.assert_array_equal(refined.xy_px[5, 0, 2], truth)
     assert (refined.choice == 0).sum() == refined.choice.size - 1
+
+
+@pytest.mark.parametrize("mode", ["fixed", "paper"])
+def test_vl4pose_with_one_peak_is_the_normal_density_of_each_limb(mode: Any, world: Any) -> None:
+    rng = np.random.default_rng(0)
+    xy = world.chunk.xy_px + rng.normal(0, 5, world.chunk.xy_px.shape)
+    single = replace(world.chunk, peak_xy_px=xy[..., None, :], peak_value=np.ones(xy.shape[:3])[..., None])
+    found = VL4Pose(mode=mode).score(single, None)
+    expected, sigma = world.chunk.links[..., 0], np.maximum(np.exp(0.5 * world.chunk.links[..., 1]), 1.0)
+    nll = -stats.norm.logpdf(limb_lengths_px(xy, np.array(world.skeleton.limbs)), expected, sigma)
+    if mode == "fixed":  # lengths in units of the picture's mean expected one
+        nll = (nll - np.log(expected.mean(axis=2, keepdims=True))).mean(axis=2)
+    else:
+        nll = nll.sum(axis=2)
+    np.testing.assert_allclose(found.raw, nll.mean(axis=1))
+    assert (found.support == 3 * 4).all()
+
+
+def test_vl4pose_does_not_depend_on_how_near_the_subject_is(world: Any) -> None:
+    # Far above the floor of one pixel.
+    far = replace(world.chunk, links=np.maximum(world.chunk.links, [0.0, 2.0]))
+    near = replace(far, peak_xy_px=3 * far.peak_xy_px, links=far.links * [3, 1] + [0, 2 * np.log(3)])
+    score = VL4Pose()
+    np.testing.assert_allclose(score.score(near, None).raw, score.score(far, None).raw)
+
+
+def test_what_a_picture_expects_of_its_limbs_decides(world: Any) -> None:
+    """The same points, but in one picture another length is expected: statistics of labels cannot tell, VL4Pose can."""
+    links = world.chunk.links.copy()
+    links[6, 1, 2, 0] *= 1.5
+    strongest = {"peak_xy_px": world.chunk.peak_xy_px[..., :1, :], "peak_value": world.chunk.peak_value[..., :1]}
+    scores = VL4Pose().score(replace(world.chunk, links=links, **strongest), None)
+    assert scores.raw.argmax() == 6
+    assert scores.per_point is not None
+    limb_child = world.skeleton.limbs[2][1]
+    assert np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape) == (6, 1, limb_child)
+
+
+def test_refinement_takes_the_peak_that_the_picture_expects(world: Any) -> None:
+    xy, value = world.chunk.peak_xy_px.copy(), world.chunk.peak_value.copy()
+    xy[..., 1:, :], value[..., 1:] = np.nan, np.nan
+    truth = xy[5, 0, 2, 0].copy()
+    xy[5, 0, 2, :2], value[5, 0, 2, :2] = [truth + 40.0, truth], [0.55, 0.45]
+    links = predicted_links(world.chunk.links, world.skeleton)
+    refined = viterbi_refine(xy, value, links)
+    np.testing.assert_array_equal(refined.xy_px[5, 0, 2], truth)
+    assert (refined.choice == 0).sum() == refined.choice.size - 1
+    # Of one peak each, expectation and best choice are the same sum.
+    lone = viterbi_refine(xy[..., :1, :], value[..., :1], links)
+    total = expected_log_likelihood(xy[..., :1, :], value[..., :1], links, "l1").sum(axis=2)
+    np.testing.assert_allclose(lone.log_likelihood, total)
+
+
+def test_lengths_that_make_no_sense_say_nothing(world: Any) -> None:
+    links = world.chunk.links.copy()
+    links[3, :, :, 0] = -1.0
+    links[4] = np.nan
+    scores = VL4Pose().score(replace(world.chunk, links=links), None)
+    np.testing.assert_array_equal(np.flatnonzero(scores.support == 0), [3, 4])

@@ -56,7 +56,7 @@ def test_every_parameter_receives_a_finite_gradient_and_shapes_fit_the_head(case
     xy = np.random.default_rng(0).uniform(2, min(head.size_hm) - 3, (3, K, 2))
     target, weight = head.encode(xy, np.ones((3, K)))
     assert output.prediction.shape == target.shape
-    head.loss(output.prediction, torch.from_numpy(target), torch.from_numpy(weight)).backward()
+    head.losses(output.prediction, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()
     for name, parameter in network.named_parameters():
         if name.endswith("mask_token"):  # used only when parts of the picture are hidden on purpose
             continue
@@ -83,7 +83,7 @@ def test_points_without_weight_give_no_gradient(case: str) -> None:
     weight = np.ones((2, K))
     weight[0, 1] = weight[1, 3] = 0
     target, weight = head.encode(np.full((2, K, 2), 6.0), weight)
-    head.loss(prediction, torch.from_numpy(target), torch.from_numpy(weight)).backward()
+    head.losses(prediction, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()
     assert prediction.grad is not None
     silent = prediction.grad.flatten(2).abs().sum(dim=2) == 0
     np.testing.assert_array_equal(silent.numpy(), weight == 0)

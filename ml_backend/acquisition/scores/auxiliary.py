@@ -1,0 +1,41 @@
+"""What auxiliary networks say about the pose network's own error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_views, nothing
+
+
+@dataclass(frozen=True)
+class Aleatoric(NothingToLearn):
+    """Logarithm of the squared error that an auxiliary network expects of each point."""
+
+    name: ClassVar[str] = "aleatoric"
+    unit: ClassVar[str] = "ln px^2"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.VARIANCE})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "Kendall & Gal 2017; baseline of Shukla et al. 2022"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over keypoints, then over views."""
+        return nothing(chunk) if chunk.log_variance is None else mean_of_views(chunk.log_variance[chunk.core])
+
+
+@dataclass(frozen=True)
+class LearningLoss(NothingToLearn):
+    """The loss that an auxiliary network expects of the picture, up to a constant."""
+
+    name: ClassVar[str] = "learning_loss"
+    unit: ClassVar[str] = "ln loss"
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.LEARNING_LOSS})
+    halo: ClassVar[int] = 0
+    source: ClassVar[str] = "Yoo & Kweon 2019; pairs compared as Shukla & Ahmed 2021"
+
+    def score(self, chunk: Chunk, state: State | None) -> Scores:
+        """Mean over views; no single point is to blame."""
+        if chunk.learning_loss is None:
+            return nothing(chunk)
+        return Scores(*masked_mean(chunk.learning_loss[chunk.core], axis=1))

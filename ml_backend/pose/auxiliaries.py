@@ -1,0 +1,165 @@
+"""What auxiliary networks are asked for, and how the training engine and the Predictor talk to them.
+
+They are trained beside the pose network from the first step, on its detached feature maps: the pose network comes out the
+same with or without them.  As ``network.auxiliary`` they are part of its weights, under the prefix ``auxiliary.``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from label_config.skeleton import Skeleton
+from label_config.values import BadInputError, Float32Array, FloatArray
+from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
+from ml_backend.pose.config import Auxiliary, TrainConfig
+from ml_backend.pose.heads import Head
+from ml_backend.pose.networks import PoseNetwork
+
+#: Smallest standard deviation that can be told, heatmap pixels: labels are no better than that, and a loss without floor has no
+#: minimum where links do not vary.
+FLOOR_HM = 0.01
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one training step saw.
+
+    prediction  the network's, detached
+    xy_hm       (n, K, 2) labels, heatmap pixels
+    weight      (n, K), 0 = no target
+    losses      (n, K) weighted, detached
+    """
+
+    head: Head
+    prediction: Tensor
+    xy_hm: FloatArray
+    weight: Tensor
+    losses: Tensor
+
+    @cached_property
+    def labelled_hm(self) -> Tensor:
+        """(n, K, 2) labels, NaN without weight."""
+        xy = torch.from_numpy(self.xy_hm).to(self.weight)
+        return torch.where(self.weight[..., None] > 0, xy, torch.full_like(xy, torch.nan))
+
+    @cached_property
+    def error_hm(self) -> Tensor:
+        """(n, K) distance of the decoded point from its label, NaN without either."""
+        found = self.head.decode(np.ascontiguousarray(self.prediction.cpu().numpy())).xy_hm
+        distance: Tensor = torch.linalg.vector_norm(torch.from_numpy(found).to(self.weight) - self.labelled_hm, dim=-1)
+        return distance
+
+    @cached_property
+    def crop_losses(self) -> Tensor:
+        """(n,) loss of each crop per unit of weight, NaN without labels."""
+        return self.losses.sum(dim=1) / self.weight.sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the auxiliary networks say about n crops; None = not trained.
+
+    links          (n, L, 2) expected length of each limb, heatmap pixels, and the logarithm of its variance
+    log_variance   (n, K) logarithm of the expected squared error of each point, heatmap pixels squared
+    learning_loss  (n,) larger = the pose network is expected to do worse; only differences mean something
+    """
+
+    links: Tensor | None = None
+    log_variance: Tensor | None = None
+    learning_loss: Tensor | None = None
+
+
+class Auxiliaries(nn.ModuleDict):
+    """One AuxiliaryNetwork for each thing that is asked for."""
+
+    def __init__(self, wanted: Sequence[Auxiliary], shapes: Sequence[torch.Size], skeleton: Skeleton) -> None:
+        """``shapes`` of the feature maps, finest first."""
+        channels, h, w = shapes[-1][1:]
+        super().__init__({name: AuxiliaryNetwork(channels, _outputs(name, skeleton), len(shapes), (h, w)) for name in wanted})
+        self.limbs = skeleton.limbs
+
+    def forward(self, maps: Sequence[Tensor]) -> Told:
+        """Feature maps of a PoseOutput → what they tell."""
+        pyramid = feature_pyramid(maps)
+        raw = {name: network(pyramid) for name, network in self.items()}
+        links = log_variance = learning_loss = None
+        if "links" in raw:
+            length, spread = raw["links"].chunk(2, dim=1)
+            links = torch.stack([length, _floored(spread)], dim=-1)
+        if "aleatoric" in raw:
+            log_variance = _floored(raw["aleatoric"])
+        if "learning_loss" in raw:
+            learning_loss = raw["learning_loss"][:, 0]
+        return Told(links, log_variance, learning_loss)
+
+    def loss(self, told: Told, step: Step) -> Tensor:
+        """Sum of what each is trained by."""
+        total = step.losses.new_zeros(())
+        if told.links is not None:
+            total = total + gaussian_loss(told.links[..., 0], told.links[..., 1], link_lengths(step.labelled_hm, self.limbs))
+        if told.log_variance is not None:
+            total = total + gaussian_loss(torch.zeros_like(told.log_variance), told.log_variance, step.error_hm)
+        if told.learning_loss is not None:
+            total = total + ranking_loss(told.learning_loss, step.crop_losses)
+        return total
+
+    def start_at(self, xy_hm: FloatArray, weight: Float32Array) -> None:
+        """Let links begin at the mean and spread of labelled lengths: far from there, few steps only find the scale.
+
+        xy_hm (n, K, 2), weight (n, K) of some crops.
+        """
+        if "links" not in self:
+            return
+        lengths = link_lengths(torch.from_numpy(np.where(weight[..., None] > 0, xy_hm, np.nan)), self.limbs)
+        known = torch.isfinite(lengths).sum(dim=0)
+        mean = torch.where(known > 0, lengths.nanmean(dim=0), lengths.nanmean())
+        variance = torch.where(known > 1, (lengths - mean).square().nanmean(dim=0), mean.square())
+        start = torch.cat([mean, variance.clamp_min(1.0).log()])
+        network = self["links"]
+        assert isinstance(network, AuxiliaryNetwork)
+        with torch.no_grad():
+            network.last.bias.copy_(torch.nan_to_num(start))
+
+
+def attach(network: PoseNetwork, config: TrainConfig, skeleton: Skeleton) -> Auxiliaries | None:
+    """Give a network the fresh auxiliary networks that ``config`` asks for; None when it asks for none.
+
+    Raises BadInputError for a network without feature maps, or links without limbs.
+    """
+    if not config.auxiliary:
+        return None
+    if "links" in config.auxiliary and not skeleton.limbs:
+        raise BadInputError(f"auxiliary network 'links': skeleton {skeleton.name!r} has no limbs; add limbs to use link scores")
+    auxiliary = Auxiliaries(config.auxiliary, _map_shapes(network, config), skeleton)
+    network.auxiliary = auxiliary
+    return auxiliary
+
+
+def _map_shapes(network: PoseNetwork, config: TrainConfig) -> list[torch.Size]:
+    """Asked of the network itself, with one empty crop."""
+    was_training = network.training
+    width, height = config.input_px
+    with torch.inference_mode():
+        maps = network.eval()(torch.zeros(1, 3, height, width)).maps
+    network.train(was_training)
+    if not maps:
+        raise BadInputError(
+            f"train.auxiliary: network {config.network!r} returns no feature maps; give its PoseOutput ``maps``, or leave "
+            "train.auxiliary empty"
+        )
+    return [level.shape for level in feature_pyramid(maps)]
+
+
+def _outputs(name: Auxiliary, skeleton: Skeleton) -> int:
+    return {"links": 2 * len(skeleton.limbs), "aleatoric": len(skeleton), "learning_loss": 1}[name]
+
+
+def _floored(log_variance: Tensor) -> Tensor:
+    """log(e^s + floor²)."""
+    return torch.logaddexp(log_variance, torch.full_like(log_variance, 2 * float(np.log(FLOOR_HM))))

@@ -1,0 +1,260 @@
+"""The inside of a training run: its state, one step, and what is reported, saved and published."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from label_config.skeleton import Skeleton
+from label_config.values import ParallaxError, TrainingTarget
+from ml_backend.pose import checkpoint
+from ml_backend.pose.auxiliaries import Step, attach
+from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.dataset import Batch, CropDataset, LoadImage, Skipped
+from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, to_network
+from ml_backend.pose.heads import make_head, pose_losses
+from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
+from ml_backend.pose.optimizer import make_optimizer, step_seed
+from ml_backend.pose.prefetch import Prefetcher
+from ml_backend.pose.schedules import learning_rate, since_best
+from ml_backend.pose.validation import mean_error_px
+from ml_backend.pose.weights import Manifest, WarmStart, read_tensors, save_model, warm_start
+
+log = logging.getLogger(__name__)
+
+#: Steps between two reports; losses stay on the device in between.
+REPORT_EVERY = 20
+#: Crops whose labels tell the auxiliary network for links where to start.
+START_CROPS = 64
+
+Ending = Literal["done", "time", "early", "asked"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.  loss is the mean of the last report's steps; validation_px the newest mean error in image pixels."""
+
+    step: int
+    steps: int
+    eta_s: float
+    loss: float
+    validation_px: float | None
+    batch: int
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """folder holds the model unless ``ending`` is "asked"; then it holds a checkpoint, and the same call goes on from it.
+
+    losses has one entry per step; seconds counts the steps of all attempts; batch is smaller than configured after memory
+    ran out; validations are mean errors in image pixels, oldest first.
+    """
+
+    folder: Path
+    ending: Ending
+    steps: int
+    seconds: float
+    batch: int
+    losses: tuple[float, ...]
+    validations: tuple[float, ...]
+    skipped: tuple[Skipped, ...]
+    manifest: Manifest | None
+
+
+class Run:
+    """One run of ``train``."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        targets: Sequence[TrainingTarget],
+        skeleton: Skeleton,
+        load_image: LoadImage,
+        folder: Path,
+        init: Path | None,
+        validation: Sequence[TrainingTarget],
+        run: str,
+    ) -> None:
+        self.config, self.skeleton, self.folder = config, skeleton, folder
+        self.device = choose_device(config.device)
+        torch.manual_seed(config.seed)
+        network = build_network(config.network, len(skeleton), plugins=config.plugins, **config.network_args)
+        self.head = make_head(network, config)
+        self.auxiliary = attach(network, config, skeleton)
+        start = WarmStart(0, tuple(network.state_dict()))
+        if init is not None:
+            start = warm_start(network, read_tensors(init), str(init))
+            log.info("training: %d tensors from %s, %d fresh", start.taken, init, len(start.fresh))
+        self.data = CropDataset(targets, skeleton, self.head, config, load_image)
+        self.validation = CropDataset(validation, skeleton, self.head, config, load_image) if validation else None
+        if self.auxiliary is not None and any(name.startswith("auxiliary.links") for name in start.fresh):
+            some = self.data.batch(0, min(len(self.data), START_CROPS))
+            self.auxiliary.start_at(some.xy_hm, some.weight)
+        self.network: PoseNetwork = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(self.network, config)
+        self.position = checkpoint.Position(run, config.batch)
+        self.best: dict[str, Tensor] | None = None
+        resumed = checkpoint.load_checkpoint(folder, run, self.network, self.optimizer)
+        if resumed is not None:
+            self.position, self.best = resumed
+            log.info("training: going on from step %d of %d", self.position.step, config.steps)
+        self.forward: Any = torch.compile(self.network) if config.compile and self.device.type == "cuda" else self.network
+
+    def go(
+        self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None, extra: Mapping[str, Any]
+    ) -> TrainResult:
+        ending: Ending | None = None
+        pending: list[Tensor] = []
+        saved_at = started = time.monotonic()
+        before = self.position.seconds
+        with Prefetcher(self.data, self.device.type == "cuda") as batches:
+            while ending is None:
+                ending = self._ending(should_stop)
+                if ending is None:
+                    pending.append(self._step(batches))
+                    self.position.seconds = before + time.monotonic() - started
+                    validated = self._validate()
+                    if validated or len(pending) >= REPORT_EVERY or self.position.step >= self.config.steps:
+                        self._flush(pending, progress)
+                if ending == "asked" or (ending is None and time.monotonic() - saved_at >= self.config.checkpoint_every_s):
+                    self._flush(pending, None)
+                    checkpoint.save_checkpoint(self.folder, self.network, self.optimizer, self.position, self.best)
+                    saved_at = time.monotonic()
+        self._flush(pending, None)
+        manifest = None if ending == "asked" else self._publish(extra)
+        position = self.position
+        return TrainResult(
+            folder=self.folder,
+            ending=ending,
+            steps=position.step,
+            seconds=position.seconds,
+            batch=position.batch,
+            losses=tuple(position.losses),
+            validations=tuple(position.validations),
+            skipped=tuple(self.data.skipped),
+            manifest=manifest,
+        )
+
+    def _ending(self, should_stop: Callable[[], bool] | None) -> Ending | None:
+        position, config = self.position, self.config
+        if position.step >= config.steps:
+            return "done"
+        if self._share_of_time() >= 1:
+            return "time"
+        if config.stop_patience is not None and since_best(position.validations) > config.stop_patience:
+            return "early"
+        return "asked" if should_stop is not None and should_stop() else None
+
+    def _share_of_time(self) -> float:
+        limit = self.config.max_minutes
+        return 0.0 if limit is None else self.position.seconds / (60 * limit)
+
+    def _step(self, batches: Prefetcher) -> Tensor:
+        """One optimiser step; halves the batch until it fits the memory."""
+        while True:
+            try:
+                return self._try_step(batches)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.position.batch == 1:
+                    raise
+            self.optimizer.zero_grad(set_to_none=True)
+            free_memory(self.device)
+            self.position.batch //= 2
+            log.warning("training: out of memory; going on with a batch of %d", self.position.batch)
+
+    def _try_step(self, batches: Prefetcher) -> Tensor:
+        position, config = self.position, self.config
+        torch.manual_seed(step_seed(config.seed, position.step))  # for dropout
+        # A squeezed schedule still ends with small rates when time, not steps, runs out.
+        done = max(position.step / config.steps, self._share_of_time())
+        rate = learning_rate(config, done, position.drawn / len(self.data), position.validations)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        batch = batches.get(position.drawn, position.batch)
+        self.network.train()
+        losses = self._losses(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        position.step += 1
+        position.drawn += position.batch
+        return losses.detach()
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """(2,) loss of the pose network, and of its auxiliary networks."""
+        with autocast(self.device, self.config.precision):
+            output: PoseOutput = self.forward(to_network(batch.crops, self.device))
+        target = torch.from_numpy(batch.target).to(self.device)
+        weight = torch.from_numpy(batch.weight).to(self.device)
+        losses = pose_losses(self.head, output, target, weight)
+        beside = losses.new_zeros(())
+        if self.auxiliary is not None:
+            step = Step(self.head, output.prediction.detach().float(), batch.xy_hm, weight, losses.detach())
+            beside = self.auxiliary.loss(self.auxiliary(output.maps), step)
+        return torch.stack([losses.mean(), beside])
+
+    def _flush(self, pending: list[Tensor], progress: Callable[[Progress], None] | None) -> None:
+        if not pending:
+            return
+        values = torch.stack(pending).cpu()
+        pending.clear()
+        losses: list[float] = values[:, 0].tolist()
+        if not bool(torch.isfinite(values).all()):
+            raise ParallaxError(
+                f"training: the loss is no number any more near step {self.position.step}; expected a finite loss; "
+                f"lower train.lr (now {self.config.lr:g}) or start from other weights"
+            )
+        self.position.losses += losses
+        if progress is not None:
+            progress(self._progress(float(np.mean(losses))))
+
+    def _progress(self, loss: float) -> Progress:
+        position, config = self.position, self.config
+        eta = position.seconds / position.step * (config.steps - position.step)
+        if config.max_minutes is not None:
+            eta = min(eta, 60 * config.max_minutes - position.seconds)
+        newest = position.validations[-1] if position.validations else None
+        return Progress(position.step, config.steps, max(eta, 0.0), loss, newest, position.batch)
+
+    def _validate(self) -> bool:
+        config, position = self.config, self.position
+        if self.validation is None or not config.validate_every or position.step % config.validate_every:
+            return False
+        position.validations.append(mean_error_px(self.network, self.head, self.validation, self.device, config, position.batch))
+        if since_best(position.validations) == 0:
+            self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        return True
+
+    def _publish(self, extra: Mapping[str, Any]) -> Manifest:
+        if self.best is not None:
+            self.network.load_state_dict(self.best)
+        position = self.position
+        metrics = {
+            "loss": float(np.mean(position.losses[-REPORT_EVERY:])),
+            "steps": float(position.step),
+            "seconds": position.seconds,
+            "batch": float(position.batch),
+            "skipped": float(len(self.data.skipped)),
+        }
+        if position.validations:
+            metrics["validation_px"] = min(position.validations)
+        manifest = Manifest(
+            skeleton=self.skeleton,
+            config=replace(self.config, network_args=dict(self.config.network_args)),
+            two_stage=self.data.two_stage,
+            subject_px=self.data.subject_px,
+            run=position.run,
+            metrics=metrics,
+            extra=extra,
+        )
+        written = save_model(self.folder, self.network, manifest)
+        checkpoint.remove_checkpoint(self.folder)
+        return written

@@ -1,0 +1,45 @@
+"""What auxiliary networks tell finds its way from the model to the scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml_backend.jobs.predict import _Collector
+from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.pose.adapter import PredictionBatch
+
+
+@pytest.mark.parametrize(
+    ("scores", "networks"),
+    [
+        ("auto", ()),
+        ({"mc": 1.0, "random": 0.0}, ()),
+        ({"vl4pose": 1.0}, ("links",)),
+        ({"learning_loss": 1.0, "mc": 2.0, "aleatoric": 0.0}, ("aleatoric", "learning_loss")),
+    ],
+)
+def test_scores_decide_which_auxiliary_networks_are_trained(scores: Any, networks: tuple[str, ...]) -> None:
+    assert auxiliary_networks(scores) == networks
+
+
+def test_pictures_find_their_place_and_missing_views_are_nan() -> None:
+    batch = PredictionBatch(
+        xy_px=np.ones((2, 3, 2)),
+        confidence=np.ones((2, 3)),
+        box_px=np.ones((2, 4)),
+        links=np.arange(8.0).reshape(2, 2, 2),
+        learning_loss=np.array([5.0, 7.0]),
+    )
+    collector = _Collector(2, 2, 3)
+    picture = np.zeros((4, 6, 3), np.uint8)
+    collector.take([(0, 1, picture), (1, 0, picture)], batch)
+    seen = collector.result()
+    assert seen.links is not None
+    assert seen.learning_loss is not None
+    np.testing.assert_array_equal(seen.links[0, 1], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(seen.learning_loss, [[np.nan, 5], [7, np.nan]])
+    assert np.isnan(seen.links[0, 0]).all()
+    assert seen.log_variance is None
