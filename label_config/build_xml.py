@@ -13,6 +13,8 @@ A point that a person deletes is unlabelled, which says nothing about the keypoi
 label has one here: plain keys in the first camera, the same with shift in the second, and from then on
 ``NO_HOTKEY``, a character that no key produces.  A key cannot serve the same keypoint in two cameras.
 
+**Layout.**  The choice stands beside the camera's name: in sight, and nothing moves when it appears.
+
 **maxUsages** is left out: it counts a label over all cameras, not over one.
 """
 
@@ -34,6 +36,10 @@ HOTKEYS = "1234567890" + "qasdfgtyzxcijln"
 RESERVED_WITH_SHIFT = "12"
 #: A hotkey that cannot be typed (an em dash has no key code).
 NO_HOTKEY = "—"
+
+#: Room for the tools beside a picture.  Without it Label Studio fits the picture before the tools appear (42 px) and then
+#: shows it zoomed in, its edges and the points on them hidden.
+PICTURE_WIDTH = "calc(100% - 48px)"
 
 VISIBILITY_CHOICES = ("visible", "occluded", "absent")
 BOX_LABEL = "subject"
@@ -86,13 +92,16 @@ def build_label_config(
     colours = keypoint_colours(skeleton)
     for position, (view, name) in enumerate(names.items()):
         cell = ElementTree.SubElement(grid, "View")
-        ElementTree.SubElement(cell, "Header", value=view, size="5")
+        # Of a fixed height: the choice appears when a point is selected, and must not move the picture under the mouse.
+        title = ElementTree.SubElement(cell, "View", style="display: flex; justify-content: space-between; height: 40px")
+        ElementTree.SubElement(title, "Header", value=view, size="5")
+        if visibility:
+            _add_visibility(title, name)
         _add_points(cell, name, skeleton, colours, _hotkeys(position, len(skeleton)))
         if boxes:
             _add_box(cell, name)
-        ElementTree.SubElement(cell, "Image", name=name, value=f"${name}", zoom="true", zoomControl="true", rotateControl="false")
-        if visibility:
-            _add_visibility(cell, name)
+        controls = {"zoom": "true", "zoomControl": "true", "rotateControl": "false"}
+        ElementTree.SubElement(cell, "Image", name=name, value=f"${name}", width=PICTURE_WIDTH, **controls)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from label_config.build_xml import HOTKEYS, NO_HOTKEY, REASON_KEY, build_label_config, safe_view_names
+from label_config.build_xml import HOTKEYS, NO_HOTKEY, PICTURE_WIDTH, REASON_KEY, build_label_config, safe_view_names
 from label_config.colours import keypoint_colours
 from label_config.skeleton import Skeleton
 from label_config.skeleton_files import load_skeleton
@@ -72,6 +72,15 @@ def test_the_reason_heading_is_an_option_and_no_object_that_tasks_must_fill() ->
     assert heading.tag == "Header"
     assert heading.get("name") is None  # only named tags make a task data key compulsory
     assert REASON_KEY not in build_label_config(load_skeleton("coco17"), ["a"], reason=False)
+
+
+def test_pictures_leave_room_for_their_tools_and_the_choice_stands_in_a_row_of_fixed_height() -> None:
+    """Both keep what a person points at in place; the browser tests look at the outcome."""
+    root = fromstring(build_label_config(load_skeleton("coco17"), views(2)))
+    assert {image.get("width") for image in root.iter("Image")} == {PICTURE_WIDTH}
+    rows = [view for view in root.iter("View") if view.find("Choices") is not None]
+    assert [row.find("Header").get("value") for row in rows] == views(2)
+    assert all("height: 40px" in row.get("style") for row in rows)
 
 
 def test_odd_names_are_escaped_and_mapped() -> None:

@@ -1,0 +1,123 @@
+"""A small multi-camera project on a live Label Studio whose order is pushed and shows points that are almost right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from label_config.skeleton_files import skeleton_to_mapping
+from label_config.spec import load_spec
+from label_config.values import FloatArray, PointState, Pose2D, Provenance
+from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.store import frames, generations
+from ml_backend.store.generations import PickRow
+from ml_backend.store.workspace import Workspace
+from plugins.demo.annotator import Annotator
+from plugins.demo.platform import Platform
+from plugins.label_studio_sync import adopt
+from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.push import push
+
+SIZE_PX = (192, 192)
+VIEWS = 3
+#: Frames in the order in which they are served, each with its reason; the last labels itself.
+ORDER = {
+    7: "cameras disagree on left wrist (cam2: 31 px)",
+    2: "left ankle jumps in space",
+    9: "unlike the labelled frames",
+    4: "all cameras agree; labelled by itself",
+}
+#: (view, keypoint) that the model did not find in the first frame.
+MISSING = (0, 0)
+#: Spread of what is shown around the truth.
+NOISE_PX = 1.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What was set up.  ``shown`` is (V, K, 2) pixels per frame, NaN where no point is shown."""
+
+    platform: Platform
+    studio: CaptureStudio
+    workspace: Workspace
+    client: Client
+    shown: dict[int, FloatArray]
+    annotator: Annotator
+
+    @property
+    def project(self) -> int:
+        return self.workspace.project.ls_project_id
+
+    def close(self) -> None:
+        self.annotator.close()
+        self.client.close()
+        self.workspace.store.close()
+
+
+def set_up(platform: Platform, folder: Path) -> Scene:
+    """Record, create the project, push the order, and let one more person join."""
+    studio = CaptureStudio(seed=1, n_frames=12, n_views=VIEWS, size_px=SIZE_PX)
+    studio.write(folder / "recording")
+    content = {
+        "label_studio": {"url": platform.url, "token": platform.token, "title": "browser"},
+        "documents_root": str(platform.documents),
+        "skeleton": skeleton_to_mapping(studio.skeleton),
+        "recordings": [
+            {
+                "sequence": studio.sequence,
+                "calibration": "recording/calibration.toml",
+                "views": {name: f"recording/{name}" for name in studio.rig.names},
+            }
+        ],
+    }
+    path = folder / "parallax.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    spec = load_spec(path)
+    client = Client(platform.url, platform.token)
+    workspace = adopt.carry_out(adopt.understand(spec, client), "a-secret-that-nobody-guesses")
+    shown = _shown(studio)
+    _order(workspace, studio, shown)
+    assert push(workspace, client) is not None
+    annotator = Annotator(platform.url, f"browser{workspace.project.ls_project_id}@parallax.test", "a-password-1")
+    annotator.sign_up(str(client.call("GET", "api/invite")["token"]))
+    return Scene(platform, studio, workspace, client, shown, annotator)
+
+
+def _shown(studio: CaptureStudio) -> dict[int, FloatArray]:
+    rng = np.random.default_rng(0)
+    shown = {frame: studio.truth_xy[frame] + rng.normal(0, NOISE_PX, studio.truth_xy[frame].shape) for frame in ORDER}
+    shown[next(iter(ORDER))][MISSING] = np.nan
+    return shown
+
+
+def _order(workspace: Workspace, studio: CaptureStudio, shown: dict[int, FloatArray]) -> None:
+    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    last = len(ORDER) - 1
+    picks = [
+        PickRow(
+            rank=rank,
+            frame_id=ids[studio.frames[frame]],
+            score=rank / len(ORDER),
+            blind=False,
+            pseudo=rank == last,
+            reason=reason,
+            record=None,
+            poses={"0": _pose(shown[frame]).to_json()},
+            notes=None,
+        )
+        for rank, (frame, reason) in enumerate(ORDER.items())
+    ]
+    generations.add(workspace.store, workspace.project_id, None, picks)
+
+
+def _pose(xy_px: FloatArray) -> Pose2D:
+    placed = np.isfinite(xy_px).all(axis=-1)
+    return Pose2D(
+        xy_px=xy_px,
+        confidence=np.where(placed, 0.9, np.nan),
+        state=np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
+        provenance=np.where(placed, Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
+    )
