@@ -60,9 +60,13 @@ class Scored:
 def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     """Write down the next generation."""
     report({"stage": "select"})
-    scored = _scored(workspace, job)
-    if scored is None:
+    live = versions.live(workspace.store, workspace.project_id)
+    if live is None:
         _cold_start(workspace)
+        return
+    scored = _scored(workspace, job, live)
+    if scored is None:  # rolled back to a version whose judgement was thrown away
+        work.request(workspace.store, workspace.project_id, "rescore", {"version_id": live.id})
         return
     open_rows = _open_positions(workspace, scored.rows)
     labelled = _labelled_frames(workspace)
@@ -85,11 +89,8 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     store_pseudo(workspace, proposal, scored.round, generation.number)
 
 
-def _scored(workspace: Workspace, job: JobRow) -> Scored | None:
-    """What the shards of the newest complete rescan hold; None before the first model."""
-    live = versions.live(workspace.store, workspace.project_id)
-    if live is None:
-        return None
+def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | None:
+    """What the shards of the newest rescan of the live model hold; None when there are none."""
     current = versions.current_round(workspace.store, workspace.project_id)
     for round_ in range(int(job.arguments.get("round", current)), -1, -1):
         shards = [row for row in work.list_shards(workspace.store, live.id, round_) if row.status == "done" and row.path]
