@@ -56,12 +56,19 @@ def outlier_ratio(inlier: BoolArray, reprojection_px: FloatArray) -> FloatArray:
 
 def median_error_px(reprojection_px: FloatArray) -> FloatArray:
     """(...) median residual, NaN without a term."""
-    flat = reprojection_px.reshape(*reprojection_px.shape[:-2], -1)
+    flat = _flat(reprojection_px)
     ordered = np.sort(flat, axis=-1)  # NaN last
     count = np.isfinite(flat).sum(axis=-1)
     middle = np.stack((np.maximum(count - 1, 0) // 2, count // 2), axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)
     return np.where(count > 0, np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1), np.nan)
+
+
+def _flat(reprojection_px: FloatArray) -> FloatArray:
+    """(..., V, K) → (..., V·K) without infinities, also for no frames at all (where a size of -1 cannot be worked out)."""
+    views, keypoints = reprojection_px.shape[-2:]
+    flat = reprojection_px.reshape(*reprojection_px.shape[:-2], views * keypoints)
+    return np.where(np.isfinite(flat), flat, np.nan)
 
 
 def keypoint_rms_px(reprojection_px: FloatArray) -> FloatArray:
@@ -73,7 +80,7 @@ def keypoint_rms_px(reprojection_px: FloatArray) -> FloatArray:
 def max_error(reprojection_px: FloatArray) -> Worst:
     """The largest residual of each frame and where it is; ties go to the first view, then the first keypoint."""
     keypoints = reprojection_px.shape[-1]
-    flat = reprojection_px.reshape(*reprojection_px.shape[:-2], -1)
+    flat = _flat(reprojection_px)
     known = np.isfinite(flat)
     place = np.asarray(np.where(known, flat, -1.0).argmax(axis=-1))
     error = np.take_along_axis(flat, place[..., None], axis=-1)[..., 0]

@@ -89,10 +89,11 @@ def triangulate_robust(
                   None = :func:`default_threshold_px`
 
     Deterministic.  The consensus (:mod:`ml_backend.geometry.consensus`) is refined by Gauss–Newton, its members are determined
-    anew and where they changed it is refined again.  ``inlier`` means: the exact residual is below the threshold and the point is in front
-    of that camera.  Where no two views agree, the point is the all-view linear solution, ``inlier`` is False everywhere,
-    ``consensus`` is False and angle and covariance are those of all views with a point.  Exactly two inliers are *weak*:
-    their residual has one degree of freedom only, an error along the epipolar line is invisible.
+    anew and, where they changed, it is refined again (:mod:`ml_backend.geometry.refinement`).  ``inlier`` means: the exact
+    residual is below the threshold and the point is in front of that camera.  Where no two views agree, the point is the
+    all-view linear solution, ``inlier`` is False everywhere, ``consensus`` is False and angle and covariance are those of
+    all views with a point.  Exactly two inliers are *weak*: their residual has one degree of freedom only, an error along
+    the epipolar line is invisible.
 
     Raises BadInputError for shapes that do not fit the rig and for thresholds that are not positive.
     """
