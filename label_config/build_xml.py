@@ -100,8 +100,8 @@ def build_label_config(
         _add_points(cell, name, skeleton, colours, _hotkeys(position, len(skeleton)))
         if boxes:
             _add_box(cell, name)
-        controls = {"zoom": "true", "zoomControl": "true", "rotateControl": "false"}
-        ElementTree.SubElement(cell, "Image", name=name, value=f"${name}", width=PICTURE_WIDTH, **controls)
+        attributes = {"name": name, "value": f"${name}", "width": PICTURE_WIDTH}
+        ElementTree.SubElement(cell, "Image", attributes, zoom="true", zoomControl="true", rotateControl="false")
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
