@@ -23,6 +23,7 @@ NETWORKS = {
     "pose_resnet101": ("pose_resnet", "resnet101"),
     "hrnet_w32": ("hrnet", "w32"),
     "hrnet_w48": ("hrnet", "w48"),
+    "hourglass": ("hourglass", "StackedHourglass"),
     "backbone": ("transformers_backbone", "BackboneNetwork"),
     "regression": ("regression", "RegressionNetwork"),
     "simcc": ("regression", "SimCCNetwork"),

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
+from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.heads import make_head
+from ml_backend.pose.heads import make_head, pose_losses
 from ml_backend.pose.networks import NETWORKS, Part, PoseNetwork, build_network, part_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -27,6 +29,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "pose_resnet18": ("pose_resnet18", {"decoder": 16}, 64),
     "pose_resnet50": ("pose_resnet50", {"decoder": 16}, 64),
     "hrnet": ("hrnet_w32", {"width": 4}, 64),
+    "hourglass": ("hourglass", {"channels": 16}, 64),
     "regression": ("regression", {"width": 4}, 64),
     "simcc": ("simcc", {"width": 4, "decoder": 8, "input_px": (64, 64)}, 64),
     "hub resnet": ("backbone", {"kind": "resnet", "config": TINY_RESNET, "decoder": 8}, 64),
@@ -56,7 +59,7 @@ def test_every_parameter_receives_a_finite_gradient_and_shapes_fit_the_head(case
     xy = np.random.default_rng(0).uniform(2, min(head.size_hm) - 3, (3, K, 2))
     target, weight = head.encode(xy, np.ones((3, K)))
     assert output.prediction.shape == target.shape
-    head.losses(output.prediction, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()
+    pose_losses(head, output, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()
     for name, parameter in network.named_parameters():
         if name.endswith("mask_token"):  # used only when parts of the picture are hidden on purpose
             continue
@@ -119,6 +122,38 @@ def test_parameter_counts_are_the_published_ones(name: str, arguments: dict[str,
         network = build_network(name, 17, **arguments)
     count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     assert count == pytest.approx(millions, rel=0.016 if name == "unet_small" else 0.002)
+
+
+def _bottleneck(into: int, half: int) -> int:
+    """Three batch norms, three convolutions with bias, and a projected short cut where channels differ."""
+    convolutions = (into * half + half) + (9 * half**2 + half) + (half * 2 * half + 2 * half)
+    projection = into * 2 * half + 2 * half if into != 2 * half else 0
+    return 2 * into + 2 * half + 2 * half + convolutions + projection
+
+
+@pytest.mark.parametrize(("stacks", "count"), [(1, 3_586_960), (2, 6_730_912), (8, 25_594_624)])
+def test_the_hourglass_has_one_bottleneck_per_place(stacks: int, count: int) -> None:
+    k, c = 16, 256
+    stem = (3 * 49 * 64 + 64) + 128 + _bottleneck(64, 64) + _bottleneck(128, 128) + _bottleneck(256, 128)
+    # Three bottlenecks at each of four sizes, one at the bottom, one behind; a 1×1 convolution with batch norm; the prediction.
+    stage = (3 * 4 + 1 + 1) * _bottleneck(c, 128) + (c * c + c + 2 * c) + (c * k + k)
+    between = (c * c + c) + (k * c + c)
+    assert stem + stacks * stage + (stacks - 1) * between == count
+    with torch.device("meta"):
+        network = build_network("hourglass", k, stacks=stacks)
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+def test_the_last_hourglass_offers_the_maps_of_vl4pose() -> None:
+    skeleton = Skeleton("chain", tuple("abcdefghijklmnop"), limbs=tuple((i, i + 1) for i in range(15)))
+    with torch.device("meta"):
+        network = build_network("hourglass", 16)
+        output = network(torch.zeros(2, 3, 256, 256))
+        auxiliary = attach(network, TrainConfig(network="hourglass", input_px=(256, 256), auxiliary=("links",)), skeleton)
+    assert [tuple(level.shape) for level in output.maps] == [(2, 256, side, side) for side in (64, 32, 16, 8, 4)]
+    assert len(output.earlier) == 1
+    assert auxiliary is not None
+    assert sum(parameter.numel() for parameter in auxiliary.parameters()) == pytest.approx(2.1e6, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["pose_resnet50", "pose_resnet101", "hrnet_w32", "hrnet_w48"])
