@@ -229,14 +229,14 @@ class Client:
         body = {"project": project, "url": url, "title": title, "is_interactive": False, "auth_method": "BASIC_AUTH"}
         return dict(self.call("POST", "api/ml/", body={**body, "basic_auth_user": user, "basic_auth_pass": password}))
 
-    def change_backend(self, backend: int, user: str, password: str) -> None:
-        """Set the basic auth that Label Studio brings when it calls the backend."""
-        body = {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
-        self.call("PATCH", f"api/ml/{backend}/", body=body)
+    def change_backend(self, project: int, backend: int, url: str, user: str, password: str) -> None:
+        """Set the basic auth that Label Studio brings when it calls the backend; it tries them at once."""
+        body = {"project": project, "url": url, "auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        self.call("PATCH", f"api/ml/{backend}", body=body)
 
     def disconnect_backend(self, backend: int) -> None:
         """Disconnect an ML backend."""
-        self.call("DELETE", f"api/ml/{backend}/")
+        self.call("DELETE", f"api/ml/{backend}")
 
     def views(self, project: int) -> list[dict[str, Any]]:
         """Tabs of the data manager."""
@@ -261,7 +261,7 @@ class Client:
 
     def delete_local_storage(self, storage: int) -> None:
         """Take a local file storage away; the files stay."""
-        self.call("DELETE", f"api/storages/localfiles/{storage}/")
+        self.call("DELETE", f"api/storages/localfiles/{storage}")
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:

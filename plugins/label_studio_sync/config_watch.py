@@ -23,7 +23,7 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     except ParallaxError as error:
         _stop(workspace, str(error))
         return
-    lost = _lost(old, new)
+    lost = what_is_lost(old, new)
     if lost:
         _stop(workspace, lost)
         return
@@ -47,7 +47,7 @@ def _stop(workspace: Workspace, why: str) -> None:
         presence.tell(workspace.store, workspace.project_id, text, level="error", key="config")
 
 
-def _lost(old: Binding, new: Binding) -> str:
+def what_is_lost(old: Binding, new: Binding) -> str:
     """What the old config had and the new one has not, in words with the fix; empty when nothing."""
     if new.names != old.names:
         gone = ", ".join(sorted(set(old.names) - set(new.names))) or ", ".join(old.names)

@@ -26,7 +26,7 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
     backends = [backend for backend in client.backends(project) if backend["url"].rstrip("/") == url]
     if backends and done:
         # Its password is never shown: a webhook that had to be mended tells that the secret is a new one.
-        client.change_backend(backends[0]["id"], BASIC_USER, secret)
+        client.change_backend(project, backends[0]["id"], url, BASIC_USER, secret)
         done.append(f"gave the ML backend {url} its secret")
     if backends:
         return done
@@ -40,14 +40,15 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
 
 
 def _webhook(workspace: Workspace, client: Client, project: int, url: str, secret: str) -> list[str]:
-    wanted: dict[str, Any] = {"headers": {SECRET_HEADER: secret}, "send_for_all_actions": False, "actions": list(ACTIONS)}
+    wanted: dict[str, Any] = {"headers": {SECRET_HEADER: secret}, "send_for_all_actions": False, "actions": sorted(ACTIONS)}
     existing = [hook for hook in client.webhooks(project) if hook["url"].rstrip("/") == url]
     if not existing:
         hook = client.create_webhook(project, url, wanted["headers"], ACTIONS)
         ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
         return [f"registered the webhook {url}"]
     hook = existing[0]
-    if all(hook.get(name) == value for name, value in wanted.items()) and hook.get("is_active"):
+    held = {**hook, "actions": sorted(hook.get("actions") or ())}  # Label Studio keeps them in an order of its own
+    if hook.get("is_active") and all(held.get(name) == value for name, value in wanted.items()):
         return []
     client.change_webhook(hook["id"], **wanted, is_active=True)
     ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])

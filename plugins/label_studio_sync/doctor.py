@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from label_config.values import ParallaxError
 from ml_backend.store import presence, versions
 from ml_backend.store.workspace import Workspace, open_workspace
 from plugins.label_studio_sync.client import TESTED_VERSIONS, Client, LabelStudioError
+from plugins.label_studio_sync.config_watch import what_is_lost
 from plugins.label_studio_sync.connection import BACKEND_TITLE, SECRET_HEADER
 
 State = Literal["ok", "warning", "error"]
@@ -35,16 +37,18 @@ class Finding:
 
 def examine(spec: Spec, connect: Callable[[str, str], Client] = Client) -> list[Finding]:
     """Look at every hop in order; where one is broken, those that need it are left out."""
-    return list(_examine(spec, connect))
+    with contextlib.ExitStack() as opened:
+        return list(_examine(spec, connect, opened))
 
 
-def _examine(spec: Spec, connect: Callable[[str, str], Client]) -> Iterator[Finding]:
+def _examine(spec: Spec, connect: Callable[[str, str], Client], opened: contextlib.ExitStack) -> Iterator[Finding]:
     token = spec.label_studio.token
     if token is None:
         yield Finding("token", "error", "no token", "set LABEL_STUDIO_API_KEY to a personal access token (Account & Settings)")
         return
     try:
         client = connect(spec.label_studio.url, token.get_secret_value())
+        opened.callback(client.close)
         release = client.version()
         user = client.whoami()
     except LabelStudioError as error:
@@ -56,14 +60,16 @@ def _examine(spec: Spec, connect: Callable[[str, str], Client]) -> Iterator[Find
     yield _release(release)
     try:
         workspace = open_workspace(spec)
+        opened.callback(workspace.store.close)
         project = client.project(workspace.project.ls_project_id)
     except ParallaxError as error:
         yield Finding("project", "error", str(error), "run `parallax init`")
         return
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
-    yield from _backend(workspace, client)
-    yield from _webhook(workspace, client)
+    yield _backend(workspace)
+    yield _backend_entry(workspace, client)
+    yield _webhook(workspace, client)
     yield from _processes(workspace)
     yield from _window(workspace, client, project)
 
@@ -73,9 +79,7 @@ def _address_fix(error: LabelStudioError, spec: Spec) -> str:
         return (
             "take a new token from Account & Settings; for a legacy token switch legacy tokens on in the organization's settings"
         )
-    if error.status is None:
-        return f"start Label Studio, or correct label_studio.url ({spec.label_studio.url}) in parallax.yaml"
-    return "see the message"
+    return f"start Label Studio, or correct label_studio.url ({spec.label_studio.url}) in parallax.yaml"
 
 
 def _token_kind(token: str) -> str:
@@ -113,14 +117,14 @@ def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> I
             "model_version",
             "error",
             f"the model version is the title of an ML backend ({version!r}); no prediction has it, so the order is random",
-            "`parallax sync` sets it at the next push; or choose a px-… version under Settings › Model",
+            "`parallax sync` sets it at its next tick; or choose a px-… version under Settings › Model",
         )
     elif version and not version.startswith("px-"):
         yield Finding(
             "model_version",
             "warning",
             f"annotators are served {version!r}, not ours",
-            "`parallax sync` switches at its next push",
+            "`parallax sync` switches at its next tick, or with the first order",
         )
     else:
         yield Finding("model_version", "ok", version or "not set yet")
@@ -129,7 +133,7 @@ def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> I
             "sampling",
             "error",
             f"task order is {project.get('sampling')!r}",
-            "`parallax sync` sets 'Uncertainty sampling' at its next push",
+            "`parallax sync` sets 'Uncertainty sampling' at its next tick",
         )
 
 
@@ -140,71 +144,64 @@ def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
     except ParallaxError as error:
         yield Finding("labels", "error", str(error), "restore the labelling config, or run `parallax init` again")
         return
+    lost = what_is_lost(held, binding)
+    if lost:
+        yield Finding("labels", "error", lost, "restore the label, or write `aliases` in parallax.yaml")
     for problem in binding.problems:
         yield Finding(
             "labels", problem.severity, problem.message, "correct the labelling config, or write `aliases` in parallax.yaml"
         )
-    if not binding.problems:
+    if not binding.problems and not lost:
         yield Finding("labels", "ok", f"{len(binding.skeleton)} keypoints in {len(binding.views)} pictures")
-    for view in binding.views:
-        missing = [name for index, name in enumerate(binding.skeleton.keypoints) if index not in view.label_of]
-        if missing:
-            yield Finding(
-                "labels", "warning", f"{view.view}: no label for {', '.join(missing)}", "add the labels to the labelling config"
-            )
 
 
-def _backend(workspace: Workspace, client: Client) -> Iterator[Finding]:
+def _backend(workspace: Workspace) -> Finding:
     url = workspace.spec.backend.url.rstrip("/")
     started = time.monotonic()
     try:
         answer = httpx.get(f"{url}/health", timeout=5)
-        took = time.monotonic() - started
     except httpx.HTTPError as error:
-        yield Finding(
-            "backend",
-            "error",
-            f"{url} does not answer ({type(error).__name__})",
-            "start it with `parallax up` or `parallax serve`",
-        )
-        return
+        seen = f"{url} does not answer ({type(error).__name__})"
+        return Finding("backend", "error", seen, "start it with `parallax up` or `parallax serve`")
+    took = time.monotonic() - started
     if answer.status_code >= 300:
-        yield Finding("backend", "error", f"{url}/health answers {answer.status_code}", "is another service on this port?")
-    elif took > PATIENCE_S:
-        yield Finding(
-            "backend", "error", f"{url}/health took {took:.1f} s", "Label Studio gives up after 1 s; move the backend nearer"
-        )
-    else:
-        yield Finding("backend", "ok", f"{url} answers in {took * 1000:.0f} ms")
+        return Finding("backend", "error", f"{url}/health answers {answer.status_code}", "is another service on this port?")
+    if took > PATIENCE_S:
+        fix = f"Label Studio gives up after {PATIENCE_S:.0f} s; move the backend nearer"
+        return Finding("backend", "error", f"{url}/health took {took:.1f} s", fix)
+    return Finding("backend", "ok", f"{url} answers in {took * 1000:.0f} ms")
+
+
+def _backend_entry(workspace: Workspace, client: Client) -> Finding:
+    url = workspace.spec.backend.url.rstrip("/")
     connected = [backend for backend in client.backends(workspace.project.ls_project_id) if backend["url"].rstrip("/") == url]
     if not connected:
-        yield Finding(
-            "backend entry",
-            "warning",
-            "the project has no ML backend with this address",
-            f"run `parallax init`; on 403 {PRIVATE_HINT}",
-        )
-    elif connected[0].get("state") not in (None, "CO"):
+        seen = "the project has no ML backend with this address"
+        return Finding("backend entry", "warning", seen, f"run `parallax init`; on 403 {PRIVATE_HINT}")
+    if connected[0].get("state") not in (None, "CO"):
         seen = f"Label Studio says {connected[0]['state']}: {connected[0].get('error_message') or 'no message'}"
-        yield Finding("backend entry", "warning", seen, f"can Label Studio reach {url}? For a private address {PRIVATE_HINT}")
-    else:
-        yield Finding("backend entry", "ok", "connected")
+        fix = f"can Label Studio reach {url}? For a private address {PRIVATE_HINT}"
+        return Finding("backend entry", "warning", seen, fix)
+    return Finding("backend entry", "ok", "connected")
 
 
-def _webhook(workspace: Workspace, client: Client) -> Iterator[Finding]:
+def _webhook(workspace: Workspace, client: Client) -> Finding:
     url = f"{workspace.spec.backend.url.rstrip('/')}/webhook"
-    hooks = [hook for hook in client.webhooks(workspace.project.ls_project_id) if hook["url"].rstrip("/") == url]
-    polling = f"labels are still found by polling every {workspace.spec.sync.tick_seconds:.0f} s"
-    if not hooks:
-        yield Finding("webhook", "warning", f"none with our address; {polling}", f"run `parallax init`; on 403 {PRIVATE_HINT}")
-    elif SECRET_HEADER not in (hooks[0].get("headers") or {}):
-        yield Finding(
-            "webhook", "warning", f"it brings no {SECRET_HEADER} header, so it is refused; {polling}", "run `parallax init` again"
-        )
-    elif not hooks[0].get("is_active"):
-        yield Finding("webhook", "warning", f"it is switched off; {polling}", "run `parallax init` again")
+    secret = workspace.spec.backend.secret
+    hook = next((hook for hook in client.webhooks(workspace.project.ls_project_id) if hook["url"].rstrip("/") == url), None)
+    again = "run `parallax init` again"
+    if hook is None:
+        wrong, again = "none with our address", f"run `parallax init`; on 403 {PRIVATE_HINT}"
+    elif SECRET_HEADER not in (hook.get("headers") or {}):
+        wrong = f"it brings no {SECRET_HEADER} header, so it is refused"
+    elif secret is not None and hook["headers"][SECRET_HEADER] != secret.get_secret_value():
+        wrong = "it brings another secret, so it is refused"
+    elif not hook.get("is_active"):
+        wrong = "it is switched off"
     else:
-        yield Finding("webhook", "ok", "registered with its secret")
+        return Finding("webhook", "ok", "registered with its secret")
+    polling = f"labels are still found by polling every {workspace.spec.sync.tick_seconds:.0f} s"
+    return Finding("webhook", "warning", f"{wrong}; {polling}", again)
 
 
 def _processes(workspace: Workspace) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from label_config import regions
 from label_config.binding import bind
@@ -17,6 +19,7 @@ from label_config.build_xml import build_label_config
 from label_config.skeleton import Skeleton
 from label_config.spec import Spec
 from label_config.values import FrameKey, ImageRef, PointState, Pose2D, Provenance
+from ml_backend.server.app import create_app
 from ml_backend.store import frames, generations, projects, tasks, versions
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import open_store
@@ -232,3 +235,24 @@ def fail_on(word: str, how: str, *, method: str = "POST", times: int = 1) -> Cal
         return None
 
     return decide
+
+
+@pytest.fixture
+def serve_backend() -> Iterator[Callable[..., None]]:
+    """Runs the real backend of a workspace on a port of this machine; ``before`` is called ahead of every request."""
+    running: list[tuple[BaseWSGIServer, threading.Thread]] = []
+
+    def serve(workspace: Workspace, port: int, secret: str = "hush", before: Callable[[], Any] | None = None) -> None:
+        app = create_app(workspace, secret)
+        if before is not None:
+            app.before_request_funcs.setdefault(None, []).append(before)
+        server = make_server("127.0.0.1", port, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        running.append((server, thread))
+
+    yield serve
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()

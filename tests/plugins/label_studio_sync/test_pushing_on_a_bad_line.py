@@ -204,7 +204,7 @@ def test_an_order_of_nothing_open_is_put_aside_with_a_message(lab: Any) -> None:
     lab.select([])
     assert push(lab.workspace, lab.client) is None
     assert push(lab.workspace, lab.client) is None
-    assert statuses(lab) == ["cleaned"]
+    assert statuses(lab) == ["empty"]
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named(lab: Any) -> None:
