@@ -111,6 +111,17 @@ class Person:
         self.driver.get(f"{self.url}/projects/{project}/data?tab={tab}")
         self.see("Label All Tasks")
 
+    def bring_column_into_sight(self, name: str) -> None:
+        """Scroll the table sideways, if need be, until a column is wholly in sight."""
+        find = "const name = [...document.querySelectorAll('button, span, div')].find(e => e.innerText?.trim() === arguments[0]);"
+        cell = "const cell = name.closest('[style*=width]') ?? name;"
+        self.script(find + cell + "cell.scrollIntoView({inline: 'nearest', block: 'nearest'})", name)
+
+    def see_thumbnails(self) -> None:
+        """Wait until no picture of the page is still loading."""
+        loading = "return [...document.images].filter(e => e.src && !(e.complete && e.naturalWidth)).length"
+        self.until(lambda: self.script(loading) == 0, "the thumbnails")
+
     def open_label_stream(self) -> None:
         """From the data manager to the task that comes next."""
         self.click("button", "Label All Tasks")
@@ -134,6 +145,10 @@ class Person:
     def names(self, camera: int) -> list[str]:
         """The labels of a camera."""
         return [label.text for label in self.all(".lsf-labels")[camera].find_elements(By.CSS_SELECTOR, ".lsf-label__text")]
+
+    def select_region(self, name: str) -> None:
+        """Click on the first line of the list of regions with this name."""
+        self.click(".lsf-labels-list", name)
 
     def choices(self) -> list[WebElement]:
         """What can be chosen for the selected point."""
