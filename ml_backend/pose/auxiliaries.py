@@ -19,7 +19,7 @@ from label_config.values import BadInputError, Float32Array, FloatArray
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
 from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.pose.heads import Head
-from ml_backend.pose.networks import PoseNetwork
+from ml_backend.pose.networks import PoseNetwork, map_shapes
 
 #: Smallest standard deviation that can be told, heatmap pixels: labels are no better than that, and a loss without floor has no
 #: minimum where links do not vary.
@@ -80,8 +80,9 @@ class Auxiliaries(nn.ModuleDict):
 
     def __init__(self, wanted: Sequence[Auxiliary], shapes: Sequence[torch.Size], skeleton: Skeleton) -> None:
         """``shapes`` of the feature maps, finest first."""
-        channels, h, w = shapes[-1][1:]
-        super().__init__({name: AuxiliaryNetwork(channels, _outputs(name, skeleton), len(shapes), (h, w)) for name in wanted})
+        levels = feature_pyramid([torch.empty(shape, device="meta") for shape in shapes])
+        channels, h, w = levels[-1].shape[1:]
+        super().__init__({name: AuxiliaryNetwork(channels, _outputs(name, skeleton), len(levels), (h, w)) for name in wanted})
         self.limbs = skeleton.limbs
 
     def forward(self, maps: Sequence[Tensor]) -> Told:
@@ -136,24 +137,9 @@ def attach(network: PoseNetwork, config: TrainConfig, skeleton: Skeleton) -> Aux
         return None
     if "links" in config.auxiliary and not skeleton.limbs:
         raise BadInputError(f"auxiliary network 'links': skeleton {skeleton.name!r} has no limbs; add limbs to use link scores")
-    auxiliary = Auxiliaries(config.auxiliary, _map_shapes(network, config), skeleton)
+    auxiliary = Auxiliaries(config.auxiliary, map_shapes(network, config.input_px), skeleton)
     network.auxiliary = auxiliary
     return auxiliary
-
-
-def _map_shapes(network: PoseNetwork, config: TrainConfig) -> list[torch.Size]:
-    """Asked of the network itself, with one empty crop."""
-    was_training = network.training
-    width, height = config.input_px
-    with torch.inference_mode():
-        maps = network.eval()(torch.zeros(1, 3, height, width)).maps
-    network.train(was_training)
-    if not maps:
-        raise BadInputError(
-            f"train.auxiliary: network {config.network!r} returns no feature maps; give its PoseOutput ``maps``, or leave "
-            "train.auxiliary empty"
-        )
-    return [level.shape for level in feature_pyramid(maps)]
 
 
 def _outputs(name: Auxiliary, skeleton: Skeleton) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.networks import Part, PoseNetwork, part_of
+from ml_backend.pose.networks import Part, part_of
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -14,10 +15,10 @@ def step_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
 
 
-def make_optimizer(network: PoseNetwork, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser with one group per part of the network; each group's ``factor`` multiplies the learning rate."""
     factors = dict(zip((Part.BACKBONE, Part.DECODER, Part.FINAL), config.lr_parts, strict=True)) | {Part.AUXILIARY: 1.0}
-    members: dict[Part, list[torch.nn.Parameter]] = {part: [] for part in factors}
+    members: dict[Part, list[nn.Parameter]] = {part: [] for part in factors}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             members[part_of(name)].append(parameter)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from label_config.values import BadInputError
-from ml_backend.pose.networks.base import HeadKind, Part, PoseNetwork, PoseOutput, part_of
+from ml_backend.pose.networks.base import HeadKind, Part, PoseNetwork, PoseOutput, map_shapes, part_of
 
-__all__ = ["NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "part_of"]
+__all__ = ["NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "map_shapes", "part_of"]
 
 #: name → (module, class or function); imported on first use because some need the transformers library.
 NETWORKS = {

@@ -5,7 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from label_config.values import BadInputError
 
 
 class HeadKind(StrEnum):
@@ -58,6 +61,23 @@ class PoseNetwork(nn.Module):
     def forward(self, crops: Tensor) -> PoseOutput:
         """Must be overridden."""
         raise NotImplementedError
+
+
+def map_shapes(network: PoseNetwork, input_px: tuple[int, int]) -> list[torch.Size]:
+    """Shapes of the feature maps for one crop of (width, height), asked of the network itself with an empty one.
+
+    Raises BadInputError when it returns none.
+    """
+    was_training = network.training
+    with torch.inference_mode():
+        maps = network.eval()(torch.zeros(1, 3, input_px[1], input_px[0])).maps
+    network.train(was_training)
+    if not maps:
+        raise BadInputError(
+            f"network {type(network).__name__} returns no feature maps, which auxiliary and single-view networks read; "
+            "give its PoseOutput ``maps``"
+        )
+    return [level.shape for level in maps]
 
 
 class Part(StrEnum):
