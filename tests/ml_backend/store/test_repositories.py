@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 
 from label_config.values import BadInputError, FrameKey, ImageRef, Pose2D
-from ml_backend.store import submissions, frames, generations, ledger, presence, projects, pseudo_labels, tasks, versions, work
+from ml_backend.store import frames, generations, ledger, presence, projects, pseudo_labels, submissions, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore, write_atomically
 from ml_backend.store.database import Store, open_store, upgrade
 from ml_backend.store.generations import PickRow
