@@ -42,7 +42,8 @@ def leading(store: Store, project_id: int, owner: str) -> Iterator[Callable[[], 
                 log.warning("leader's lease not refreshed: %s", error)
 
     def check() -> None:
-        if lost.is_set():
+        # Asked anew: after a pause the thread may not have looked yet.
+        if lost.is_set() or not presence.acquire_lease(store, name, owner, LEASE_S):
             raise LostLeadershipError("another sync process took over; this one stops its tick")
 
     thread = threading.Thread(target=refresh, name=f"lease {name}", daemon=True)
