@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from label_config.skeleton import Skeleton
-from label_config.values import BoolArray, FloatArray, IntArray
+from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 
 #: Fewer joints than this say nothing about a pose.
 MIN_JOINTS = 3
@@ -25,6 +25,7 @@ def pose3d_features(xyz_world: FloatArray, skeleton: Skeleton) -> FloatArray:
 
     Returns (..., K, 3); NaN for missing joints, and throughout where the root is missing.
     """
+    xyz_world = _poses(xyz_world, len(skeleton))
     return np.asarray(xyz_world - xyz_world[..., skeleton.root : skeleton.root + 1, :])
 
 
@@ -36,6 +37,7 @@ def pose2d_features(xy_px: FloatArray, root: int, size_px: FloatArray) -> FloatA
 
     Returns (..., K, 2); NaN for missing joints, and throughout without root or size.
     """
+    xy_px = _poses(xy_px)
     return _scaled(xy_px - xy_px[..., root : root + 1, :], size_px)
 
 
@@ -44,9 +46,9 @@ def pose_size_px(xy_px: FloatArray) -> FloatArray:
 
     Measured on the points themselves, so that it means the same for labels and for predictions whatever box either has.
     """
-    known = known_points(xy_px)
-    low = np.where(known[..., None], xy_px, np.inf).min(axis=-2)
-    high = np.where(known[..., None], xy_px, -np.inf).max(axis=-2)
+    known = known_points(_poses(xy_px))
+    low = np.where(known[..., None], xy_px, np.inf).min(axis=-2, initial=np.inf)
+    high = np.where(known[..., None], xy_px, -np.inf).max(axis=-2, initial=-np.inf)
     enough = (known.sum(axis=-1) >= MIN_JOINTS)[..., None]
     extent = np.where(enough, high, np.nan) - np.where(enough, low, np.nan)
     return np.asarray(np.hypot(extent[..., 0], extent[..., 1]))
@@ -90,12 +92,14 @@ def hybrid_features(xy_px: FloatArray, skeleton: Skeleton, size_px: FloatArray |
     Returns (..., 2(K − 1) + A): x, y of each of :func:`spanning_limbs`, then the angles of :func:`angle_triples` as turns in
     [−1, 1] half turns, positive from x towards y; NaN where a joint is missing, and throughout without a size.
     """
+    xy_px = _poses(xy_px, len(skeleton))
     size = pose_size_px(xy_px) if size_px is None else size_px
     return limb_features(xy_px, spanning_limbs(skeleton), angle_triples(skeleton), size)
 
 
 def limb_features(xy_px: FloatArray, limbs: IntArray, triples: IntArray, size_px: FloatArray) -> FloatArray:
     """:func:`hybrid_features` with limbs (L, 2) and angles (A, 3) given by joints."""
+    xy_px = _poses(xy_px, 1 + max(limbs.max(initial=-1), triples.max(initial=-1)))
     vector = _scaled(xy_px[..., limbs[:, 1], :] - xy_px[..., limbs[:, 0], :], size_px)
     a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
     u, v = b - a, c - b
@@ -116,6 +120,7 @@ def paper_features(xy_px: FloatArray, confidence: FloatArray | None, triples: In
     Returns (..., 2K + A): x, y of each joint from the centre of gravity in units of the height, then the acute angles
     between the *lines* of the limbs in [0, π/2] radians, which cannot tell a straight limb from a folded one.
     """
+    xy_px = _poses(xy_px, 1 + triples.max(initial=-1))
     weight = np.ones(xy_px.shape[:-1]) if confidence is None else np.nan_to_num(confidence, nan=0.0)
     enough = known_points(xy_px).sum(axis=-1) >= MIN_JOINTS
     height = np.where(enough, height_px, np.nan)
@@ -138,7 +143,16 @@ def _centre(xy_px: FloatArray, weight: FloatArray) -> FloatArray:
     return result
 
 
+def _poses(points: FloatArray, joints: int = 0) -> FloatArray:
+    """(..., K, d) with at least ``joints`` joints, infinities as NaN."""
+    if points.ndim < 2 or points.shape[-2] < joints:
+        raise BadInputError(f"poses: expected shape (..., K, d) with K >= {joints} joints, got {points.shape}")
+    return np.where(np.isinf(points), np.nan, points)
+
+
 def _scaled(xy_px: FloatArray, size_px: FloatArray) -> FloatArray:
+    if size_px.shape not in ((), xy_px.shape[:-2]):
+        raise BadInputError(f"poses: expected one size for each pose, shape {xy_px.shape[:-2]}, got {size_px.shape}")
     size = np.broadcast_to(size_px[..., None, None], xy_px.shape)
     result: FloatArray = np.divide(xy_px, size, out=np.full(xy_px.shape, np.nan), where=size > 0)
     return result

@@ -61,6 +61,8 @@ def percentiles(raw: FloatArray) -> FloatArray:
 
     (number below + half the number equal, itself included) / number of finite values.  Non-finite values give NaN.
     """
+    if raw.ndim != 1:
+        raise BadInputError(f"percentiles: expected one value for each frame, shape (n,), got {raw.shape}")
     result = np.full(raw.shape, np.nan)
     finite = np.flatnonzero(np.isfinite(raw))
     if not len(finite):
@@ -94,6 +96,8 @@ def fuse(components: Sequence[Component], n: int, scaling: Scaling = "percentile
     ``n`` is the size of the pool.  ``scaling="minmax"`` is the combination of VATL4Pose, section 3.3, up to a final
     ``min_max`` of the total.  Raises BadInputError when a component has another length or a name appears twice.
     """
+    if scaling not in _SCALINGS:
+        raise BadInputError(f"fusion: expected a scaling among {', '.join(_SCALINGS)}, got {scaling!r}")
     names = [component.name for component in components]
     for component in components:
         if component.raw.shape != (n,):

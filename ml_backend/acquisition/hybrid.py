@@ -28,6 +28,8 @@ def passes_filter(
     """
     if confidence.ndim != 2:
         raise BadInputError(f"hybrid filter: expected confidence of shape (n, K), got {confidence.shape}")
+    if rule not in ("A", "B"):
+        raise BadInputError(f"hybrid filter: expected rule 'A' or 'B', got {rule!r}")
     least = max(1, round(confidence.shape[1] / 3)) if least is None else least
     n_found: IntArray = (confidence >= found).sum(axis=1)
     if rule == "B":
@@ -48,6 +50,11 @@ def filter_frames(
 
     uncertainty  (n,) NaN comes last; ties go to the lowest position
     """
+    if uncertainty.shape != confidence.shape[:1] or most_empty < 0:
+        raise BadInputError(
+            f"hybrid filter: expected one uncertainty for each of {len(confidence)} frames and most_empty >= 0, "
+            f"got {uncertainty.shape} and {most_empty}"
+        )
     passing = passes_filter(confidence, found=found, least=least, rule=rule)
     empty = np.flatnonzero(passing & ~(confidence >= found).any(axis=1))
     ranked = empty[np.argsort(-np.nan_to_num(uncertainty[empty], nan=-np.inf), kind="stable")]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import BoolArray, FloatArray, IntArray
+from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 from ml_backend.acquisition.spaces import Space
 
 
@@ -102,6 +102,10 @@ def greedy(
     Ties go to the lowest position.  With nothing labelled, the first pick is the most uncertain candidate that has
     features.
     """
+    n = len(coverage.distance)
+    for name, array in {"open": open_, "uncertainty": uncertainty, "hidden": hidden}.items():
+        if array is not None and array.shape != (n,):
+            raise BadInputError(f"greedy: expected {name} of shape ({n},), one for each candidate, got {array.shape}")
     balance = balance or Balance()
     hidden = np.zeros(len(open_), dtype=np.bool_) if hidden is None else hidden
     bonus: FloatArray = np.zeros(len(open_))

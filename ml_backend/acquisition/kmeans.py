@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import BadInputError, Float32Array, FloatArray, IntArray
+from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, IntArray
 from ml_backend.acquisition.spaces import Features
 
 
@@ -24,12 +24,15 @@ class Clusters:
 
 def flatten_poses(poses: Features) -> Features:
     """(n, K, d) -> (n, K * d) with missing joints at the mean place of that joint; rows without any joint stay NaN."""
-    known = np.isfinite(poses).all(axis=2, keepdims=True)
+    if poses.ndim != 3:
+        raise BadInputError(f"flatten_poses: expected poses of shape (n, K, d), got {poses.shape}")
+    known: BoolArray = np.asarray(np.isfinite(poses).all(axis=2, keepdims=True))
     total = np.where(known, poses, 0.0).sum(axis=0)
     mean = np.divide(total, known.sum(axis=0), out=np.zeros_like(total), where=known.any(axis=0))
     filled = np.where(known, poses, mean)
-    filled[~known.reshape(len(poses), -1).any(axis=1)] = np.nan
-    return filled.reshape(len(poses), -1)
+    filled[~known.any(axis=(1, 2))] = np.nan
+    n, joints, axes = poses.shape
+    return filled.reshape(n, joints * axes)
 
 
 def k_means(features: Features, k: int, *, seed: int = 0, iterations: int = 50) -> Clusters:

@@ -49,7 +49,8 @@ class Pool:
         return cls(sequences, sequence, np.array([key.index for key in keys], dtype=np.int64))
 
     def key(self, position: int) -> FrameKey:
-        """The frame at a position."""
+        """The frame at a position.  Raises BadInputError outside the pool."""
+        self._check(position)
         return FrameKey(self.sequences[self.sequence[position]], int(self.index[position]))
 
     def positions(self, keys: Iterable[FrameKey]) -> dict[FrameKey, int]:
@@ -70,9 +71,14 @@ class Pool:
 
     def near(self, position: int, frames: int) -> slice:
         """Positions of the frames of the same sequence that are at most ``frames`` frame numbers away."""
+        self._check(position)
         start, stop = np.searchsorted(self.sequence, [self.sequence[position], self.sequence[position] + 1])
         low, high = np.searchsorted(self.index[start:stop], [self.index[position] - frames, self.index[position] + frames + 1])
         return slice(int(start + low), int(start + high))
+
+    def _check(self, position: int) -> None:
+        if not 0 <= position < len(self):
+            raise BadInputError(f"Pool: expected a position in 0..{len(self) - 1}, got {position}")
 
     def digest(self) -> str:
         """Hash of the frames, for the record of a round."""

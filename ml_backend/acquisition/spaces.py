@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,9 @@ def make_space(metric: Metric, features: Features, labelled: Features | None = N
     ``l2``          features (n, D), labelled (m, D): Euclidean distance; a row with a non-finite value is missing
     ``mean_joint``  features (n, K, d), labelled (m, K, d): see MeanJointSpace
     """
-    rank = {"l2": 2, "mean_joint": 3}[metric]
+    if metric not in get_args(Metric):
+        raise BadInputError(f"metric: expected one of {', '.join(get_args(Metric))}, got {metric!r}")
+    rank = 2 if metric == "l2" else 3
     if features.ndim != rank:
         raise BadInputError(f"features for metric {metric!r}: expected {rank} axes, got shape {features.shape}")
     if labelled is None:

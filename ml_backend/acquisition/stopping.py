@@ -39,6 +39,8 @@ def sc_all(oks: FloatArray, threshold: float) -> bool:
 
 def sc_quantile(oks: FloatArray, threshold: float, q: float = 0.95) -> bool:
     """At least the share q of oks (m,) exceeds the threshold.  NaN is left out; no frame at all is never enough."""
+    if not 0 < q <= 1:
+        raise BadInputError(f"sc_quantile: expected a share q in (0, 1], got {q}")
     known = oks[np.isfinite(oks)]
     return bool(len(known)) and bool((known > threshold).sum() >= q * len(known) - 1e-9)
 

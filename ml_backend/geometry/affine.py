@@ -64,7 +64,7 @@ def affine_residual(model: AffineModel, xy_px: FloatArray) -> FloatArray:
     _check(xy_px)
     n, views, keypoints = xy_px.shape[:3]
     if views != len(model.mean):
-        raise BadInputError(f"affine residual: the model has {len(model.mean)} views, got points of {views}")
+        raise BadInputError(f"affine residual: the model has {len(model.mean)} views, expected points of as many, got {views}")
     flat = xy_px.transpose(0, 2, 1, 3).reshape(-1, views, 2)
     return _residual(model.mean, model.basis, flat).reshape(n, keypoints, views).transpose(0, 2, 1)
 

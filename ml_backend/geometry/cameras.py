@@ -118,11 +118,11 @@ class Camera:
 
     def depth(self, xyz_world: FloatArray) -> FloatArray:
         """World (..., 3) → (...) distance in front of the camera along its axis."""
-        return np.asarray(xyz_world @ self.R_cam_world[2] + self.t_cam_world[2])
+        return np.asarray(_coordinates(xyz_world, 3) @ self.R_cam_world[2] + self.t_cam_world[2])
 
     def project(self, xyz_world: FloatArray) -> FloatArray:
         """World (..., 3) → distorted pixels (..., 2); NaN for points that are NaN or not in front of the camera."""
-        xyz_cam = np.asarray(xyz_world, dtype=np.float64) @ self.R_cam_world.T + self.t_cam_world
+        xyz_cam = _coordinates(xyz_world, 3) @ self.R_cam_world.T + self.t_cam_world
         z = np.where(xyz_cam[..., 2] > 0, xyz_cam[..., 2], np.nan)
         return self._to_pixels(*lens.distort(self.model, self.dist, xyz_cam[..., 0] / z, xyz_cam[..., 1] / z))
 
@@ -152,6 +152,7 @@ class Camera:
         return np.stack((self.K[0, 0] * x + self.K[0, 1] * y + self.K[0, 2], self.K[1, 1] * y + self.K[1, 2]), axis=-1)
 
     def _to_normalised(self, xy_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+        xy_px = _coordinates(xy_px, 2)
         y = (xy_px[..., 1] - self.K[1, 2]) / self.K[1, 1]
         return (xy_px[..., 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0], y
 
@@ -191,6 +192,14 @@ class Camera:
             return cls(**fields, size_px=(width, height))
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"camera {data.get('name', '?')!r}: expected the fields of Camera.to_json, {error!r}") from error
+
+
+def _coordinates(points: FloatArray, size: int) -> FloatArray:
+    """``points`` as float64 (..., size); infinities, which no lens or camera can have made, become NaN."""
+    points = np.asarray(points, dtype=np.float64)
+    if points.shape[-1:] != (size,):
+        raise BadInputError(f"camera: expected points of shape (..., {size}), got {points.shape}")
+    return np.where(np.isinf(points), np.nan, points) if np.isinf(points).any() else points
 
 
 @dataclass(frozen=True)

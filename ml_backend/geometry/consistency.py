@@ -36,7 +36,14 @@ def multi_view_consistency(reprojection_px: FloatArray, power: int = 2) -> tuple
     """
     if power not in (1, 2):
         raise BadInputError(f"power: expected 1 (distance) or 2 (squared distance), got {power!r}")
+    reprojection_px = _checked(reprojection_px)
     return _masked_mean(reprojection_px if power == 1 else np.square(reprojection_px))
+
+
+def _checked(reprojection_px: FloatArray) -> FloatArray:
+    if reprojection_px.ndim < 2:
+        raise BadInputError(f"residuals: expected shape (..., V, K), got {reprojection_px.shape}")
+    return reprojection_px
 
 
 def _masked_mean(terms: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -48,7 +55,9 @@ def _masked_mean(terms: FloatArray) -> tuple[FloatArray, IntArray]:
 
 def outlier_ratio(inlier: BoolArray, reprojection_px: FloatArray) -> FloatArray:
     """(...) one minus the mean over keypoints of the share of views that agree; NaN without a triangulated keypoint."""
-    views = np.isfinite(reprojection_px).sum(axis=-2)
+    views = np.isfinite(_checked(reprojection_px)).sum(axis=-2)
+    if inlier.shape != reprojection_px.shape:
+        raise BadInputError(f"inlier: expected shape {reprojection_px.shape} like the residuals, got {inlier.shape}")
     share = np.where(views > 0, inlier.sum(axis=-2) / np.maximum(views, 1), np.nan)
     mean, _ = _masked_mean(share[..., None, :])
     return np.asarray(1.0 - mean)
@@ -65,27 +74,28 @@ def median_error_px(reprojection_px: FloatArray) -> FloatArray:
 
 
 def _flat(reprojection_px: FloatArray) -> FloatArray:
-    """(..., V, K) → (..., V·K) without infinities, also for no frames at all (where a size of -1 cannot be worked out)."""
-    views, keypoints = reprojection_px.shape[-2:]
-    flat = reprojection_px.reshape(*reprojection_px.shape[:-2], views * keypoints)
+    """(..., V, K) → (..., V·K), infinities as NaN; one NaN where there is no view or no keypoint at all."""
+    *batch, views, keypoints = _checked(reprojection_px).shape
+    if not views * keypoints:
+        return np.full((*batch, 1), np.nan)
+    flat = reprojection_px.reshape(*batch, views * keypoints)
     return np.where(np.isfinite(flat), flat, np.nan)
 
 
 def keypoint_rms_px(reprojection_px: FloatArray) -> FloatArray:
     """(..., K) root mean square over the views, for people; NaN without a term."""
-    mean, _ = _masked_mean(np.swapaxes(np.square(reprojection_px), -1, -2)[..., None, :])
+    mean, _ = _masked_mean(np.swapaxes(np.square(_checked(reprojection_px)), -1, -2)[..., None, :])
     return np.asarray(np.sqrt(mean))
 
 
 def max_error(reprojection_px: FloatArray) -> Worst:
     """The largest residual of each frame and where it is; ties go to the first view, then the first keypoint."""
-    keypoints = reprojection_px.shape[-1]
     flat = _flat(reprojection_px)
     known = np.isfinite(flat)
     place = np.asarray(np.where(known, flat, -1.0).argmax(axis=-1))
     error = np.take_along_axis(flat, place[..., None], axis=-1)[..., 0]
     some = known.any(axis=-1)
-    view, keypoint = np.divmod(place, keypoints)
+    view, keypoint = np.divmod(place, max(reprojection_px.shape[-1], 1))
     return Worst(np.where(some, error, np.nan), np.where(some, view, -1), np.where(some, keypoint, -1))
 
 

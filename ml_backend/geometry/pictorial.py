@@ -170,7 +170,10 @@ def infer_points(
     centre_world  (n, 3) middle of the box, NaN = skip the frame
     """
     xy_px = rig.check_points(xy_px)
-    sigma = np.broadcast_to(np.asarray(sigma_px, dtype=np.float64), xy_px.shape[:2])
+    given = np.asarray(sigma_px, dtype=np.float64)
+    if given.shape not in ((), xy_px.shape[1:2], xy_px.shape[:2], (*xy_px.shape[:1], 1)):
+        raise BadInputError(f"pictorial structure: sigma_px: expected a number or shape {xy_px.shape[:2]}, got {given.shape}")
+    sigma = np.broadcast_to(given, xy_px.shape[:2])
     if not (sigma > 0).all():
         raise BadInputError(f"pictorial structure: sigma_px: expected positive numbers, got {float(sigma.min())}")
 
@@ -214,6 +217,8 @@ def _infer(
 
 def moments(marginals: npt.NDArray[Any], side_world: float) -> tuple[FloatArray, FloatArray]:
     """Marginals (K, G, G, G) → means (K, 3) relative to the cube's middle and covariances (K, 3, 3), world units (squared)."""
+    if marginals.ndim != 4 or len(set(marginals.shape[1:])) != 1:
+        raise BadInputError(f"moments: expected marginals of shape (K, G, G, G), got {marginals.shape}")
     count, grid = marginals.shape[:2]
     axis = np.linspace(-side_world / 2, side_world / 2, grid)
     mean, covariance = np.empty((count, 3)), np.empty((count, 3, 3))
@@ -231,6 +236,8 @@ def moments(marginals: npt.NDArray[Any], side_world: float) -> tuple[FloatArray,
 
 def log_determinant(covariance: FloatArray, spacing_world: float) -> FloatArray:
     """``log det(C + κ I)`` of (..., 3, 3), κ = spacing² / 12: what the grid itself leaves open.  NaN for NaN."""
+    if covariance.shape[-2:] != (3, 3):
+        raise BadInputError(f"log determinant: expected covariances of shape (..., 3, 3), got {covariance.shape}")
     padded = covariance + spacing_world**2 / 12 * np.eye(3)
     known = np.isfinite(padded).all(axis=(-2, -1))
     result = np.full(known.shape, np.nan)
@@ -245,6 +252,8 @@ def keep_best(logdet: FloatArray, fraction: float = 0.7) -> BoolArray:
     """
     if not 0 <= fraction <= 1:
         raise BadInputError(f"keep_best: expected a fraction in [0, 1], got {fraction}")
+    if logdet.ndim != 2:
+        raise BadInputError(f"keep_best: expected doubts of shape (n, K), got {logdet.shape}")
     keep = np.zeros(logdet.shape, dtype=np.bool_)
     for joint, column in enumerate(logdet.T):
         count = int(np.ceil(round(fraction * int(np.isfinite(column).sum()), 9)))

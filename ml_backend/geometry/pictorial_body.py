@@ -33,6 +33,9 @@ class LimbLengths:
     def from_labels(cls, xyz_world: FloatArray, limbs: Sequence[tuple[int, int]], *, coverage: float = 0.9) -> LimbLengths:
         """Median length of each limb in labelled poses (m, K, 3), and the deviation that a share ``coverage`` stays within."""
         pairs = np.array(limbs, dtype=np.int64).reshape(-1, 2)
+        xyz_world = _poses(xyz_world)
+        if pairs.size and not (pairs.min() >= 0 and pairs.max() < xyz_world.shape[1]):
+            raise BadInputError(f"LimbLengths: expected joints below {xyz_world.shape[1]}, got limbs {pairs.tolist()}")
         distance = np.linalg.norm(xyz_world[:, pairs[:, 0]] - xyz_world[:, pairs[:, 1]], axis=-1)
         length, tolerance = np.full((2, len(pairs)), np.nan)
         for limb, known in enumerate(np.isfinite(distance).T):
@@ -68,6 +71,7 @@ def fit_side(xyz_world: FloatArray, margin: float = 1.3) -> float:
 
     Raises BadInputError without a single pose of two known joints.
     """
+    xyz_world = _poses(xyz_world)
     known = np.isfinite(xyz_world).all(axis=2)
     usable = known.sum(axis=1) >= 2
     extent = np.nanmax(xyz_world[usable], axis=1) - np.nanmin(xyz_world[usable], axis=1)
@@ -82,11 +86,20 @@ def box_centres(xyz_world: FloatArray, side_world: float) -> FloatArray:
     Joints farther than half a side from the median joint in any axis cannot be in the box with it and are left out.
     NaN without a known joint.
     """
-    centre = np.full((len(xyz_world), 3), np.nan)
-    for frame, pose in enumerate(np.asarray(xyz_world, dtype=np.float64)):
+    poses = _poses(xyz_world)
+    centre = np.full((len(poses), 3), np.nan)
+    for frame, pose in enumerate(poses):
         points = pose[np.isfinite(pose).all(axis=1)]
         if len(points):
             near = (np.abs(points - np.median(points, axis=0)) <= side_world / 2).all(axis=1)
             points = points[near] if near.any() else points
             centre[frame] = (points.min(axis=0) + points.max(axis=0)) / 2
     return centre
+
+
+def _poses(xyz_world: FloatArray) -> FloatArray:
+    """(m, K, 3) float64 in which what is not finite is NaN."""
+    poses = np.asarray(xyz_world, dtype=np.float64)
+    if poses.ndim != 3 or poses.shape[2] != 3:
+        raise BadInputError(f"pictorial structure: expected poses of shape (m, K, 3), got {poses.shape}")
+    return np.where(np.isfinite(poses), poses, np.nan)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = 
     if weight is not None and (weight.shape != xy_px.shape[:-1] or not np.all(np.isfinite(weight) & (weight >= 0))):
         raise BadInputError(f"weight: expected finite, non-negative values of shape {xy_px.shape[:-1]}, got {weight.shape}")
     batch, views, keypoints = xy_px.shape[:-3], len(rig), xy_px.shape[-2]
-    points = xy_px.reshape(-1, views, keypoints, 2)
-    weights: FloatArray | None = None if weight is None else np.reshape(weight, (-1, views, keypoints))
+    points = xy_px.reshape(prod(batch), views, keypoints, 2)
+    weights: FloatArray | None = None if weight is None else weight.reshape(points.shape[:-1])
     normalised, _ = _prepared(rig)
     xyz = np.empty((len(points), keypoints, 3))
     for f, k in _tiles(len(points), keypoints, views):
@@ -64,7 +65,12 @@ def default_threshold_px(xy_px: FloatArray) -> FloatArray:
 
     The box is that of the points without the outermost tenth on each side, so that one wild point does not enlarge it.
     """
-    along = np.moveaxis(np.asarray(xy_px, dtype=np.float64), -1, -2)
+    xy_px = np.asarray(xy_px, dtype=np.float64)
+    if xy_px.ndim < 2 or xy_px.shape[-1] != 2:
+        raise BadInputError(f"threshold: expected points of shape (..., V, K, 2), got {xy_px.shape}")
+    if not xy_px.shape[-2]:
+        return np.full(xy_px.shape[:-2], THRESHOLD_FLOOR_PX)
+    along = np.moveaxis(xy_px, -1, -2)
     present = np.asarray(np.isfinite(along).all(axis=-2))
     ordered = np.sort(np.where(present[..., None, :], along, np.inf), axis=-1)
     last = np.maximum(present.sum(axis=-1) - 1, 0)
@@ -103,7 +109,7 @@ def triangulate_robust(
         if valid.shape != xy_px.shape[:-1]:
             raise BadInputError(f"valid: expected shape {xy_px.shape[:-1]}, got {valid.shape}")
         xy_px = np.where(valid[..., None], xy_px, np.nan)
-    points = xy_px.reshape(-1, views, keypoints, 2)
+    points = xy_px.reshape(prod(batch), views, keypoints, 2)
     threshold = _threshold(points, threshold_px, batch)
 
     n = len(points)

@@ -78,6 +78,8 @@ class _GaussianCodec(ABC):
         self, xy_hm: FloatArray, size_hm: tuple[int, int], mask: FloatArray | None = None
     ) -> tuple[Float32Array, Float32Array]:
         """Targets (n, K, h, w) and weight (n, K), see the module."""
+        if min(size_hm) < 1:
+            raise BadInputError(f"{self.name} encode: expected size_hm (h, w) of at least one cell, got {size_hm}")
         xy, given = _checked_points(xy_hm, mask)
         centre = self._centre(xy)
         # One Gaussian is the outer product of two vectors: h + w exponentials instead of h · w.
@@ -91,7 +93,8 @@ class _GaussianCodec(ABC):
         """(n, K, length) Gaussian along one axis, and 1 where its ±3σ meet the map, else 0 (also for NaN)."""
         reach = _REACH_SIGMA * self.sigma
         cell = np.arange(length)
-        value = np.exp(-0.5 * ((cell - centre[..., None]) / self.sigma) ** 2)
+        with np.errstate(over="ignore"):  # a point so far out that its square overflows lies outside the map anyway
+            value = np.exp(-0.5 * ((cell - centre[..., None]) / self.sigma) ** 2)
         box = np.floor(centre + 0.5)
         meets = (box + reach >= 0) & (box - reach <= length - 1)
         if self._truncated():
@@ -100,8 +103,8 @@ class _GaussianCodec(ABC):
 
     def decode(self, output: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Coordinates (n, K, 2) and confidence (n, K) of maps (n, K, h, w), see the module."""
-        if output.ndim != 4:
-            raise BadInputError(f"{self.name} decode: expected heatmaps of shape (n, K, h, w), got {output.shape}")
+        if output.ndim != 4 or 0 in output.shape[2:]:
+            raise BadInputError(f"{self.name} decode: expected heatmaps of shape (n, K, h, w) with h, w > 0, got {output.shape}")
         n, keypoints, h, w = output.shape
         maps = output.reshape(n * keypoints, h, w)
         cell, peak = largest_cell(maps)
@@ -228,7 +231,8 @@ class SimCC:
             centre = xy[..., axis] * self.ratio
             reach = _REACH_SIGMA * sigma
             weight = weight * ((centre + reach >= 0) & (centre - reach <= length - 1))
-            vectors.append(self.amplitude * np.exp(-0.5 * ((np.arange(length) - centre[..., None]) / sigma) ** 2))
+            with np.errstate(over="ignore"):
+                vectors.append(self.amplitude * np.exp(-0.5 * ((np.arange(length) - centre[..., None]) / sigma) ** 2))
         target = np.where(weight[..., None] > 0, np.concatenate(vectors, axis=-1), 0.0)
         return target.astype(np.float32), weight.astype(np.float32)
 

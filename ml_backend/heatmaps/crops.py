@@ -27,6 +27,8 @@ Grid = Literal["centre", "udp", "stride"]
 def padded_box(box_px: Box, aspect: float, scale: float = 1.25) -> Box:
     """The box around the same centre, widened or heightened to ``aspect`` = width / height, then enlarged by ``scale``."""
     x, y, w, h = _checked_box(box_px)
+    if not (0 < aspect < math.inf and 0 < scale < math.inf):
+        raise BadInputError(f"crop: expected aspect and scale > 0, got {aspect} and {scale}")
     centre_x, centre_y = x + 0.5 * w, y + 0.5 * h
     w, h = max(w, h * aspect) * scale, max(h, w / aspect) * scale
     return centre_x - 0.5 * w, centre_y - 0.5 * h, w, h
@@ -34,7 +36,7 @@ def padded_box(box_px: Box, aspect: float, scale: float = 1.25) -> Box:
 
 def box_around(xy_px: FloatArray) -> Box | None:
     """The tightest box covering the pixels of all finite points (..., 2); None without one."""
-    given = np.asarray(xy_px, dtype=np.float64).reshape(-1, 2)
+    given = _checked_points(xy_px).reshape(-1, 2)
     points = given[np.isfinite(given).all(axis=1)]
     if not len(points):
         return None
@@ -73,6 +75,8 @@ class CropTransform:
                 raise BadInputError(f"crop: {name} must be at least {least}×{least} for grid {self.grid!r}, got {w}×{h}")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise BadInputError(f"crop: scale must be a positive number, got {self.scale!r}")
+        if not all(math.isfinite(value) for value in (self.rotation_deg, *self.shift)):
+            raise BadInputError(f"crop: expected a finite rotation and shift, got {self.rotation_deg} and {self.shift}")
         if self.grid not in get_args(Grid):
             raise BadInputError(f"crop: expected a grid among {', '.join(get_args(Grid))}, got {self.grid!r}")
 
@@ -98,7 +102,7 @@ class CropTransform:
         return np.asarray(_between(self.input_px, self.heatmap_px, self.grid) @ self.matrix)
 
     def image_to_input(self, xy_px: FloatArray) -> FloatArray:
-        """Points (..., 2); NaN stays NaN, here and below."""
+        """Points (..., 2); what is not finite becomes NaN, here and below."""
         return _apply(self.matrix, xy_px)
 
     def input_to_image(self, xy_input: FloatArray) -> FloatArray:
@@ -126,8 +130,8 @@ class CropTransform:
 
         Where the picture shrinks to half or less it is averaged first, so that nothing aliases.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise BadInputError(f"crop: expected a picture uint8 (h, w, 3), got {image.dtype} {image.shape}")
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise BadInputError(f"crop: expected a picture uint8 (h, w, 3) with h, w > 0, got {image.dtype} {image.shape}")
         matrix = self.matrix
         factor = int(1 / math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) + 1e-9)
         if factor >= 2:
@@ -170,14 +174,18 @@ def _inverse(matrix: FloatArray) -> FloatArray:
 
 
 def _apply(matrix: FloatArray, xy: FloatArray) -> FloatArray:
+    return np.asarray(_checked_points(xy) @ matrix[:2, :2].T + matrix[:2, 2])
+
+
+def _checked_points(xy: FloatArray) -> FloatArray:
+    """(..., 2) float64, infinities as NaN."""
     points = np.asarray(xy, dtype=np.float64)
     if points.shape[-1:] != (2,):
         raise BadInputError(f"crop: expected points of shape (..., 2), got {points.shape}")
-    return np.asarray(points @ matrix[:2, :2].T + matrix[:2, 2])
+    return np.where(np.isinf(points), np.nan, points)
 
 
 def _checked_box(box_px: Box) -> Box:
-    x, y, w, h = box_px
-    if not (all(math.isfinite(v) for v in box_px) and w > 0 and h > 0):
+    if len(box_px) != 4 or not (all(math.isfinite(v) for v in box_px) and min(box_px[2:]) > 0):
         raise BadInputError(f"crop: expected a finite box (x, y, width, height) with positive size, got {box_px}")
-    return x, y, w, h
+    return box_px

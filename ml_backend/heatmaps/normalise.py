@@ -19,13 +19,17 @@ def normalise(heatmaps: FloatArray, mode: Mode, *, amplitude: float = 1.0, tempe
     unit     clamp, divided by the training ``amplitude``
     prob     clamp, divided by its sum; NaN everywhere for a map without a positive value, which describes no distribution
     softmax  softmax over all cells of H / ``temperature``
+
+    Under ``prob`` and ``softmax`` a map with a cell that is not finite is NaN everywhere.
     """
-    if heatmaps.ndim < 2:
-        raise BadInputError(f"normalise: expected heatmaps of shape (..., h, w), got {heatmaps.shape}")
+    if heatmaps.ndim < 2 or 0 in heatmaps.shape[-2:]:
+        raise BadInputError(f"normalise: expected heatmaps of shape (..., h, w) with h, w > 0, got {heatmaps.shape}")
+    if not (amplitude > 0 and temperature > 0):
+        raise BadInputError(f"normalise: expected amplitude and temperature > 0, got {amplitude} and {temperature}")
     if mode == "raw":
         return heatmaps
     if mode == "softmax":
-        scaled = heatmaps / temperature
+        scaled = _finite_or_nan(heatmaps) / temperature
         power = np.exp(scaled - scaled.max(axis=(-2, -1), keepdims=True))
         return np.asarray(power / power.sum(axis=(-2, -1), keepdims=True))
     positive = np.maximum(heatmaps, 0)
@@ -34,6 +38,12 @@ def normalise(heatmaps: FloatArray, mode: Mode, *, amplitude: float = 1.0, tempe
     if mode == "unit":
         return np.asarray(positive / amplitude)
     if mode == "prob":
+        positive = _finite_or_nan(positive)
         total = positive.sum(axis=(-2, -1), keepdims=True)
         return np.asarray(np.divide(positive, total, out=np.full_like(positive, np.nan), where=total > 0))
     raise BadInputError(f"normalise: expected a mode among {', '.join(get_args(Mode))}, got {mode!r}")
+
+
+def _finite_or_nan(heatmaps: FloatArray) -> FloatArray:
+    """Infinities as NaN, which spreads over the sum of its map."""
+    return np.asarray(np.where(np.isinf(heatmaps), np.nan, heatmaps), dtype=heatmaps.dtype)

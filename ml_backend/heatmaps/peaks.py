@@ -29,10 +29,8 @@ def find_peaks(
     Returns xy_hm (..., keep, 2) float64 and value (..., keep) float64, NaN-padded.  Cells that are not finite are
     never maxima.
     """
-    if heatmaps.ndim < 2 or 0 in heatmaps.shape[-2:]:
-        raise BadInputError(f"find_peaks: expected heatmaps of shape (..., h, w) with h, w > 0, got {heatmaps.shape}")
-    h, w = heatmaps.shape[-2:]
-    maps = heatmaps.reshape(-1, h, w)
+    maps = _flat(heatmaps, "find_peaks")
+    w = maps.shape[2]
     owner, cell, value = _local_maxima(maps, threshold, relative_threshold)
     cell_table, value_table = _strongest(owner, cell, value, len(maps), candidates)
     xy, values = _suppress(cell_table, value_table, w, radius_hm, keep)
@@ -41,6 +39,13 @@ def find_peaks(
         owner = np.nonzero(present)[0]
         xy[present] += _steps(maps, owner, xy[present].astype(np.int64))
     return xy.reshape(*heatmaps.shape[:-2], keep, 2), values.reshape(*heatmaps.shape[:-2], keep)
+
+
+def _flat(heatmaps: Float32Array, caller: str) -> Float32Array:
+    """(..., h, w) → (m, h, w)."""
+    if heatmaps.ndim < 2 or 0 in heatmaps.shape[-2:]:
+        raise BadInputError(f"{caller}: expected heatmaps of shape (..., h, w) with h, w > 0, got {heatmaps.shape}")
+    return heatmaps.reshape(-1, *heatmaps.shape[-2:])
 
 
 def _local_maxima(maps: Float32Array, threshold: float, relative: float) -> tuple[IntArray, IntArray, FloatArray]:
@@ -140,8 +145,8 @@ def skimage_peaks(
     maximum of many maps; it is the library's default).  A constant map has no peak.  Of two peaks less than
     ``min_distance`` apart the later one goes.  Shapes as :func:`find_peaks`; whole cells.
     """
-    h, w = heatmaps.shape[-2:]
-    maps = heatmaps.reshape(-1, h, w)
+    maps = _flat(heatmaps, "skimage_peaks")
+    h, w = maps.shape[1:]
     largest = _window_max(_window_max(maps, min_distance, 1), min_distance, 2)
     peak: BoolArray = (maps == largest) & (maps > maps.min(axis=(1, 2), keepdims=True))
     if exclude_border and min_distance:
