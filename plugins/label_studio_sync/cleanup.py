@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 
 from ml_backend.store import generations, ledger, submissions, tasks
-from ml_backend.store.faults import reach
 from ml_backend.store.generations import Generation
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.push import MAY_BE_SERVED
 from plugins.label_studio_sync.times import instant
 
-#: One tick spends at most this long on clean-up; single deletes are short transactions of about 1/8 s.
+#: One tick deletes for at most this long in either pass; single deletes are short transactions of about 1/8 s.
 BUDGET_S = 5.0
 #: A person may correct an annotation for so long after submitting it, in a window that still refers to the prediction.
 QUIET_S = 3600.0
@@ -26,19 +25,18 @@ OURS = "px-"
 
 def clean_up(workspace: Workspace, client: Client, *, budget_s: float = BUDGET_S) -> int:
     """Delete predictions that nobody can have open; returns how many.  Goes on at the next tick where it stopped."""
-    deadline = time.monotonic() + budget_s
     old = {g.name: g for g in _generations(workspace) if g.status in ("past", "abandoned")}
     closed = [name for name, g in old.items() if _nobody_has_it_open(g, workspace)]
     deleted = 0
     if closed:
-        deleted, finished = _delete(workspace, client, set(closed), None, deadline)
+        deleted, finished = _delete(workspace, client, set(closed), None, budget_s)
         if finished:
             for name in closed:
                 generations.set_status(workspace.store, workspace.project_id, old[name].number, "cleaned")
                 _forget(workspace, name)
     settled = _settled(workspace) if old.keys() - closed else set()
-    if settled and time.monotonic() < deadline:
-        deleted += _delete(workspace, client, old.keys() - closed, settled, deadline)[0]
+    if settled:
+        deleted += _delete(workspace, client, old.keys() - closed, settled, budget_s)[0]
     return deleted
 
 
@@ -65,18 +63,21 @@ def _settled(workspace: Workspace) -> set[int]:
     return {task.ls_task_id for task in known if task.is_labeled and task.id not in busy}
 
 
-def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int] | None, deadline: float) -> tuple[int, bool]:
-    """Delete predictions of these versions, on these tasks (None = all); how many, and whether none is left."""
-    deleted = 0
+def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int] | None, budget_s: float) -> tuple[int, bool]:
+    """Delete predictions of these versions, on these tasks (None = all); how many, and whether none is left.
+
+    The clock starts with the first page of the listing: a slow server must not keep every tick from deleting anything.
+    """
+    deleted, deadline = 0, None
     wanted = sorted(names) if only is None else [OURS]
     for task, held in client.predictions(workspace.project.ls_project_id, containing=wanted, labelled=only is not None):
+        deadline = deadline or time.monotonic() + budget_s
         for prediction, version in held.items():
             if version not in names or (only is not None and task not in only):
                 continue
             if time.monotonic() > deadline:
                 return deleted, False
             client.delete_prediction(prediction)
-            reach("cleaning")
             deleted += 1
     return deleted, True
 

@@ -19,6 +19,8 @@ from label_config.values import ParallaxError
 
 TIMEOUT_S = 60
 PAGE = 1000
+#: Tasks per page where Label Studio reads all predictions of each.
+PREDICTIONS_PAGE = 200
 #: Task numbers in one request; they travel in the address.
 IDS = 200
 #: Oldest and newest release that the contract tests have seen.
@@ -129,22 +131,29 @@ class Client:
         changed = [] if since is None else [_filter("updated_at", "greater", "Datetime", since)]
         yield from self._listing(project, fields, changed)
 
-    def tasks_by_id(self, project: int, numbers: Sequence[int], *, fields: str = PULL_FIELDS) -> Iterator[dict[str, Any]]:
-        """These tasks, those that are gone left out."""
+    def tasks_by_id(
+        self, project: int, numbers: Sequence[int], *, fields: str = PULL_FIELDS, raw: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """These tasks, those that are gone left out.
+
+        raw  data as it is stored, to be written back; else addresses in cloud storages come as ones that can be fetched
+        """
         for start in range(0, len(numbers), IDS):
             wanted = _filter("id", "in_list", "List", list(numbers[start : start + IDS]))
-            yield from self._listing(project, fields, [wanted])
+            yield from self._listing(project, fields, [wanted], raw=raw)
 
-    def _listing(self, project: int, fields: str, filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _listing(
+        self, project: int, fields: str, filters: list[dict[str, Any]], *, raw: bool = False, size: int | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Pages are cut by task number: whatever is changed, added or deleted meanwhile, no task is passed over."""
-        last = 0
+        last, size = 0, size or PAGE
         while True:
             items = [*filters, _filter("id", "greater", "Number", last)]
             query = {"ordering": ["tasks:id"], "filters": {"conjunction": "and", "items": items}}
-            params = {"project": project, "fields": "all", "include": fields, "page_size": PAGE, "query": json.dumps(query)}
-            page = self.call("GET", "api/tasks", params=params)["tasks"]
+            params = {"project": project, "fields": "all", "include": fields, "page_size": size, "query": json.dumps(query)}
+            page = self.call("GET", "api/tasks", params={**params, "resolve_uri": json.dumps(not raw)})["tasks"]
             yield from page
-            if len(page) < PAGE:
+            if len(page) < size:
                 return
             last = page[-1]["id"]
 
@@ -180,7 +189,7 @@ class Client:
         filters = [_filter("predictions_model_versions", "contains", "List", list(containing))] if containing else []
         if labelled:
             filters.append(_filter("total_annotations", "greater", "Number", 0))
-        for task in self._listing(project, "id,predictions,model_version", filters):
+        for task in self._listing(project, "id,predictions,model_version", filters, raw=True, size=PREDICTIONS_PAGE):
             if task["predictions"]:
                 yield task["id"], {p["id"]: str(p["model_version"] or "") for p in task["predictions"]}
 

@@ -87,7 +87,10 @@ def _restore_field(client: Client, project: int, entry: Entry, report: LeaveRepo
 
 
 def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
-    data = dict(client.call("GET", f"api/tasks/{entry.ls_id}/")["data"])
+    listed = list(client.tasks_by_id(workspace.project.ls_project_id, [int(entry.ls_id)], fields="id,data", raw=True))
+    if not listed:  # deleted since
+        return
+    data = dict(listed[0]["data"])
     for name, value in entry.old.items():
         if value is None:
             data.pop(name, None)

@@ -24,7 +24,7 @@ def update_marks(workspace: Workspace, client: Client) -> int:
     if not wanted:
         return 0
     numbers = [task.ls_task_id for task, _, _ in wanted]
-    data = {item["id"]: item["data"] for item in client.tasks_by_id(project.ls_project_id, numbers, fields="id,data")}
+    data = {item["id"]: item["data"] for item in client.tasks_by_id(project.ls_project_id, numbers, fields="id,data", raw=True)}
     # A task that is not listed was deleted a moment ago; the next sweep finds out.
     there = [(task, mark, reason) for task, mark, reason in wanted if task.ls_task_id in data]
     return sum(_patch(workspace, client, task, dict(data[task.ls_task_id]), mark, reason) for task, mark, reason in there)
