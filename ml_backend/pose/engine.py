@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,13 +20,14 @@ from ml_backend.pose.auxiliaries import Step, attach
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import Batch, CropDataset, LoadImage, Skipped
 from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, to_network
+from ml_backend.pose.distributed import Group
 from ml_backend.pose.heads import make_head, pose_losses
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
 from ml_backend.pose.optimizer import make_optimizer, step_seed
 from ml_backend.pose.prefetch import Prefetcher
 from ml_backend.pose.schedules import learning_rate, since_best
 from ml_backend.pose.validation import mean_error_px
-from ml_backend.pose.weights import Manifest, WarmStart, read_tensors, save_model, warm_start
+from ml_backend.pose.weights import Manifest, WarmStart, read_manifest, read_tensors, save_model, warm_start
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ REPORT_EVERY = 20
 START_CROPS = 64
 
 Ending = Literal["done", "time", "early", "asked"]
+_ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Run:
     ) -> None:
         self.config, self.skeleton, self.folder = config, skeleton, folder
         self.device = choose_device(config.device)
+        self.group = Group.current()
         torch.manual_seed(config.seed)
         network = build_network(config.network, len(skeleton), plugins=config.plugins, **config.network_args)
         self.head = make_head(network, config)
@@ -111,23 +114,25 @@ class Run:
     def go(
         self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None, extra: Mapping[str, Any]
     ) -> TrainResult:
-        ending: Ending | None = None
+        ending: Ending | None
         pending: list[Tensor] = []
         saved_at = started = time.monotonic()
         before = self.position.seconds
-        with Prefetcher(self.data, self.device.type == "cuda") as batches:
-            while ending is None:
-                ending = self._ending(should_stop)
-                if ending is None:
-                    pending.append(self._step(batches))
-                    self.position.seconds = before + time.monotonic() - started
-                    validated = self._validate()
-                    if validated or len(pending) >= REPORT_EVERY or self.position.step >= self.config.steps:
-                        self._flush(pending, progress)
-                if ending == "asked" or (ending is None and time.monotonic() - saved_at >= self.config.checkpoint_every_s):
+        with Prefetcher(self.data, self.device.type == "cuda", self.group.size) as batches:
+            while True:
+                due = time.monotonic() - saved_at >= self.config.checkpoint_every_s
+                ending, save = self._agreed(self._ending(should_stop), due)
+                if save:
                     self._flush(pending, None)
-                    checkpoint.save_checkpoint(self.folder, self.network, self.optimizer, self.position, self.best)
+                    self._save()
                     saved_at = time.monotonic()
+                if ending is not None:
+                    break
+                pending.append(self._step(batches))
+                self.position.seconds = before + time.monotonic() - started
+                validated = self._validate()
+                if validated or len(pending) >= REPORT_EVERY or self.position.step >= self.config.steps:
+                    self._flush(pending, progress)
         self._flush(pending, None)
         manifest = None if ending == "asked" else self._publish(extra)
         position = self.position
@@ -153,6 +158,20 @@ class Run:
             return "early"
         return "asked" if should_stop is not None and should_stop() else None
 
+    def _agreed(self, ending: Ending | None, due: bool) -> tuple[Ending | None, bool]:
+        """How the run ends, None = not yet, and whether a checkpoint is to be written, by the process that leads."""
+        code = -1 if ending is None else _ENDINGS.index(ending)
+        led = self.group.agree(self.device, code, self.position.seconds, due)
+        self.position.seconds = led[1]  # rates follow the time that is left
+        agreed = None if led[0] < 0 else _ENDINGS[int(led[0])]
+        return agreed, agreed == "asked" or (agreed is None and led[2] > 0)
+
+    def _save(self) -> None:
+        self.group.average_buffers(self.network)
+        if self.group.leads:
+            checkpoint.save_checkpoint(self.folder, self.network, self.optimizer, self.position, self.best)
+        self.group.wait()  # whoever comes back to it must find it
+
     def _share_of_time(self) -> float:
         limit = self.config.max_minutes
         return 0.0 if limit is None else self.position.seconds / (60 * limit)
@@ -163,7 +182,8 @@ class Run:
             try:
                 return self._try_step(batches)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.position.batch == 1:
+                # In a group the others are already waiting for this step's gradients.
+                if not is_out_of_memory(error) or self.position.batch == 1 or self.group.size > 1:
                     raise
             self.optimizer.zero_grad(set_to_none=True)
             free_memory(self.device)
@@ -178,14 +198,15 @@ class Run:
         rate = learning_rate(config, done, position.drawn / len(self.data), position.validations)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        batch = batches.get(position.drawn, position.batch)
+        batch = batches.get(position.drawn + self.group.rank * position.batch, position.batch)
         self.network.train()
         losses = self._losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()  # type: ignore[no-untyped-call]
+        self.group.average_gradients(self.network)
         self.optimizer.step()
         position.step += 1
-        position.drawn += position.batch
+        position.drawn += position.batch * self.group.size
         return losses.detach()
 
     def _losses(self, batch: Batch) -> Tensor:
@@ -204,7 +225,7 @@ class Run:
     def _flush(self, pending: list[Tensor], progress: Callable[[Progress], None] | None) -> None:
         if not pending:
             return
-        values = torch.stack(pending).cpu()
+        values = self.group.mean(torch.stack(pending)).cpu()
         pending.clear()
         losses: list[float] = values[:, 0].tolist()
         if not bool(torch.isfinite(values).all()):
@@ -213,7 +234,7 @@ class Run:
                 f"lower train.lr (now {self.config.lr:g}) or start from other weights"
             )
         self.position.losses += losses
-        if progress is not None:
+        if progress is not None and self.group.leads:
             progress(self._progress(float(np.mean(losses))))
 
     def _progress(self, loss: float) -> Progress:
@@ -228,12 +249,17 @@ class Run:
         config, position = self.config, self.position
         if self.validation is None or not config.validate_every or position.step % config.validate_every:
             return False
-        position.validations.append(mean_error_px(self.network, self.head, self.validation, self.device, config, position.batch))
+        self.group.average_buffers(self.network)
+        error = 0.0
+        if self.group.leads:
+            error = mean_error_px(self.network, self.head, self.validation, self.device, config, position.batch)
+        position.validations += self.group.agree(self.device, error)
         if since_best(position.validations) == 0:
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         return True
 
     def _publish(self, extra: Mapping[str, Any]) -> Manifest:
+        self.group.average_buffers(self.network)
         if self.best is not None:
             self.network.load_state_dict(self.best)
         position = self.position
@@ -255,6 +281,8 @@ class Run:
             metrics=metrics,
             extra=extra,
         )
-        written = save_model(self.folder, self.network, manifest)
-        checkpoint.remove_checkpoint(self.folder)
-        return written
+        if self.group.leads:
+            save_model(self.folder, self.network, manifest)
+            checkpoint.remove_checkpoint(self.folder)
+        self.group.wait()
+        return read_manifest(self.folder)

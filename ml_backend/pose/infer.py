@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,10 +18,12 @@ from ml_backend.pose.adapter import Capability, PredictionBatch
 from ml_backend.pose.auxiliaries import Told
 from ml_backend.pose.config import Auxiliary
 from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture
-from ml_backend.pose.device import autocast, choose_device, threads, to_network
+from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, threads, to_network
 from ml_backend.pose.heads import Decoded, make_head
 from ml_backend.pose.networks import HeadKind, PoseNetwork
 from ml_backend.pose.weights import Manifest, load_model
+
+log = logging.getLogger(__name__)
 
 #: A point of the first look counts when its confidence reaches this share of the picture's best, and this much itself.
 _CONFIDENT_SHARE = 0.5
@@ -70,7 +73,7 @@ class Predictor:
         """One subject per picture; pictures may differ in size.
 
         ``flip_test`` averages the maps of crop and mirrored crop (only for skeletons whose mirrored pictures are valid).
-        Raises BadInputError for arrays that are no pictures.
+        Raises BadInputError for arrays that are no pictures.  Where memory runs out, smaller batches are taken from then on.
         """
         boxes = list(boxes_px) if boxes_px is not None else [None] * len(images)
         if len(boxes) != len(images):
@@ -79,11 +82,22 @@ class Predictor:
             raise BadInputError(
                 f"predict: flip_test needs heatmaps and a skeleton with flip_augment (here {self.manifest.skeleton.name!r})"
             )
+        parts: list[PredictionBatch] = []
+        done = 0
         with threads(self.n_threads), torch.inference_mode():
-            parts = [
-                self._predict(images[first : first + self.batch], boxes[first : first + self.batch], heatmaps, flip_test)
-                for first in range(0, len(images), self.batch)
-            ]
+            while done < len(images):
+                following = done + self.batch
+                try:
+                    parts.append(self._predict(images[done:following], boxes[done:following], heatmaps, flip_test))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error) or self.batch == 1:
+                        raise
+                else:
+                    done = following
+                    continue
+                free_memory(self.device)
+                self.batch //= 2
+                log.warning("prediction: out of memory; going on with a batch of %d", self.batch)
         return _joined(parts) if parts else self._nothing()
 
     def _predict(

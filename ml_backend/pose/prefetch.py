@@ -19,8 +19,9 @@ class Prefetcher:
     A batch depends on its number alone, so which thread makes it, and when, changes nothing.
     """
 
-    def __init__(self, data: CropDataset, parallel: bool) -> None:
-        self._data = data
+    def __init__(self, data: CropDataset, parallel: bool, processes: int = 1) -> None:
+        """``processes`` that train together take turns: this one's next batch comes after those of the others."""
+        self._data, self._processes = data, processes
         self._pool = ThreadPoolExecutor(_WORKERS) if parallel else None
         self._ahead: deque[tuple[int, int, Future[Batch]]] = deque()
 
@@ -37,8 +38,8 @@ class Prefetcher:
             return self._data.batch(first_draw, count)
         if self._ahead and self._ahead[0][:2] != (first_draw, count):  # the batch size changed
             self._ahead.clear()
-        following = self._ahead[-1][0] + count if self._ahead else first_draw
+        following = self._ahead[-1][0] + count * self._processes if self._ahead else first_draw
         while len(self._ahead) < _AHEAD:
             self._ahead.append((following, count, self._pool.submit(self._data.batch, following, count)))
-            following += count
+            following += count * self._processes
         return self._ahead.popleft()[2].result()

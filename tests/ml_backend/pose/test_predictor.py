@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from label_config.values import BadInputError
+from ml_backend.pose import infer
 from ml_backend.pose.adapter import Capability, PoseModel, PredictionBatch, by_keypoint_name
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor, confident_box
@@ -74,6 +76,31 @@ def test_pictures_of_any_size_in_any_number_of_batches(untrained: Predictor) -> 
     np.testing.assert_allclose(alone.heatmaps[0], batch.heatmaps[2], atol=1e-5)
     # The whole picture, padded to the input's aspect around its centre.
     np.testing.assert_allclose(batch.box_px[0], (0, -5, 30, 30))
+
+
+def test_a_full_memory_halves_the_batch_and_goes_on(untrained: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (32, 32, 3), dtype=np.uint8) for _ in range(5)]
+    expected = untrained.predict(images)
+    untrained.batch = 4
+    real = infer.to_network
+
+    def limited(crops: Any, device: torch.device) -> torch.Tensor:
+        if len(crops) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(crops, device)
+
+    monkeypatch.setattr(infer, "to_network", limited)
+    found = untrained.predict(images)
+    assert untrained.batch == 1
+    np.testing.assert_allclose(found.xy_px, expected.xy_px, atol=1e-4)
+
+    def never(crops: Any, device: torch.device) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(infer, "to_network", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        untrained.predict(images)
 
 
 def test_no_pictures_no_points(untrained: Predictor) -> None:
