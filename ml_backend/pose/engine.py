@@ -123,7 +123,7 @@ class Run:
                 due = time.monotonic() - saved_at >= self.config.checkpoint_every_s
                 ending, save = self._agreed(self._ending(should_stop), due)
                 if save:
-                    self._flush(pending, None)
+                    self._flush(pending, progress if ending is None else None)
                     self._save()
                     saved_at = time.monotonic()
                 if ending is not None:

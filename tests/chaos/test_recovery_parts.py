@@ -193,3 +193,25 @@ def test_a_sync_process_that_does_not_lead_looks_often_and_says_so_once(
     period = workspace.spec.sync.tick_seconds
     assert pauses == [clock_module.STANDBY_S, clock_module.STANDBY_S, period, clock_module.STANDBY_S]
     assert lines == ["another sync process leads"] * 2
+
+
+def test_a_slow_training_that_saves_often_still_tells_how_far_it_is(tmp_path: Path) -> None:
+    """Checkpoints come more often than twenty steps, as on a slow machine."""
+    from label_config.skeleton_files import load_skeleton
+    from label_config.values import FrameKey, ImageRef, TrainingTarget
+    from ml_backend.pose.config import TrainConfig
+    from ml_backend.pose.train import train
+
+    skeleton = load_skeleton({"name": "dot", "keypoints": ["centre"]})
+    target = TrainingTarget(ImageRef("dot", size_px=(32, 32)), np.full((1, 2), 15.0), np.ones(1), key=FrameKey("s", 0), view="a")
+    config = TrainConfig(network="unet_small", input_px=(32, 32), steps=6, batch=1, device="cpu", checkpoint_every_s=1e-9)
+    steps: list[int] = []
+    train(
+        config,
+        [target],
+        skeleton,
+        lambda ref: np.zeros((32, 32, 3), dtype=np.uint8),
+        tmp_path,
+        progress=lambda p: steps.append(p.step),
+    )
+    assert steps == [1, 2, 3, 4, 5, 6]
