@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
 from plugins.cli.context import connect, console, log_to_stderr, open_project, redis_url
+from plugins.cli.secrets import find_secret
 from plugins.cli.signals import own_name, stop_on_signals
+
+#: The webhook and the backend entry in Label Studio are looked after this often.
+RECONNECT_S = 60.0
 
 
 def sync(
@@ -17,7 +22,8 @@ def sync(
     """Pull labels, decide, push the order; every few seconds until stopped."""
     from ml_backend.jobs.queue import JobQueue
     from plugins.cli.clock import Clock, describe
-    from plugins.label_studio_sync.tick import tick
+    from plugins.label_studio_sync.connection import keep_connected
+    from plugins.label_studio_sync.tick import TickReport, tick
 
     log_to_stderr()
     workspace = open_project(ctx)
@@ -27,6 +33,18 @@ def sync(
     if once:
         out.print(describe(tick(workspace, client, queue, owner)) or "nothing to do")
         return
-    clock = Clock(workspace, lambda: tick(workspace, client, queue, owner), owner, say=lambda text: out.print(text, markup=False))
+    secret = find_secret(workspace.spec)
+    looked_at = -RECONNECT_S
+
+    def beat() -> TickReport:
+        nonlocal looked_at
+        report = tick(workspace, client, queue, owner)
+        if report.led and time.monotonic() - looked_at > RECONNECT_S:
+            looked_at = time.monotonic()
+            for line in keep_connected(workspace, client, secret):
+                out.print(line, markup=False)
+        return report
+
+    clock = Clock(workspace, beat, owner, say=lambda text: out.print(text, markup=False))
     stop_on_signals(clock.stop)
     clock.run()

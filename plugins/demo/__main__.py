@@ -91,6 +91,7 @@ def _table(rows: list[RoundRow]) -> Table:
         "untouched",
         "pseudo-labels",
         "their px",
+        "pool px",
     ):
         table.add_column(name, justify="right")
     for row in rows:

@@ -35,9 +35,20 @@ from plugins.label_studio_sync.inventory import describe_tasks
 from plugins.label_studio_sync.new_tasks import OUR_FOLDER
 from plugins.label_studio_sync.task_names import TaskNames
 
+#: Columns of the platform's that say nothing about the order.
+_HIDDEN = (
+    "inner_id completed_at cancelled_annotations total_predictions annotators annotations_results annotations_ids "
+    "predictions_model_versions predictions_results file_upload storage_filename created_at updated_at updated_by "
+    "avg_lead_time draft_exists data.parallax_key data.parallax_source"
+)
+_COLUMNS: dict[str, Any] = {
+    "hiddenColumns": {"explore": [f"tasks:{name}" for name in _HIDDEN.split()], "labeling": []},
+    "columnsWidth": {"tasks:data.parallax_reason": 520, "tasks:id": 90},
+}
 #: Tabs of the data manager: views of our tasks, never the queue.
 TABS: tuple[dict[str, Any], ...] = (
     {
+        **_COLUMNS,
         "title": "Parallax: next",
         "type": "list",
         "target": "tasks",

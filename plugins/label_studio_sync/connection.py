@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml_backend.store import ledger
+import httpx
+
+from ml_backend.store import ledger, presence
 from ml_backend.store.workspace import Workspace
-from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.client import Client, LabelStudioError
 
 SECRET_HEADER = "X-Parallax-Secret"
 BASIC_USER = "parallax"
@@ -37,6 +39,32 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
         # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
         client.change_project(project, model_version=before or "")
     return [*done, f"connected the ML backend {url}"]
+
+
+def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> list[str]:
+    """Register what is missing once the backend answers; Label Studio refuses one that does not.  Returns what was done.
+
+    ``parallax init`` usually runs before the backend does, so the loop comes back to it.  Nothing depends on it: without
+    webhook and backend labels are found by polling, and the queue is served by Label Studio itself.
+    """
+    url = workspace.spec.backend.url.rstrip("/")
+    if secret is None or not _answers(url):
+        return []
+    try:
+        done = connect(workspace, client, secret)
+    except LabelStudioError as error:
+        text = f"backend not registered: {str(error)[:300]}; `parallax doctor` tells the fix"
+        presence.tell(workspace.store, workspace.project_id, text, level="warning", key="connect")
+        return []
+    presence.settle(workspace.store, workspace.project_id, "connect")
+    return done
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _webhook(workspace: Workspace, client: Client, project: int, url: str, secret: str) -> list[str]:
