@@ -19,6 +19,7 @@ from ml_backend.store import pseudo_labels, versions, work
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
+from plugins.demo.oracle import TOLERANCE_PX
 from plugins.demo.sources import Source
 
 
@@ -33,7 +34,7 @@ class HeldOut:
 
 def held_out_error(source: Source, folder: Path) -> HeldOut:
     """Predict the held-out frames with the model in ``folder`` and compare with the truth."""
-    predicted = _predict(source, Predictor.load(folder, "cpu"))
+    predicted = _predict(source, source.held_out, Predictor.load(folder, "cpu"))
     truth = source.held_out_truth
     error = np.linalg.norm(predicted - truth.px, axis=-1)
     world = rare = np.nan
@@ -45,8 +46,7 @@ def held_out_error(source: Source, folder: Path) -> HeldOut:
     return HeldOut(float(np.nanmean(error)), world, rare)
 
 
-def _predict(source: Source, model: Predictor) -> FloatArray:
-    frames = source.held_out
+def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> FloatArray:
     slots = [(f, v) for f, frame in enumerate(frames) for v, view in enumerate(source.views) if view in frame.images]
     refs = [frames[f].images[source.views[v]] for f, v in slots]
     result = np.full((len(frames), len(source.views), len(source.skeleton), 2), np.nan)
@@ -99,28 +99,37 @@ def random_arm(
     folder: Path,
     seed: int,
 ) -> list[HeldOut]:
-    """The same numbers of labels, the same recipe, frames in random order: what the loop has to beat."""
+    """The same numbers of labels, the same recipe and the same annotator, frames in random order: what the loop has to beat."""
     order = np.argsort(stable_uniform(source.sequence, np.array([frame.key.index for frame in pool]), seed + 1))
-    errors, init = [], None
+    errors: list[HeldOut] = []
+    labels: list[tuple[Frame, FloatArray]] = []
+    init: Path | None = None
     for round_, budget in enumerate(budgets):
-        chosen = [pool[i] for i in order[:budget]]
+        labels += _label_as_the_oracle(source, [pool[i] for i in order[len(labels) : budget]], init)
         config = config_for(workspace.spec.train, warm=init is not None, round_=round_)
-        result = train(config, _targets(source, chosen), source.skeleton, _read, folder / f"random-{round_}", init=init)
+        result = train(config, _targets(source, labels), source.skeleton, _read, folder / f"random-{round_}", init=init)
         init = result.folder
         errors.append(held_out_error(source, init))
     return errors
 
 
-def _targets(source: Source, frames: Sequence[Frame]) -> list[TrainingTarget]:
-    targets = []
-    for frame in frames:
-        for v, view in enumerate(source.views):
-            if view not in frame.images:
-                continue
-            xy = source.truth.px[frame.key.index, v]
-            weight = np.isfinite(xy).all(axis=-1).astype(np.float64)
-            targets.append(TrainingTarget(frame.images[view], xy, weight, key=frame.key, view=view))
-    return targets
+def _label_as_the_oracle(source: Source, frames: Sequence[Frame], model: Path | None) -> list[tuple[Frame, FloatArray]]:
+    """Points that a model shows and that are off by no more than the tolerance are left where they are, as in the loop."""
+    truth = source.truth.px[[frame.key.index for frame in frames]]
+    if model is not None and len(frames):
+        shown = _predict(source, frames, Predictor.load(model, "cpu"))
+        near = np.linalg.norm(shown - truth, axis=-1) <= TOLERANCE_PX
+        truth = np.where(near[..., None], shown, truth)
+    return list(zip(frames, truth, strict=True))
+
+
+def _targets(source: Source, labels: Sequence[tuple[Frame, FloatArray]]) -> list[TrainingTarget]:
+    return [
+        TrainingTarget(frame.images[view], xy[v], np.isfinite(xy[v]).all(axis=-1).astype(np.float64), key=frame.key, view=view)
+        for frame, xy in labels
+        for v, view in enumerate(source.views)
+        if view in frame.images
+    ]
 
 
 def _read(ref: ImageRef) -> ByteArray:
