@@ -2,21 +2,19 @@
 
     OMP_NUM_THREADS=1 python -m bench.bench_peaks
 
-1,000 pictures × 17 maps of 64×48 (uniform positions, a second peak in every fourth map, noise), one thread, medians
+1,000 pictures × 17 maps of 64×48 (uniform positions, a second peak in every fourth map, noise), CPU time of one thread, medians
 (and extremes) of seven repeats in one process; scikit-image on the first 50 pictures, scaled to 1,000.
 """
 
 from __future__ import annotations
 
 import importlib
-import resource
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bench.measure import in_turn, peak_mib
 from label_config.values import Float32Array, FloatArray
 from ml_backend.heatmaps.codecs import DARK
 from ml_backend.heatmaps.peaks import find_peaks, skimage_peaks
@@ -40,18 +38,14 @@ def make_maps(noise: float) -> tuple[Float32Array, FloatArray]:
 
 
 def timed(function: Callable[[], object]) -> tuple[float, float, float]:
-    """Median, smallest and largest seconds."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), min(seconds), max(seconds)
+    """Median, smallest and largest CPU seconds."""
+    seconds = in_turn([function], REPEATS)
+    return float(np.median(seconds)), float(seconds.min()), float(seconds.max())
 
 
 def report(name: str, seconds: tuple[float, float, float], scale: float, bound: float) -> None:
     median, low, high = (scale * s for s in seconds)
-    print(f"  {name:<46}{median:8.3f} s  [{low:.3f} … {high:.3f}]  {median / bound:7.1f} × reading the maps once")
+    print(f"  {name:<46}{median:8.3f} s CPU  [{low:.3f} … {high:.3f}]  {median / bound:7.1f} × reading the maps once")
 
 
 def found(xy_hm: FloatArray, truth: FloatArray) -> float:
@@ -88,7 +82,7 @@ def main() -> None:
     """Print the tables."""
     for noise in (0.0, 0.02):
         compare(noise)
-    print(f"peak RSS {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"peak RSS {peak_mib():.0f} MiB")
 
 
 if __name__ == "__main__":

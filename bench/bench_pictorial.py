@@ -2,18 +2,18 @@
 
     OMP_NUM_THREADS=1 python -m bench.bench_pictorial
 
-Sixteen joints, fifteen limbs, a 2 m box, one thread, medians (and minima) of several repeats in one process.
+Sixteen joints, fifteen limbs, a 2 m box, CPU time of one thread, medians (and minima) of several repeats in one process.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import fft
 
+from bench.measure import in_turn, peak_mib
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.pictorial import PictorialStructure, infer_heatmaps, infer_points, moments
 from ml_backend.geometry.pictorial_body import LimbLengths
@@ -69,14 +69,10 @@ def heatmaps_of(xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def timed(call: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Milliseconds: median and minimum of ``repeats`` calls after one that is not counted."""
+    """CPU milliseconds: median and minimum of ``repeats`` calls after one that is not counted."""
     call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return {"median_ms": float(np.median(times)), "min_ms": min(times)}
+    ms = 1e3 * in_turn([call], repeats)
+    return {"median_ms": float(np.median(ms)), "min_ms": float(ms.min())}
 
 
 def full_padding(field: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -152,6 +148,7 @@ def main() -> None:
     for row in run():
         error = f"  error {row['error_mm']:.1f} mm" if "error_mm" in row else ""
         print(f"{row['what']:<48}{row['median_ms']:>9.1f} ms  [{row['min_ms']:.1f}]{error}")
+    print(f"peak RSS {peak_mib():.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,77 +1,31 @@
-"""Selection: exact k-center, fusion of scores, and the order of a pool that does not fit into memory.
+"""Selection: exact k-center and fusion of scores.  (From shards on disk: ``bench_pool``.)
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m bench.bench_selection [--frames 1000000]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m bench.bench_selection
 
 Every table runs in a process of its own, so that its peak memory is its own.  Medians (and minima) of five turns in one
-process.  The reference libraries time fewer picks, which is stated, and are scaled: their time per pick is constant.
+process, CPU time of one thread.  The reference libraries time fewer picks, which is stated, and are scaled: their time per
+pick is constant.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
-import multiprocessing
-import resource
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-from label_config.values import Float32Array, FloatArray, IntArray
+from bench.measure import Entry, alone, peak_mib, race
+from label_config.values import Float32Array, FloatArray
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.kcenter import Balance, Coverage, greedy, k_center
-from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet, Metric, make_space
-from ml_backend.acquisition.stream import ShardedRows, read_column
-from ml_backend.acquisition.window import Params
+from ml_backend.acquisition.spaces import Metric, make_space
 
 FRAMES, PICKS, JOINTS = 50_000, 1000, 15
 REFERENCE_PICKS = 50
-REPEATS = 5
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a table; ``scale`` extrapolates a call that does only part of the work."""
-
-    name: str
-    call: Callable[[], object]
-    scale: float = 1.0
-    note: str = ""
-
-
-def race(entries: Sequence[Entry]) -> None:
-    """Time all entries in turn, several times, and print them beside the second, which is ours.
-
-    In turn, because whatever else the machine does then slows all of them alike; the factor is the median over the turns.
-    """
-    seconds = np.empty((REPEATS, len(entries)))
-    for turn in range(REPEATS):
-        for place, entry in enumerate(entries):
-            start = time.perf_counter()
-            entry.call()
-            seconds[turn, place] = (time.perf_counter() - start) * entry.scale
-    factor = np.median(seconds / seconds[:, 1:2], axis=0)
-    for entry, column, times in zip(entries, seconds.T, factor, strict=True):
-        report(entry.name, column, f"{times:6.2f} x ours  {entry.note}")
-
-
-def report(name: str, seconds: FloatArray, note: str = "") -> None:
-    """One line of a table."""
-    print(f"  {name:<46} {np.median(seconds):8.3f} s (min {seconds.min():.3f})  {note}", flush=True)
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def plain_numpy(x: Float32Array, count: int) -> list[int]:
@@ -145,86 +99,10 @@ def bench_fusion() -> None:
     )
 
 
-def write_shards(folder: Path, frames: int, shard: int = 50_000, scores: int = 10, dimensions: int = 64) -> None:
-    """A pool on disk: one file of features and one of scores for each shard."""
-    for number, start in enumerate(range(0, frames, shard)):
-        rng = np.random.default_rng(number)
-        size = min(shard, frames - start)
-        np.save(folder / f"features-{number:04d}.npy", rng.normal(size=(size, dimensions)).astype(np.float32))
-        np.save(folder / f"scores-{number:04d}.npy", rng.normal(size=(scores, size)))
-
-
-def order_shards(folder: Path, frames: int, *, in_memory: bool = False, verbose: bool = False) -> IntArray:
-    """Positions of the window of a pool in shards."""
-    clock = time.perf_counter()
-
-    def lap(stage: str) -> None:
-        nonlocal clock
-        if verbose:
-            report(stage, np.array([time.perf_counter() - clock]))
-        clock = time.perf_counter()
-
-    features, scores = sorted(folder.glob("features-*")), sorted(folder.glob("scores-*"))
-    loaders = [[partial(_score_row, path, row) for path in scores] for row in range(len(np.load(scores[0], mmap_mode="r")))]
-    components = [Component(f"score {row}", read_column(column)) for row, column in enumerate(loaders)]
-    lap("reading the scores")
-    fused = fuse(components, frames)
-    lap("percentiles and fusion")
-    rows: Any = np.concatenate([np.load(path) for path in features]) if in_memory else ShardedRows.open(features)
-    selection = select(_pool(frames), fused, Params(performance=0.5), features=FeatureSet(rows))
-    lap("shortlist, features, diverse order of 500")
-    return np.array([pick.position for pick in selection.picks])
-
-
-def _score_row(path: Path, row: int) -> FloatArray:
-    return np.array(np.load(path, mmap_mode="r")[row])
-
-
-def _pool(frames: int, each: int = 2000) -> Pool:
-    """Sequences of 2,000 frames."""
-    position = np.arange(frames, dtype=np.int64)
-    return Pool(tuple(f"s{i:05d}" for i in range(-(-frames // each))), position // each, position % each)
-
-
-def bench_stream(frames: int) -> None:
-    """A pool in shards: time of each stage, peak memory, and the check against the same pool in memory."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_shards(folder, frames)
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-        print(f"streaming: {frames} frames x (10 scores + 64 features) in shards, {size:.0f} MiB on disk")
-        seconds = []
-        for _ in range(REPEATS):
-            start = time.perf_counter()
-            order_shards(folder, frames)
-            seconds.append(time.perf_counter() - start)
-        report("all of it", np.array(seconds))
-        order_shards(folder, frames, verbose=True)
-        print(f"  peak RSS {peak_mib():.0f} MiB (limit 2048)")
-    with tempfile.TemporaryDirectory() as name:
-        folder, few = Path(name), min(frames, 20_000)
-        write_shards(folder, few, shard=3000)
-        equal = (order_shards(folder, few) == order_shards(folder, few, in_memory=True)).all()
-        print(f"  order of {few} frames from shards {'equals' if equal else 'DIFFERS FROM'} that in memory")
-
-
-def alone(call: Callable[..., None], *arguments: object) -> None:
-    """Run in a fresh process."""
-    process = multiprocessing.get_context("spawn").Process(target=call, args=arguments)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
-
-
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--frames", type=int, default=1_000_000, help="size of the pool in shards")
-    arguments = parser.parse_args()
     alone(bench_k_center)
     alone(bench_fusion)
-    alone(bench_stream, arguments.frames)
 
 
 if __name__ == "__main__":

@@ -1,60 +1,45 @@
-"""Triangulation: time per point and error on identical points, against aniposelib and vectorised NumPy.
+"""Triangulation: time per point and error on identical points, against vectorised NumPy and aniposelib.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m bench.bench_triangulation
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m bench.bench_triangulation [--with-aniposelib]
 
 Cameras on a ring of 3 m, 17 keypoints, 2 px of noise, 15 % of all observations anywhere in the picture, threshold 12 px.
-Times are medians of five (aniposelib: of one to five, on a stated subset).  A failure is a point that is missing or more than
-50 mm off.  aniposelib's RANSAC tries all 2^V subsets of the views, so it is not run above 8 views.  It needs an environment of
-its own (it installs another OpenCV); without it its rows are left out.
+Medians of five turns in one process: CPU time, with two threads wall time; the factor is the median over the turns.  A failure
+is a point that is missing or more than 50 mm off.  The NumPy versions give points alone; ours also exact residuals, inliers,
+angles and covariances.
+
+``--with-aniposelib`` makes a virtual environment under .bench (1.1 GB) and times aniposelib there, because it brings another
+OpenCV with it.  Its RANSAC tries all 2^V subsets of the views, so it gets few points and is not run above eight views.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import resource
+import subprocess
+import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+import venv
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from bench.measure import REPEATS, in_turn, peak_mib
 from label_config.values import FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.normalised import NormalisedRig, solve
 from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 
-try:
-    from aniposelib.cameras import Camera as AniposeCamera
-    from aniposelib.cameras import CameraGroup
-    from scipy.spatial.transform import Rotation
-except ImportError:
-    CameraGroup = None
-
 KEYPOINTS = 17
 THRESHOLD_PX = 12.0
-REPEATS = 5
-FRAMES = {3: 600, 4: 600, 8: 300, 16: 120, 31: 60}
+FRAMES = {3: 3000, 4: 3000, 8: 1500, 16: 500, 31: 120}
 RANSAC_POINTS = {3: 300, 4: 150, 8: 10}
 FAILURE_MM = 50.0
+ANIPOSELIB = Path(__file__).parents[1] / ".bench" / "aniposelib-venv"
 Method = Callable[[FloatArray], FloatArray]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method at one number of views; microseconds per point, mm, MiB of arrays allocated at the peak."""
-
-    task: str
-    method: str
-    views: int
-    points: int
-    us_per_point: float
-    median_mm: float
-    failures: int
-    peak_mib: float
-    note: str = ""
 
 
 def ring(views: int) -> Rig:
@@ -134,29 +119,6 @@ def batched_svd(rig: Rig, xy: FloatArray) -> FloatArray:
     return normalised.to_world((x[:, :3] / x[:, 3:]).T).reshape(len(xy), KEYPOINTS, 3)
 
 
-def anipose(rig: Rig, robust: bool) -> Method:
-    group = CameraGroup(
-        [
-            AniposeCamera(
-                matrix=camera.K,
-                dist=np.zeros(5),
-                rvec=Rotation.from_matrix(camera.R_cam_world).as_rotvec(),
-                tvec=camera.t_cam_world,
-                name=camera.name,
-            )
-            for camera in rig.cameras
-        ]
-    )
-    solve_points = group.triangulate_ransac if robust else group.triangulate
-
-    def run_anipose(xy: FloatArray) -> FloatArray:
-        points = np.ascontiguousarray(xy.transpose(1, 0, 2, 3).reshape(len(rig), -1, 2))
-        result = solve_points(points, undistort=True)
-        return np.asarray(result[0] if robust else result).reshape(*xy.shape[:1], -1, 3)
-
-    return run_anipose
-
-
 def threaded(method: Method, threads: int) -> Method:
     """The method on equal shares of the frames, one per thread."""
     if threads == 1:
@@ -169,91 +131,128 @@ def threaded(method: Method, threads: int) -> Method:
     return parallel
 
 
-def measure(task: str, name: str, method: Method, xyz: FloatArray, xy: FloatArray, repeats: int = REPEATS, note: str = "") -> Row:
-    found = method(xy)  # warms up: imports, compilation, caches
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        found = method(xy)
-        seconds.append(time.perf_counter() - start)
-    tracemalloc.start()
-    method(xy if repeats == REPEATS else xy[:1])
-    peak = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
-    error = np.linalg.norm(found - xyz, axis=-1)
-    failures = int((~(error < FAILURE_MM)).sum())
-    points = error.size
-    return Row(
-        task,
-        name,
-        xy.shape[1],
-        points,
-        1e6 * float(np.median(seconds)) / points,
-        float(np.nanmedian(error)),
-        failures,
-        peak,
-        note,
+def line(task: str, name: str, us: float, factor: float, error_mm: FloatArray, note: str = "") -> None:
+    """One line of the table; a missing point counts as infinitely far off, also in the median."""
+    error_mm = np.where(np.isnan(error_mm), np.inf, error_mm)
+    failures = int((~(error_mm < FAILURE_MM)).sum())
+    print(
+        f"  {task:7} {name:18} {us:10.2f} us/point {factor:9.2f} x ours  median {np.median(error_mm):6.2f} mm, "
+        f"{failures:5d} failures  {note}",
+        flush=True,
     )
 
 
-def bounds(views: int, points: int) -> tuple[float, float]:
-    """µs per point, measured now: reading the observations and writing the points; the GEMM of the linear system."""
+def compare(task: str, methods: Mapping[str, Method], xyz: FloatArray, xy: FloatArray, threads: int, note: str) -> float:
+    """Lines of all methods, ours first; our microseconds per point."""
+    methods = {name: threaded(method, threads) for name, method in methods.items()}
+    found = {name: method(xy) for name, method in methods.items()}
+    clock = time.process_time if threads == 1 else time.perf_counter
+    seconds = in_turn([partial(method, xy) for method in methods.values()], clock=clock)
+    factor = np.median(seconds / seconds[:, :1], axis=0)
+    for place, (name, method) in enumerate(methods.items()):
+        tracemalloc.start()
+        method(xy)
+        allocated = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        us = 1e6 * float(np.median(seconds[:, place])) / (xyz.size // 3)
+        error = np.linalg.norm(found[name] - xyz, axis=-1)
+        line(task, name, us, float(factor[place]), error, f"{allocated:6.1f} MiB  {note if place == 0 else ''}")
+    return 1e6 * float(np.median(seconds[:, 0])) / (xyz.size // 3)
+
+
+def bounds(views: int, points: int) -> str:
+    """Microseconds per point, measured now: reading the observations and writing the points; the GEMM of the linear system."""
     block = np.zeros((points * (2 * views + 3),))
     target = np.empty_like(block)
     coefficients, columns = np.ones((9, 4 * views)), np.ones((4 * views, 512))
-    copy, gemm = [], []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        np.copyto(target, block)
-        copy.append((time.perf_counter() - start) / points)
-        start = time.perf_counter()
-        for _ in range(50):
-            coefficients @ columns
-        gemm.append((time.perf_counter() - start) / (50 * 512))
-    return 1e6 * float(np.median(copy)), 1e6 * float(np.median(gemm))
+    copy, gemm = np.median(
+        in_turn([lambda: np.copyto(target, block), lambda: [coefficients @ columns for _ in range(50)]]), axis=0
+    )
+    return f"bounds: copy {1e6 * copy / points:.3f}, GEMM {1e6 * gemm / (50 * 512):.3f} us/point"
 
 
-def run(threads: int) -> list[Row]:
-    """All rows; NumPy's own threads are those of the environment variables, ``threads`` splits the frames."""
-    rows = []
-    for views, frames in FRAMES.items():
-        rig = ring(views)
-        xyz, xy = recording(rig, frames, 0.15)
-        rows.append(measure("robust", "parallax", threaded(partial(_robust, rig), threads), xyz, xy))
-        rows.append(measure("robust", "all pairs", threaded(partial(all_pairs, rig), threads), xyz, xy))
-        if CameraGroup is not None and threads == 1 and views in RANSAC_POINTS:
-            share = -(-RANSAC_POINTS[views] // KEYPOINTS)
-            part = measure("robust", "parallax", partial(_robust, rig), xyz[:share], xy[:share], note="same subset")
-            rows.extend((part, measure("robust", "aniposelib", anipose(rig, True), xyz[:share], xy[:share], 1, "subset")))
-        xyz, xy = recording(rig, 2 * frames, 0.0)
-        copy, gemm = bounds(views, xyz.shape[0] * KEYPOINTS)
-        note = f"copy {copy:.3f}, GEMM {gemm:.3f} us/pt"
-        rows.append(measure("linear", "parallax", threaded(partial(triangulate_linear, rig), threads), xyz, xy, note=note))
-        rows.append(measure("linear", "NumPy SVD", threaded(partial(batched_svd, rig), threads), xyz, xy))
-        if CameraGroup is not None and threads == 1:
-            rows.append(measure("linear", "aniposelib", anipose(rig, False), xyz[:frames], xy[:frames], 2, "half the points"))
-    return rows
-
-
-def _robust(rig: Rig, xy: FloatArray) -> FloatArray:
+def robust(rig: Rig, xy: FloatArray) -> FloatArray:
     return triangulate_robust(rig, xy, threshold_px=THRESHOLD_PX).xyz_world
 
 
-def main() -> None:
-    columns = ("task", "method", "V", "points", "us/point", "ratio", "median mm", "failures", "MiB")
-    for threads in (1, 2):
-        rows = run(threads)
-        print(f"\n{threads} thread(s); ratio = times slower than parallax on the same points")
-        print("{:7} {:11} {:>3} {:>7} {:>10} {:>8} {:>10} {:>9} {:>7}".format(*columns))
-        for row in rows:
-            ours = [r for r in rows if (r.task, r.views, r.method) == (row.task, row.views, "parallax")]
-            reference = next((r for r in ours if r.points == row.points), ours[0])
-            print(
-                f"{row.task:7} {row.method:11} {row.views:3d} {row.points:7d} {row.us_per_point:10.2f} "
-                f"{row.us_per_point / reference.us_per_point:8.1f} {row.median_mm:10.2f} {row.failures:9d} "
-                f"{row.peak_mib:7.1f}  {row.note}"
+def anipose_python() -> Path:
+    """Python of the environment in which aniposelib lives; made when there is none."""
+    python = ANIPOSELIB / "bin" / "python"
+    if not python.exists():
+        venv.create(ANIPOSELIB, with_pip=True)
+    if subprocess.run([python, "-c", "import aniposelib"], capture_output=True).returncode:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "aniposelib"], check=True)
+    return python
+
+
+def anipose(rig: Rig, robust_xy: FloatArray, linear_xy: FloatArray) -> dict[str, FloatArray]:
+    """What the worker found, see ``aniposelib_worker``."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "points.npz", Path(folder) / "found.npz"
+        np.savez(
+            source,
+            K=np.stack([camera.K for camera in rig.cameras]),
+            R=np.stack([camera.R_cam_world for camera in rig.cameras]),
+            t=np.stack([camera.t_cam_world for camera in rig.cameras]),
+            robust=robust_xy,
+            linear=linear_xy,
+        )
+        subprocess.run([anipose_python(), Path(__file__).with_name("aniposelib_worker.py"), source, target], check=True)
+        with np.load(target) as found:
+            return dict(found)
+
+
+def compare_anipose(rig: Rig, recordings: Mapping[str, tuple[FloatArray, FloatArray]], ours: Mapping[str, float]) -> None:
+    """aniposelib on the first points of each recording; the factor is against our time per point above."""
+    views = len(rig)
+    counts = {"robust": RANSAC_POINTS.get(views, 0), "linear": recordings["linear"][0].size // 6}
+    first = {
+        task: (xyz.reshape(-1, 3)[: counts[task]], xy.transpose(1, 0, 2, 3).reshape(views, -1, 2)[:, : counts[task]])
+        for task, (xyz, xy) in recordings.items()
+    }
+    found = anipose(rig, first["robust"][1], first["linear"][1])
+    for task, (xyz, points) in first.items():
+        if task in found:
+            us = 1e6 * float(np.median(found[f"{task}_seconds"])) / len(xyz)
+            error = np.linalg.norm(found[task] - xyz, axis=-1)
+            line(task, "aniposelib", us, us / ours[task], error, f"{len(xyz)} points, {len(found[f'{task}_seconds'])} repeats")
+            same = (robust if task == "robust" else triangulate_linear)(rig, points[None])[0]
+            line(
+                task,
+                "parallax, the same",
+                ours[task],
+                1.0,
+                np.linalg.norm(same - xyz, axis=-1),
+                f"error on these {len(xyz)} points",
             )
-    print(f"\npeak RSS of the whole run {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def run(threads: int, with_aniposelib: bool) -> None:
+    """The table; NumPy's own threads are those of the environment variables, ``threads`` splits the frames."""
+    for views, frames in FRAMES.items():
+        rig = ring(views)
+        recordings = {"robust": recording(rig, frames, 0.15), "linear": recording(rig, 2 * frames, 0.0)}
+        methods: dict[str, dict[str, Method]] = {
+            "robust": {"parallax": partial(robust, rig), "all pairs, NumPy": partial(all_pairs, rig)},
+            "linear": {"parallax": partial(triangulate_linear, rig), "NumPy SVD": partial(batched_svd, rig)},
+        }
+        print(f"{views} views, {frames * KEYPOINTS} points (linear: twice as many), {threads} thread(s)")
+        ours = {}
+        for task, (xyz, xy) in recordings.items():
+            ours[task] = compare(task, methods[task], xyz, xy, threads, bounds(views, xyz.size // 3))
+        if with_aniposelib:
+            compare_anipose(rig, recordings, ours)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--with-aniposelib", action="store_true", help="also time aniposelib, in an environment of its own")
+    with_aniposelib = parser.parse_args().with_aniposelib
+    for threads in (1, 2):
+        print(f"\n{threads} thread(s), medians of {REPEATS} turns, {'CPU' if threads == 1 else 'wall'} time")
+        run(threads, with_aniposelib and threads == 1)
+    print(f"\npeak RSS of the whole run {peak_mib():.0f} MiB")
 
 
 if __name__ == "__main__":

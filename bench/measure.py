@@ -1,4 +1,8 @@
-"""What the benchmarks share: timing in turn, peak memory, a process of one's own."""
+"""What the benchmarks share: timing in turn, peak memory, a process of one's own.
+
+Work of one thread is timed in seconds of the processor, which another program on the same machine cannot lengthen by taking
+its turn (it can by emptying the caches); what uses several threads is timed on the wall.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,9 @@ class Entry:
     note: str = ""
 
 
-def in_turn(calls: Sequence[Callable[[], object]], repeats: int = REPEATS) -> FloatArray:
+def in_turn(
+    calls: Sequence[Callable[[], object]], repeats: int = REPEATS, clock: Callable[[], float] = time.process_time
+) -> FloatArray:
     """(repeats, calls) seconds.
 
     In turn, because whatever else the machine does then slows all of them alike; compare medians over the turns.
@@ -33,9 +39,9 @@ def in_turn(calls: Sequence[Callable[[], object]], repeats: int = REPEATS) -> Fl
     seconds = np.empty((repeats, len(calls)))
     for turn in range(repeats):
         for place, call in enumerate(calls):
-            start = time.perf_counter()
+            start = clock()
             call()
-            seconds[turn, place] = time.perf_counter() - start
+            seconds[turn, place] = clock() - start
     return seconds
 
 
@@ -49,7 +55,7 @@ def race(entries: Sequence[Entry]) -> None:
 
 def report(name: str, seconds: FloatArray, note: str = "") -> None:
     """One line of a table."""
-    print(f"  {name:<46} {np.median(seconds):8.3f} s (min {seconds.min():.3f})  {note}", flush=True)
+    print(f"  {name:<46} {np.median(seconds):8.3f} s CPU (min {seconds.min():.3f})  {note}", flush=True)
 
 
 def peak_mib() -> float:
