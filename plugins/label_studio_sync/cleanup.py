@@ -11,6 +11,7 @@ import time
 
 from ml_backend.store import generations, ledger, submissions, tasks
 from ml_backend.store.generations import Generation
+from ml_backend.store.faults import reach
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.push import MAY_BE_SERVED
@@ -77,6 +78,7 @@ def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int
                 continue
             if time.monotonic() > deadline:
                 return deleted, False
+            reach("cleaning")
             client.delete_prediction(prediction)
             deleted += 1
     return deleted, True
