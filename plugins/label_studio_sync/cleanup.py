@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 from ml_backend.store import generations, ledger, submissions, tasks
-from ml_backend.store.generations import Generation
 from ml_backend.store.faults import reach
+from ml_backend.store.generations import Generation
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.push import MAY_BE_SERVED
