@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from label_config.values import ParallaxError
-from plugins.demo.conduct import Demo, RoundRow, prepare
+from plugins.demo.conduct import ROUNDS, Demo, RoundRow, prepare
 from plugins.demo.measure import HeldOut
 from plugins.demo.platform import Platform
 from plugins.demo.sources import capture_studio, real_recording
 
 ROOT = Path(__file__).resolve().parents[2]
 LABEL_STUDIO = ROOT / ".venv-ls" / "bin" / "label-studio"
+#: File in the demo's folder with the figures of the table, for programs.
+SUMMARY = "summary.json"
 
 
 def main(
@@ -28,6 +32,7 @@ def main(
     recording: Annotated[Path | None, typer.Option(help="a real recording instead of the capture studio")] = None,
     seed: Annotated[int, typer.Option(help="of the recording, the oracle and the training")] = 0,
     folder: Annotated[Path, typer.Option(help="where everything is kept")] = ROOT / ".demo",
+    rounds: Annotated[int, typer.Option(min=0, help="after the first model")] = ROUNDS,
     label_studio: Annotated[Path, typer.Option(help="the label-studio program")] = LABEL_STUDIO,
 ) -> None:
     """Run the demo."""
@@ -37,12 +42,13 @@ def main(
     with console.status("the recording is made ready"):
         source = real_recording(recording, folder) if recording else capture_studio(folder, seed)
     platform = Platform(label_studio, folder / "label-studio", folder / "documents")
-    demo = Demo(folder, source, seed, console, platform)
+    demo = Demo(folder, source, seed, console, platform, rounds=rounds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         demo.run()
         demo.compare_with_random()
         _report(console, demo, time.monotonic() - started)
+        (folder / SUMMARY).write_text(json.dumps(summary(demo), indent=1))
         if not exit_:
             console.print(
                 f"\nStill running: {platform.url}  login {platform.email}  password {platform.password}   (Ctrl-C ends it)"
@@ -76,6 +82,17 @@ def _report(console: Console, demo: Demo, seconds: float) -> None:
             f"the same number of labels in random order: {last.random.px:.2f} px; the loop's order was {verdict} in this run"
         )
     console.print(f"{seconds / 60:.1f} min")
+
+
+def summary(demo: Demo) -> dict[str, Any]:
+    """The figures of the table as plain JSON; NaN where there is none."""
+    check = demo.check
+    return {
+        "rounds": [asdict(row) for row in demo.rows],
+        "served_as_expected": check.expected if check else 0,
+        "exceptions": check.exceptions if check else [],
+        "peak_mb": demo.memory.peak_mb if demo.memory else {},
+    }
 
 
 def _table(rows: list[RoundRow]) -> Table:

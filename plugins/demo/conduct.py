@@ -69,6 +69,7 @@ class Demo:
     check: QueueCheck | None = None
     memory: PeakMemory | None = None
     batch: int = BATCH
+    rounds: int = ROUNDS
 
     def run(self) -> None:
         """Set up, then label round after round."""
@@ -80,7 +81,7 @@ class Demo:
         self.check = QueueCheck(workspace)
         sizes = {view: ref.size_px for view, ref in self.source.held_out[0].images.items() if ref.size_px is not None}
         served = self._wait_for_version(client, project, "")
-        for round_ in range(ROUNDS + 1):
+        for round_ in range(self.rounds + 1):
             if not self._label(oracle, project, sizes, served, delete=round_ == 1):
                 self.console.print("every task of the recording is labelled")
                 break
