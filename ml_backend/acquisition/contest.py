@@ -66,14 +66,12 @@ class Contest:
             if self.rows is not None and int(self.positions[position]) in counted:
                 self.cover(int(position))
 
-    def choose_batch(self, count: int) -> None:
-        """The first picks, by the strategy."""
+    def choose_batch(self, count: int, passing: BoolArray) -> None:
+        """The first picks, by the strategy; ``passing`` (n,) of the pool: the filter of the hybrid strategy."""
         if self.rows is None or count <= 0 or self.params.strategy is Strategy.TOP:
             return
         if self.params.strategy is Strategy.HYBRID:
-            picks = suppress_neighbours(self.space, self.total, count, self.open, around=self.around, hidden=self.hidden)
-            for position in picks:
-                self.take(position, Kind.DIVERSE)
+            self._choose_uncertain(count, passing[self.positions])
         elif self.params.strategy is Strategy.K_MEANS:
             self._choose_clusters(self.rows, count)
         else:
@@ -117,6 +115,14 @@ class Contest:
         for pick in picks:
             self.take(pick.position, kind, replace(pick, position=int(self.positions[pick.position])))
             self.covered.add(pick.position)
+
+    def _choose_uncertain(self, count: int, passing: BoolArray) -> None:
+        """Filter, then diversity (Kaplan et al. 2021); where too few pass, the others fill the batch in like manner."""
+        for candidates in (self.open & passing, self.open & ~passing):
+            left = count - len(self.chosen)
+            picks = suppress_neighbours(self.space, self.total, left, candidates, around=self.around, hidden=self.hidden)
+            for position in picks:
+                self.take(position, Kind.DIVERSE)
 
     def _choose_clusters(self, rows: Features, count: int) -> None:
         flat = flatten_poses(rows) if rows.ndim == 3 else rows

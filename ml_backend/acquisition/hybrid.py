@@ -12,6 +12,8 @@ from ml_backend.acquisition.spaces import Space
 
 #: A keypoint whose strongest heatmap value is below this was not found.
 FOUND = 0.3
+#: Of the batch, at most this share shows nothing that was found.
+EMPTY_SHARE = 0.1
 
 
 def passes_filter(
@@ -60,6 +62,19 @@ def filter_frames(
     ranked = empty[np.argsort(-np.nan_to_num(uncertainty[empty], nan=-np.inf), kind="stable")]
     passing[ranked[most_empty:]] = False
     return passing
+
+
+def filter_views(confidence: FloatArray, uncertainty: FloatArray, batch: int) -> BoolArray:
+    """(n,) :func:`filter_frames` for pictures of several views: a keypoint is found by its mean over the views that have it.
+
+    confidence   (n, V, K) strongest heatmap values, NaN = view or point missing
+    uncertainty  (n,) ranks the frames in which nothing was found; at most a tenth of ``batch``, but one, of them passes
+    """
+    seen = np.isfinite(confidence)
+    count = seen.sum(axis=1)
+    total = np.where(seen, confidence, 0.0).sum(axis=1)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return filter_frames(mean, uncertainty, most_empty=max(1, round(EMPTY_SHARE * batch)))
 
 
 def suppress_neighbours(

@@ -21,6 +21,7 @@ def select(
     *,
     features: FeatureSet | None = None,
     eligible: BoolArray | None = None,
+    uncertain: BoolArray | None = None,
     sticky: Mapping[int, FrameKey] | None = None,
 ) -> Selection:
     """Order the window.
@@ -29,6 +30,8 @@ def select(
     features  what makes frames near or far.  Without them the batch is ranked by score and unscored frames are spread
               evenly in time.
     eligible  (n,) False = not to be picked except at random (nobody in the picture, copies, filtered out)
+    uncertain (n,) frames that pass the filter of the hybrid strategy (``hybrid.filter_views``), None = all; its batch begins
+              with them
     sticky    rank -> frame of random picks that are still open; they keep their ranks, frames that left the pool give
               theirs to a new draw
 
@@ -40,13 +43,15 @@ def select(
         raise BadInputError(f"select: expected {n} fused scores, one for each frame of the pool, got {fused.total.shape}")
     if features is not None and features.rows.shape[0] != n:
         raise BadInputError(f"select: expected {n} rows of features, one for each frame of the pool, got {features.rows.shape}")
-    if eligible is not None and eligible.shape != (n,):
-        raise BadInputError(f"select: expected eligible of shape ({n},), got {eligible.shape}")
+    for name, array in {"eligible": eligible, "uncertain": uncertain}.items():
+        if array is not None and array.shape != (n,):
+            raise BadInputError(f"select: expected {name} of shape ({n},), got {array.shape}")
     rng = np.random.default_rng(params.seed)
     random_at = _random_slots(pool, params, sticky or {}, rng)
     may = np.ones(n, dtype=np.bool_) if eligible is None else eligible.copy()
     may[list(random_at.values())] = False
-    chosen = _choose(pool, fused.total, may, features, params, random_at, rng)
+    passing = np.ones(n, dtype=np.bool_) if uncertain is None else uncertain
+    chosen = _choose(pool, fused.total, may, passing, features, params, random_at, rng)
     return Selection(_arrange(pool, chosen, random_at, params), params)
 
 
@@ -84,6 +89,7 @@ def _choose(
     pool: Pool,
     total: FloatArray,
     may: BoolArray,
+    passing: BoolArray,
     features: FeatureSet | None,
     params: Params,
     random_at: Mapping[int, int],
@@ -98,7 +104,7 @@ def _choose(
     drawn: IntArray = np.array(sorted(random_at.values()), dtype=np.int64)
     contest = Contest(pool, np.union1d(short, drawn), total, features, params)
     contest.withdraw(drawn, counted={position for rank, position in random_at.items() if rank < params.batch})
-    contest.choose_batch(min(need, params.batch - sum(rank < params.batch for rank in random_at)))
+    contest.choose_batch(min(need, params.batch - sum(rank < params.batch for rank in random_at)), passing)
     contest.choose_by_score(need)
     contest.choose_unscored(need)
     return contest.chosen

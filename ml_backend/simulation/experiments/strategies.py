@@ -11,6 +11,7 @@ from label_config.values import FloatArray, FrameKey, IntArray, PointState
 from ml_backend.acquisition.base import Chunk, Input, Labelled
 from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, Fused, fuse
+from ml_backend.acquisition.hybrid import filter_views
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.registry import default_weights, make_scores
 from ml_backend.acquisition.selection import select
@@ -24,20 +25,24 @@ from ml_backend.simulation.experiments.table import WATCHED
 
 Raw = Mapping[str, FloatArray]
 
+#: What "composite_confident" changes in the default weights (docs/experiments.md, fusion weights).
+CONFIDENT = {"least_confidence": 3.0, "outlier_ratio": 1.0}
 
-def product_weights(recording: Recording) -> dict[str, float]:
-    """The weights of the fused score that the product takes by default for such a recording."""
-    return default_weights(
+
+def fusion_weights(recording: Recording, arm: Arm) -> dict[str, float]:
+    """The weights of the fused score: the product's default for such a recording, unless the strategy changes them."""
+    weights = default_weights(
         has_rig=recording.rig is not None,
         has_video=recording.video,
         has_heatmaps=False,
         n_views=len(recording.pictures),
     )
+    return weights | CONFIDENT if arm.strategy == "composite_confident" else weights
 
 
 def judge(recording: Recording, seen: Seen, lesson: Lesson, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
-    weights = product_weights(recording)
+    weights = fusion_weights(recording, arm)
     wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
     index = np.array([recording.keys[row].index for row in seen.rows], dtype=np.int64)
     step = np.diff(index, prepend=index[:1] - 1000)
@@ -98,14 +103,18 @@ def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, k
     open_ = np.flatnonzero(~taken)
     rows = seen.rows[open_]
     pool = Pool.from_keys([recording.keys[row] for row in rows])
-    strategy, fused, features = Strategy.TOP, fuse([], len(open_)), None
+    strategy, fused, features, uncertain = Strategy.TOP, fuse([], len(open_)), None, None
     if arm.strategy == "random":
         strategy = Strategy.RANDOM
     elif arm.strategy == "coreset":
         strategy, features = Strategy.K_CENTER, _features(recording, seen, open_, known.lesson)
-    elif arm.strategy == "composite":
+    elif arm.strategy in ("composite", "composite_confident"):
         strategy, features = Strategy.DUW, _features(recording, seen, open_, known.lesson)
-        fused = _fused(raw, product_weights(recording), open_)
+        fused = _fused(raw, fusion_weights(recording, arm), open_)
+    elif arm.strategy == "hybrid":
+        strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.lesson)
+        fused = fuse([Component("least_confidence", raw["least_confidence"][open_])], len(open_))
+        uncertain = filter_views(seen.confidence[open_], fused.total, design.batch)
     else:
         value = known.true_error if arm.strategy == "true_error" else raw[arm.strategy]
         fused = fuse([Component(arm.strategy, value[open_])], len(open_))
@@ -118,7 +127,7 @@ def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, k
         random_every=0,
         seed=known.seed,
     )
-    chosen = select(pool, fused, params, features=features)
+    chosen = select(pool, fused, params, features=features, uncertain=uncertain)
     return rows[[choice.position for choice in chosen.picks]]
 
 
@@ -130,6 +139,11 @@ def _features(recording: Recording, seen: Seen, open_: IntArray, lesson: Lesson)
             "mean_joint",
             pose3d_features(recording.xyz[lesson.rows], recording.skeleton),
         )
+    return _embedding(seen, open_, lesson)
+
+
+def _embedding(seen: Seen, open_: IntArray, lesson: Lesson) -> FeatureSet:
+    """The network's own view, mean over the cameras."""
     mean = seen.features.mean(axis=1)
     return FeatureSet(mean[open_], "l2", mean[np.isin(seen.rows, lesson.rows)])
 

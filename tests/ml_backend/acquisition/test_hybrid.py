@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.hybrid import filter_frames, passes_filter, suppress_neighbours
+from ml_backend.acquisition.hybrid import filter_frames, filter_views, passes_filter, suppress_neighbours
 from ml_backend.acquisition.spaces import make_space
 
 
@@ -84,3 +84,17 @@ def test_nothing_to_choose_from() -> None:
     assert suppress_neighbours(make_space("l2", np.zeros((0, 2))), np.zeros(0), 3, np.zeros(0, dtype=bool)) == []
     with pytest.raises(BadInputError, match=r"\(n, K\)"):
         passes_filter(np.zeros(4))
+
+
+def test_views_that_are_missing_do_not_speak_in_the_filter() -> None:
+    confidence = np.full((4, 2, 6), 0.9)
+    confidence[1, :, :2] = 0.1  # not found by either view
+    confidence[2, 0, :2] = 0.1  # found on average
+    confidence[3, 0] = np.nan  # one view missing
+    assert filter_views(confidence, np.zeros(4), 10).tolist() == [False, True, False, False]
+
+
+def test_a_tenth_of_the_batch_may_show_nothing() -> None:
+    uncertainty = np.linspace(0, 1, 40)
+    for batch, most in ((1, 1), (10, 1), (30, 3)):
+        assert np.flatnonzero(filter_views(np.full((40, 2, 6), 0.1), uncertainty, batch)).tolist() == list(range(40 - most, 40))

@@ -212,6 +212,17 @@ def test_shortlist_takes_the_best_and_a_fair_part_of_the_unscored() -> None:
     assert sorted(order(selection)[10:]) == list(range(50, 100, 5))
 
 
+def test_hybrid_fills_its_batch_with_what_passes_the_filter_first() -> None:
+    x = np.arange(8, dtype=float)[:, None] * 10
+    fused = fuse([Component("a", np.arange(8, dtype=float))], 8)
+    uncertain = np.array([True, True, False, False, False, False, False, False])
+    params = plain(window=8, batch=4, strategy=Strategy.HYBRID)
+    selection = select(pool_of(8), fused, params, features=FeatureSet(x), uncertain=uncertain)
+    # 2 of 8 pass; of the 6 others, for 2 places, the best one (7) suppresses its two neighbours (6, 5); then by score
+    assert order(selection) == [1, 0, 7, 4, 6, 5, 3, 2]
+    assert order(select(pool_of(8), fused, params, features=FeatureSet(x)))[:4] == [7, 5, 3, 1]
+
+
 def test_k_means_takes_the_middle_of_every_group() -> None:
     x = np.array([[0.0], [1.0], [2.0], [100.0], [101.0], [103.0], [104.0]])
     selection = select(pool_of(7), fuse([], 7), plain(window=2, batch=2, strategy=Strategy.K_MEANS), features=FeatureSet(x))

@@ -133,7 +133,9 @@ def test_stopping_rules_stop_in_the_first_round_above_the_threshold():
     assert math.isnan(found["SC_All", 0.5].labels)
 
 
-@pytest.mark.parametrize("text", ["random", "random#3", "mc", "composite+pseudo", "composite+pseudo_repeat#2", "full"])
+@pytest.mark.parametrize(
+    "text", ["random", "random#3", "mc", "hybrid", "composite_confident", "composite+pseudo", "composite+pseudo_repeat#2", "full"]
+)
 def test_strategy_names_round_trip(text):
     assert str(Arm.parse(text)) == text
 
