@@ -8,7 +8,8 @@ the sequence, the frame number and (for one task per camera picture) the view ar
       index: {key: image, pattern: "frame_(\\d+)\\.jpg$"}     # the group of a regular expression found in data["image"]
       view: {pattern: "/(cam[A-D])/"}                       # no key: the first text value of the data that matches
 
-A plain string is short for a key: ``sequence: trial``.
+A plain string is short for a key: ``sequence: trial``.  ``box`` names the key that holds the subject's boxes
+(``task_boxes``); it is ``box`` unless the project calls it otherwise.
 """
 
 from __future__ import annotations
@@ -77,13 +78,14 @@ class FrameName:
 
 
 class FrameRules(BaseModel):
-    """The three rules; one that is absent leaves its value open."""
+    """The three rules, of which one that is absent leaves its value open, and the key of the boxes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sequence: FieldRule | None = None
     index: FieldRule | None = None
     view: FieldRule | None = None
+    box: str = "box"
 
     def read(self, data: Mapping[str, Any]) -> FrameName:
         """Sequence, frame number and view of a task.  A frame number that is no whole number counts as not found."""

@@ -23,6 +23,9 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 
+#: x, y, width, height in pixels; x and y of the left and upper edge, so that a whole picture is (0, 0, width, height).
+Box = tuple[float, float, float, float]
+
 #: The subject that is meant wherever a picture shows only one.
 DEFAULT_SUBJECT = 0
 
@@ -248,7 +251,7 @@ class TrainingTarget:
     image: ImageRef
     xy_px: FloatArray
     weight: FloatArray
-    box_px: tuple[float, float, float, float] | None = None  #: (x, y, width, height), None = not known
+    box_px: Box | None = None  #: where prediction looks too, None = not known
     key: FrameKey | None = None
     view: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, IntArray, PointState, Pose2D, Provenance
+from label_config.values import DEFAULT_SUBJECT, BoolArray, Box, FloatArray, IntArray, PointState, Pose2D, Provenance
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.merge import Annotation, merge_annotations
@@ -47,6 +47,8 @@ def collect(workspace: Workspace) -> Snapshot:
     pseudo = [row for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id) if row.frame_id not in used]
     newest = max((row.round for row in pseudo), default=0)
     pseudo = [row for row in pseudo if row.round == newest]
+    listed = frames.list_frames(workspace.store, workspace.project_id, [row.frame_id for row in pseudo])
+    frames_of = {row.id: row for row in listed}
     return Snapshot(
         frame_ids=np.array([row.id for row in rows], dtype=np.int64),
         keys=tuple(row.key for row in rows),
@@ -59,12 +61,51 @@ def collect(workspace: Workspace) -> Snapshot:
         pseudo_ids=np.array([row.frame_id for row in pseudo], dtype=np.int64),
         pseudo_xy_px=np.stack([Pose2D.from_json(row.pose).xy_px for row in pseudo]) if pseudo else np.zeros((0, *shape, 2)),
         pseudo_weight=np.array([row.weight for row in pseudo], dtype=np.float64),
+        box_px=known_boxes(workspace, rows, labels),
+        pseudo_box_px=known_boxes(workspace, [frames_of[row.frame_id] for row in pseudo]),
     )
+
+
+def known_boxes(workspace: Workspace, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = ()) -> FloatArray:
+    """(m, V, 4) the subject's boxes from task data, as the newest of ``labels`` corrected them; NaN where the data has none.
+
+    A box that was drawn where the data has none is not used: prediction will look at other pictures of that kind as a whole,
+    and a network must be trained on what it will see.
+    """
+    views = workspace.views
+    boxes = np.full((len(rows), len(views), 4), np.nan)
+    for i, row in enumerate(rows):
+        for v, view in enumerate(views):
+            boxes[i, v] = row.box(view) or np.nan
+    given = np.isfinite(boxes).all(axis=-1)
+    position = {row.id: i for i, row in enumerate(rows)}
+    drawn = [row for row in labels if row.boxes and row.frame_id in position]
+    views_of = _task_views(workspace) if drawn else {}
+    for label in sorted(drawn, key=lambda row: datetime.fromisoformat(row.updated_at)):
+        shown = views_of.get(label.task_id) or views
+        i, of_subject = position[label.frame_id], (label.boxes or {}).get(str(DEFAULT_SUBJECT), [])
+        names = views if len(of_subject) == len(views) else shown
+        for view, box in zip(names, of_subject, strict=False):
+            v = views.index(view)
+            if box is not None and given[i, v]:
+                boxes[i, v] = box
+    return boxes
+
+
+def box_or_none(box_px: FloatArray) -> Box | None:
+    """(4,) → a box, None where it is NaN."""
+    x, y, width, height = box_px.tolist()
+    return (x, y, width, height) if np.isfinite(box_px).all() else None
+
+
+def _task_views(workspace: Workspace) -> dict[int, tuple[str, ...] | None]:
+    """Task row → the views that it shows, None = all."""
+    return {task.id: task.views for task in tasks.list_tasks(workspace.store, workspace.project_id)}
 
 
 def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, Pose2D]:
     """Frame id → what all annotations of all its tasks say together; frames about which nobody said anything are left out."""
-    views_of = {task.id: task.views for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    views_of = _task_views(workspace)
     by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
     for row in labels:
         by_task[row.task_id].append(row)

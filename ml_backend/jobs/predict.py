@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 
 from label_config.values import ByteArray, Float32Array, FloatArray
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.training_config import own_networks
 from ml_backend.pose.adapter import PoseModel, PredictionBatch
+from ml_backend.pose.infer import Predictor
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames as frame_rows
 from ml_backend.store import presence
@@ -18,6 +21,12 @@ from ml_backend.store.workspace import Workspace
 
 #: Pictures that are decoded before the network sees them together.
 BATCH = 32
+
+
+def load_predictor(workspace: Workspace, folder: Path) -> Predictor:
+    """The model in ``folder`` as parallax.yaml wants it to predict.  Raises BadInputError as :meth:`Predictor.load`."""
+    train = workspace.spec.train
+    return Predictor.load(folder, train.device, plugins=own_networks(train), flip_test=train.flip_test)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,9 @@ def predict_frames(
     heatmaps: bool = False,
     alive: Callable[[], None] = lambda: None,
 ) -> Predictions:
-    """Predict every view of every frame.  A picture that cannot be read is marked and left out; nothing stops for it.
+    """Predict every view of every frame, in the box that its task's data gives where it gives one.
+
+    A picture that cannot be read is marked and left out; nothing stops for it.
 
     ``alive`` is called between batches and may raise to stop the work.
     """
@@ -68,6 +79,13 @@ def predict_frames(
     ]
     collector = _Collector(len(frames), len(workspace.views), len(workspace.binding.skeleton))
     waiting: list[tuple[int, int, ByteArray]] = []
+
+    def look() -> None:
+        pictures = [image for *_, image in waiting]
+        boxes = [frames[f].box(workspace.views[v], (image.shape[1], image.shape[0])) for f, v, image in waiting]
+        collector.take(waiting, model.predict(pictures, boxes, heatmaps=heatmaps))
+        waiting.clear()
+
     for position, picture in pictures.stream([ref for _, _, ref in slots]):
         f, v, _ = slots[position]
         if isinstance(picture, UnreadableImageError):
@@ -76,10 +94,9 @@ def predict_frames(
         waiting.append((f, v, picture))
         if len(waiting) == BATCH:
             alive()
-            collector.take(waiting, model.predict([image for *_, image in waiting], heatmaps=heatmaps))
-            waiting = []
+            look()
     if waiting:
-        collector.take(waiting, model.predict([image for *_, image in waiting], heatmaps=heatmaps))
+        look()
     result = collector.result()
     _note_sizes(workspace, frames, result.size_px)
     return result

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.values import ByteArray, FloatArray, ImageRef, IntArray, ParallaxError
+from label_config.values import Box, ByteArray, FloatArray, ImageRef, IntArray, ParallaxError
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.predict import load_predictor
 from ml_backend.metrics.bootstrap import Comparison, paired_bootstrap
 from ml_backend.metrics.perturbation import CLEAN, PERTURBATIONS, Perturbation
 from ml_backend.pose.adapter import PoseModel
-from ml_backend.pose.infer import Predictor
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow
@@ -62,12 +62,14 @@ def measure(workspace: Workspace, version: VersionRow) -> list[RobustnessRow]:
             "robustness: no validation frame is labelled yet; expected at least one, they come up as random picks"
         )
     truth = np.stack([np.where(snapshot.human[i, v, :, None], snapshot.xy_px[i, v], np.nan) for i, v, _ in slots])
-    model = Predictor.load(workspace.models / version.path, workspace.spec.train.device)
+    model = load_predictor(workspace, workspace.models / version.path)
+    boxes = [frames[int(snapshot.frame_ids[i])].box(workspace.views[v]) for i, v, _ in slots]
     errors = {perturbation.name: np.full(truth.shape[:2], np.nan) for perturbation in PERTURBATIONS}
     with closing(Pictures(workspace)) as pictures:
         for positions, batch in _batches(pictures, [ref for *_, ref in slots]):
             for perturbation in PERTURBATIONS:
-                errors[perturbation.name][positions] = errors_under(perturbation, model, batch, truth[positions])
+                found = errors_under(perturbation, model, batch, truth[positions], [boxes[i] for i in positions])
+                errors[perturbation.name][positions] = found
     return compare(errors, np.array([i for i, *_ in slots]))
 
 
@@ -87,9 +89,22 @@ def _batches(pictures: Pictures, refs: Sequence[ImageRef]) -> Iterable[tuple[lis
         yield positions, batch
 
 
-def errors_under(perturbation: Perturbation, model: PoseModel, images: Sequence[ByteArray], truth_px: FloatArray) -> FloatArray:
-    """(m, K) distances to the truth (m, K, 2), pixels of the unperturbed pictures; NaN without truth or outside the picture."""
-    predicted = model.predict([perturbation.picture(image) for image in images]).xy_px
+def errors_under(
+    perturbation: Perturbation,
+    model: PoseModel,
+    images: Sequence[ByteArray],
+    truth_px: FloatArray,
+    boxes_px: Sequence[Box | None] | None = None,
+) -> FloatArray:
+    """(m, K) distances to the truth (m, K, 2), pixels of the unperturbed pictures; NaN without truth or outside the picture.
+
+    boxes_px  (m) where the subject is in the unperturbed pictures, None = not known
+    """
+    boxes = [
+        perturbation.box(box, (image.shape[1], image.shape[0])) if box is not None else None
+        for box, image in zip(boxes_px or [None] * len(images), images, strict=True)
+    ]
+    predicted = model.predict([perturbation.picture(image) for image in images], boxes).xy_px
     error = np.empty(truth_px.shape[:2])
     for i, image in enumerate(images):
         size = (image.shape[1], image.shape[0])

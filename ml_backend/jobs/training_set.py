@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from label_config.values import FloatArray, IntArray, TrainingTarget
-from ml_backend.jobs.collect import collect
+from ml_backend.jobs.collect import box_or_none, collect
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.store import versions, work
 from ml_backend.store.faults import reach
@@ -74,7 +74,7 @@ def human_targets(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> l
     weight = snapshot.weight
     targets: list[TrainingTarget] = []
     for i in rows:
-        targets += _targets(workspace, frames[int(snapshot.frame_ids[i])], snapshot.xy_px[i], weight[i])
+        targets += _targets(workspace, frames[int(snapshot.frame_ids[i])], snapshot.xy_px[i], weight[i], snapshot.box_px[i])
     return targets
 
 
@@ -84,7 +84,8 @@ def pseudo_targets(workspace: Workspace, snapshot: Snapshot) -> list[TrainingTar
     targets: list[TrainingTarget] = []
     for i, frame_id in enumerate(snapshot.pseudo_ids.tolist()):
         accepted = np.isfinite(snapshot.pseudo_xy_px[i]).all(axis=-1)
-        targets += _targets(workspace, frames[frame_id], snapshot.pseudo_xy_px[i], accepted * snapshot.pseudo_weight[i])
+        weight = accepted * snapshot.pseudo_weight[i]
+        targets += _targets(workspace, frames[frame_id], snapshot.pseudo_xy_px[i], weight, snapshot.pseudo_box_px[i])
     return targets
 
 
@@ -92,11 +93,13 @@ def _frames(workspace: Workspace, ids: IntArray) -> dict[int, FrameRow]:
     return {row.id: row for row in list_frames(workspace.store, workspace.project_id, ids.tolist())}
 
 
-def _targets(workspace: Workspace, frame: FrameRow, xy_px: FloatArray, weight: FloatArray) -> list[TrainingTarget]:
+def _targets(
+    workspace: Workspace, frame: FrameRow, xy_px: FloatArray, weight: FloatArray, box_px: FloatArray
+) -> list[TrainingTarget]:
     if frame.unreadable is not None:
         return []
     return [
-        TrainingTarget(frame.images[view], xy_px[v], weight[v], key=frame.key, view=view)
+        TrainingTarget(frame.images[view], xy_px[v], weight[v], box_px=box_or_none(box_px[v]), key=frame.key, view=view)
         for v, view in enumerate(workspace.views)
         if view in frame.images and (weight[v] > 0).any()
     ]

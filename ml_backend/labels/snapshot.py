@@ -17,6 +17,12 @@ from label_config.values import BoolArray, FloatArray, FrameKey, IntArray, Point
 WEIGHTS = {Provenance.PLACED: 1.0, Provenance.ACCEPTED: 1.0, Provenance.GEOMETRY: 0.5}
 
 
+_ARRAYS = (
+    *("frame_ids", "split", "xy_px", "state", "provenance", "xyz_world", "box_px"),
+    *("pseudo_ids", "pseudo_xy_px", "pseudo_weight", "pseudo_box_px"),
+)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """m frames with labels of people, and p frames with pseudo-labels.
@@ -29,9 +35,11 @@ class Snapshot:
     state        (m, V, K) PointState
     provenance   (m, V, K) Provenance (PLACED, ACCEPTED, or GEOMETRY where a view was filled from the others)
     xyz_world    (m, K, 3) triangulated from people's points, NaN = not known or no calibration
+    box_px       (m, V, 4) x, y, width, height of the subject where prediction will know it too, NaN = not known
     pseudo_ids   (p,) rows of the store
     pseudo_xy_px (p, V, K, 2) image pixels, NaN where not accepted
     pseudo_weight (p,) loss weight
+    pseudo_box_px (p, V, 4) like ``box_px``
     """
 
     frame_ids: IntArray
@@ -45,6 +53,8 @@ class Snapshot:
     pseudo_ids: IntArray
     pseudo_xy_px: FloatArray
     pseudo_weight: FloatArray
+    box_px: FloatArray
+    pseudo_box_px: FloatArray
 
     @property
     def human(self) -> BoolArray:
@@ -66,13 +76,15 @@ class Snapshot:
         digest = hashlib.sha256(json.dumps([self.annotations, [str(key) for key in self.keys]]).encode())
         for name in ("xy_px", "state", "provenance", "pseudo_ids", "pseudo_xy_px", "pseudo_weight"):
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        for boxes in (self.box_px, self.pseudo_box_px):
+            if np.isfinite(boxes).any():  # without boxes the digest is that of format 1
+                digest.update(np.ascontiguousarray(boxes).tobytes())
         digest.update("".join(self.split).encode())
         return digest.hexdigest()
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For the array store."""
-        names = ("frame_ids", "split", "xy_px", "state", "provenance", "xyz_world", "pseudo_ids", "pseudo_xy_px", "pseudo_weight")
-        arrays = {name: getattr(self, name) for name in names}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays["keys"] = np.array([str(key) for key in self.keys], dtype=np.str_)
         arrays["annotation_ids"] = np.array([number for number, _ in self.annotations], dtype=np.int64)
         arrays["annotation_times"] = np.array([when for _, when in self.annotations], dtype=np.str_)
@@ -80,8 +92,10 @@ class Snapshot:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Snapshot:
-        """Inverse of :meth:`to_arrays`."""
-        values = {name: array for name, array in arrays.items() if name not in ("keys", "annotation_ids", "annotation_times")}
+        """Inverse of :meth:`to_arrays`; files from before there were boxes have none."""
+        values = {name: arrays[name] for name in _ARRAYS if name in arrays}
+        for boxes, points in (("box_px", "xy_px"), ("pseudo_box_px", "pseudo_xy_px")):
+            values.setdefault(boxes, np.full((*arrays[points].shape[:2], 4), np.nan))
         pairs = zip(arrays["annotation_ids"].tolist(), arrays["annotation_times"].tolist(), strict=True)
         return cls(keys=tuple(FrameKey.parse(key) for key in arrays["keys"]), annotations=tuple(pairs), **values)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from label_config.values import BadInputError, BoolArray, ByteArray, FloatArray
+from label_config.values import BadInputError, BoolArray, Box, ByteArray, FloatArray
 
 BLUR_KERNEL = 5
 
@@ -43,6 +43,12 @@ class Perturbation:
         moved = _apply(_zoom(self.zoom, size_px), xy_px)
         inside: BoolArray = np.asarray(((moved >= -0.5) & (moved <= np.array(size_px) - 0.5)).all(axis=-1))
         return np.where(inside[..., None], moved, np.nan)
+
+    def box(self, box_px: Box, size_px: tuple[int, int]) -> Box:
+        """A box in the picture of this (width, height) → in the changed one, which it may leave."""
+        x, y, width, height = box_px
+        left, top = _apply(_zoom(self.zoom, size_px), np.array([x - 0.5, y - 0.5])) + 0.5
+        return float(left), float(top), width * self.zoom, height * self.zoom
 
     def back(self, xy_px: FloatArray, size_px: tuple[int, int]) -> FloatArray:
         """Points (..., 2) of the changed picture → of the original, wherever they are."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
-from label_config.values import FrameKey, ImageRef
+from label_config.values import DEFAULT_SUBJECT, Box, FrameKey, ImageRef
 from ml_backend.store.database import Store
 from ml_backend.store.schema import frames, sequences
 
@@ -28,7 +28,11 @@ class SequenceRow:
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One frame.  ``unreadable`` says why a picture of it cannot be read."""
+    """One frame.
+
+    unreadable  why a picture of it cannot be read
+    boxes       subject → view → box in the data of its tasks
+    """
 
     id: int
     key: FrameKey
@@ -36,11 +40,32 @@ class FrameRow:
     split: str
     random_pick: bool
     unreadable: str | None
+    boxes: Mapping[int, Mapping[str, Box]] = field(default_factory=dict)
+
+    def box(self, view: str, size_px: tuple[int, int] | None = None, subject: int = DEFAULT_SUBJECT) -> Box | None:
+        """Where the subject is in a view, None when nobody says so or the box lies outside the picture.
+
+        size_px  width and height, for a picture whose size is not known here yet
+        """
+        box = self.boxes.get(subject, {}).get(view)
+        size = size_px or (self.images[view].size_px if view in self.images else None)
+        if box is None or size is None:
+            return box
+        x, y, width, height = box
+        return box if x < size[0] and y < size[1] and x + width > 0 and y + height > 0 else None
 
 
 def _frame(row: Row[Any]) -> FrameRow:
     images = {view: ImageRef.from_json(ref) for view, ref in row.images.items()}
-    return FrameRow(row.id, FrameKey(row.sequence, row.frame_index), images, row.split, row.random_pick, row.unreadable)
+    key = FrameKey(row.sequence, row.frame_index)
+    return FrameRow(row.id, key, images, row.split, row.random_pick, row.unreadable, _boxes(row.boxes))
+
+
+def _boxes(stored: Mapping[str, Any] | None) -> dict[int, dict[str, Box]]:
+    return {
+        int(subject): {view: (x, y, w, h) for view, (x, y, w, h) in of_views.items()}
+        for subject, of_views in (stored or {}).items()
+    }
 
 
 def save_sequence(store: Store, project_id: int, row: SequenceRow) -> None:
@@ -107,6 +132,21 @@ def list_frames(store: Store, project_id: int, ids: Sequence[int] | None = None)
         for start in range(0, len(ids), BATCH):
             found += [_frame(row) for row in connection.execute(query.where(frames.c.id.in_(ids[start : start + BATCH])))]
     return sorted(found, key=lambda frame: frame.key)
+
+
+def boxes_by_id(store: Store, project_id: int) -> dict[int, dict[int, dict[str, Box]]]:
+    """Frame id → its boxes, of the frames that have any."""
+    query = select(frames.c.id, frames.c.boxes).where(frames.c.project_id == project_id, frames.c.boxes.is_not(None))
+    with store.read() as connection:
+        return {row.id: boxes for row in connection.execute(query) if (boxes := _boxes(row.boxes))}
+
+
+def save_boxes(store: Store, boxes: Mapping[int, Mapping[int, Mapping[str, Box]]]) -> None:
+    """Replace the boxes of these frames; frame id → subject → view → box."""
+    with store.write() as connection:
+        for frame_id, subjects in boxes.items():
+            values = {str(subject): {view: list(box) for view, box in views.items()} for subject, views in subjects.items()}
+            connection.execute(update(frames).where(frames.c.id == frame_id).values(boxes=values))
 
 
 def count(store: Store, project_id: int) -> int:

@@ -92,6 +92,7 @@ frames = Table(
     Column("split", String(8), nullable=False),  # train | val | guard, assigned once
     Column("random_pick", Boolean, nullable=False, server_default="0"),
     Column("unreadable", Text, nullable=True),
+    Column("boxes", JSON, nullable=True),  # subject -> view -> [x, y, width, height] px, from task data
     UniqueConstraint("project_id", "sequence", "frame_index"),
 )
 
@@ -127,6 +128,7 @@ label_annotations = Table(
     Column("ground_truth", Boolean, nullable=False, server_default="0"),
     Column("lead_time_s", Float, nullable=True),
     Column("poses", JSON, nullable=False),  # subject -> Pose2D
+    Column("boxes", JSON, nullable=True),  # subject -> position of the view -> [x, y, width, height] px, as drawn
     Column("problems", JSON, nullable=False),
     Column("shown_generation", Integer, nullable=True),
     Column("edit", JSON, nullable=True),  # labels.edit_distance against what was shown

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import Row
 
+from label_config.values import Box
 from ml_backend.store.database import Store
 from ml_backend.store.schema import label_annotations, tasks
 from ml_backend.store.versions import snapshots_taken
@@ -18,8 +19,9 @@ from ml_backend.store.versions import snapshots_taken
 class AnnotationRow:
     """One annotation of one person.
 
-    ``poses`` and ``edit`` are JSON of ``{subject: Pose2D}`` and of ``labels.edit_distance``; ``round`` is the round in
-    which the annotation was first submitted.
+    ``poses`` and ``edit`` are JSON of ``{subject: Pose2D}`` and of ``labels.edit_distance``; ``boxes`` has the boxes that the
+    person drew, {subject: one per view of the task, None = none}; ``round`` is the round in which the annotation was first
+    submitted.
     """
 
     id: int
@@ -32,6 +34,7 @@ class AnnotationRow:
     ground_truth: bool
     lead_time_s: float | None
     poses: dict[str, Any]
+    boxes: dict[str, list[Box | None]] | None
     problems: list[Any]
     shown_generation: int | None
     edit: dict[str, Any] | None

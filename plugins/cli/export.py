@@ -85,6 +85,7 @@ def labels_of_last_snapshot(workspace: Workspace) -> LabelSet:
 
     from label_config.values import PointState
     from ml_backend.formats.records import LabelledImage, LabelSet
+    from ml_backend.jobs.collect import box_or_none
     from ml_backend.labels.snapshot import Snapshot
     from ml_backend.store import frames, versions
 
@@ -97,7 +98,14 @@ def labels_of_last_snapshot(workspace: Workspace) -> LabelSet:
     state = np.where(snapshot.human | absent, snapshot.state, PointState.UNLABELLED).astype(np.int64)
     xy = np.where(snapshot.human[..., None], snapshot.xy_px, np.nan)
     labels = [
-        LabelledImage(rows[frame].images[view], xy[i, v], state[i, v], view=view, key=rows[frame].key)
+        LabelledImage(
+            rows[frame].images[view],
+            xy[i, v],
+            state[i, v],
+            box_px=box_or_none(snapshot.box_px[i, v]),
+            view=view,
+            key=rows[frame].key,
+        )
         for i, frame in enumerate(snapshot.frame_ids.tolist())
         for v, view in enumerate(workspace.views)
         if view in rows[frame].images and (state[i, v] != PointState.UNLABELLED).any()

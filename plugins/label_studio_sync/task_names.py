@@ -9,7 +9,8 @@ from typing import Any
 
 from label_config.binding import Binding
 from label_config.spec import Spec
-from label_config.values import BadInputError, FrameKey
+from label_config.task_boxes import read_boxes
+from label_config.values import BadInputError, Box, FrameKey
 from ml_backend.recordings import ForbiddenAddressError, task_image_url
 
 #: Task data of ours: the frame, and the camera where the labelling config has a single picture.
@@ -28,6 +29,18 @@ class TaskNames:
         """The frame and {view: absolute address of its picture}; None when the data does not tell, see :meth:`why`."""
         key, views = self._key(data), self._views(data)
         return (key, views) if key is not None and views else None
+
+    def boxes(self, data: Mapping[str, Any]) -> dict[str, Box | None] | None:
+        """View → the subject's box, None = the data says that there is none; None where the data says nothing about boxes.
+
+        Raises BadInputError for a value that is no box.
+        """
+        if self.spec.frames.box not in data:
+            return None
+        own = self._view(data)
+        views = [view for view in self.view_names if view == own or not self._one_picture]
+        found = read_boxes(data[self.spec.frames.box], views)
+        return {view: found.get(view) for view in views}
 
     def why(self, data: Mapping[str, Any]) -> str:
         """Why :meth:`read` gave None, and what to do."""

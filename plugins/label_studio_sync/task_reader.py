@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from label_config.binding import Binding
 from label_config.problems import Problem
 from label_config.region_decode import DecodedAnnotation, decode
-from label_config.values import Pose2D
+from label_config.values import DEFAULT_SUBJECT, BadInputError, Box, FloatArray, Pose2D
 from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.store import frames, generations, presence, submissions, tasks, versions
 from ml_backend.store.frames import FrameRow
@@ -41,6 +43,7 @@ class TaskReader:
         self.workspace, self.client, self.again = workspace, client, again
         self.store, self.project_id = workspace.store, workspace.project_id
         self.finder = FrameFinder(workspace)
+        self.boxes = frames.boxes_by_id(self.store, self.project_id)
         self.held: dict[int, dict[int, AnnotationRow]] = {}
         for row in submissions.list_annotations(self.store, self.project_id, every=True):
             self.held.setdefault(row.task_id, {})[row.ls_annotation_id] = row
@@ -88,6 +91,7 @@ class TaskReader:
         for item in batch:
             self.notice(item["updated_at"])
         self._save_tasks(batch)
+        self._save_boxes(batch)
         known = [(self.tasks[item["id"]], item["annotations"]) for item in batch if item["id"] in self.tasks]
         self._save_annotations(known)
 
@@ -117,15 +121,42 @@ class TaskReader:
             self._list_tasks()
         self._tell_nowhere(nowhere)
 
+    def _save_boxes(self, batch: Sequence[Item]) -> None:
+        """Boxes in task data; a task that does not mention them leaves those of its frame as they are."""
+        changed: dict[int, dict[int, dict[str, Box]]] = {}
+        refused: dict[str, str] = {}
+        for item in batch:
+            row = self.tasks.get(item["id"])
+            if row is None:
+                continue
+            try:
+                told = self.finder.names.boxes(item["data"])
+            except BadInputError as error:
+                refused[str(item["id"])] = str(error)
+                continue
+            if told is None:
+                continue
+            held = self.boxes.get(row.frame_id, {})
+            of_subject = {view: box for view, box in held.get(DEFAULT_SUBJECT, {}).items() if view not in told}
+            of_subject |= {view: box for view, box in told.items() if box is not None}
+            if of_subject != held.get(DEFAULT_SUBJECT, {}):
+                changed[row.frame_id] = self.boxes[row.frame_id] = {**held, DEFAULT_SUBJECT: of_subject}
+        if changed:
+            frames.save_boxes(self.store, changed)
+        if refused:
+            key, why = self.workspace.spec.frames.box, next(iter(refused.values()))
+            text = (
+                f"{_listed(list(refused))}: data[{key!r}] is not used as the subject's box: {why}; see frames.box"
+            )
+            self._problem(text, key="boxes")
+
     def _tell_nowhere(self, items: Sequence[Item]) -> None:
         """One message for all tasks with the same trouble."""
         by_reason: dict[str, list[str]] = {}
         for item in items:
             by_reason.setdefault(self.finder.names.why(item["data"]), []).append(str(item["id"]))
         for reason, numbers in by_reason.items():
-            more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-            plural = "s" if len(numbers) > 1 else ""
-            self._problem(f"task{plural} {', '.join(numbers[:5])}{more}: {reason}", key=f"no frame: {reason}")
+            self._problem(f"{_listed(numbers)}: {reason}", key=f"no frame: {reason}")
 
     def _save_annotations(self, known: Sequence[tuple[TaskRow, Sequence[Item]]]) -> None:
         news = [
@@ -176,6 +207,7 @@ class TaskReader:
             "ground_truth": bool(item.get("ground_truth")),
             "lead_time_s": item.get("lead_time"),
             "poses": {str(subject): pose.to_json() for subject, pose in decoded.poses.items()},
+            "boxes": {str(subject): _drawn(boxes) for subject, boxes in decoded.boxes_px.items()} or None,
             "problems": [_words(problem) for problem in decoded.problems],
             "shown_generation": number if shown else None,
             "edit": self._edit(shown, task, decoded.poses) if shown else None,
@@ -221,6 +253,17 @@ class TaskReader:
 def _words(problem: Problem) -> str:
     place = ", ".join(part for part in (problem.view, problem.keypoint) if part)
     return f"{place}: {problem.message}" if place and not problem.message.startswith(place) else problem.message
+
+
+def _listed(numbers: Sequence[str]) -> str:
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"task{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:5])}{more}"
+
+
+def _drawn(boxes_px: FloatArray) -> list[list[float] | None]:
+    """(V, 4) in the frame of the points → per view x and y of the left and upper edge, width, height; None = no box."""
+    edges = np.round(boxes_px + [0.5, 0.5, 0.0, 0.0], 3)
+    return [box if np.isfinite(box).all() else None for box in edges.tolist()]
 
 
 def _person(completed_by: Any) -> int | None:

@@ -66,3 +66,13 @@ def test_zooming_out_leaves_black_around() -> None:
 def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(BadInputError, match="uint8"):
         Perturbation("x").picture(np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["zoom in", "zoom out", "dark"])
+def test_a_box_holds_the_same_points_as_before(name: str) -> None:
+    size, perturbation = (61, 41), BY_NAME[name]
+    assert perturbation.box((0.0, 0.0, 61.0, 41.0), size)[2:] == pytest.approx((61 * perturbation.zoom, 41 * perturbation.zoom))
+    x, y, width, height = perturbation.box((20.0, 10.0, 15.0, 25.0), size)
+    # The box covers pixels 20 … 34 and 10 … 34: its edges lie half a pixel outside their centres.
+    corners = np.array([[19.5, 9.5], [34.5, 34.5]])
+    np.testing.assert_allclose(perturbation.points(corners, size), [[x - 0.5, y - 0.5], [x + width - 0.5, y + height - 0.5]])

@@ -249,6 +249,8 @@ def snapshot(workspace: Workspace) -> Snapshot:
         pseudo_ids=np.zeros(0, dtype=np.int64),
         pseudo_xy_px=np.zeros((0, *xy.shape[1:])),
         pseudo_weight=np.zeros(0),
+        box_px=np.full((2, len(VIEWS), 4), np.nan),
+        pseudo_box_px=np.zeros((0, len(VIEWS), 4)),
     )
 
 

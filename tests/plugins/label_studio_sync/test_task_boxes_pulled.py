@@ -1,0 +1,94 @@
+"""Boxes in the data of tasks, and boxes that people drew, reach the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from label_config.binding import bind
+from label_config.build_xml import build_label_config
+from label_config.values import FrameKey
+from ml_backend.store import frames, presence, projects, submissions
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.task_reader import TaskReader
+from tests.small_project import SIZE, VIEWS, make_project
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    made = make_project(tmp_path)
+    yield made
+    made.store.close()
+
+
+def task(number: int, data: dict[str, Any], annotations: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """As Label Studio lists it."""
+    counts = {"is_labeled": bool(annotations), "cancelled_annotations": 0, "total_annotations": len(annotations or [])}
+    return {"id": number, "data": data, "annotations": annotations or [], "updated_at": "2026-01-01T00:00:00Z", **counts}
+
+
+def read(workspace: Workspace, *items: dict[str, Any]) -> TaskReader:
+    reader = TaskReader(workspace, cast(Client, None))
+    reader.read(items)
+    return reader
+
+
+def frame(workspace: Workspace, index: int = 0) -> FrameRow:
+    return next(row for row in frames.list_frames(workspace.store, workspace.project_id) if row.key == FrameKey("s", index))
+
+
+def test_boxes_of_the_data_are_kept_changed_and_withdrawn(workspace: Workspace) -> None:
+    read(workspace, task(100, {"box": {"left": [1, 2, 30, 40], "right": [5, 6, 7, 8]}}))
+    assert frame(workspace).boxes == {0: {"left": (1.0, 2.0, 30.0, 40.0), "right": (5.0, 6.0, 7.0, 8.0)}}
+    assert frame(workspace, 1).boxes == {}
+    read(workspace, task(100, {"box": {"left": [1, 2, 3, 4], "right": None}}))
+    assert frame(workspace).boxes == {0: {"left": (1.0, 2.0, 3.0, 4.0)}}
+    read(workspace, task(100, {}))  # says nothing
+    assert frame(workspace).box("left") == (1.0, 2.0, 3.0, 4.0)
+    read(workspace, task(100, {"box": None}))
+    assert frame(workspace).box("left") is None
+
+
+def test_a_new_task_brings_its_boxes(workspace: Workspace) -> None:
+    read(
+        workspace,
+        task(900, {"parallax_key": "s/000003", "left": "/data/a.jpg", "right": "/data/b.jpg", "box": {"right": [0, 0, 9, 9]}}),
+    )
+    assert frame(workspace, 3).box("right") == (0.0, 0.0, 9.0, 9.0)
+
+
+def test_each_camera_of_a_frame_brings_its_own(tmp_path: Path) -> None:
+    workspace = make_project(tmp_path, one_camera_per_task=True)
+    read(workspace, task(100, {"parallax_view": "left", "box": [1, 2, 3, 4]}))
+    read(workspace, task(200, {"parallax_view": "right", "box": [5, 6, 7, 8]}))
+    assert frame(workspace).boxes == {0: {"left": (1.0, 2.0, 3.0, 4.0), "right": (5.0, 6.0, 7.0, 8.0)}}
+    workspace.store.close()
+
+
+def test_what_is_no_box_is_told_and_the_task_goes_on(workspace: Workspace) -> None:
+    good = {"box": {"left": [1, 2, 3, 4]}}
+    read(workspace, task(100, {"box": {"left": [1, 2, 3]}}), task(101, good), task(102, {"box": "A3"}))
+    assert frame(workspace).boxes == {}
+    assert frame(workspace, 1).box("left") == (1.0, 2.0, 3.0, 4.0)
+    (event,) = [event for event in presence.list_events(workspace.store, workspace.project_id) if "100, 102" in event.text]
+    assert "expected [x, y, width, height]" in event.text
+
+
+def test_a_drawn_box_is_kept_with_its_annotation(workspace: Workspace) -> None:
+    skeleton = workspace.binding.skeleton
+    binding = bind(build_label_config(skeleton, VIEWS, boxes=True), skeleton)
+    projects.change(workspace.store, workspace.project_id, binding=binding.to_json())
+    view = binding.views[1]
+    box = {"x": 10.0, "y": 25.0, "width": 50.0, "height": 50.0, "rotation": 0, "rectanglelabels": list(view.box_labels)}
+    size = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
+    region = {"id": "b", "type": "rectanglelabels", "from_name": view.box, "to_name": view.image, "value": box, **size}
+    labelled = {"id": 7, "updated_at": "2026-01-01T00:00:00Z", "was_cancelled": False, "result": [region]}
+    read(workspace, task(100, {}, [labelled]))
+    (row,) = submissions.list_annotations(workspace.store, workspace.project_id)
+    assert row.boxes == {"0": [None, [64.0, 120.0, 320.0, 240.0]]}
+    assert frame(workspace).boxes == {}
