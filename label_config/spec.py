@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from label_config.frame_rules import FrameRules
 from label_config.spec_errors import explain
@@ -30,6 +40,7 @@ from label_config.spec_fields import (
     secret,
     source_alone,
     square,
+    weight_alone,
 )
 from label_config.values import BadInputError
 from label_config.yaml_files import read_yaml
@@ -123,15 +134,25 @@ class Recording(Section):
 class Train(Section):
     """The network and when it is trained.
 
+    network_args  keyword arguments of the network, such as the number of stacks of an hourglass
+    plugins     networks of one's own that earlier versions use and that may still be imported; ``network`` always may
     preset      named set of augmentations and schedule
     input_px    (width, height) of the network's input; one number means a square
     sigma_hm    standard deviation of the target in heatmap pixels
     steps_first, steps_round  optimiser steps from a fresh start and for a warm start
     weights     "default" (the network's own pretrained ones where it has any), "none" (random), a path or a hub name
     window      train on at most this many labelled frames, newest first; None = all
+    amplitude   height of the target
+    grid        relation of input and heatmap pixels; "stride" for weights published with SimpleBaseline or HRNet
+    flip_test   predict from the mirrored picture too, and average the heatmaps
+    precision   "auto" = bfloat16 on CUDA, float32 elsewhere
+    compile     torch.compile on CUDA
+    devices     processes that train one network together, one per CUDA device, each with its own batch; "all" = every device
     """
 
     network: str = "unet_small"
+    network_args: dict[str, Any] = Field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
     preset: str = "default"
     input_px: Annotated[tuple[Count, Count], BeforeValidator(square)] = (128, 128)
     sigma_hm: Positive = 1.5
@@ -148,9 +169,30 @@ class Train(Section):
     max_wait_minutes: Positive = 10.0
     weights: Weights = "default"
     device: str = "auto"
+    devices: Count | Literal["all"] = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
     codec: Literal["msra", "dark", "udp"] = "dark"
+    amplitude: Positive = 1.0
+    grid: Literal["centre", "stride"] = "centre"
+    flip_test: bool = False
     window: Count | None = None
     seed: CountOrZero = 0
+
+
+class Hybrid(Section):
+    """The filter of the hybrid strategy (METHODS §5): which frames are uncertain.
+
+    found        a keypoint whose strongest heatmap value, in the mean over the views, is below this was not found
+    least        keypoints that must be missing; None = a third of them
+    rule         A: at least ``least`` keypoints were not found; B: fewer than ``least`` were found
+    empty_share  of the batch, at most this share shows nothing at all
+    """
+
+    found: Fraction = 0.3
+    least: Count | None = None
+    rule: Literal["A", "B"] = "A"
+    empty_share: Fraction = 0.1
 
 
 class Selection(Section):
@@ -161,7 +203,8 @@ class Selection(Section):
     random_every    every n-th slot is a uniform random pick; 0 = never
     blind_random    random picks are served without points, so that they measure the model
     exclusion_frames  no two picks of a batch lie closer than this in one sequence
-    lambda_         weight of diversity against usefulness
+    diversity       how the first batch of the window is chosen; docs/scores.md explains the names
+    lambda_         factor of the usefulness in ``duw`` and ``duw_paper``
     """
 
     window: Count = 500
@@ -170,8 +213,22 @@ class Selection(Section):
     random_every: CountOrZero = 10
     blind_random: bool = True
     exclusion_frames: CountOrZero = 5
-    diversity: Literal["duw", "kcenter", "none"] = "duw"
+    diversity: Literal["duw", "duw_paper", "kcenter", "k_means", "hybrid", "none"] = "duw"
     lambda_: NotNegative = 1.0
+    hybrid: Hybrid = absent_section()
+
+
+class ScoreSettings(BaseModel):
+    """The weight of a score and its parameters, whose names only the score knows."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    weight: NotNegative = 1.0
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the weight."""
+        return dict(self.model_extra or {})
 
 
 class PseudoLabels(Section):
@@ -233,7 +290,7 @@ class Spec(Section):
     aliases       label name in Label Studio → keypoint name
     frames        how frames are read from tasks that exist already
     documents_root  the folder that Label Studio serves as local files
-    scores        "auto" or score name → weight
+    scores        "auto" or score name → weight, alone or with the score's parameters
     stop_labels_loss  a pull that loses more than this share of all labels stops training and asks
     """
 
@@ -252,7 +309,7 @@ class Spec(Section):
     documents_root: Location | None = None
     frames: FrameRules = absent_section()
     train: Train = absent_section()
-    scores: Literal["auto"] | dict[str, NotNegative] = "auto"
+    scores: Literal["auto"] | dict[str, Annotated[ScoreSettings, BeforeValidator(weight_alone)]] = "auto"
     selection: Selection = absent_section()
     pseudo_labels: PseudoLabels = absent_section()
     validation: Validation = absent_section()

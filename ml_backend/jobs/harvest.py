@@ -20,9 +20,10 @@ from ml_backend.geometry.pictorial import PictorialStructure
 from ml_backend.heatmaps.crops import CropTransform
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import Predictions, predict_frames
+from ml_backend.jobs.predict import Predictions, load_predictor, predict_frames
 from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.retrain import Report, StoppedError, same_network, train_progress
+from ml_backend.jobs.scoring import auxiliary_networks
 from ml_backend.jobs.training_config import config_for
 from ml_backend.jobs.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
 from ml_backend.labels.harvest import KEEP, Detections, Harvest, body_from_labels, harvest_points, harvest_targets
@@ -88,7 +89,7 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
         targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
         targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
         pictures.prepare([target.image for target in targets])
-        base = config_for(workspace.spec.train, warm=True, round_=row.round)
+        base = config_for(workspace.spec.train, warm=True, round_=row.round, auxiliary=auxiliary_networks(workspace.spec.scores))
         config = preset("personalise", base, n_targets=len(targets))
         folder = workspace.models / model_folder_name(row, parent, config.to_json(), job.arguments["before"], asdict(options))
         result = train(
@@ -171,7 +172,7 @@ class _Reaper:
     def points(self, job: JobRow, name: str, folder: Path) -> tuple[Harvest, JobRow]:
         """The poses by the model in ``folder``; the job remembers their array file by ``name``, so a later try finds them."""
         if name not in job.arguments:
-            found = self._harvest(Predictor.load(folder, self.workspace.spec.train.device)).select(self.keep)
+            found = self._harvest(load_predictor(self.workspace, folder)).select(self.keep)
             path, _ = self.workspace.arrays.save("harvest", found.to_arrays())
             job = work.remember(self.workspace.store, job, **{name: path})
         return Harvest.from_arrays(self.workspace.arrays.load(job.arguments[name])), job

@@ -6,8 +6,7 @@ import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, PointState, Pose2D, Provenance
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
-from ml_backend.pose.infer import Predictor
+from ml_backend.jobs.predict import load_predictor, predict_frames
 from ml_backend.store import frames, generations, versions
 from ml_backend.store.workspace import Workspace
 
@@ -22,7 +21,7 @@ def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
         return
     version = versions.get(workspace.store, generation.version_id)
     rows = frames.list_frames(workspace.store, workspace.project_id, frame_ids)
-    model = Predictor.load(workspace.models / version.path, workspace.spec.train.device)
+    model = load_predictor(workspace, workspace.models / version.path)
     pictures = Pictures(workspace)
     seen = predict_frames(workspace, model, rows, pictures)
     pictures.close()

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.predict import load_predictor
 from ml_backend.jobs.validate import Judgement, judge
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.metrics.bootstrap import gate
-from ml_backend.pose.infer import Predictor
 from ml_backend.pose.weights import read_manifest
 from ml_backend.store import presence, versions, work
 from ml_backend.store.faults import reach
@@ -33,14 +33,14 @@ def publish_if_good(
 
     A repeated call for the same folder finds the same version.  ``job.attempt`` is the fencing token.
     """
-    device = workspace.spec.train.device
-    new = judge(workspace, Predictor.load(folder, device), snapshot, pictures)
-    old = judge(workspace, Predictor.load(workspace.models / live.path, device), snapshot, pictures) if live else None
+    new = judge(workspace, load_predictor(workspace, folder), snapshot, pictures)
+    old = judge(workspace, load_predictor(workspace, workspace.models / live.path), snapshot, pictures) if live else None
     decision = gate(
         old.per_frame_px if old else np.full(len(new.per_frame_px), np.nan),
         new.per_frame_px,
         min_frames=workspace.spec.gate.min_frames,
         max_p_worse=workspace.spec.gate.confidence,
+        group=new.block,
     )
     version = versions.add(
         workspace.store,

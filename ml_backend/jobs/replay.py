@@ -6,12 +6,11 @@ import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
+from ml_backend.jobs.predict import load_predictor, predict_frames
 from ml_backend.jobs.training_set import load_snapshot
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.labels.split import stable_uniform
 from ml_backend.metrics.oks import oks
-from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import acft_training_set
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow, list_snapshots
@@ -40,7 +39,7 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
         return np.zeros(0)
     found = list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())
     place = {frame.id: position for position, frame in enumerate(found)}
-    model = Predictor.load(workspace.models / version.path, workspace.spec.train.device)
+    model = load_predictor(workspace, workspace.models / version.path)
     predicted = predict_frames(workspace, model, found, pictures).xy_px
     order = [place[int(frame)] for frame in snapshot.frame_ids[rows]]
     return pose_oks(predicted[order], snapshot.xy_px[rows], snapshot.human[rows], np.array(workspace.binding.skeleton.sigmas))

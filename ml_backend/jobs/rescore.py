@@ -11,12 +11,11 @@ import numpy as np
 
 from label_config.values import ParallaxError
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
+from ml_backend.jobs.predict import load_predictor, predict_frames
 from ml_backend.jobs.retrain import StoppedError
 from ml_backend.jobs.scoring import ScoreKit, judge_chunk, make_kit
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
-from ml_backend.pose.infer import Predictor
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
@@ -102,7 +101,7 @@ def work_on_shards(
             if shard is None:
                 return
             if model is None or kit is None:
-                model = Predictor.load(workspace.models / version.path, workspace.spec.train.device)
+                model = load_predictor(workspace, workspace.models / version.path)
                 kit = make_kit(workspace, _snapshot(workspace, version))
             _one(workspace, shard, model, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)

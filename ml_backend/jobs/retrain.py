@@ -11,7 +11,8 @@ from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.publish import publish_if_good, tell
 from ml_backend.jobs.replay import held_out, misestimated
-from ml_backend.jobs.training_config import first_weights, recipe_for, starts_warm
+from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.jobs.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.jobs.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import TrainConfig
@@ -61,6 +62,7 @@ def _train_and_publish(
     if not targets:
         tell(workspace, "nothing to train on yet: no labelled frame lies in the training part", "warning")
         return None
+    pictures.prepare([target.image for target in (*targets, *judges)])
     init = workspace.models / parent.path if parent else first_weights(workspace.spec.train)
     folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
     result = train(
@@ -91,9 +93,15 @@ def _parent(workspace: Workspace, job: JobRow, live: VersionRow | None) -> Versi
 
 
 def same_network(workspace: Workspace, version: VersionRow) -> bool:
-    """The version's weights fit the network and the skeleton of parallax.yaml."""
+    """The version's weights fit the network and the skeleton of parallax.yaml.
+
+    Auxiliary networks do not count: those that the version lacks start fresh beside it, those that no score wants any more
+    are left behind.
+    """
     manifest = read_manifest(workspace.models / version.path)
-    return manifest.config.network == workspace.spec.train.network and manifest.skeleton == workspace.binding.skeleton
+    wanted = config_for(workspace.spec.train, warm=True, round_=0)
+    same = (manifest.config.network, dict(manifest.config.network_args)) == (wanted.network, dict(wanted.network_args))
+    return same and manifest.skeleton == workspace.binding.skeleton
 
 
 def _targets_and_config(
@@ -101,10 +109,18 @@ def _targets_and_config(
 ) -> tuple[list[TrainingTarget], list[TrainingTarget], TrainConfig]:
     """What to train on, what early stopping looks at (nothing unless the recipe asks for it), and the recipe."""
     spec = workspace.spec.train
+    auxiliary = auxiliary_networks(workspace.spec.scores)
 
     def recipe(count: int) -> TrainConfig:
         performance = last_batch_performance(workspace)
-        return recipe_for(spec, warm=parent is not None, round_=row.round, n_targets=count, performance=performance)
+        return recipe_for(
+            spec,
+            warm=parent is not None,
+            round_=row.round,
+            n_targets=count,
+            performance=performance,
+            auxiliary=auxiliary,
+        )
 
     targets = human_targets(workspace, snapshot, rows) + pseudo_targets(workspace, snapshot)
     config = recipe(max(len(targets), 1))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from label_config.spec import Train
 from label_config.values import BadInputError
-from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.pose.presets import PRESETS, WARM_PRESETS, preset
 
 DEFAULT = "default"
@@ -35,26 +35,37 @@ def starts_warm(train: Train) -> bool:
     return train.warm_start and train.preset != "scratch"
 
 
-def config_for(train: Train, *, warm: bool, round_: int) -> TrainConfig:
+def config_for(train: Train, *, warm: bool, round_: int, auxiliary: tuple[Auxiliary, ...] = ()) -> TrainConfig:
     """The default recipe.  ``warm``: the run starts from the live model, so it is shorter.  Every round draws its own
-    augmentations."""
+    augmentations.  ``auxiliary``: what the project's scores need beside the pose network."""
     # A network without a word about weights starts from random ones; only the backbone takes the argument.
     own = train.network == BACKBONE and train.weights not in ("default", "none")
     return TrainConfig(
         network=train.network,
-        network_args={"pretrained": train.weights} if own else {},
+        network_args={**train.network_args, **({"pretrained": train.weights} if own else {})},
+        plugins=own_networks(train),
         input_px=train.input_px,
         codec=train.codec,
         sigma_hm=train.sigma_hm,
+        amplitude=train.amplitude,
+        grid=train.grid,
         steps=train.steps_round if warm else train.steps_first,
         batch=train.batch,
         lr=train.lr,
         weight_decay=train.weight_decay,
         seed=train.seed + round_,
+        auxiliary=auxiliary,
         device=train.device,
+        precision=train.precision,
+        compile=train.compile,
         max_minutes=train.max_minutes,
         checkpoint_every_s=train.checkpoint_seconds,
     )
+
+
+def own_networks(train: Train) -> tuple[str, ...]:
+    """The networks of one's own that parallax.yaml names, and so allows to be imported."""
+    return tuple(name for name in (train.network, *train.plugins) if ":" in name)
 
 
 def first_weights(train: Train) -> Path | None:
@@ -73,7 +84,9 @@ def first_weights(train: Train) -> Path | None:
     return path
 
 
-def recipe_for(train: Train, *, warm: bool, round_: int, n_targets: int, performance: float) -> TrainConfig:
+def recipe_for(
+    train: Train, *, warm: bool, round_: int, n_targets: int, performance: float, auxiliary: tuple[Auxiliary, ...] = ()
+) -> TrainConfig:
     """The configuration by ``train.preset``.
 
     n_targets    pictures to train on, for recipes counted in epochs
@@ -82,7 +95,7 @@ def recipe_for(train: Train, *, warm: bool, round_: int, n_targets: int, perform
     Raises BadInputError as :func:`starts_warm`.
     """
     starts_warm(train)
-    config = config_for(train, warm=warm, round_=round_)
+    config = config_for(train, warm=warm, round_=round_, auxiliary=auxiliary)
     fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not warm
     if train.preset == DEFAULT or fresh_start_of_a_warm_one:
         return config

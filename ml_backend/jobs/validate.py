@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import FloatArray
+from label_config.values import FloatArray, FrameKey, IntArray
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.pictures import Pictures
@@ -19,9 +20,15 @@ from ml_backend.store.workspace import Workspace
 
 @dataclass(frozen=True)
 class Judgement:
-    """per_frame_px (f,) mean error over a frame's human points, NaN where nothing can be compared; the rest are summaries."""
+    """A model on the labelled validation frames.
+
+    per_frame_px  (f,) mean error over a frame's human points, NaN where nothing can be compared
+    block         (f,) number of the block of time that a frame lies in; frames of one block are alike
+    the rest are summaries
+    """
 
     per_frame_px: FloatArray
+    block: IntArray
     mean_px: float | None
     per_keypoint_px: list[float | None]
     mean_world: float | None
@@ -44,10 +51,18 @@ def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: 
             world += np.linalg.norm(found - snapshot.xyz_world[rows[of]], axis=-1).ravel().tolist()
     return Judgement(
         per_frame_px=_mean(error, axis=(1, 2)),
+        block=time_blocks([frame.key for frame in frames], workspace.spec.validation.block_frames),
         mean_px=_number(_mean(error.ravel(), axis=0)),
         per_keypoint_px=[_number(value) for value in _mean(error, axis=(0, 1))],
         mean_world=_number(_mean(np.array(world), axis=0)),
     )
+
+
+def time_blocks(keys: Sequence[FrameKey], block_frames: int) -> IntArray:
+    """(f,) one number per block, the blocks of the split: ``block_frames`` consecutive frame numbers of one sequence."""
+    places = [(key.sequence, key.index // block_frames) for key in keys]
+    number = {place: i for i, place in enumerate(sorted(set(places)))}
+    return np.array([number[place] for place in places], dtype=np.int64)
 
 
 def _mean(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,21 @@ def gate(
 ) -> GateDecision:
     """Refuse a new model that is worse than the live one beyond ``max_p_worse`` doubt; errors (n,) on the same frames.
 
-    Below ``min_frames`` common frames the gate is off and says so.
+    ``group`` as in :func:`paired_bootstrap`.  Below ``min_frames`` common frames, or where all of them are one group, the
+    gate is off and says so.
     """
-    n = int((np.isfinite(old_err) & np.isfinite(new_err)).sum())
+    common = np.isfinite(old_err) & np.isfinite(new_err)
+    n = int(common.sum())
     if n < min_frames:
         return GateDecision(True, f"not enough yet: {n} of {min_frames}", None)
+    if group is not None and len(np.unique(group[common])) < 2:
+        return GateDecision(True, f"not enough yet: the {n} frames lie in one block of time", None)
     comparison = paired_bootstrap(old_err, new_err, seed, group=group)
     passed = not comparison.p_worse > max_p_worse
     verdict = "passed" if passed else "rejected"
-    spread = f"{comparison.delta:+.2f} ({comparison.lo:+.2f} … {comparison.hi:+.2f}) on {n} frames"
+    spread = f"{comparison.delta:+.2f} ({comparison.lo:+.2f} … {comparison.hi:+.2f}) on {_count(n, group, common)}"
     return GateDecision(passed, f"{verdict}: error {spread}", comparison)
+
+
+def _count(n: int, group: IntArray | None, common: BoolArray) -> str:
+    return f"{n} frames" if group is None else f"{n} frames in {len(np.unique(group[common]))} blocks of time"

@@ -44,8 +44,19 @@ class Predictor:
     """
 
     def __init__(
-        self, network: PoseNetwork, manifest: Manifest, *, device: str = "auto", batch: int = 32, n_threads: int = 1
+        self,
+        network: PoseNetwork,
+        manifest: Manifest,
+        *,
+        device: str = "auto",
+        batch: int = 32,
+        n_threads: int = 1,
+        flip_test: bool = False,
     ) -> None:
+        """``flip_test`` averages the maps of crop and mirrored crop.
+
+        Raises BadInputError where that cannot be: without heatmaps, or for a skeleton whose mirrored pictures are not valid.
+        """
         self.manifest, self.keypoints = manifest, manifest.skeleton.keypoints
         self.device = choose_device(device)
         self.batch, self.n_threads = batch, n_threads
@@ -53,42 +64,45 @@ class Predictor:
         self.head = make_head(network, manifest.config)
         tells = {Capability.POINTS, Capability.FEATURES} | {_TOLD[name] for name in manifest.config.auxiliary}
         self.capabilities = frozenset(tells | ({Capability.HEATMAPS} if network.kind == HeadKind.HEATMAP else set()))
+        if flip_test and not (manifest.skeleton.flip_augment and Capability.HEATMAPS in self.capabilities):
+            raise BadInputError(
+                f"train.flip_test: needs heatmaps and a skeleton with flip_augment, got network {manifest.config.network!r} and "
+                f"skeleton {manifest.skeleton.name!r}; set it to false"
+            )
+        self.flip_test = flip_test
 
     @classmethod
     def load(
-        cls, folder: Path, device: str = "auto", *, batch: int = 32, n_threads: int = 1, plugins: Collection[str] = ()
+        cls,
+        folder: Path,
+        device: str = "auto",
+        *,
+        batch: int = 32,
+        n_threads: int = 1,
+        plugins: Collection[str] = (),
+        flip_test: bool = False,
     ) -> Self:
         """Read a model folder after checking its hashes.  Raises BadInputError."""
         network, manifest = load_model(folder, plugins=plugins)
-        return cls(network, manifest, device=device, batch=batch, n_threads=n_threads)
+        return cls(network, manifest, device=device, batch=batch, n_threads=n_threads, flip_test=flip_test)
 
     def predict(
-        self,
-        images: Sequence[ByteArray],
-        boxes_px: Sequence[Box | None] | None = None,
-        *,
-        heatmaps: bool = False,
-        flip_test: bool = False,
+        self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
     ) -> PredictionBatch:
         """One subject per picture; pictures may differ in size.
 
-        ``flip_test`` averages the maps of crop and mirrored crop (only for skeletons whose mirrored pictures are valid).
         Raises BadInputError for arrays that are no pictures.  Where memory runs out, smaller batches are taken from then on.
         """
         boxes = list(boxes_px) if boxes_px is not None else [None] * len(images)
         if len(boxes) != len(images):
             raise BadInputError(f"predict: expected one box or None per picture, got {len(boxes)} for {len(images)}")
-        if flip_test and not (self.manifest.skeleton.flip_augment and Capability.HEATMAPS in self.capabilities):
-            raise BadInputError(
-                f"predict: flip_test needs heatmaps and a skeleton with flip_augment (here {self.manifest.skeleton.name!r})"
-            )
         parts: list[PredictionBatch] = []
         done = 0
         with threads(self.n_threads), torch.inference_mode():
             while done < len(images):
                 following = done + self.batch
                 try:
-                    parts.append(self._predict(images[done:following], boxes[done:following], heatmaps, flip_test))
+                    parts.append(self._predict(images[done:following], boxes[done:following], heatmaps))
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or self.batch == 1:
                         raise
@@ -100,9 +114,7 @@ class Predictor:
                 log.warning("prediction: out of memory; going on with a batch of %d", self.batch)
         return _joined(parts) if parts else self._nothing()
 
-    def _predict(
-        self, images: Sequence[ByteArray], boxes: Sequence[Box | None], heatmaps: bool, flip_test: bool
-    ) -> PredictionBatch:
+    def _predict(self, images: Sequence[ByteArray], boxes: Sequence[Box | None], heatmaps: bool) -> PredictionBatch:
         input_px = self.manifest.config.input_px
         aspect = input_px[0] / input_px[1]
         looks = [
@@ -116,7 +128,7 @@ class Predictor:
                 found = confident_box(coarse.xy_px[position], coarse.confidence[position], self.manifest.subject_px)
                 if found is not None:
                     looks[i] = padded_box(found, aspect, BOX_MARGIN)
-        return self._look(images, looks, heatmaps=heatmaps, flip_test=flip_test)
+        return self._look(images, looks, heatmaps=heatmaps, flip_test=self.flip_test)
 
     def _look(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> PredictionBatch:
         h, w = self.head.size_hm

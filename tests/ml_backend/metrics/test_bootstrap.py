@@ -77,6 +77,16 @@ def test_gate_rejects_only_what_is_surely_worse(change, passed):
     assert decision.status.endswith("on 50 frames")
 
 
+def test_gate_needs_frames_of_more_than_one_block():
+    worse = np.full(30, 1.0)
+    decision = gate(np.zeros(30), worse, group=np.zeros(30, int))
+    assert decision.passed
+    assert decision.status == "not enough yet: the 30 frames lie in one block of time"
+    decision = gate(np.zeros(30), worse, group=np.repeat([0, 1, 2], 10))
+    assert not decision.passed
+    assert decision.status.endswith("on 30 frames in 3 blocks of time")
+
+
 def test_gate_lets_noise_pass():
     rng = np.random.default_rng(9)
     old = rng.exponential(5, 40)

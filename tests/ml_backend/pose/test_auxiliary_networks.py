@@ -15,7 +15,7 @@ from label_config.values import BadInputError
 from ml_backend.pose.adapter import Capability, by_keypoint_name
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
 from ml_backend.pose.auxiliaries import FLOOR_HM, attach
-from ml_backend.pose.config import Auxiliary, TrainConfig
+from ml_backend.pose.config import AugmentConfig, Auxiliary, TrainConfig
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
 from ml_backend.pose.train import train
@@ -229,6 +229,24 @@ def test_links_start_at_the_labelled_lengths(make_blobs: Any) -> None:
     length_a, length_b, spread_a, spread_b = network.last.bias.tolist()
     assert (length_a, length_b) == pytest.approx((9, 9))
     assert (spread_a, spread_b) == pytest.approx((math.log(5), math.log(81)))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_run_begins_with_links_at_the_labelled_lengths_of_its_crops(
+    make_blobs: Any, tiny: TrainConfig, tmp_path: Path, warm: bool
+) -> None:
+    blobs = make_blobs(n=8)  # pictures of 64 px, which a network of 32 px with stride 4 sees in 8 heatmap pixels
+    rest = (blobs.targets, blobs.skeleton, blobs.load)
+    # Boxes would be crops of several scales; the whole picture is one.
+    still = tiny.but(lr=1e-12, weight_decay=0.0, schedule="constant", steps=1, two_stage=False, augment=AugmentConfig.none())
+    if warm:
+        train(still, *rest, tmp_path / "plain")
+    train(still.but(auxiliary=("links",)), *rest, tmp_path / "links", init=tmp_path / "plain" if warm else None)
+    lengths = np.linalg.norm(blobs.truth[:, [2, 2]] - blobs.truth[:, [0, 1]], axis=-1) / 8
+    expected = [*lengths.mean(axis=0), *np.log(np.maximum(lengths.var(axis=0), 1))]
+    np.testing.assert_allclose(
+        read_tensors(tmp_path / "links")["auxiliary.links.last.bias"].numpy(), expected, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_variances_have_a_floor(make_blobs: Any) -> None:

@@ -111,18 +111,19 @@ def test_wrong_requests_are_clear_errors(untrained: Predictor) -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(BadInputError, match="one box or None per picture"):
         untrained.predict([picture], [])
-    with pytest.raises(BadInputError, match="flip_test needs"):
-        untrained.predict([picture], flip_test=True)
+    with pytest.raises(BadInputError, match="flip_test: needs"):
+        Predictor(untrained.network, untrained.manifest, device="cpu", flip_test=True)
 
 
 @pytest.mark.parametrize("grid", ["centre", "stride"])
 def test_the_flip_test_of_a_mirrored_picture_mirrors_the_points(make_blobs: Any, grid: str) -> None:
     skeleton = replace(make_blobs().skeleton, flip_augment=True)
     config = TrainConfig(input_px=(32, 32), network_args={"width": 4, "decoder": 8}, grid=grid)  # type: ignore[arg-type]
-    predictor = Predictor(build_network("unet_small", 3, width=4, decoder=8), Manifest(skeleton, config), device="cpu")
+    network = build_network("unet_small", 3, width=4, decoder=8)
+    predictor = Predictor(network, Manifest(skeleton, config), device="cpu", flip_test=True)
     picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     mirrored = np.ascontiguousarray(picture[:, ::-1])
-    found = predictor.predict([picture, mirrored], flip_test=True, heatmaps=True)
+    found = predictor.predict([picture, mirrored], heatmaps=True)
     assert found.heatmaps is not None
     first, second = found.heatmaps[0], found.heatmaps[1][list(skeleton.mirror)][..., ::-1]
     if grid == "stride":  # mirroring moves this grid by one cell
