@@ -54,6 +54,10 @@ def source_alone(value: Any) -> Any:
     return {"source": value} if isinstance(value, str) else value
 
 
+def weight_alone(value: Any) -> Any:
+    return {"weight": value} if isinstance(value, int | float) else value
+
+
 def secret(variable: str) -> Any:
     """A secret that the environment supplies when the file does not."""
 
