@@ -86,6 +86,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = folder / "data"
     run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "parallax", "-A", "trust", "-E", "UTF8", "--no-sync"]
     subprocess.run(run, check=True, capture_output=True, cwd="/")
+    log = (folder / "log").open("wb")
     server = subprocess.Popen(
         [
             *as_user,
@@ -99,14 +100,17 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "-c",
             "listen_addresses=127.0.0.1",
         ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
         cwd="/",
     )
     try:
         _wait_for_postgres(programs, port, server)
         yield f"postgresql+psycopg://parallax@127.0.0.1:{port}/postgres"
+        if server.poll() is not None:
+            pytest.fail(f"PostgreSQL ended during the tests:\n{(folder / 'log').read_text()[-3000:]}")
     finally:
+        log.close()
         server.terminate()
         server.wait(timeout=20)
 
