@@ -17,6 +17,7 @@ from label_config.spec import load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.jobs.harvest import harvest
 from ml_backend.jobs.misses import predict_misses
+from ml_backend.jobs.old_files import remove_old_files
 from ml_backend.jobs.rescore import rescore, work_on_shards
 from ml_backend.jobs.retrain import StoppedError, retrain
 from ml_backend.jobs.select import select_window
@@ -86,6 +87,7 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
         reach(f"{job.kind} done")
         work.finish(workspace.store, job)
         presence.settle(workspace.store, workspace.project_id, f"job {job.id}")
+        remove_old_files(workspace)
 
 
 def _do(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], None], lost: Callable[[], bool]) -> None:

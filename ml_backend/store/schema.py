@@ -165,6 +165,7 @@ versions = Table(
     Column("metrics", JSON, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
     Column("created_at", Float, nullable=False),
+    Column("removed_at", Float, nullable=True),  # weights and shards are gone, or are about to go
     UniqueConstraint("project_id", "number"),
     UniqueConstraint("project_id", "path"),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
+from label_config.values import ParallaxError
 from ml_backend.store.database import Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import label_annotations, projects, snapshots, versions
@@ -30,7 +31,10 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One trained model; ``status`` is candidate, published or rejected."""
+    """One trained model; ``status`` is candidate, published or rejected.
+
+    removed_at  since when its files are gone, or about to go (``store.retention``); None while they are kept
+    """
 
     id: int
     number: int
@@ -42,6 +46,7 @@ class VersionRow:
     metrics: dict[str, Any]
     note: str
     created_at: float
+    removed_at: float | None
 
 
 def _snapshot(row: Row[Any]) -> SnapshotRow:
@@ -125,16 +130,22 @@ def add(
                 )
             )
             row = connection.execute(select(versions).where(where)).one()
+        elif row.removed_at is not None:  # trained once more, from the same labels
+            connection.execute(update(versions).where(where).values(removed_at=None, sha256=sha256))
+            row = connection.execute(select(versions).where(where)).one()
         return _version(row)
 
 
 def publish(store: Store, project_id: int, version_id: int, attempt: int) -> bool:
     """Make the version live by compare-and-swap.
 
-    False, and nothing changes, when a later attempt is live already (a paused worker came back) or when a person
-    pinned a version.
+    False, and nothing changes, when a later attempt is live already (a paused worker came back), when a person pinned a version
+    or when its files were removed.
     """
     with store.write() as connection:
+        lock_project(connection, project_id)
+        if connection.execute(select(versions.c.removed_at).where(versions.c.id == version_id)).scalar_one() is not None:
+            return False
         where = (projects.c.id == project_id) & (projects.c.live_attempt < attempt) & ~projects.c.pinned
         moved = (
             connection.execute(update(projects).where(where).values(live_version_id=version_id, live_attempt=attempt)).rowcount
@@ -145,6 +156,11 @@ def publish(store: Store, project_id: int, version_id: int, attempt: int) -> boo
     return moved
 
 
+def lock_project(connection: Connection, project_id: int) -> Row[Any]:
+    """The project's row, held until the transaction ends: what is live and what is removed is decided one after the other."""
+    return connection.execute(select(projects).where(projects.c.id == project_id).with_for_update()).one()
+
+
 def reject(store: Store, version_id: int, why: str) -> None:
     """Keep the version, visible, as not good enough."""
     with store.write() as connection:
@@ -152,8 +168,24 @@ def reject(store: Store, version_id: int, why: str) -> None:
 
 
 def pin(store: Store, project_id: int, version_id: int) -> None:
-    """A person chose this version: it is live, and nothing is published until :func:`unpin`."""
+    """A person chose this version: it is live, and nothing is published until :func:`unpin`.
+
+    Raises ParallaxError when its files were removed.
+    """
     with store.write() as connection:
+        lock_project(connection, project_id)
+        row = connection.execute(select(versions).where(versions.c.id == version_id)).one()
+        if row.removed_at is not None:
+            kept = connection.execute(
+                select(versions.c.number)
+                .where(versions.c.project_id == project_id, versions.c.removed_at.is_(None))
+                .order_by(versions.c.number)
+            ).scalars()
+            names = ", ".join(f"px-{number}" for number in kept)
+            raise ParallaxError(
+                f"px-{row.number} cannot be made live: its weights were removed, as those of all models that are not needed any "
+                f"more; there are still {names}, and backups hold what there was when they were made"
+            )
         values = {"live_version_id": version_id, "pinned": True}
         connection.execute(update(projects).where(projects.c.id == project_id).values(**values))
         connection.execute(update(versions).where(versions.c.id == version_id).values(status="published"))

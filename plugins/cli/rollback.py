@@ -25,7 +25,8 @@ def rollback(
     if row is None:
         names = ", ".join(f"px-{number}" for number in known) or "none yet"
         raise BadInputError(f"version {version!r}: expected one of {names}")
-    read_manifest(workspace.models / row.path)  # a version whose files are gone must not become the live one
+    if row.removed_at is None:  # else pinning says what is still there
+        read_manifest(workspace.models / row.path)  # a version whose files are gone must not become the live one
     versions.pin(workspace.store, workspace.project_id, row.id)
     work.request(workspace.store, workspace.project_id, "rescore")  # it ends in an order from this version
     text = f"px-{row.number} is live and pinned; an order from it follows"

@@ -1,0 +1,68 @@
+"""Which versions keep their files: the live one, pinned or not, those just before it, and those that something still needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, delete, select, update
+
+from ml_backend.store.database import Store
+from ml_backend.store.schema import generations, jobs, shards, versions
+from ml_backend.store.versions import VersionRow, list_versions, lock_project
+
+#: Versions beside the live one that keep their files: the one to go back to, and the other one that ensembles are made of.
+EARLIER = 2
+#: Kinds of jobs that write model folders.
+TRAINING = ("retrain", "harvest")
+
+
+def retire(store: Store, project_id: int) -> list[VersionRow]:
+    """Mark the versions whose files may go, and return all that are marked.
+
+    A marked version cannot become live again.  Its row stays, with metrics and all that refers to it.  The mark comes before
+    the files go, so that whoever was killed in between is only behind with the work.
+    """
+    with store.write() as connection:
+        project = lock_project(connection, project_id)
+        kept = {project.live_version_id} | _earlier(connection, project_id, project.live_version_id)
+        kept |= _needed(connection, project_id)
+        mine = (versions.c.project_id == project_id) & versions.c.removed_at.is_(None)
+        for row in connection.execute(select(versions.c.id, versions.c.status).where(mine)).all():
+            if row.id not in kept and project.live_version_id is not None:
+                connection.execute(update(versions).where(versions.c.id == row.id).values(removed_at=time.time()))
+    return [row for row in list_versions(store, project_id) if row.removed_at is not None]
+
+
+def _earlier(connection: Connection, project_id: int, live: int | None) -> set[int]:
+    """The newest versions that were live and are not."""
+    mine = (versions.c.project_id == project_id) & (versions.c.status == "published") & versions.c.removed_at.is_(None)
+    query = select(versions.c.id).where(mine, versions.c.id != live).order_by(versions.c.number.desc()).limit(EARLIER)
+    return set(connection.execute(query).scalars())
+
+
+def _needed(connection: Connection, project_id: int) -> set[int]:
+    """Versions of orders that are shown or about to be, of open jobs, and of shards in somebody's hands."""
+    waiting = (generations.c.project_id == project_id) & generations.c.status.in_(("selected", "pushing", "current"))
+    found = set(connection.execute(select(generations.c.version_id).where(waiting)).scalars())
+    unfinished = (jobs.c.project_id == project_id) & jobs.c.status.in_(("pending", "running"))
+    for arguments in connection.execute(select(jobs.c.arguments).where(unfinished)).scalars():
+        found |= {arguments.get("version_id"), arguments.get("parent")}
+    held = (shards.c.project_id == project_id) & (shards.c.status == "running") & (shards.c.lease_until >= time.time())
+    return found | set(connection.execute(select(shards.c.version_id).where(held)).scalars())
+
+
+def is_training(store: Store, project_id: int) -> bool:
+    """A job that writes model folders runs, or waits to."""
+    query = select(jobs.c.id).where(
+        jobs.c.project_id == project_id, jobs.c.kind.in_(TRAINING), jobs.c.status.in_(("pending", "running"))
+    )
+    with store.read() as connection:
+        return connection.execute(query).first() is not None
+
+
+def forget_shards(store: Store, version_ids: Iterable[int]) -> None:
+    """The arrays of these versions are gone, and with them what the rows point to."""
+    with store.write() as connection:
+        for version_id in version_ids:
+            connection.execute(delete(shards).where(shards.c.version_id == version_id))
