@@ -10,11 +10,14 @@ import time
 from collections.abc import Sequence
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Queue
 from rq.exceptions import DuplicateJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from label_config.values import ParallaxError
 from ml_backend.store import work
 from ml_backend.store.workspace import Workspace
 
@@ -26,21 +29,38 @@ JOB_TIMEOUT_S = 24 * 3600
 PREDICT_WAIT_S = 20
 PREDICT_POLL_S = 0.05
 
+#: A Redis that takes longer than this to answer counts as away.
+ANSWER_S = 5
+
 log = logging.getLogger("parallax.queue")
+
+
+class QueueAwayError(ParallaxError):
+    """Redis does not answer.  Jobs stay requested in the store, and are enqueued by the first look that succeeds."""
 
 
 class JobQueue:
     """The two queues of one Redis."""
 
     def __init__(self, url: str) -> None:
-        self.connection = redis.Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
+        self.connection = redis.Redis.from_url(
+            url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S, retry=Retry(NoBackoff(), 1), health_check_interval=30
+        )
 
     def enqueue_open_jobs(self, workspace: Workspace) -> int:
         """Put every job that wants a worker on its queue, once; returns how many were new there.
 
         A repeated call adds nothing while the message waits.  Only the queue itself is asked: what RQ remembers of a message
-        that a worker took says nothing, as the worker may have died before it could claim the job.
+        that a worker took says nothing, as the worker may have died before it could claim the job.  Raises QueueAwayError.
         """
+        try:
+            return self._enqueue(workspace)
+        except redis.RedisError as error:
+            raise QueueAwayError(
+                f"Redis does not answer ({type(error).__name__}): jobs wait until it does. Is it running, and is `redis` right?"
+            ) from error
+
+    def _enqueue(self, workspace: Workspace) -> int:
         added = 0
         for job in work.open_jobs(workspace.store, workspace.project_id):
             queue = Queue(QUEUE_OF[job.kind], connection=self.connection, serializer=JSONSerializer)

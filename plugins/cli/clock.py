@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import redis
 from sqlalchemy.exc import OperationalError
 
 from label_config.values import ParallaxError
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 
 #: How often the flags are looked at; also the least time between two ticks, so that a storm of events is one tick a second.
 POLL_S = 1.0
-#: Longest pause between two attempts while Label Studio, Redis or the database is away.
+#: Longest pause between two attempts while Label Studio or the database is away.
 MAX_BACK_OFF_S = 30.0
 #: A sync process that does not lead looks this often whether the leader is gone.
 STANDBY_S = 5.0
 JITTER = 0.1
 _FLAGS = ("pull_requested", "train_requested", "select_requested")
-_AWAY = (ParallaxError, redis.RedisError, OperationalError)
+_AWAY = (ParallaxError, OperationalError)
 
 
 def back_off_s(failures: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ml_backend.jobs.policy import Decision, Situation, decide
-from ml_backend.jobs.queue import JobQueue
+from ml_backend.jobs.queue import JobQueue, QueueAwayError
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.faults import reach
 from ml_backend.store.versions import VersionRow
@@ -65,7 +65,7 @@ def _beat(workspace: Workspace, client: Client, queue: JobQueue, full: bool, ste
     step("pulled")
     decision = decide(situation(workspace), workspace.spec)
     _request(workspace, decision)
-    queue.enqueue_open_jobs(workspace)
+    _enqueue(workspace, queue)
     pushed = push(workspace, client, step=step) if decision.push else None
     if pushed is None:
         restore_service(workspace, client, pulled.settings)
@@ -73,6 +73,16 @@ def _beat(workspace: Workspace, client: Client, queue: JobQueue, full: bool, ste
     step("marked")
     cleaned = clean_up(workspace, client)
     return TickReport(True, pulled, decision, pushed, patched, cleaned)
+
+
+def _enqueue(workspace: Workspace, queue: JobQueue) -> None:
+    """Without Redis no job begins, but labels are pulled and orders that are ready are pushed all the same."""
+    try:
+        queue.enqueue_open_jobs(workspace)
+    except QueueAwayError as error:
+        presence.tell(workspace.store, workspace.project_id, str(error), level="error", key="queue")
+    else:
+        presence.settle(workspace.store, workspace.project_id, "queue")
 
 
 def _request(workspace: Workspace, decision: Decision) -> None:
