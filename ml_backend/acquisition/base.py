@@ -30,6 +30,7 @@ class Input(StrEnum):
     PEAKS = "peaks"
     HEATMAPS = "heatmaps"
     FEATURES = "features"
+    VIEWS = "views"
     RIG = "rig"
     NEIGHBOURS = "neighbours"
     LABELS = "labels"
@@ -101,7 +102,11 @@ class Chunk:
     @property
     def available(self) -> frozenset[Input]:
         """The inputs that this chunk carries (LABELS is a matter of ``fit``)."""
-        held = {Input.POINTS, Input.NEIGHBOURS}
+        held = {Input.POINTS}
+        if self.xy_px.shape[1] > 1:
+            held.add(Input.VIEWS)
+        if self.gap is None or not self.gap.all():
+            held.add(Input.NEIGHBOURS)
         optional = {
             Input.RIG: self.triangulated,
             Input.PEAKS: self.peak_xy_px,

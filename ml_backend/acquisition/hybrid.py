@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -64,17 +65,28 @@ def filter_frames(
     return passing
 
 
-def filter_views(confidence: FloatArray, uncertainty: FloatArray, batch: int) -> BoolArray:
+def filter_views(
+    confidence: FloatArray,
+    uncertainty: FloatArray,
+    batch: int,
+    *,
+    found: float = FOUND,
+    least: int | None = None,
+    rule: Literal["A", "B"] = "A",
+    empty_share: float = EMPTY_SHARE,
+) -> BoolArray:
     """(n,) :func:`filter_frames` for pictures of several views: a keypoint is found by its mean over the views that have it.
 
     confidence   (n, V, K) strongest heatmap values, NaN = view or point missing
-    uncertainty  (n,) ranks the frames in which nothing was found; at most a tenth of ``batch``, but one, of them passes
+    uncertainty  (n,) ranks the frames in which nothing was found; of these at most ``empty_share * batch``, rounded up, pass
     """
     seen = np.isfinite(confidence)
     count = seen.sum(axis=1)
     total = np.where(seen, confidence, 0.0).sum(axis=1)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return filter_frames(mean, uncertainty, most_empty=max(1, round(EMPTY_SHARE * batch)))
+    # The small subtrahend undoes rounding: 0.1 * 30 is 3.0000000000000004 in binary.
+    most_empty = math.ceil(empty_share * batch - 1e-9)
+    return filter_frames(mean, uncertainty, most_empty=most_empty, found=found, least=least, rule=rule)
 
 
 def suppress_neighbours(

@@ -81,28 +81,24 @@ def available_scores(inputs: Collection[Input]) -> tuple[str, ...]:
     return tuple(name for name, make in SCORES.items() if make().requires <= held)
 
 
-def default_weights(*, has_rig: bool, has_video: bool, has_heatmaps: bool, n_views: int) -> dict[str, float]:
+def default_weights(*, has_rig: bool, has_video: bool, n_views: int) -> dict[str, float]:
     """Weights of the fused score for what a project has; scores that have nothing to say drop out of the mean by themselves.
 
-    has_rig       cameras are calibrated (means something with two views or more)
-    has_video     frames have neighbours in time
-    has_heatmaps  heatmaps, and so their maxima, are at hand
-    n_views       pictures per frame
+    has_rig    cameras are calibrated (means something with two views or more)
+    has_video  frames have neighbours in time
+    n_views    pictures per frame
+
+    None of them reads heatmaps (docs/decisions/0014-default-weights-without-heatmaps.md).
     """
-    doubt = "mpe" if has_heatmaps else "least_confidence"
     prior = {"link_length": 0.5, "pose_mahalanobis": 0.5}
     if n_views > 1 and has_rig:
-        weights = {"outlier_ratio": 3.0, "mc": 2.0, **prior, doubt: 0.5}
-        if has_heatmaps:
-            weights["pictorial_logdet"] = 1.0
-        if has_video:
-            weights["jitter_3d"] = 1.0
-        return weights
+        weights = {"outlier_ratio": 3.0, "mc": 2.0, **prior, "least_confidence": 0.5}
+        return weights | {"jitter_3d": 1.0} if has_video else weights
     if n_views > 1:
-        return {"epipolar_residual": 2.0, **prior, doubt: 1.0}
+        return {"epipolar_residual": 2.0, **prior, "least_confidence": 1.0}
     if has_video:
-        return {"thc" if has_heatmaps else "tpc": 1.0, **prior, "least_confidence": 0.5}
-    return {**prior, doubt: 1.0}
+        return {"tpc": 1.0, **prior, "least_confidence": 0.5}
+    return {**prior, "least_confidence": 1.0}
 
 
 def render_table() -> str:

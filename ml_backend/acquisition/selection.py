@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -112,12 +115,8 @@ def _choose(
 
 def _arrange(pool: Pool, chosen: list[Choice], random_at: Mapping[int, int], params: Params) -> tuple[Pick, ...]:
     """Random picks at their ranks, the others in order around them; no holes when the pool is small."""
-    queue, total = iter(chosen), len(chosen) + len(random_at)
-    order: list[Choice] = []
-    waiting = sorted(random_at.items())
-    for rank in range(total):
-        following = None if waiting and waiting[0][0] <= rank else next(queue, None)
-        order.append(following or Choice(waiting.pop(0)[1], Kind.RANDOM))
+    order = _around(chosen, {rank: Choice(position, Kind.RANDOM) for rank, position in random_at.items()})
+    total = len(order)
     return tuple(
         Pick(
             key=pool.key(choice.position),
@@ -130,3 +129,32 @@ def _arrange(pool: Pool, chosen: list[Choice], random_at: Mapping[int, int], par
         )
         for rank, choice in enumerate(order)
     )
+
+
+def without(selection: Selection, gone: Collection[FrameKey], *, following: int = 0) -> Selection:
+    """The order without some frames: random picks keep their ranks, the others move up around them.
+
+    following  frames that somebody will put behind the order; the scores leave room for them
+    """
+    left = [pick for pick in selection.picks if pick.key not in gone]
+    held = {pick.rank: pick for pick in left if pick.kind is Kind.RANDOM}
+    order = _around((pick for pick in left if pick.kind is not Kind.RANDOM), held)
+    total = len(order) + following
+    return replace(
+        selection, picks=tuple(replace(pick, rank=rank, score=rank_score(rank, total)) for rank, pick in enumerate(order))
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _around(queue: Iterable[_T], held: Mapping[int, _T]) -> list[_T]:
+    """``held`` at its ranks and the queue in order around it; what is held moves up only when the queue has run out."""
+    rest, waiting = deque(queue), deque(sorted(held.items()))
+    order: list[_T] = []
+    while rest or waiting:
+        if waiting and (waiting[0][0] <= len(order) or not rest):
+            order.append(waiting.popleft()[1])
+        else:
+            order.append(rest.popleft())
+    return order

@@ -40,6 +40,7 @@ class Predictions:
     peak_xy_px, peak_value  (f, V, K, M, 2), (f, V, K, M); None when the model has no peaks
     features    (f, V, D); None when it has none
     heatmaps    (f, V, K, h, w); None unless asked for
+    ensemble_xy_px  (E, f, V, K, 2) the points of several models, this one first; None unless asked for
     links, log_variance, learning_loss  (f, V, L, 2), (f, V, K), (f, V); None when the model does not tell them
     """
 
@@ -54,6 +55,7 @@ class Predictions:
     links: FloatArray | None = None
     log_variance: FloatArray | None = None
     learning_loss: FloatArray | None = None
+    ensemble_xy_px: FloatArray | None = None
 
 
 def predict_frames(

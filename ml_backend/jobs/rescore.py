@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from label_config.values import ParallaxError
+from ml_backend.acquisition.base import Input
+from ml_backend.jobs.ensemble import earlier_models, predict_ensemble
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import load_predictor, predict_frames
 from ml_backend.jobs.retrain import StoppedError
@@ -94,6 +96,7 @@ def work_on_shards(
     """Take shard after shard until none is free."""
     model: PoseModel | None = None
     kit: ScoreKit | None = None
+    earlier: list[PoseModel] = []
     pictures = Pictures(workspace)
     try:
         while not should_stop():
@@ -103,7 +106,8 @@ def work_on_shards(
             if model is None or kit is None:
                 model = load_predictor(workspace, workspace.models / version.path)
                 kit = make_kit(workspace, _snapshot(workspace, version))
-            _one(workspace, shard, model, kit, pictures)
+                earlier = earlier_models(workspace, version) if kit.chosen.wants(Input.ENSEMBLE) else []
+            _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)
             done = sum(row.status in ("done", "failed") for row in rows)
             report({"stage": "rescore", "step": done, "steps": len(rows)})
@@ -111,7 +115,9 @@ def work_on_shards(
         pictures.close()
 
 
-def _one(workspace: Workspace, shard: ShardRow, model: PoseModel, kit: ScoreKit, pictures: Pictures) -> None:
+def _one(
+    workspace: Workspace, shard: ShardRow, model: PoseModel, earlier: list[PoseModel], kit: ScoreKit, pictures: Pictures
+) -> None:
     before, after = shard.halo_ids
     ids = [*before, *shard.frame_ids, *after]
     rows = frames.list_frames(workspace.store, workspace.project_id, ids)
@@ -125,7 +131,8 @@ def _one(workspace: Workspace, shard: ShardRow, model: PoseModel, kit: ScoreKit,
                 raise LostLeaseError(f"shard {shard.id} was taken over by another worker")
 
     try:
-        seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.wants_heatmaps, alive=alive)
+        seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Input.HEATMAPS), alive=alive)
+        seen = predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
         core = slice(len(before), len(before) + len(shard.frame_ids))
         arrays = judge_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
         arrays["frame_ids"] = np.array(shard.frame_ids, dtype=np.int64)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from label_config.spec import ScoreSettings
 from label_config.values import FloatArray, Triangulation
 from ml_backend.acquisition.base import Chunk, Input, Labelled, Score, Scores, State
 from ml_backend.acquisition.features import pose_size_px
@@ -38,48 +39,63 @@ _AUXILIARY: Mapping[Input, Auxiliary] = {
 
 
 @dataclass(frozen=True)
-class ScoreKit:
-    """Everything that judging a shard needs and that is the same for all shards of a version.
-
-    weights  score name → weight; 0 = recorded, not counted
-    states   score name → what it learnt from labels
-    """
+class Chosen:
+    """The scores of a project and their weights: score name → weight; 0 = recorded, not counted."""
 
     scores: tuple[Score, ...]
     weights: Mapping[str, float]
+
+    def wants(self, need: Input) -> bool:
+        """Some score reads it."""
+        return any(need in score.requires for score in self.scores)
+
+
+@dataclass(frozen=True)
+class ScoreKit:
+    """Everything that judging a shard needs and that is the same for all shards of a version.
+
+    states  score name → what it learnt from labels
+    videos  sequences whose frames follow each other in time
+    """
+
+    chosen: Chosen
     states: Mapping[str, State | None]
     rigs: Mapping[str, Rig]
+    videos: frozenset[str]
 
-    @property
-    def wants_heatmaps(self) -> bool:
-        """Some score reads whole heatmaps."""
-        return any(Input.HEATMAPS in score.requires for score in self.scores)
+
+def choose_scores(workspace: Workspace) -> Chosen:
+    """Scores by name from parallax.yaml, or the defaults for what the project has (METHODS §10.2).
+
+    Raises BadInputError for an unknown score or parameter.
+    """
+    settings = workspace.spec.scores
+    if settings != "auto":
+        scores = make_scores({name: given.parameters for name, given in settings.items()})
+        return Chosen(scores, {name: given.weight for name, given in settings.items()})
+    weights = default_weights(
+        has_rig=bool(rigs_of(workspace)), has_video=bool(videos_of(workspace)), n_views=len(workspace.views)
+    )
+    return Chosen(make_scores(weights.keys()), weights)
+
+
+def videos_of(workspace: Workspace) -> frozenset[str]:
+    """Sequences whose frames follow each other in time."""
+    sequences = frames.list_sequences(workspace.store, workspace.project_id)
+    return frozenset(name for name, row in sequences.items() if row.video)
 
 
 def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
-    """Scores by name from parallax.yaml, or the defaults for what the project has (METHODS §10.2)."""
-    rigs = rigs_of(workspace)
-    sequences = frames.list_sequences(workspace.store, workspace.project_id)
-    chosen = workspace.spec.scores
-    weights: Mapping[str, float] = (
-        default_weights(
-            has_rig=bool(rigs),
-            has_video=any(row.video for row in sequences.values()),
-            has_heatmaps=False,
-            n_views=len(workspace.views),
-        )
-        if chosen == "auto"
-        else chosen
-    )
-    scores = make_scores(list(weights))
+    """The project's scores, with what they learn from the labels."""
+    chosen, rigs = choose_scores(workspace), rigs_of(workspace)
     labelled = _labelled(workspace, snapshot)
     rig = next(iter(rigs.values()), None)
     skeleton = workspace.binding.skeleton
-    states = {score.name: score.fit(labelled, rig, skeleton) for score in scores}
-    return ScoreKit(scores, weights, states, rigs)
+    states = {score.name: score.fit(labelled, rig, skeleton) for score in chosen.scores}
+    return ScoreKit(chosen, states, rigs, videos_of(workspace))
 
 
-def auxiliary_networks(scores: Literal["auto"] | Mapping[str, float]) -> tuple[Auxiliary, ...]:
+def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) -> tuple[Auxiliary, ...]:
     """The auxiliary networks that must be trained beside the pose network for the scores of parallax.yaml."""
     needs = frozenset[Input]() if scores == "auto" else frozenset[Input]().union(*(s.requires for s in make_scores(list(scores))))
     return tuple(name for need, name in _AUXILIARY.items() if need in needs)
@@ -119,10 +135,11 @@ def judge_chunk(
         peak_value=seen.peak_value,
         heatmaps=seen.heatmaps,
         features=seen.features,
+        ensemble_xy_px=seen.ensemble_xy_px,
         links=seen.links,
         log_variance=seen.log_variance,
         learning_loss=seen.learning_loss,
-        gap=step > GAP * usual,
+        gap=(step > GAP * usual) | (sequence not in kit.videos),
         rig=rig,
         skeleton=workspace.binding.skeleton,
     )
@@ -136,7 +153,7 @@ def judge_chunk(
     if found is not None:
         for name in ("xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance"):
             arrays[name] = getattr(found, name)[core]
-    for score in kit.scores:
+    for score in kit.chosen.scores:
         if score.requires - {Input.LABELS} <= chunk.available:
             arrays |= _named(score.name, score.score(chunk, kit.states[score.name]))
     return arrays

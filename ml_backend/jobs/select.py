@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,20 @@ import numpy.typing as npt
 
 from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, FrameKey, PointState, Pose2D, Provenance, Triangulation
 from ml_backend.acquisition.explain import RoundContext, build_record
-from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.reasons import reason_line, worst_point
-from ml_backend.acquisition.selection import select
+from ml_backend.acquisition.selection import select, without
 from ml_backend.acquisition.spaces import FeatureSet
 from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
 from ml_backend.jobs.cold_start import thumbnails
-from ml_backend.jobs.collect import collect, rigs_of
+from ml_backend.jobs.collect import rigs_of
+from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
 from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
-from ml_backend.jobs.scoring import ScoreKit, make_kit, triangulation_of
+from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
+from ml_backend.jobs.silent_scores import silent, tell_silent
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.store import frames, generations, submissions, tasks, versions, work
 from ml_backend.store.faults import reach
@@ -36,18 +37,21 @@ from ml_backend.store.workspace import Workspace
 Report = Callable[[dict[str, Any]], None]
 Arrays = dict[str, npt.NDArray[Any]]
 
-STRATEGIES = {"duw": Strategy.DUW, "kcenter": Strategy.K_CENTER, "none": Strategy.TOP}
 #: A shown point with more residual than the others allow is replaced by the place that the others agree on.
 CORRECT_WITH_INLIERS = 3
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The frames that the live model has judged; ``arrays`` have one row per frame, in the order of ``rows``."""
+    """The frames that the live model has judged; ``arrays`` have one row per frame, in the order of ``rows``.
+
+    silent  chosen scores that say nothing about any of them → why
+    """
 
     rows: list[FrameRow]
     arrays: Arrays
-    kit: ScoreKit
+    chosen: Chosen
+    silent: Mapping[str, str]
     version: VersionRow
     round: int
 
@@ -68,22 +72,26 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     if scored is None:  # rolled back to a version whose judgement was thrown away
         work.request(workspace.store, workspace.project_id, "rescore", {"version_id": live.id})
         return
+    tell_silent(workspace, scored.chosen.scores, scored.silent)
     open_rows = _open_positions(workspace, scored.rows)
     labelled = _labelled_frames(workspace)
     pool = Pool.from_keys([scored.rows[i].key for i in open_rows])
     fused = _fuse(scored, open_rows)
-    features, labelled_keys = _features(workspace, scored, open_rows, labelled)
+    features, labelled_keys = feature_space(workspace, scored.rows, scored.arrays, open_rows, labelled)
     train = np.array([scored.rows[i].split == "train" for i in open_rows], dtype=np.bool_)
     sticky = _evaluation_slots(workspace, [scored.rows[i] for i in open_rows])
     params = _params(workspace, scored)
-    chosen = select(pool, fused, params, features=features, eligible=train, sticky=sticky)
-    picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]}
+    uncertain = uncertain_frames(workspace, scored.arrays["confidence"][open_rows], fused.total, params.batch)
+    chosen = select(pool, fused, params, features=features, eligible=train, uncertain=uncertain, sticky=sticky)
+    _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
+    picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())
     if scored.triangulated is not None:
         withdraw_disagreeing(workspace, scored.rows, scored.arrays["xy_px"], scored.round)
     proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
     context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
-    order = _picks(workspace, scored, open_rows, chosen, fused, context, features)
-    order = _pseudo_last(order, _pseudo_picks(workspace, scored, proposal.positions))
+    left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
+    order = _picks(workspace, scored, open_rows, left, fused, context, features)
+    order += _pseudo_picks(workspace, scored, proposal.positions, len(order))
     generation = generations.add(workspace.store, workspace.project_id, scored.version.id, order)
     reach("order noted")
     store_pseudo(workspace, proposal, scored.round, generation.number)
@@ -99,13 +107,28 @@ def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | Non
     else:
         return None
     parts = [workspace.arrays.load(row.path) for row in shards if row.path]
-    names = set.intersection(*(set(part) for part in parts))
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    arrays = _joined(parts)
     by_id = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, arrays["frame_ids"].tolist())}
     rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
     order = sorted(range(len(rows)), key=lambda i: rows[i].key)
-    kit = make_kit(workspace, collect(workspace))
-    return Scored([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, kit, live, round_)
+    arrays = {name: array[order] for name, array in arrays.items()}
+    chosen = choose_scores(workspace)
+    return Scored([rows[i] for i in order], arrays, chosen, silent(workspace, chosen.scores, arrays), live, round_)
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    """One array per name; a shard that lacks it, such as the triangulation of a recording without calibration, says nothing."""
+    samples = {name: part[name] for part in parts for name in part}
+    return {
+        name: np.concatenate([part[name] if name in part else _nothing_like(sample, len(part["frame_ids"])) for part in parts])
+        for name, sample in samples.items()
+    }
+
+
+def _nothing_like(sample: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """(count, ...) NaN, or 0 for an array that cannot hold it (support, inliers)."""
+    empty = np.nan if np.issubdtype(sample.dtype, np.floating) else 0
+    return np.full((count, *sample.shape[1:]), empty, dtype=sample.dtype)
 
 
 def _labelled_frames(workspace: Workspace) -> set[int]:
@@ -135,49 +158,44 @@ def _fuse(scored: Scored, open_rows: Sequence[int]) -> Fused:
         Component(
             score.name,
             np.asarray(scored.arrays[f"raw.{score.name}"][open_rows], dtype=np.float64),
-            scored.kit.weights[score.name],
+            scored.chosen.weights[score.name],
             score.unit,
             scored.arrays[f"support.{score.name}"][open_rows],
         )
-        for score in scored.kit.scores
-        if f"raw.{score.name}" in scored.arrays
+        for score in scored.chosen.scores
+        if score.name not in scored.silent
     ]
     return fuse(components, len(open_rows))
 
 
-def _features(
-    workspace: Workspace, scored: Scored, open_rows: Sequence[int], labelled: set[int]
-) -> tuple[FeatureSet | None, list[FrameKey]]:
-    """What makes frames near or far: the pose in space where there is a calibration, else the network's own view of them."""
-    if "xyz_world" in scored.arrays:
-        skeleton = workspace.binding.skeleton
-        snapshot = collect(workspace)
-        known = np.asarray(np.isfinite(snapshot.xyz_world).all(axis=-1).any(axis=-1))
-        keys = [key for key, there in zip(snapshot.keys, known, strict=True) if there]
-        unit = next(iter(scored.kit.rigs.values())).unit
-        rows = pose3d_features(scored.arrays["xyz_world"][open_rows], skeleton)
-        references = pose3d_features(snapshot.xyz_world[known], skeleton)
-        return FeatureSet(rows, "mean_joint", references, "pose3d_root", unit), keys
-    if "features" not in scored.arrays:
-        return None, []
-    mine = [i for i, row in enumerate(scored.rows) if row.id in labelled]
-    features = scored.arrays["features"]
-    return FeatureSet(features[open_rows], "l2", features[mine], "embedding"), [scored.rows[i].key for i in mine]
-
-
 def _evaluation_slots(workspace: Workspace, rows: Sequence[FrameRow]) -> dict[int, FrameKey]:
-    """Rank → validation frame: every n-th slot, in an order that never changes, so that an open pick keeps its turn.
+    """Rank → random frame: every n-th slot, in an order that never changes, so that an open pick keeps its turn.
 
-    Validation frames are labelled only through these slots; the others are drawn from the training part when none is left.
+    Validation frames are labelled only through these slots and come first; then training frames, those that were drawn before and
+    are still open first.
     """
     spec = workspace.spec.selection
     if not spec.random_every:
         return {}
-    seed = workspace.project.seed
-    waiting = [row.key for row in rows if row.split == "val"]
-    turn = {key: float(stable_uniform(key.sequence, np.array([key.index]), seed)[0]) for key in waiting}
+    turn = _turns(rows, workspace.project.seed)
+    waiting = sorted(rows, key=lambda row: (row.split != "val", not row.random_pick, turn[row.key], row.key))
     slots = np.flatnonzero(random_slots(min(spec.window, len(rows)), spec.random_every)).tolist()
-    return dict(zip(slots, sorted(waiting, key=lambda key: (turn[key], key)), strict=False))
+    return {slot: row.key for slot, row in zip(slots, waiting, strict=False)}
+
+
+def _turns(rows: Sequence[FrameRow], seed: int) -> dict[FrameKey, float]:
+    """A random number for each frame, the same for ever."""
+    turn: dict[FrameKey, float] = {}
+    for sequence in {row.key.sequence for row in rows}:
+        keys = [row.key for row in rows if row.key.sequence == sequence]
+        drawn = stable_uniform(sequence, np.array([key.index for key in keys], dtype=np.int64), seed)
+        turn |= dict(zip(keys, drawn.tolist(), strict=True))
+    return turn
+
+
+def _keep_drawn(workspace: Workspace, chosen: Selection, frame_ids: Sequence[int]) -> None:
+    """Remember the random picks of a selection among ``frame_ids``: they keep their place until they are labelled."""
+    frames.mark_random_picks(workspace.store, [frame_ids[p.position] for p in chosen.picks if p.kind is Kind.RANDOM])
 
 
 def _params(workspace: Workspace, scored: Scored) -> Params:
@@ -185,7 +203,7 @@ def _params(workspace: Workspace, scored: Scored) -> Params:
     return Params(
         window=spec.window,
         batch=min(spec.window, max(2 * workspace.spec.train.min_new_frames, 20)),
-        strategy=STRATEGIES[spec.diversity],
+        strategy=strategy_of(workspace),
         performance=last_batch_performance(workspace),
         trade_off=spec.lambda_,
         exclusion_frames=spec.exclusion_frames,
@@ -202,7 +220,7 @@ def _picks(
     chosen: Selection,
     fused: Fused,
     context: RoundContext,
-    features: FeatureSet | None,
+    features: FeatureSet,
 ) -> list[PickRow]:
     found = scored.triangulated
     shown = points_to_show(scored, workspace)
@@ -222,7 +240,7 @@ def _picks(
             for name, array in scored.arrays.items()
             if name.startswith("point.")
         }
-        record = build_record(pick, chosen, fused, context, features=features, worst=worst)
+        record = build_record(pick, chosen, fused, context, features=features, worst=worst, missing=scored.silent)
         order.append(
             PickRow(
                 rank=pick.rank,
@@ -267,14 +285,15 @@ def points_to_show(scored: Scored, workspace: Workspace) -> list[Pose2D]:
     ]
 
 
-def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int]) -> list[PickRow]:
-    """Frames that label themselves, shown so that a person can audit them."""
+def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int], before: int) -> list[PickRow]:
+    """Frames that label themselves, shown so that a person can audit them, behind the ``before`` others: a person's minute is
+    better spent elsewhere."""
     shown = points_to_show(scored, workspace)
     return [
         PickRow(
-            rank=0,
+            rank=rank,
             frame_id=scored.rows[i].id,
-            score=0.0,
+            score=rank_score(rank, before + len(positions)),
             blind=False,
             pseudo=True,
             reason="all cameras agree; labelled by itself",
@@ -282,15 +301,8 @@ def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int]
             poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
             notes=_rounded(scored.arrays["reprojection_px"][i]),
         )
-        for i in positions
+        for rank, i in enumerate(positions, start=before)
     ]
-
-
-def _pseudo_last(order: Sequence[PickRow], pseudo: Sequence[PickRow]) -> list[PickRow]:
-    """They go to the end of the queue: a person's minute is better spent elsewhere."""
-    marked = {pick.frame_id for pick in pseudo}
-    joined = [*(pick for pick in order if pick.frame_id not in marked), *pseudo]
-    return [replace(pick, rank=rank, score=rank_score(rank, len(joined))) for rank, pick in enumerate(joined)]
 
 
 def _cold_start(workspace: Workspace) -> None:
@@ -314,6 +326,7 @@ def _cold_start(workspace: Workspace) -> None:
     )
     nothing = fuse([], len(rows))
     chosen = select(pool, nothing, params, features=features, eligible=train, sticky=_evaluation_slots(workspace, rows))
+    _keep_drawn(workspace, chosen, [row.id for row in rows])
     order = [
         PickRow(
             rank=pick.rank,

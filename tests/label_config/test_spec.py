@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from label_config.frame_rules import FrameName, FrameRules
-from label_config.spec import Spec, dump_spec, load_spec
+from label_config.spec import ScoreSettings, Spec, dump_spec, load_spec
 from label_config.values import BadInputError
 
 FULL = """
@@ -66,7 +66,7 @@ def test_paths_are_relative_to_the_file_and_short_forms_expand(tmp_path: Path) -
     assert spec.train.input_px == (96, 96)
     assert spec.train.lr == 1e-3
     assert spec.train.weights == f"{tmp_path}/w.safetensors"
-    assert spec.scores == {"mc": 2.0}
+    assert spec.scores == {"mc": ScoreSettings(weight=2.0)}
 
 
 def test_addresses_hub_names_and_skeleton_names_stay_as_they_are(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class EpipolarResidual:
 
     name: ClassVar[str] = "epipolar_residual"
     unit: ClassVar[str] = "px"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.VIEWS, Input.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Hartley & Zisserman 2004, §11; averaged as Feng et al. 2023, eq. 4"
 
@@ -52,7 +52,7 @@ class AffineResidual:
 
     name: ClassVar[str] = "affine_residual"
     unit: ClassVar[str] = "px"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.VIEWS, Input.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Tomasi & Kanade 1992; multi-view PCA of Biderman et al. 2024"
 

@@ -34,7 +34,6 @@ def fusion_weights(recording: Recording, arm: Arm) -> dict[str, float]:
     weights = default_weights(
         has_rig=recording.rig is not None,
         has_video=recording.video,
-        has_heatmaps=False,
         n_views=len(recording.pictures),
     )
     return weights | CONFIDENT if arm.strategy == "composite_confident" else weights

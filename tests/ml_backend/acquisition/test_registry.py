@@ -47,30 +47,28 @@ def test_available_scores_follow_the_inputs() -> None:
 
 
 def test_default_weights_name_scores_that_can_be_computed() -> None:
-    for has_rig, has_video, has_heatmaps, n_views in itertools.product((False, True), (False, True), (False, True), (1, 3)):
+    for has_rig, has_video, n_views in itertools.product((False, True), (False, True), (1, 3)):
         inputs = {Input.POINTS, Input.LABELS}
+        inputs |= {Input.VIEWS} if n_views > 1 else set()
         inputs |= {Input.RIG} if has_rig and n_views > 1 else set()
         inputs |= {Input.NEIGHBOURS} if has_video else set()
-        inputs |= {Input.HEATMAPS, Input.PEAKS} if has_heatmaps else set()
-        weights = default_weights(has_rig=has_rig, has_video=has_video, has_heatmaps=has_heatmaps, n_views=n_views)
+        weights = default_weights(has_rig=has_rig, has_video=has_video, n_views=n_views)
         assert set(weights) <= set(available_scores(inputs))
         assert all(weight > 0 for weight in weights.values())
         assert weights["link_length"] + weights["pose_mahalanobis"] == 1  # the pose prior
 
 
 def test_default_weights_by_situation() -> None:
-    def weights(rig: bool, video: bool, heatmaps: bool, views: int) -> dict[str, float]:
-        found = default_weights(has_rig=rig, has_video=video, has_heatmaps=heatmaps, n_views=views)
+    def weights(rig: bool, video: bool, views: int) -> dict[str, float]:
+        found = default_weights(has_rig=rig, has_video=video, n_views=views)
         return {name: weight for name, weight in found.items() if name not in {"link_length", "pose_mahalanobis"}}
 
     calibrated = {"outlier_ratio": 3, "mc": 2, "least_confidence": 0.5}
-    assert weights(True, False, False, 4) == calibrated
-    assert weights(True, True, False, 4) == calibrated | {"jitter_3d": 1}
-    assert weights(True, False, True, 4) == {"outlier_ratio": 3, "mc": 2, "mpe": 0.5, "pictorial_logdet": 1}
-    assert weights(False, False, True, 2) == {"epipolar_residual": 2, "mpe": 1}
-    assert weights(False, True, True, 1) == {"thc": 1, "least_confidence": 0.5}
-    assert weights(False, True, False, 1) == {"tpc": 1, "least_confidence": 0.5}
-    assert weights(True, False, True, 1) == {"mpe": 1}
+    assert weights(True, False, 4) == calibrated
+    assert weights(True, True, 4) == calibrated | {"jitter_3d": 1}
+    assert weights(False, False, 2) == {"epipolar_residual": 2, "least_confidence": 1}
+    assert weights(False, True, 1) == {"tpc": 1, "least_confidence": 0.5}
+    assert weights(True, False, 1) == {"least_confidence": 1}
 
 
 def test_the_documented_table_is_the_registry() -> None:

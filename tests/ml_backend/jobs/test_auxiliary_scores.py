@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from label_config.spec import ScoreSettings
 from ml_backend.jobs import retrain as retrain_module
 from ml_backend.jobs.retrain import same_network
 from ml_backend.pose.train import TrainResult, train
@@ -23,6 +24,12 @@ Label = Callable[..., None]
 WorkOff = Callable[[Workspace], list[str]]
 
 SCORES = {"mc": 1.0, "vl4pose": 1.0, "aleatoric": 1.0, "learning_loss": 0.5}
+
+
+def with_scores(workspace: Workspace, scores: dict[str, float]) -> Workspace:
+    """The same project after an edit of parallax.yaml."""
+    settings = {name: ScoreSettings(weight=weight) for name, weight in scores.items()}
+    return replace(workspace, spec=workspace.spec.model_copy(update={"scores": settings}))
 
 
 def round_of(workspace: Workspace, work_off: WorkOff) -> tuple[VersionRow, dict[str, npt.NDArray[Any]]]:
@@ -55,7 +62,7 @@ def test_a_model_without_auxiliary_networks_is_gone_on_from(
     label(plain, [0, 8])
     first, said = round_of(plain, work_off)
     assert "raw.vl4pose" not in said
-    workspace = replace(plain, spec=plain.spec.model_copy(update={"scores": SCORES}))
+    workspace = with_scores(plain, SCORES)
     assert same_network(workspace, first)
     label(workspace, [16])
 
@@ -86,7 +93,7 @@ def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make,
     row, snapshot, _ = snapshot_of_job(plain, job)
     names = set()
     for scores in ({"mc": 1.0}, {"mc": 1.0, "vl4pose": 0.0}, {"mc": 2.0}):
-        workspace = replace(plain, spec=plain.spec.model_copy(update={"scores": scores}))
+        workspace = with_scores(plain, scores)
         *_, config = retrain_module._targets_and_config(workspace, row, snapshot, training_rows(workspace, snapshot), None)
         names.add(retrain_module.model_folder_name(row, None, config.to_json()))
     assert len(names) == 2

@@ -1,0 +1,97 @@
+"""What the strategies of a selection rest on: the space in which frames are near or far, and the filter of the hybrid one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import BoolArray, Float32Array, FloatArray, FrameKey
+from ml_backend.acquisition.features import hybrid_features, pose3d_features
+from ml_backend.acquisition.hybrid import filter_views
+from ml_backend.acquisition.spaces import FeatureSet
+from ml_backend.acquisition.window import Strategy
+from ml_backend.jobs.collect import collect, rigs_of
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.workspace import Workspace
+
+#: Names in parallax.yaml.
+STRATEGIES: Mapping[str, Strategy] = {
+    "duw": Strategy.DUW,
+    "duw_paper": Strategy.DUW_PAPER,
+    "kcenter": Strategy.K_CENTER,
+    "k_means": Strategy.K_MEANS,
+    "hybrid": Strategy.HYBRID,
+    "none": Strategy.TOP,
+}
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def strategy_of(workspace: Workspace) -> Strategy:
+    """How the first batch of a window is chosen."""
+    return STRATEGIES[workspace.spec.selection.diversity]
+
+
+def uncertain_frames(workspace: Workspace, confidence: FloatArray, uncertainty: FloatArray, batch: int) -> BoolArray | None:
+    """(n,) frames that pass the filter of the hybrid strategy, None for the others; see ``hybrid.filter_views``."""
+    if strategy_of(workspace) is not Strategy.HYBRID:
+        return None
+    return filter_views(confidence, uncertainty, batch, **workspace.spec.selection.hybrid.model_dump())
+
+
+def feature_space(
+    workspace: Workspace, rows: Sequence[FrameRow], arrays: Arrays, positions: Sequence[int], labelled: set[int]
+) -> tuple[FeatureSet, list[FrameKey]]:
+    """The space of the frames at ``positions`` among ``rows``, and the keys of its labelled rows (METHODS §10.2).
+
+    arrays    what the model said of ``rows``
+    labelled  ids of the labelled frames
+
+    Poses in space with a calibration; else the network's own view of the pictures, joined by the poses in them where there are
+    several cameras.  The hybrid strategy always takes the network's view (METHODS §5).  Without features: the poses.
+    """
+    hybrid = strategy_of(workspace) is Strategy.HYBRID and "features" in arrays
+    if "xyz_world" in arrays and not hybrid:
+        return _in_space(workspace, arrays, positions)
+    mine = [i for i, row in enumerate(rows) if row.id in labelled]
+    keys = [rows[i].key for i in mine]
+    parts, names = [], []
+    if "features" in arrays:
+        parts.append(np.asarray(arrays["features"], dtype=np.float32))
+        names.append("embedding")
+    if not hybrid and (len(workspace.views) > 1 or not parts):
+        parts.append(_in_the_picture(workspace, arrays))
+        names.append("pose2d")
+    values = parts[0] if len(parts) == 1 else np.concatenate([_standardised(part) for part in parts], axis=1)
+    return FeatureSet(values[positions], "l2", values[mine], "+".join(names)), keys
+
+
+def _in_space(workspace: Workspace, arrays: Arrays, positions: Sequence[int]) -> tuple[FeatureSet, list[FrameKey]]:
+    skeleton = workspace.binding.skeleton
+    snapshot = collect(workspace)
+    known = np.asarray(np.isfinite(snapshot.xyz_world).all(axis=-1).any(axis=-1))
+    keys = [key for key, there in zip(snapshot.keys, known, strict=True) if there]
+    unit = next(iter(rigs_of(workspace).values())).unit
+    poses = pose3d_features(arrays["xyz_world"][positions], skeleton)
+    return FeatureSet(poses, "mean_joint", pose3d_features(snapshot.xyz_world[known], skeleton), "pose3d_root", unit), keys
+
+
+def _in_the_picture(workspace: Workspace, arrays: Arrays) -> Float32Array:
+    """(n, D) limb vectors and angles of all views, missing ones at their mean; NaN where no view has any."""
+    features = hybrid_features(arrays["xy_px"], workspace.binding.skeleton).reshape(len(arrays["xy_px"]), -1)
+    known = np.isfinite(features)
+    count = known.sum(axis=0)
+    mean = np.where(known, features, 0.0).sum(axis=0) / np.maximum(count, 1)
+    filled = np.where(known, features, mean)
+    filled[~known.any(axis=1)] = np.nan
+    return filled.astype(np.float32)
+
+
+def _standardised(features: Float32Array) -> Float32Array:
+    """Scaled to unit total variance, so that no part of a joint space outweighs another."""
+    complete = np.isfinite(features).all(axis=1)
+    spread = float(np.sqrt(features[complete].var(axis=0, dtype=np.float64).sum())) if complete.any() else 0.0
+    return np.asarray(features / (spread or 1.0), dtype=np.float32)

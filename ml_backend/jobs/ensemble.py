@@ -1,0 +1,59 @@
+"""Several models look at the same pictures: where they disagree, the live one is not to be relied on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from label_config.values import ParallaxError
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.predict import Predictions, load_predictor, predict_frames
+from ml_backend.pose.adapter import PoseModel
+from ml_backend.store import versions
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.workspace import Workspace
+
+log = logging.getLogger("parallax.ensemble")
+
+#: Models of an ensemble: the live one and those that were published last before it.
+MEMBERS = 3
+
+
+def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
+    """The models that were published last before ``live``, newest first; those that cannot be loaded any more are left out."""
+    known = versions.list_versions(workspace.store, workspace.project_id)
+    models: list[PoseModel] = []
+    for row in sorted(known, key=lambda row: -row.number):
+        if len(models) == MEMBERS - 1:
+            break
+        if row.status != "published" or row.number >= live.number:
+            continue
+        try:
+            model = load_predictor(workspace, workspace.models / row.path)
+        except (ParallaxError, OSError) as error:
+            log.warning("px-%s takes no part in the ensemble: %s", row.number, error)
+            continue
+        if model.keypoints == workspace.binding.skeleton.keypoints:
+            models.append(model)
+    return models
+
+
+def predict_ensemble(
+    workspace: Workspace,
+    seen: Predictions,
+    earlier: Sequence[PoseModel],
+    frames: Sequence[FrameRow],
+    pictures: Pictures,
+    *,
+    alive: Callable[[], None] = lambda: None,
+) -> Predictions:
+    """``seen``, which the live model said of ``frames``, with the points of the earlier models beside its own; as it is without
+    any.  Costs one look at every picture for each of them."""
+    if not earlier:
+        return seen
+    others = [predict_frames(workspace, model, frames, pictures, alive=alive).xy_px for model in earlier]
+    return replace(seen, ensemble_xy_px=np.stack([seen.xy_px, *others]))

@@ -1,0 +1,145 @@
+"""Every score that parallax.yaml may name judges frames, or the project's diary says what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from label_config.spec import Spec
+from label_config.values import BadInputError
+from ml_backend.acquisition.base import Input
+from ml_backend.acquisition.registry import SCORES, make_scores
+from ml_backend.jobs.collect import collect
+from ml_backend.jobs.predict import Predictions
+from ml_backend.jobs.scoring import choose_scores, judge_chunk, make_kit
+from ml_backend.jobs.silent_scores import silent, tell_silent, unmet
+from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.store import frames, presence
+from ml_backend.store.frames import SequenceRow
+from ml_backend.store.workspace import Workspace
+
+Make = Callable[..., Workspace]
+Label = Callable[..., None]
+CORE = slice(1, 5)
+LABELLED = list(range(32))
+
+
+def seen_of(studio: CaptureStudio, indices: range) -> Predictions:
+    """What a network that tells everything might say: the truth with some noise, the same on every call."""
+    rng = np.random.default_rng(7)
+    xy = studio.truth_xy[indices.start : indices.stop]
+    n, views, joints = xy.shape[:3]
+    xy = xy + rng.normal(0, 2, xy.shape)
+    second = xy + rng.normal(0, 6, xy.shape)
+    confidence = rng.uniform(0.4, 0.9, (n, views, joints))
+    size = np.broadcast_to(np.array([64.0, 64.0]), (n, views, 2))
+    return Predictions(
+        xy_px=xy,
+        confidence=confidence,
+        box_px=np.concatenate([np.zeros_like(size), size], axis=-1),
+        size_px=size,
+        peak_xy_px=np.stack([xy, second], axis=3),
+        peak_value=np.stack([confidence, 0.5 * confidence], axis=3),
+        features=rng.normal(size=(n, views, 8)).astype(np.float32),
+        heatmaps=rng.uniform(0, 1, (n, views, joints, 12, 12)).astype(np.float32),
+        links=np.stack(
+            [rng.uniform(5, 9, (n, views, len(studio.skeleton.limbs))), np.zeros((n, views, len(studio.skeleton.limbs)))], -1
+        ),
+        log_variance=rng.normal(size=(n, views, joints)),
+        learning_loss=rng.normal(size=(n, views)),
+        ensemble_xy_px=np.stack([xy, second]),
+    )
+
+
+def judged(workspace: Workspace, studio: CaptureStudio, **without: Any) -> dict[str, Any]:
+    kit = make_kit(workspace, collect(workspace))
+    indices = range(33, 39)
+    return judge_chunk(workspace, kit, studio.sequence, indices, CORE, replace(seen_of(studio, indices), **without))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, label: Label, studio: CaptureStudio) -> None:
+    workspace = make_workspace(scores={name: 2.0})
+    label(workspace, LABELLED)
+    arrays = judged(workspace, studio)
+    assert np.isfinite(arrays[f"raw.{name}"]).all()
+    assert arrays[f"raw.{name}"].shape == (4,)
+    assert (arrays[f"support.{name}"] > 0).all()
+    assert silent(workspace, choose_scores(workspace).scores, arrays) == {}
+    assert unmet(workspace) == {}
+
+
+MISSING: dict[Input, dict[str, None]] = {
+    Input.PEAKS: {"peak_xy_px": None, "peak_value": None},
+    Input.HEATMAPS: {"heatmaps": None},
+    Input.ENSEMBLE: {"ensemble_xy_px": None},
+    Input.LINKS: {"links": None},
+    Input.VARIANCE: {"log_variance": None},
+    Input.LEARNING_LOSS: {"learning_loss": None},
+}
+PAIRS = [(name, need) for name in SCORES for need in SCORES[name]().requires - {Input.POINTS, Input.FEATURES}]
+
+
+@pytest.mark.parametrize(("name", "need"), PAIRS, ids=[f"{name}-{need}" for name, need in PAIRS])
+def test_a_score_without_its_input_is_nan_and_says_why(
+    name: str, need: Input, make_workspace: Make, label: Label, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(scores={name: 1.0}, calibrated=need is not Input.RIG)
+    if need is not Input.LABELS:
+        label(workspace, LABELLED)
+    if need is Input.NEIGHBOURS:
+        rig = studio.rig.to_json()
+        frames.save_sequence(workspace.store, workspace.project_id, SequenceRow(studio.sequence, rig, False))
+    if need is Input.VIEWS:
+        monkeypatch.setattr(Workspace, "views", property(lambda self: ("only",)))
+        assert "one" in unmet(workspace)[name]
+        return
+    arrays = judged(workspace, studio, **MISSING.get(need, {}))
+    assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
+    reason = silent(workspace, choose_scores(workspace).scores, arrays)[name]
+    words = {Input.RIG: "calibrat", Input.NEIGHBOURS: "time", Input.LABELS: "labelled frames", Input.ENSEMBLE: "compares models"}
+    heat = {Input.PEAKS, Input.HEATMAPS}
+    assert words.get(need, "heatmaps" if need in heat else "auxiliary network") in reason
+
+
+def test_only_what_somebody_chose_is_complained_of_and_only_once(
+    make_workspace: Make, label: Label, studio: CaptureStudio
+) -> None:
+    workspace = make_workspace(scores={"mc": 1.0, "least_confidence": 1.0}, calibrated=False)
+    scores = choose_scores(workspace).scores
+    reasons = silent(workspace, scores, judged(workspace, studio))
+    for _ in range(2):
+        tell_silent(workspace, scores, reasons)
+    (event,) = presence.list_events(workspace.store, workspace.project_id)
+    assert event.level == "warning"
+    assert "'mc' says nothing" in event.text
+    assert "calibration" in event.text
+    tell_silent(workspace, scores, {})
+    assert presence.list_events(workspace.store, workspace.project_id) == []
+    tell_silent(replace(workspace, spec=workspace.spec.model_copy(update={"scores": "auto"})), scores, reasons)
+    assert presence.list_events(workspace.store, workspace.project_id) == []
+
+
+def test_parameters_of_a_score_may_be_set(make_workspace: Make, label: Label, studio: CaptureStudio) -> None:
+    workspace = make_workspace(scores={"mc": {"weight": 2, "power": 1}, "mpe": {"norm": "softmax_x30"}, "tpc": 0})
+    chosen = choose_scores(workspace)
+    assert dict(chosen.weights) == {"mc": 2.0, "mpe": 1.0, "tpc": 0.0}
+    assert chosen.scores == make_scores({"mc": {"power": 1}, "mpe": {"norm": "softmax_x30"}, "tpc": None})
+    distance = judged(workspace, studio)["point.mc"]
+    squared = judged(make_workspace(scores={"mc": 1}), studio)["point.mc"]
+    np.testing.assert_allclose(distance**2, squared, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [({"mcc": 1}, "'mcc' is not a score"), ({"mc": {"pow": 1}}, "'pow' is not a parameter; known: power, relative")],
+)
+def test_unknown_names_are_named(scores: Any, message: str, make_workspace: Make) -> None:
+    workspace = make_workspace()
+    spec = Spec.model_validate({**workspace.spec.model_dump(exclude_unset=True), "scores": scores})
+    with pytest.raises(BadInputError, match=message):
+        unmet(replace(workspace, spec=spec))
