@@ -86,7 +86,8 @@ def settle(store: Store, project_id: int, key: str) -> None:
 
 
 def list_events(store: Store, project_id: int, limit: int = 100) -> list[Event]:
-    """The newest events, newest first."""
-    query = select(events).where(events.c.project_id == project_id).order_by(events.c.id.desc()).limit(limit)
+    """The newest events, newest first; one that was told again is as new as its last telling."""
+    newest = (events.c.at.desc(), events.c.id.desc())
+    query = select(events).where(events.c.project_id == project_id).order_by(*newest).limit(limit)
     with store.read() as connection:
         return [Event(row.at, row.level, row.text) for row in connection.execute(query)]
