@@ -25,17 +25,14 @@ class StoreGauges(Collector):
         """The figures of this moment."""
         store, project = self.workspace.store, self.workspace.project_id
         yield GaugeMetricFamily("parallax_frames", "Frames of the pool", value=frames.count(store, project))
-        labels = len(submissions.list_annotations(store, project))
+        labels = submissions.count(store, project)
         yield GaugeMetricFamily("parallax_annotations", "Annotations that count", value=labels)
         live = versions.live(store, project)
         yield GaugeMetricFamily(
             "parallax_live_version", "Number of the live model, 0 before the first", value=live.number if live else 0
         )
-        jobs = GaugeMetricFamily("parallax_jobs", "Newest jobs by kind and status", labels=["kind", "status"])
-        counts: dict[tuple[str, str], int] = {}
-        for job in work.list_jobs(store, project):
-            counts[job.kind, job.status] = counts.get((job.kind, job.status), 0) + 1
-        for (kind, status), count in counts.items():
+        jobs = GaugeMetricFamily("parallax_jobs", "Jobs by kind and status", labels=["kind", "status"])
+        for (kind, status), count in work.count_jobs(store, project).items():
             jobs.add_metric([kind, status], count)
         yield jobs
         ages = GaugeMetricFamily("parallax_heartbeat_age_seconds", "Seconds since a process was heard of", labels=["process"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import Box
@@ -41,6 +41,10 @@ class AnnotationRow:
     round: int
     seen_at: float
     deleted: bool
+
+
+#: What makes an annotation count: neither skipped nor deleted, and its task exists.
+_COUNTS = ~label_annotations.c.deleted & ~label_annotations.c.cancelled & ~tasks.c.deleted
 
 
 def _annotation(row: Row[Any]) -> AnnotationRow:
@@ -85,9 +89,16 @@ def list_annotations(store: Store, project_id: int, *, every: bool = False) -> l
         .order_by(label_annotations.c.ls_annotation_id)
     )
     if not every:
-        query = query.where(~label_annotations.c.deleted, ~label_annotations.c.cancelled, ~tasks.c.deleted)
+        query = query.where(_COUNTS)
     with store.read() as connection:
         return [_annotation(row) for row in connection.execute(query)]
+
+
+def count(store: Store, project_id: int) -> int:
+    """How many annotations :func:`list_annotations` lists."""
+    query = select(func.count()).select_from(label_annotations.join(tasks, tasks.c.id == label_annotations.c.task_id))
+    with store.read() as connection:
+        return int(connection.execute(query.where(label_annotations.c.project_id == project_id, _COUNTS)).scalar_one())
 
 
 def mark_deleted(store: Store, project_id: int, ls_annotation_ids: Sequence[int]) -> None:

@@ -194,6 +194,14 @@ def list_jobs(store: Store, project_id: int, limit: int = 50) -> list[JobRow]:
         return [_job(row) for row in connection.execute(query)]
 
 
+def count_jobs(store: Store, project_id: int) -> dict[tuple[str, str], int]:
+    """(kind, status) → how many jobs."""
+    query = select(jobs.c.kind, jobs.c.status, func.count()).where(jobs.c.project_id == project_id)
+    with store.read() as connection:
+        rows = connection.execute(query.group_by(jobs.c.kind, jobs.c.status).order_by(jobs.c.kind, jobs.c.status))
+        return {(kind, status): int(number) for kind, status, number in rows}
+
+
 def add_shards(store: Store, project_id: int, version_id: int, round_: int, runs: Sequence[dict[str, Any]]) -> None:
     """Lay out the shards of one rescan unless they exist; each run holds sequence, frame_ids and halo_ids."""
     with store.write() as connection:

@@ -42,7 +42,7 @@ def leave(workspace: Workspace, client: Client, *, dry_run: bool = False, remove
             report.kept.append(f"{ours} tasks that were imported (`--remove-tasks` deletes those that nobody has touched)")
     if any(name.partition("@")[0] == "sync" for name in presence.alive(workspace.store)):
         report.kept.append("warning: `parallax sync` is running and would set the project up again; stop it")
-    labels = len(submissions.list_annotations(workspace.store, workspace.project_id))
+    labels = submissions.count(workspace.store, workspace.project_id)
     report.kept.append(f"{labels} annotations")
     return report
 

@@ -47,7 +47,7 @@ class TaskReader:
         self.held: dict[int, dict[int, AnnotationRow]] = {}
         for row in submissions.list_annotations(self.store, self.project_id, every=True):
             self.held.setdefault(row.task_id, {})[row.ls_annotation_id] = row
-        self.labels_before = len(submissions.list_annotations(self.store, self.project_id))
+        self.labels_before = submissions.count(self.store, self.project_id)
         self.round = versions.current_round(self.store, self.project_id)
         self.tasks: dict[int, TaskRow] = {}
         self._list_tasks()
@@ -145,9 +145,7 @@ class TaskReader:
             frames.save_boxes(self.store, changed)
         if refused:
             key, why = self.workspace.spec.frames.box, next(iter(refused.values()))
-            text = (
-                f"{_listed(list(refused))}: data[{key!r}] is not used as the subject's box: {why}; see frames.box"
-            )
+            text = f"{_listed(list(refused))}: data[{key!r}] is not used as the subject's box: {why}; see frames.box"
             self._problem(text, key="boxes")
 
     def _tell_nowhere(self, items: Sequence[Item]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from ml_backend.server.access import BASIC_USER, MAX_DEPTH, SECRET_HEADER
 from ml_backend.server.app import LABEL_ACTIONS, create_app
-from ml_backend.store import generations, projects
+from ml_backend.store import generations, projects, submissions, work
 from ml_backend.store.workspace import Workspace
 from tests.small_project import SECRET
 
@@ -214,7 +214,12 @@ def test_the_secret_is_never_logged(workspace: Workspace, client: FlaskClient, c
         assert encoded not in text
 
 
-def test_metrics_in_prometheus_text(client: FlaskClient) -> None:
+def test_metrics_in_prometheus_text(client: FlaskClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(*_: object, **__: object) -> None:
+        raise AssertionError("a figure needs no list of everything")
+
+    monkeypatch.setattr(submissions, "list_annotations", unread)
+    work.request(workspace.store, workspace.project_id, "retrain")
     client.get("/versions")
     answer = client.get("/metrics")
     assert answer.content_type.startswith("text/plain")
@@ -222,6 +227,7 @@ def test_metrics_in_prometheus_text(client: FlaskClient) -> None:
     assert "parallax_frames 6.0" in lines
     assert "parallax_live_version 1.0" in lines
     assert "parallax_annotations 0.0" in lines
+    assert 'parallax_jobs{kind="retrain",status="pending"} 1.0' in lines
     assert 'parallax_requests_total{endpoint="versions",status="200"} 1.0' in lines
 
 

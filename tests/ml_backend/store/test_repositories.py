@@ -294,6 +294,35 @@ def test_only_one_leads(store: Store) -> None:
     assert presence.acquire_lease(store, "sync", "other", 30)
 
 
+def test_an_event_that_is_told_again_comes_first(store: Store, project: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for at, (text, key) in enumerate([("old trouble", "a"), ("news", None), ("other trouble", "b"), ("old trouble again", "a")]):
+        monkeypatch.setattr(presence.time, "time", lambda at=at: float(at))
+        presence.tell(store, project, text, key=key)
+    assert [event.text for event in presence.list_events(store, project)] == ["old trouble again", "other trouble", "news"]
+    assert [event.text for event in presence.list_events(store, project, limit=1)] == ["old trouble again"]
+
+
+def test_counted_is_what_would_be_listed(store: Store, project: int) -> None:
+    kept, gone = add_task(store, project, 10, 0), add_task(store, project, 11, 1)
+    rows = [annotation(kept, 1), annotation(kept, 2, cancelled=True), annotation(kept, 3), annotation(gone, 4)]
+    submissions.save(store, project, rows)
+    submissions.mark_deleted(store, project, [3])
+    tasks.mark_deleted(store, project, [11])
+    assert submissions.count(store, project) == 1
+    assert [row.ls_annotation_id for row in submissions.list_annotations(store, project)] == [1]
+    other = projects.register(store, "http://other", 3, "t0").id
+    assert submissions.count(store, other) == 0
+
+
+def test_jobs_are_counted_by_kind_and_status(store: Store, project: int) -> None:
+    for kind in ("retrain", "retrain", "select"):  # a request while one is pending is that one
+        claimed = work.claim(store, work.request(store, project, kind).id, "w")
+        assert claimed is not None
+        work.finish(store, claimed)
+    work.request(store, project, "retrain")
+    assert work.count_jobs(store, project) == {("retrain", "done"): 2, ("retrain", "pending"): 1, ("select", "done"): 1}
+
+
 def test_events_with_one_key_are_one_event(store: Store, project: int) -> None:
     presence.tell(store, project, "first", level="warning", key="pull")
     presence.tell(store, project, "second", level="warning", key="pull")
