@@ -6,6 +6,7 @@ live model → poses in space → the least doubtful ones, per joint → masked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from ml_backend.jobs.predict import Predictions, load_predictor, predict_frames
 from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.retrain import Report, StoppedError, same_network, train_progress
 from ml_backend.jobs.scoring import auxiliary_networks
-from ml_backend.jobs.training_config import config_for
+from ml_backend.jobs.training_config import config_for, processes_of
 from ml_backend.jobs.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
 from ml_backend.labels.harvest import KEEP, Detections, Harvest, body_from_labels, harvest_points, harvest_targets
 from ml_backend.labels.snapshot import Snapshot
@@ -90,7 +91,8 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
         targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
         pictures.prepare([target.image for target in targets])
         base = config_for(workspace.spec.train, warm=True, round_=row.round, auxiliary=auxiliary_networks(workspace.spec.scores))
-        config = preset("personalise", base, n_targets=len(targets))
+        processes = processes_of(workspace.spec.train)
+        config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes))
         folder = workspace.models / model_folder_name(row, parent, config.to_json(), job.arguments["before"], asdict(options))
         result = train(
             config,
@@ -102,6 +104,7 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
             progress=lambda progress: report(train_progress(progress)),
             should_stop=should_stop,
             extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number, "harvest": job.arguments["before"]},
+            processes=processes,
         )
         if result.ending == "asked":
             raise StoppedError("stopped between two steps; the checkpoint is kept")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from label_config.spec import Spec
 from label_config.values import ByteArray, ImageRef
 from ml_backend.recordings import (
     AllowedHosts,
@@ -23,10 +24,22 @@ from ml_backend.store.workspace import Workspace
 
 
 class Pictures:
-    """Reads references of frames; what came from task data is always an address, never a path on this machine."""
+    """Reads references of frames; what came from task data is always an address, never a path on this machine.
+
+    May be given to another process, where it opens connections of its own.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
-        spec = workspace.spec
+        self._open(workspace.spec)
+
+    def __getstate__(self) -> Spec:
+        return self._spec
+
+    def __setstate__(self, spec: Spec) -> None:
+        self._open(spec)
+
+    def _open(self, spec: Spec) -> None:
+        self._spec = spec
         self._limits = Limits(int(spec.cache.max_megapixels * 1e6), int(spec.cache.max_megabytes * 2**20))
         self._folder = Path(spec.cache.folder)
         token = spec.label_studio.token

@@ -12,7 +12,7 @@ from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.publish import publish_if_good, tell
 from ml_backend.jobs.replay import held_out, misestimated
 from ml_backend.jobs.scoring import auxiliary_networks
-from ml_backend.jobs.training_config import config_for, first_weights, recipe_for, starts_warm
+from ml_backend.jobs.training_config import config_for, first_weights, processes_of, recipe_for, starts_warm
 from ml_backend.jobs.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import TrainConfig
@@ -76,6 +76,7 @@ def _train_and_publish(
         progress=lambda progress: report(train_progress(progress)),
         should_stop=should_stop,
         extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number if parent else None},
+        processes=processes_of(workspace.spec.train),
     )
     if result.ending == "asked":
         raise StoppedError("stopped between two steps; the checkpoint is kept")

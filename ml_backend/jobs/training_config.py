@@ -13,6 +13,7 @@ from pathlib import Path
 from label_config.spec import Train
 from label_config.values import BadInputError
 from ml_backend.pose.config import Auxiliary, TrainConfig
+from ml_backend.pose.device import count_processes
 from ml_backend.pose.presets import PRESETS, WARM_PRESETS, preset
 
 DEFAULT = "default"
@@ -68,6 +69,11 @@ def own_networks(train: Train) -> tuple[str, ...]:
     return tuple(name for name in (train.network, *train.plugins) if ":" in name)
 
 
+def processes_of(train: Train) -> int:
+    """How many processes train together.  Raises BadInputError when there are not that many devices."""
+    return count_processes(train.devices, train.device)
+
+
 def first_weights(train: Train) -> Path | None:
     """The file or model folder that a fresh start takes its weights from, None = random ones or, for a backbone, its own.
 
@@ -89,7 +95,7 @@ def recipe_for(
 ) -> TrainConfig:
     """The configuration by ``train.preset``.
 
-    n_targets    pictures to train on, for recipes counted in epochs
+    n_targets    pictures to train on, for recipes counted in epochs; each of several processes sees its share
     performance  G, how good the live model was on the newly labelled frames; NaN = nothing was shown yet, taken as 0 as in
                  the first cycle of VATL4Pose (METHODS §3.3)
     Raises BadInputError as :func:`starts_warm`.
@@ -99,4 +105,9 @@ def recipe_for(
     fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not warm
     if train.preset == DEFAULT or fresh_start_of_a_warm_one:
         return config
-    return preset(train.preset, config, n_targets=n_targets, mean_oks=0.0 if math.isnan(performance) else performance)
+    return preset(
+        train.preset,
+        config,
+        n_targets=math.ceil(n_targets / processes_of(train)),
+        mean_oks=0.0 if math.isnan(performance) else performance,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,6 +35,20 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """bfloat16 arithmetic on CUDA ("auto") or wherever asked for."""
     enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def count_processes(devices: int | Literal["all"], device: str) -> int:
+    """How many processes train together: as many as asked for, one for every CUDA device for "all" (one where there is none).
+
+    Raises BadInputError when CUDA has fewer devices, or when ``device`` names a single one.
+    """
+    here = torch.cuda.device_count() if choose_device(device).type == "cuda" else 0
+    wanted = max(here, 1) if devices == "all" else devices
+    if wanted > 1 and ":" in device:
+        raise BadInputError(f"train.devices: {wanted} processes cannot share train.device {device!r}; set it to 'auto' or 'cuda'")
+    if here and wanted > here:
+        raise BadInputError(f"train.devices: expected at most the {here} CUDA devices of this machine, got {wanted}")
+    return wanted
 
 
 @contextmanager

@@ -1,20 +1,32 @@
 """One network trained by several processes, one for each device of a host.
 
-A script that calls ``train`` inside :func:`joined`, started by ``torchrun --standalone --nproc-per-node 4 script.py``, sees four
-times ``config.batch`` crops in every step.  Gradients are averaged over the processes; the first one decides, reports and writes.
+``train(…, processes=4)`` starts them with :func:`together`; a script of one's own that calls ``train`` inside
+:func:`joined` is started by ``torchrun --standalone --nproc-per-node 4 script.py`` instead.  Every step sees four times ``config.batch`` crops.
+Gradients are averaged over the processes; the first one decides, reports and writes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor, multiprocessing, nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
+
+from label_config.values import ParallaxError
+
+Result = TypeVar("Result")
+
+#: How often the caller looks at its processes.
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -74,16 +86,91 @@ class Group:
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def joined(device: str = "auto") -> Iterator[Group]:
     """Take part in the group that ``torchrun`` started; alone without it.  Each process gets a CUDA device of its own."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
         yield Group()
         return
-    on_cuda = torch.cuda.is_available()
+    with _joined("env://", int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]), size, device) as group:
+        yield group
+
+
+@contextmanager
+def _joined(meeting: str, rank: int, local_rank: int, size: int, device: str) -> Iterator[Group]:
+    on_cuda = device != "cpu" and torch.cuda.is_available()
     if on_cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_cuda else "gloo")
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if on_cuda else "gloo", init_method=meeting, rank=rank, world_size=size)
     try:
         yield Group.current()
     finally:
         dist.destroy_process_group()
+
+
+def together(
+    processes: int,
+    device: str,
+    task: Callable[[Callable[[Any], None], Callable[[], bool]], Result],
+    progress: Callable[[Any], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Result:
+    """Do ``task(progress, should_stop)`` in new processes that form a group; what the one that leads returns.
+
+    The task and all that it holds must be picklable; ``progress`` and ``should_stop`` are called here.  None of the processes
+    outlives this call, however it ends.  Raises the ParallaxError of a process, or one that says how a process died.
+    """
+    context = multiprocessing.get_context("spawn")
+    stop, said = context.Event(), context.SimpleQueue()
+    result: list[Result] = []
+
+    def listen() -> None:
+        while not said.empty():
+            kind, value = said.get()
+            if kind == "error":
+                raise ParallaxError(value)
+            if kind == "result":
+                result.append(value)
+            elif progress is not None:
+                progress(value)
+
+    with tempfile.TemporaryDirectory(prefix="parallax-") as folder:
+        arguments = (processes, f"file://{folder}/meeting", device, task, stop, said)
+        started = start_processes(  # type: ignore[no-untyped-call]
+            _member, arguments, nprocs=processes, join=False, daemon=True, start_method="spawn"
+        )
+        try:
+            while not started.join(timeout=LOOK_S):
+                listen()
+                if should_stop is not None and should_stop():
+                    stop.set()
+            listen()
+        except (ProcessRaisedException, ProcessExitedException) as error:
+            listen()
+            last = str(error).strip().splitlines()[-1]
+            raise ParallaxError(f"training by {processes} processes: one of them ended: {last}") from error
+        finally:
+            for process in started.processes:
+                process.kill()
+                process.join()
+    if not result:
+        raise ParallaxError(f"training by {processes} processes: they ended without a result; try again")
+    return result[0]
+
+
+def _member(rank: int, size: int, meeting: str, device: str, task: Callable[..., Any], stop: Any, said: Any) -> None:
+    # PyTorch sends SIGINT when the caller is gone: time for a checkpoint, like Ctrl-C.
+    interrupted = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
+
+    def tell(value: Any) -> None:
+        said.put(("progress", value))
+
+    with _joined(meeting, rank, rank, size, device) as group:
+        try:
+            result = task(tell, lambda: stop.is_set() or interrupted.is_set())
+        except ParallaxError as error:
+            said.put(("error", str(error)))
+            raise
+        if group.leads:
+            said.put(("result", result))

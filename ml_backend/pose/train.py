@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from label_config.values import BadInputError, TrainingTarget
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import LoadImage
 from ml_backend.pose.device import threads
+from ml_backend.pose.distributed import together
 from ml_backend.pose.engine import Progress, Run, TrainResult
 from ml_backend.pose.weights import MANIFEST_NAME, load_model, read_manifest
 
@@ -40,6 +42,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     extra: Mapping[str, Any] | None = None,
+    processes: int = 1,
 ) -> TrainResult:
     """Train one network in ``folder``; see the module.
 
@@ -47,14 +50,35 @@ def train(
     validation   targets for plateau decay and early stopping (``config.validate_every``)
     should_stop  asked before every step; True leaves a checkpoint and returns with ending "asked"
     extra        kept in the manifest
+    processes    of this host that train together, each on a device of its own with its own ``config.batch`` crops; ``load_image``
+                 is pickled for them
     Raises BadInputError for unusable targets, configuration or weights, ParallaxError when the loss is no number any more.
     """
     run = run_hash(config, targets, validation, skeleton, init)
     finished = _finished(folder, run, config)
     if finished is not None:
         return finished
+    task = partial(_run, config, targets, skeleton, load_image, folder, init, validation, run, extra or {})
+    if processes > 1:
+        return together(processes, config.device, task, progress, should_stop)
+    return task(progress, should_stop)
+
+
+def _run(
+    config: TrainConfig,
+    targets: Sequence[TrainingTarget],
+    skeleton: Skeleton,
+    load_image: LoadImage,
+    folder: Path,
+    init: Path | None,
+    validation: Sequence[TrainingTarget],
+    run: str,
+    extra: Mapping[str, Any],
+    progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> TrainResult:
     with threads(config.threads):
-        return Run(config, targets, skeleton, load_image, folder, init, validation, run).go(progress, should_stop, extra or {})
+        return Run(config, targets, skeleton, load_image, folder, init, validation, run).go(progress, should_stop, extra)
 
 
 def run_hash(
