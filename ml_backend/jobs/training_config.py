@@ -105,9 +105,5 @@ def recipe_for(
     fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not warm
     if train.preset == DEFAULT or fresh_start_of_a_warm_one:
         return config
-    return preset(
-        train.preset,
-        config,
-        n_targets=math.ceil(n_targets / processes_of(train)),
-        mean_oks=0.0 if math.isnan(performance) else performance,
-    )
+    share = math.ceil(n_targets / processes_of(train))
+    return preset(train.preset, config, n_targets=share, mean_oks=0.0 if math.isnan(performance) else performance)

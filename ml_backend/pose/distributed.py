@@ -1,8 +1,8 @@
 """One network trained by several processes, one for each device of a host.
 
 ``train(…, processes=4)`` starts them with :func:`together`; a script of one's own that calls ``train`` inside
-:func:`joined` is started by ``torchrun --standalone --nproc-per-node 4 script.py`` instead.  Every step sees four times ``config.batch`` crops.
-Gradients are averaged over the processes; the first one decides, reports and writes.
+:func:`joined` is started by ``torchrun --standalone --nproc-per-node 4 script.py`` instead.  Every step sees four
+times ``config.batch`` crops.  Gradients are averaged over the processes; the first one decides, reports and writes.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [processes_of(Train(devices=n)) for n in (1, 3, "all")] == [1, 3, 4]
     with pytest.raises(BadInputError, match="at most the 4 CUDA devices"):
         processes_of(Train(devices=5))
-    with pytest.raises(BadInputError, match="cannot share train.device 'cuda:1'"):
+    with pytest.raises(BadInputError, match=r"cannot share train\.device 'cuda:1'"):
         processes_of(Train(devices="all", device="cuda:1"))
 
 
@@ -102,9 +102,9 @@ def test_two_processes_train_stop_and_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_goes_wrong_in_a_process_is_said_here(tmp_path: Path) -> None:
-    with pytest.raises(ParallaxError, match="none of 6 pictures could be read; .*gone"):
+    with pytest.raises(ParallaxError, match=r"none of 6 pictures could be read; .*gone"):
         train(CONFIG, TARGETS, SKELETON, unreadable, tmp_path, processes=2)
-    with pytest.raises(ParallaxError, match="one of them ended: .*exit code 7"):
+    with pytest.raises(ParallaxError, match=r"one of them ended: .*exit code 7"):
         train(CONFIG, TARGETS, SKELETON, dies, tmp_path, processes=2)
 
 
