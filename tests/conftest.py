@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ml_backend.store.database import Store, open_store
-from plugins.demo.platform import Platform, free_port
+from plugins.cli.ports import free_port
+from plugins.demo.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL_STUDIO = Path(os.environ.get("PARALLAX_LABEL_STUDIO", ROOT / ".venv-ls/bin/label-studio"))

@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "ml_backend.simulation": _GROUND | {"ml_backend.recordings"} | _MATHS | _SKILLS,
     # Never runs a model, so never the network.
     "plugins.label_studio_sync": _BACKEND - {"ml_backend.pose", "ml_backend.server", "ml_backend.simulation"},
-    "plugins.cli": _BACKEND | {"plugins.label_studio_sync", "plugins.demo"},
+    "plugins.cli": _BACKEND | {"plugins.label_studio_sync"},
     "plugins.demo": _BACKEND | {"plugins.label_studio_sync", "plugins.cli"},
 }
 _NUMBERS = {"numpy"}

@@ -12,8 +12,8 @@ from plugins.cli.context import console, read_spec
 
 def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="Archive to write, such as parallax.tar.")]) -> None:
     """Write store, arrays and models into one archive; safe while everything runs."""
+    from ml_backend.store.archive import write_archive
     from ml_backend.store.database import open_store
-    from plugins.cli.archive import write_archive
 
     spec = read_spec(ctx)
     store = open_store(spec.store)

@@ -14,8 +14,8 @@ from plugins.cli.context import console, read_spec
 
 def restore(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="Archive written by `parallax backup`.")]) -> None:
     """Fill an empty store from an archive; the archive is checked completely before anything is written."""
+    from ml_backend.store.archive import read_archive
     from ml_backend.store.database import open_store
-    from plugins.cli.archive import read_archive
 
     if not file.is_file():
         raise BadInputError(f"{file}: expected an archive written by `parallax backup`, found no such file")

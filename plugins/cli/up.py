@@ -13,6 +13,7 @@ import typer
 import plugins
 from label_config.spec import Spec
 from plugins.cli.context import CONFIG_VARIABLE, config_path, connect, console, open_project
+from plugins.cli.ports import free_port
 from plugins.cli.secrets import SECRET_VARIABLE, ensure_secret
 from plugins.cli.signals import stop_on_signals
 from plugins.cli.supervisor import Child, Supervisor
@@ -73,7 +74,6 @@ def redis_child(folder: Path) -> tuple[Child, str]:
     Its settings go through standard input, where no list of processes shows them.
     """
     from plugins.cli.redis_server import redis_program
-    from plugins.demo.platform import free_port
 
     folder.mkdir(parents=True, exist_ok=True)
     port, password = free_port(), secrets.token_urlsafe(24)

@@ -22,11 +22,12 @@ from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording
 from ml_backend.store import generations, presence, versions
 from ml_backend.store.workspace import Workspace
+from plugins.cli.ports import free_port
 from plugins.demo.annotator import Annotator
 from plugins.demo.measure import HeldOut, PseudoError, held_out_error, pseudo_error, random_arm
 from plugins.demo.memory import PeakMemory
 from plugins.demo.oracle import Oracle
-from plugins.demo.platform import Platform, free_port
+from plugins.demo.platform import Platform
 from plugins.demo.queue_check import QueueCheck
 from plugins.demo.sources import Source
 from plugins.label_studio_sync import adopt

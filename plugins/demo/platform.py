@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -14,19 +13,13 @@ from pathlib import Path
 import httpx
 
 from label_config.values import ParallaxError
+from plugins.cli.ports import free_port
 
 START_TIMEOUT_S = 180.0
 
 
 class PlatformError(ParallaxError):
     """Label Studio did not start or did not answer."""
-
-
-def free_port() -> int:
-    """A TCP port on the loopback address that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -28,10 +28,11 @@ from ml_backend.labels.snapshot import Snapshot
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import faults, generations, presence, tasks, versions, work
 from ml_backend.store.workspace import Workspace
+from plugins.cli.ports import free_port
 from plugins.cli.redis_server import redis_program
 from plugins.cli.up import own_command, own_environment
 from plugins.demo.annotator import Annotator
-from plugins.demo.platform import Platform, free_port
+from plugins.demo.platform import Platform
 from plugins.label_studio_sync import adopt
 from plugins.label_studio_sync.client import Client
 

@@ -10,8 +10,8 @@ import pytest
 
 from ml_backend.store import faults, projects
 from ml_backend.store.workspace import Workspace
+from plugins.cli.ports import free_port
 from plugins.cli.up import own_command, own_environment
-from plugins.demo.platform import free_port
 from tests.chaos.harness import Process, wait_until
 from tests.small_project import SECRET, make_project
 

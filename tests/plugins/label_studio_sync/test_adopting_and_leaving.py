@@ -14,8 +14,9 @@ from ml_backend.jobs.collect import collect
 from ml_backend.store import frames, generations, ledger, presence, submissions, tasks
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
+from plugins.cli.ports import free_port
 from plugins.demo.annotator import Annotator
-from plugins.demo.platform import Platform, free_port
+from plugins.demo.platform import Platform
 from plugins.label_studio_sync.adopt import carry_out, understand
 from plugins.label_studio_sync.connection import SECRET_HEADER, connect
 from plugins.label_studio_sync.leave import leave

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from label_config.spec import Spec
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace
-from plugins.demo.platform import free_port
+from plugins.cli.ports import free_port
 from plugins.label_studio_sync import doctor
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.connection import ACTIONS, SECRET_HEADER, connect

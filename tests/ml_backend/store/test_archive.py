@@ -5,25 +5,22 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
 from sqlalchemy import select
 
 from label_config.values import BadInputError, FrameKey, ImageRef, ParallaxError
 from ml_backend.store import frames, ledger, presence, projects, work
+from ml_backend.store.archive import MANIFEST, read_archive, write_archive
 from ml_backend.store.database import Store, open_store
-from ml_backend.store.schema import heartbeats, metadata
+from ml_backend.store.schema import metadata
 from ml_backend.store.workspace import Workspace
-from plugins.cli.archive import MANIFEST, read_archive, write_archive
-from tests.small_project import make_project, write_spec
-
-Run = Callable[..., Result]
+from tests.small_project import make_project
 
 
 def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
@@ -60,29 +57,12 @@ def files(base: Path) -> dict[str, bytes]:
     return {str(file.relative_to(base)): file.read_bytes() for file in base.rglob("*") if file.is_file()}
 
 
-def test_backup_and_restore_by_command(run: Run, workspace: Workspace, tmp_path: Path) -> None:
-    fill(workspace)
-    before = tables(workspace.store)
-    assert run("backup", str(tmp_path / "b.tar")).exit_code == 0
-    other = tmp_path / "other"
-    other.mkdir()
-    write_spec(other)
-    result = run("-c", str(other / "parallax.yaml"), "restore", str(tmp_path / "b.tar"))
-    assert result.exit_code == 0, result.output
-    restored = open_store(f"sqlite:///{other}/project.sqlite3")
-    assert tables(restored) == before
-    with restored.read() as connection:
-        assert connection.execute(select(heartbeats)).all() == []
-    restored.close()
-    arrays, models = other / ".parallax/arrays", other / ".parallax/models"
-    assert files(arrays) == {name: data for name, data in files(workspace.arrays.folder).items() if ".half" not in name}
-    assert files(models) == files(workspace.models)
-    again = run("backup", str(tmp_path / "b.tar"))
-    assert again.exit_code == 1
-    assert "exists already" in again.stderr
-    twice = run("-c", str(other / "parallax.yaml"), "restore", str(tmp_path / "b.tar"))
-    assert twice.exit_code == 1
-    assert "not empty" in twice.stderr
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """Six frames, five of them in the order that is served, px-1 live."""
+    made = make_project(tmp_path)
+    yield made
+    made.store.close()
 
 
 @pytest.fixture
@@ -204,7 +184,7 @@ def test_a_compressed_bomb_is_not_even_opened(archive: Path, empty: Store, tmp_p
 
 
 def test_too_many_members(archive: Path, empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugins.cli.archive.MAX_MEMBERS", 5)
+    monkeypatch.setattr("ml_backend.store.archive.MAX_MEMBERS", 5)
     with pytest.raises(BadInputError, match="member 6"):
         read_archive(archive, empty, folders(tmp_path / "x"))
 
@@ -237,7 +217,7 @@ def test_a_failed_backup_leaves_no_file(workspace: Workspace, tmp_path: Path, mo
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("plugins.cli.archive._add_folder", full)
+    monkeypatch.setattr("ml_backend.store.archive._add_folder", full)
     with pytest.raises(OSError, match="No space"):
         write_archive(workspace.store, {"arrays": workspace.arrays.folder}, tmp_path / "target" / ".." / "b.tar")
     assert [file.name for file in tmp_path.iterdir() if "tar" in file.name or file.name.endswith(".part")] == []
