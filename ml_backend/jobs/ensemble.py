@@ -19,18 +19,18 @@ from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.ensemble")
 
-#: Models of an ensemble: the live one and those that were published last before it.
+#: Models of an ensemble: the live one and those that were live last beside it (``store.retention`` keeps as many).
 MEMBERS = 3
 
 
 def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
-    """The models that were published last before ``live``, newest first; those that cannot be loaded any more are left out."""
+    """The models that were live last beside ``live``, newest first; those that cannot be loaded any more are left out."""
     known = versions.list_versions(workspace.store, workspace.project_id)
     models: list[PoseModel] = []
     for row in sorted(known, key=lambda row: -row.number):
         if len(models) == MEMBERS - 1:
             break
-        if row.status != "published" or row.number >= live.number:
+        if row.status != "published" or row.removed_at is not None or row.id == live.id:
             continue
         try:
             model = load_predictor(workspace, workspace.models / row.path)

@@ -67,6 +67,7 @@ def _examine(spec: Spec, connect: Callable[[str, str], Client], opened: contextl
         return
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
+    yield from _scores(workspace)
     yield _backend(workspace)
     yield _backend_entry(workspace, client)
     yield _webhook(workspace, client)
@@ -153,6 +154,19 @@ def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
         )
     if not binding.problems and not lost:
         yield Finding("labels", "ok", f"{len(binding.skeleton)} keypoints in {len(binding.views)} pictures")
+
+
+def _scores(workspace: Workspace) -> Iterator[Finding]:
+    from ml_backend.jobs.silent_scores import unmet  # needs torch, which the sync process does without
+
+    try:
+        lacking = unmet(workspace)
+    except ParallaxError as error:
+        yield Finding("scores", "error", str(error), "correct `scores` in parallax.yaml")
+        return
+    for name, why in lacking.items():
+        seen, _, fix = why.partition("; ")
+        yield Finding("scores", "warning", f"{name!r} says nothing: {seen}", fix)
 
 
 def _backend(workspace: Workspace) -> Finding:
