@@ -268,6 +268,22 @@ class Gate(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
+class Stop(Section):
+    """When ``parallax status`` says that labelling may stop (METHODS §3.6).
+
+    rule      on which frames the criterion looks: "sc_quantile" random picks, "sc_min" the mean of all that people labelled in a
+              round, "sc_all" these and all labelled before
+    oks       similarity of prediction and label that is good enough
+    quantile  share of the frames that must reach it, for "sc_quantile"
+    rounds    rounds in a row in which the criterion must hold
+    """
+
+    rule: Literal["sc_quantile", "sc_min", "sc_all"] = "sc_quantile"
+    oks: Fraction = 0.8
+    quantile: Annotated[float, Field(gt=0, le=1)] = 0.95
+    rounds: Count = 2
+
+
 class Sync(Section):
     """The clock of the exchange with Label Studio.  ``chunk`` is tasks per import request, ``lock_hours`` its task lock."""
 
@@ -314,6 +330,7 @@ class Spec(Section):
     pseudo_labels: PseudoLabels = absent_section()
     validation: Validation = absent_section()
     gate: Gate = absent_section()
+    stop: Stop = absent_section()
     sync: Sync = absent_section()
     stop_labels_loss: Fraction = 0.10
 
