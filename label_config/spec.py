@@ -32,6 +32,7 @@ from label_config.spec_fields import (
     Location,
     NotNegative,
     Positive,
+    Pretrained,
     Section,
     SkeletonSource,
     Weights,
@@ -195,6 +196,18 @@ class Hybrid(Section):
     empty_share: Fraction = 0.1
 
 
+class ColdStart(Section):
+    """Before there is a model.
+
+    embedding   backbone of the ``transformers`` library, a hub name or folder, by whose features the first frames are spread;
+                None = by small grey pictures
+    pose_model  ready-made ViTPose, a hub name or folder, whose points open the first tasks; None = no points
+    """
+
+    embedding: Pretrained | None = None
+    pose_model: Pretrained | None = None
+
+
 class Selection(Section):
     """What is shown next (METHODS §10.2).
 
@@ -204,7 +217,7 @@ class Selection(Section):
     blind_random    random picks are served without points, so that they measure the model
     exclusion_frames  no two picks of a batch lie closer than this in one sequence
     diversity       how the first batch of the window is chosen; docs/scores.md explains the names
-    lambda_         factor of the usefulness in ``duw`` and ``duw_paper``
+    lambda_         exponent of the usefulness in ``k_median``, its factor in ``duw`` and ``duw_paper``
     """
 
     window: Count = 500
@@ -213,7 +226,7 @@ class Selection(Section):
     random_every: CountOrZero = 10
     blind_random: bool = True
     exclusion_frames: CountOrZero = 5
-    diversity: Literal["duw", "duw_paper", "kcenter", "k_means", "hybrid", "none"] = "duw"
+    diversity: Literal["k_median", "duw", "duw_paper", "kcenter", "k_means", "hybrid", "none"] = "k_median"
     lambda_: NotNegative = 1.0
     hybrid: Hybrid = absent_section()
 
@@ -326,6 +339,7 @@ class Spec(Section):
     frames: FrameRules = absent_section()
     train: Train = absent_section()
     scores: Literal["auto"] | dict[str, Annotated[ScoreSettings, BeforeValidator(weight_alone)]] = "auto"
+    cold_start: ColdStart = absent_section()
     selection: Selection = absent_section()
     pseudo_labels: PseudoLabels = absent_section()
     validation: Validation = absent_section()

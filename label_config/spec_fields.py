@@ -84,6 +84,8 @@ def http_address(url: str) -> str:
 Location = Annotated[str, AfterValidator(_location)]
 Database = Annotated[str, AfterValidator(_database)]
 Weights = Annotated[str, AfterValidator(_weights)]
+#: A hub name, or a folder written as a path.
+Pretrained = Annotated[str, Field(min_length=1), AfterValidator(_weights)]
 SkeletonSource = Annotated[str | dict[str, Any], AfterValidator(_skeleton_path)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

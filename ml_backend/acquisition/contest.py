@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray
-from ml_backend.acquisition.fusion import min_max
+from ml_backend.acquisition.fusion import min_max, percentiles
 from ml_backend.acquisition.hybrid import suppress_neighbours
 from ml_backend.acquisition.kcenter import Balance, Coverage, GreedyPick, greedy
 from ml_backend.acquisition.kmeans import flatten_poses, k_means
+from ml_backend.acquisition.kmedian import k_median
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.spaces import Features, FeatureSet, make_space
 from ml_backend.acquisition.window import Kind, Params, Strategy
+
+#: k-medians compares all pairs of frames: of more than this many, every n-th stands for its neighbours in time.
+MOST_PAIRED = 4096
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Contest:
             self.rows = features.rows[positions]
             self.space = make_space(features.metric, self.rows, features.labelled)
             self.coverage = Coverage(self.space)
+            self.labelled = features.labelled
+            self.metric = features.metric
 
     def around(self, position: int) -> slice:
         """Candidates too near in time to the one at ``position``."""
@@ -70,7 +76,9 @@ class Contest:
         """The first picks, by the strategy; ``passing`` (n,) of the pool: the filter of the hybrid strategy."""
         if self.rows is None or count <= 0 or self.params.strategy is Strategy.TOP:
             return
-        if self.params.strategy is Strategy.HYBRID:
+        if self.params.strategy is Strategy.K_MEDIAN:
+            self._choose_for_many(self.rows, count)
+        elif self.params.strategy is Strategy.HYBRID:
             self._choose_uncertain(count, passing[self.positions])
         elif self.params.strategy is Strategy.K_MEANS:
             self._choose_clusters(self.rows, count)
@@ -115,6 +123,26 @@ class Contest:
         for pick in picks:
             self.take(pick.position, kind, replace(pick, position=int(self.positions[pick.position])))
             self.covered.add(pick.position)
+
+    def _choose_for_many(self, rows: Features, count: int) -> None:
+        n = len(self.positions)
+        spread = np.unique(np.arange(min(n, MOST_PAIRED)) * n // min(n, MOST_PAIRED))
+        members: IntArray = np.union1d(spread, np.array(sorted(self.covered), dtype=np.int64))
+        space = make_space(self.metric, rows[members], self.labelled)
+        coverage = Coverage(space)
+        for position in np.searchsorted(members, sorted(self.covered)):
+            coverage.add(int(position))
+        weight = np.nan_to_num(percentiles(self.total[members]), nan=0.5) ** self.params.trade_off
+
+        def around(position: int) -> slice:
+            near = self.around(int(members[position]))
+            first, last = np.searchsorted(members, [near.start, near.stop])
+            return slice(int(first), int(last))
+
+        picks = k_median(space, coverage, weight, count, self.open[members], around=around, hidden=self.hidden[members])
+        for pick in picks:
+            position = int(members[pick.position])
+            self.take(position, Kind.DIVERSE, replace(pick, position=int(self.positions[position])))
 
     def _choose_uncertain(self, count: int, passing: BoolArray) -> None:
         """Filter, then diversity (Kaplan et al. 2021); where too few pass, the others fill the batch in like manner."""

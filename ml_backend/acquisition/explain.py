@@ -68,7 +68,7 @@ def build_record(
         rank=pick.rank,
         kind=str(pick.kind),
         blind=pick.blind,
-        why=reasons(components, pick.kind, pick.blind),
+        why=reasons(components, pick.kind, pick.blind, pick.greedy.stands_for if pick.greedy else None),
         scaling=context.scaling,
         diversity=_diversity(pick, selection, context, features),
         missing=missing or {},
@@ -95,6 +95,7 @@ def _diversity(pick: Pick, selection: Selection, context: RoundContext, features
         scale=seen.scale,
         term_distance=seen.term_distance,
         term_uncertainty=seen.term_uncertainty,
+        stands_for=seen.stands_for,
     )
 
 
@@ -127,6 +128,12 @@ def _component_line(item: ComponentRecord, scaling: str) -> str:
 
 
 def _diversity_line(seen: DiversityRecord) -> str:
+    if seen.stands_for is not None:
+        near = f"; nearest labelled frame {seen.nearest_labelled}" if seen.nearest_labelled else ""
+        return (
+            f"  diversity ({seen.space}): stands for {seen.stands_for} frames; lowers the mean distance to what is labelled or "
+            f"picked, weighted by score, by {seen.term_distance:.4g} {seen.unit}; pick {seen.order} of the diverse order{near}"
+        )
     if math.isinf(seen.distance):
         return f"  diversity ({seen.space}): the first frame, nothing was labelled yet"
     near = f", nearest labelled frame {seen.nearest_labelled}" if seen.nearest_labelled else ""

@@ -42,6 +42,7 @@ class GreedyPick:
     term_uncertainty  G * trade_off * C
     scale             divisor of the distance; NaN when there was no frame to be distant from
     nearest           row of the nearest labelled frame at the start, -1 = none
+    stands_for        frames that it is nearer to than anything labelled or picked before; None where that was not looked at
     """
 
     position: int
@@ -50,6 +51,7 @@ class GreedyPick:
     term_uncertainty: float
     scale: float
     nearest: int
+    stands_for: int | None = None
 
 
 class Coverage:

@@ -93,8 +93,10 @@ def worst_point(
     )
 
 
-def reasons(components: Sequence[ComponentRecord], kind: str = "ranked", blind: bool = False) -> tuple[str, ...]:
-    """The two strongest counted components of a frame in words, strongest first.
+def reasons(
+    components: Sequence[ComponentRecord], kind: str = "ranked", blind: bool = False, stands_for: int | None = None
+) -> tuple[str, ...]:
+    """The two strongest counted components of a frame in words, strongest first; then how many frames it stands for.
 
     Only components at percentile 0.8 or higher are reasons.  Random picks get a neutral text, because a hint would bias
     whoever labels them.
@@ -104,6 +106,8 @@ def reasons(components: Sequence[ComponentRecord], kind: str = "ranked", blind: 
     notable = [item for item in components if item.weight > 0 and item.pct >= NOTABLE]
     strongest = sorted(notable, key=lambda item: -item.weight * item.pct)
     texts = tuple(dict.fromkeys(_text(item) for item in strongest[:2]))
+    if stands_for is not None and stands_for > 1:
+        return (*texts, f"stands for {stands_for} frames like it")
     return texts or ({"diverse": DIVERSE, "unscored": UNSCORED}.get(kind, RANKED),)
 
 

@@ -44,7 +44,9 @@ class ComponentRecord:
 class DiversityRecord:
     """What the diverse order saw when it picked the frame.
 
-    distance  to the nearest labelled or picked frame, in ``unit``; infinite when there was none
+    distance    to the nearest labelled or picked frame, in ``unit``; infinite when there was none
+    stands_for  k-medians: frames that it is nearer to than anything labelled or picked before; ``term_distance`` is then the
+                fall of their weighted mean distance over the pool, in ``unit``.  None for other strategies
     """
 
     space: str
@@ -57,6 +59,7 @@ class DiversityRecord:
     scale: float
     term_distance: float
     term_uncertainty: float
+    stands_for: int | None = None
 
 
 @dataclass(frozen=True)

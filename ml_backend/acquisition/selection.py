@@ -72,14 +72,17 @@ def _random_slots(pool: Pool, params: Params, sticky: Mapping[int, FrameKey], rn
     return held | dict(zip(vacant, fresh, strict=False))
 
 
-def _shortlist(total: FloatArray, may: BoolArray, size: int) -> IntArray:
+def _shortlist(total: FloatArray, may: BoolArray, params: Params) -> IntArray:
     """Increasing positions of the frames that compete: all of them if they fit.
 
-    Else the best scored ones and, in proportion to their number, unscored ones at even distances.
+    Else the best scored ones and, in proportion to their number, unscored ones at even distances.  k-medians needs to know how
+    many frames are alike: for it all of them at even distances.
     """
-    candidates = np.flatnonzero(may)
+    candidates, size = np.flatnonzero(may), params.shortlist
     if len(candidates) <= size:
         return candidates
+    if params.strategy is Strategy.K_MEDIAN:
+        return np.asarray(candidates[np.arange(size) * len(candidates) // size])
     unscored = candidates[np.isnan(total[candidates])]
     scored = candidates[~np.isnan(total[candidates])]
     n_unscored = round(size * len(unscored) / len(candidates))
@@ -103,7 +106,7 @@ def _choose(
     if params.strategy is Strategy.RANDOM:
         order = rng.permutation(np.flatnonzero(may))[:need]
         return [Choice(int(position), Kind.RANKED) for position in order]
-    short = _shortlist(total, may, params.shortlist)
+    short = _shortlist(total, may, params)
     drawn: IntArray = np.array(sorted(random_at.values()), dtype=np.int64)
     contest = Contest(pool, np.union1d(short, drawn), total, features, params)
     contest.withdraw(drawn, counted={position for rank, position in random_at.items() if rank < params.batch})

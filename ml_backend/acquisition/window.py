@@ -14,6 +14,7 @@ from ml_backend.acquisition.kcenter import Balance, GreedyPick, clamp_performanc
 class Strategy(StrEnum):
     """How the first batch of the window is chosen; the rest follows by fused score."""
 
+    K_MEDIAN = "k_median"  #: frames that speak for many frames like them, each weighted by its fused score
     DUW = "duw"  #: distance and uncertainty together (VATL4Pose, equation 9), distances normalised, G clamped
     DUW_PAPER = "duw_paper"  #: the printed formula: raw distances, raw G, fused score stretched to [0, 1]
     K_CENTER = "k_center"  #: distance alone (core-set)
@@ -39,7 +40,7 @@ class Params:
     window           frames in the order (fewer when the pool is smaller)
     batch            first frames of the window, chosen by ``strategy``
     performance      G: quality of the last labelled batch in [0, 1], NaN = not known yet
-    trade_off        lambda: factor of the uncertainty in DUW
+    trade_off        lambda: factor of the uncertainty in DUW, exponent of the fused score's percentile in k-medians
     exclusion_frames no two picks of one sequence are this near or nearer in frame number, unless nothing else is left; 0 = off
     random_every     every that many slots one is random; 0 = none
     blind            random picks are served without points
@@ -48,7 +49,7 @@ class Params:
 
     window: int = 500
     batch: int = 50
-    strategy: Strategy = Strategy.DUW
+    strategy: Strategy = Strategy.K_MEDIAN
     performance: float = float("nan")
     trade_off: float = 1.0
     exclusion_frames: int = 5

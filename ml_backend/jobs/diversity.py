@@ -19,6 +19,7 @@ from ml_backend.store.workspace import Workspace
 
 #: Names in parallax.yaml.
 STRATEGIES: Mapping[str, Strategy] = {
+    "k_median": Strategy.K_MEDIAN,
     "duw": Strategy.DUW,
     "duw_paper": Strategy.DUW_PAPER,
     "kcenter": Strategy.K_CENTER,

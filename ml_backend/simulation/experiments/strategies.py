@@ -107,9 +107,10 @@ def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, k
         strategy = Strategy.RANDOM
     elif arm.strategy == "coreset":
         strategy, features = Strategy.K_CENTER, _features(recording, seen, open_, known.lesson)
-    elif arm.strategy in ("composite", "composite_confident"):
-        strategy, features = Strategy.DUW, _features(recording, seen, open_, known.lesson)
-        fused = _fused(raw, fusion_weights(recording, arm), open_)
+    elif arm.strategy in ("composite", "composite_confident", "duw", "k_median"):
+        strategy = Strategy.DUW if arm.strategy == "duw" else Strategy.K_MEDIAN
+        features = _features(recording, seen, open_, known.lesson)
+        fused = fused if arm.strategy == "k_median" else _fused(raw, fusion_weights(recording, arm), open_)
     elif arm.strategy == "hybrid":
         strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.lesson)
         fused = fuse([Component("least_confidence", raw["least_confidence"][open_])], len(open_))

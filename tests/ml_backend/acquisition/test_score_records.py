@@ -13,7 +13,7 @@ from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.records import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
 from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Params
+from ml_backend.acquisition.window import Params, Strategy
 
 NAN = math.nan
 
@@ -69,7 +69,7 @@ def test_stored_final_is_what_the_record_gives(seed: int, scaling: str) -> None:
     pool = Pool.from_keys([FrameKey("a", i) for i in range(n)])
     fused = fuse(components, n, scaling)  # type: ignore[arg-type]
     features = FeatureSet(rng.normal(size=(n, 3)), labelled=rng.normal(size=(2, 3)), name="embedding")
-    selection = select(pool, fused, Params(window=20, batch=10, performance=0.4), features=features)
+    selection = select(pool, fused, Params(window=20, batch=10, strategy=Strategy.DUW, performance=0.4), features=features)
     context = RoundContext(1, "m", pool.digest(), scaling=scaling, labelled=[FrameKey("z", 1), FrameKey("z", 2)])  # type: ignore[arg-type]
     for pick in selection.picks:
         record = build_record(pick, selection, fused, context, features=features)

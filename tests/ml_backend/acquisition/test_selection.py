@@ -186,7 +186,7 @@ def test_ineligible_frames_are_left_out() -> None:
 
 def test_cold_start_with_features_is_k_center_throughout() -> None:
     x = np.random.default_rng(3).normal(size=(30, 4))
-    selection = select(pool_of(30), fuse([], 30), plain(batch=5), features=FeatureSet(x))
+    selection = select(pool_of(30), fuse([], 30), plain(batch=5, strategy=Strategy.K_CENTER), features=FeatureSet(x))
     reached = [pick.greedy.distance for pick in selection.picks if pick.greedy]
     assert len(reached) == 30
     assert all(a >= b - 1e-5 for a, b in itertools.pairwise(reached))
