@@ -1,14 +1,16 @@
-"""The first order, before there is a model: spread over the recordings, by look where pictures are at hand."""
+"""Before there is a model: how pictures look, for a spread first order, and points of a ready-made model to begin with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
-from label_config.values import ByteArray, Float32Array
+from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array, PointState, Pose2D, Provenance
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.predict import BATCH, predict_frames
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
@@ -18,32 +20,85 @@ THUMBNAIL = 12
 #: Frames whose pictures are looked at; of a larger pool every n-th.
 LOOKED_AT = 400
 
+Describe = Callable[[Sequence[ByteArray]], Float32Array]
 
-def thumbnails(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) -> Float32Array:
-    """(f, D) small grey pictures of all views, mean removed per frame; NaN rows for frames that were not looked at.
 
-    No network and no download: enough to tell one posture or place from another, which is all that a first order needs.
+def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) -> Float32Array:
+    """(f, V·D) how the pictures of all views look, side by side; zeros for a missing view, NaN rows for frames not looked at.
+
+    By ``cold_start.embedding`` if parallax.yaml names a backbone; else small grey pictures, which need no network and no
+    download and tell one posture or place from another.  Raises BadInputError for a backbone that cannot be had.
     """
-    side = len(workspace.views) * THUMBNAIL**2
-    features = np.full((len(rows), side), np.nan, dtype=np.float32)
+    describe = _describer(workspace)
     stride = max(1, len(rows) // LOOKED_AT)
+    views = workspace.views
     slots = [
         (f, v, rows[f].images[view])
         for f in range(0, len(rows), stride)
-        for v, view in enumerate(workspace.views)
+        for v, view in enumerate(views)
         if view in rows[f].images
     ]
-    for f in range(0, len(rows), stride):
-        features[f] = 0.0
+    found: dict[tuple[int, int], Float32Array] = {}
+    waiting: list[tuple[int, int, ByteArray]] = []
+
+    def describe_waiting() -> None:
+        described = describe([picture for *_, picture in waiting])
+        found.update({(f, v): row for (f, v, _), row in zip(waiting, described, strict=True)})
+        waiting.clear()
+
     for position, picture in pictures.stream([ref for *_, ref in slots]):
-        f, v, _ = slots[position]
-        if not isinstance(picture, UnreadableImageError):
-            start = v * THUMBNAIL**2
-            features[f, start : start + THUMBNAIL**2] = _thumbnail(picture)
-    return features
+        if isinstance(picture, UnreadableImageError):
+            continue
+        waiting.append((*slots[position][:2], picture))
+        if len(waiting) == BATCH:
+            describe_waiting()
+    if waiting:
+        describe_waiting()
+    width = len(next(iter(found.values()))) if found else 1
+    features = np.full((len(rows), len(views), width), np.nan, dtype=np.float32)
+    features[::stride] = 0.0
+    for place, row in found.items():
+        features[place] = row
+    return features.reshape(len(rows), -1)
+
+
+def _describer(workspace: Workspace) -> Describe:
+    weights = workspace.spec.cold_start.embedding
+    if weights is None:
+        return lambda images: np.stack([_thumbnail(image) for image in images])
+    from ml_backend.pose.embedding import Embedder
+    from ml_backend.pose.networks import build_network
+
+    return Embedder(build_network("backbone", 1, pretrained=weights), device=workspace.spec.train.device).embed
 
 
 def _thumbnail(picture: ByteArray) -> Float32Array:
+    """(D,) mean removed."""
     grey = cv2.cvtColor(cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     flat = grey.astype(np.float32).ravel() / 255.0
     return np.asarray(flat - flat.mean(), dtype=np.float32)
+
+
+def first_poses(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) -> list[dict[str, Any]]:
+    """What the ready-made model of ``cold_start.pose_model`` says about these frames, as ``PickRow.poses``; {} without one.
+
+    Its keypoints are matched to the project's by name.  Raises BadInputError when it cannot be had or knows none of them.
+    """
+    weights = workspace.spec.cold_start.pose_model
+    if weights is None or not rows:
+        return [{} for _ in rows]
+    from ml_backend.pose.vitpose import VitPose
+
+    model = VitPose.load(workspace.binding.skeleton.keypoints, weights, device=workspace.spec.train.device)
+    seen = predict_frames(workspace, model, rows, pictures)
+    poses: list[dict[str, Any]] = []
+    for xy, confidence in zip(seen.xy_px, seen.confidence, strict=True):
+        placed = np.isfinite(xy).all(axis=-1)
+        pose = Pose2D(
+            xy_px=np.where(placed[..., None], xy, np.nan),
+            confidence=np.where(placed, np.clip(confidence, 0.0, 1.0), np.nan),
+            state=np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
+            provenance=np.where(placed, Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
+        )
+        poses.append({str(DEFAULT_SUBJECT): pose.to_json()} if placed.any() else {})
+    return poses

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from label_config.values import ParallaxError
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import Predictions, load_predictor, predict_frames
+from ml_backend.jobs.predict import Predictions, predict_frames
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.store import versions
 from ml_backend.store.frames import FrameRow

@@ -20,8 +20,9 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
 from ml_backend.heatmaps.crops import CropTransform
 from ml_backend.jobs.collect import rigs_of
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import Predictions, load_predictor, predict_frames
+from ml_backend.jobs.predict import Predictions, predict_frames
 from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.retrain import Report, StoppedError, same_network, train_progress
 from ml_backend.jobs.scoring import auxiliary_networks

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, PointState, Pose2D, Provenance
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import load_predictor, predict_frames
+from ml_backend.jobs.predict import predict_frames
 from ml_backend.store import frames, generations, versions
 from ml_backend.store.workspace import Workspace
 

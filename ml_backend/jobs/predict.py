@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 
 from label_config.values import ByteArray, Float32Array, FloatArray
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.training_config import own_networks
 from ml_backend.pose.adapter import PoseModel, PredictionBatch
-from ml_backend.pose.infer import Predictor
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames as frame_rows
 from ml_backend.store import presence
@@ -21,12 +18,6 @@ from ml_backend.store.workspace import Workspace
 
 #: Pictures that are decoded before the network sees them together.
 BATCH = 32
-
-
-def load_predictor(workspace: Workspace, folder: Path) -> Predictor:
-    """The model in ``folder`` as parallax.yaml wants it to predict.  Raises BadInputError as :meth:`Predictor.load`."""
-    train = workspace.spec.train
-    return Predictor.load(folder, train.device, plugins=own_networks(train), flip_test=train.flip_test)
 
 
 @dataclass(frozen=True)

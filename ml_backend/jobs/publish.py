@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import load_predictor
 from ml_backend.jobs.validate import Judgement, judge
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.metrics.bootstrap import gate

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import load_predictor, predict_frames
+from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.training_set import load_snapshot
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.labels.split import stable_uniform

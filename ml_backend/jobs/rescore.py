@@ -12,8 +12,9 @@ import numpy as np
 from label_config.values import ParallaxError
 from ml_backend.acquisition.base import Input
 from ml_backend.jobs.ensemble import earlier_models, predict_ensemble
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import load_predictor, predict_frames
+from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.retrain import StoppedError
 from ml_backend.jobs.scoring import ScoreKit, judge_chunk, make_kit
 from ml_backend.labels.snapshot import Snapshot

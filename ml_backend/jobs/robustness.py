@@ -12,8 +12,8 @@ import numpy as np
 
 from label_config.values import Box, ByteArray, FloatArray, ImageRef, IntArray, ParallaxError
 from ml_backend.jobs.collect import collect
+from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import load_predictor
 from ml_backend.metrics.bootstrap import Comparison, paired_bootstrap
 from ml_backend.metrics.perturbation import CLEAN, PERTURBATIONS, Perturbation
 from ml_backend.pose.adapter import PoseModel

@@ -17,7 +17,7 @@ from ml_backend.acquisition.reasons import reason_line, worst_point
 from ml_backend.acquisition.selection import select, without
 from ml_backend.acquisition.spaces import FeatureSet
 from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
-from ml_backend.jobs.cold_start import thumbnails
+from ml_backend.jobs.cold_start import first_poses, looks
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
 from ml_backend.jobs.performance import last_batch_performance
@@ -306,12 +306,12 @@ def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int]
 
 
 def _cold_start(workspace: Workspace) -> None:
-    """No model yet: k-center on thumbnails; every n-th slot a validation frame."""
+    """No model yet: k-center on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
+    one."""
     everything = frames.list_frames(workspace.store, workspace.project_id)
     rows = [everything[i] for i in _open_positions(workspace, everything)]
     pictures = Pictures(workspace)
-    features = FeatureSet(thumbnails(workspace, rows, pictures), name="thumbnail")
-    pictures.close()
+    features = FeatureSet(looks(workspace, rows, pictures), name="look")
     pool = Pool.from_keys([row.key for row in rows])
     train = np.array([row.split == "train" for row in rows], dtype=np.bool_)
     spec = workspace.spec.selection
@@ -327,16 +327,19 @@ def _cold_start(workspace: Workspace) -> None:
     nothing = fuse([], len(rows))
     chosen = select(pool, nothing, params, features=features, eligible=train, sticky=_evaluation_slots(workspace, rows))
     _keep_drawn(workspace, chosen, [row.id for row in rows])
+    shown = [pick.position for pick in chosen.picks if pick.kind is not Kind.RANDOM]
+    poses = dict(zip(shown, first_poses(workspace, [rows[i] for i in shown], pictures), strict=True))
+    pictures.close()
     order = [
         PickRow(
             rank=pick.rank,
             frame_id=rows[pick.position].id,
             score=pick.score,
-            blind=True,
+            blind=not poses.get(pick.position),
             pseudo=False,
             reason="the first frames, chosen to look different" if pick.kind is not Kind.RANDOM else "picked at random",
             record=None,
-            poses={},
+            poses=poses.get(pick.position, {}),
             notes=None,
         )
         for pick in chosen.picks

@@ -73,7 +73,7 @@ class DeepestMap(nn.Module):
 
 def load_backbone(kind: str, pretrained: str | None, config: dict[str, Any]) -> DeepestMap:
     """The backbone of a model type with fresh weights, or the ``pretrained`` one."""
-    from transformers import AutoBackbone, AutoConfig, AutoModel
+    from transformers import MODEL_FOR_BACKBONE_MAPPING, AutoBackbone, AutoConfig, AutoModel
 
     model_class: Any
     try:
@@ -83,7 +83,9 @@ def load_backbone(kind: str, pretrained: str | None, config: dict[str, Any]) -> 
             settings.out_features = [settings.stage_names[-1]]
         model_class = AutoBackbone if has_stages else AutoModel
         if pretrained:
-            return DeepestMap(from_hub(model_class, pretrained, config=settings))
+            # AutoBackbone asks the hub about every name, also for a folder or a name that is in the cache.
+            concrete = MODEL_FOR_BACKBONE_MAPPING[type(settings)] if has_stages else AutoModel
+            return DeepestMap(from_hub(concrete, pretrained, config=settings))
         # The pooling layer of plain transformers would never receive a gradient.
         return DeepestMap(model_class.from_config(settings, **({} if has_stages else {"add_pooling_layer": False})))
     except (ValueError, AttributeError, TypeError, KeyError) as error:
@@ -95,8 +97,10 @@ def load_backbone(kind: str, pretrained: str | None, config: dict[str, Any]) -> 
 
 def from_hub(model_class: Any, name: str, **options: Any) -> Any:
     """``model_class.from_pretrained`` restricted to safetensors.  Raises BadInputError with the way out when it fails."""
+    from transformers import AutoConfig
+
     try:
-        if hasattr(model_class, "from_config"):
+        if model_class is not AutoConfig:
             options["use_safetensors"] = True  # a pickled file is never opened
         return model_class.from_pretrained(name, **options)
     except (OSError, ValueError) as error:

@@ -1,0 +1,86 @@
+"""The first order: by look, and with the points of a ready-made model where parallax.yaml names one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from label_config.values import BadInputError, Pose2D
+from ml_backend.jobs.cold_start import looks
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.run import run_here
+from ml_backend.pose.vitpose import COCO_17
+from ml_backend.store import frames, generations, work
+from ml_backend.store.generations import PickRow
+from ml_backend.store.workspace import Workspace
+
+Make = Callable[..., Workspace]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny ViTPose and a tiny ResNet with random weights, in folders as a hub would give them."""
+    from transformers import ResNetBackbone, ResNetConfig, VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("hub")
+    backbone = VitPoseBackboneConfig(
+        image_size=[64, 48], patch_size=[16, 16], hidden_size=32, num_hidden_layers=1, num_attention_heads=2, out_indices=[1]
+    )
+    labels = dict(enumerate(COCO_17))
+    config = VitPoseConfig(backbone_config=backbone, use_simple_decoder=True, id2label=labels)
+    VitPoseForPoseEstimation(config).save_pretrained(folder / "vitpose")
+    small = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    ResNetBackbone(small).save_pretrained(folder / "resnet")
+    return folder
+
+
+def first_order(workspace: Workspace) -> list[PickRow]:
+    run_here(workspace, work.request(workspace.store, workspace.project_id, "select"), lambda progress: None)
+    (generation,) = generations.list_generations(workspace.store, workspace.project_id)
+    assert generation.version_id is None
+    return generations.list_picks(workspace.store, workspace.project_id, generation.number)
+
+
+def test_tasks_open_with_the_points_that_the_ready_made_model_knows(make_workspace: Make, hub: Path) -> None:
+    workspace = make_workspace(cold_start={"pose_model": str(hub / "vitpose")})
+    picks = first_order(workspace)
+    known = np.isin(workspace.binding.skeleton.keypoints, COCO_17)
+    assert known.any()
+    assert not known.all()
+    assert sum(pick.blind for pick in picks) == 3, "random picks stay blind"
+    for pick in picks:
+        assert pick.blind == (pick.poses == {})
+        if not pick.blind:
+            found = np.isfinite(Pose2D.from_json(pick.poses["0"]).xy_px).all(axis=-1)
+            assert not found[:, ~known].any()
+            assert found[:, known].mean() > 0.5, "maps of random weights have a maximum nearly everywhere"
+
+
+def test_a_model_that_cannot_be_had_names_the_ways_out(make_workspace: Make, tmp_path: Path) -> None:
+    workspace = make_workspace(cold_start={"pose_model": str(tmp_path / "nowhere")})
+    with pytest.raises(BadInputError, match=r"cannot be had: .*copy a downloaded folder"):
+        first_order(workspace)
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, embedded: bool) -> None:
+    workspace = make_workspace(cold_start={"embedding": str(hub / "resnet")} if embedded else {})
+    rows = frames.list_frames(workspace.store, workspace.project_id)[:4]
+    without = {name: ref for name, ref in rows[2].images.items() if name != workspace.views[1]}
+    frames.replace_images(workspace.store, rows[2].id, without)
+    rows = frames.list_frames(workspace.store, workspace.project_id, [row.id for row in rows])
+    pictures = Pictures(workspace)
+    found: Any = looks(workspace, rows, pictures).reshape(4, len(workspace.views), -1)
+    pictures.close()
+    assert found.shape[2] == (16 if embedded else 144)
+    assert (found[2, 1] == 0).all()
+    assert (np.abs(found).sum(axis=2) > 0).sum() == 4 * len(workspace.views) - 1
+    if embedded:
+        np.testing.assert_allclose(np.linalg.norm(found[0], axis=1), 1, rtol=1e-5)
+    assert len(first_order(workspace)) == 12
