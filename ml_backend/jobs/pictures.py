@@ -16,6 +16,7 @@ from ml_backend.recordings import (
     Limits,
     PictureCache,
     UnreadableImageError,
+    decoding_process,
     iter_images,
     read_image,
     write_picture,
@@ -41,6 +42,8 @@ class Pictures:
     def _open(self, spec: Spec) -> None:
         self._spec = spec
         self._limits = Limits(int(spec.cache.max_megapixels * 1e6), int(spec.cache.max_megabytes * 2**20))
+        # Pictures of others may be made to exhaust or crash a decoder; the frames that we keep ourselves are not.
+        self._decode = decoding_process(self._limits)
         self._folder = Path(spec.cache.folder)
         token = spec.label_studio.token
         self._fetcher = Fetcher(
@@ -56,7 +59,7 @@ class Pictures:
         Raises UnreadableImageError.
         """
         if ref.frame_index is None:
-            return read_image(ref, self._fetcher, self._limits)
+            return read_image(ref, self._fetcher, self._limits, self._decode)
         kept = self._kept(ref)
         if not kept.exists():
             write_picture(read_image(ref, None, self._limits), kept)
@@ -71,7 +74,7 @@ class Pictures:
 
     def stream(self, refs: Sequence[ImageRef]) -> Iterator[tuple[int, ByteArray | UnreadableImageError]]:
         """All pictures once, each video read forwards once; see ``recordings.iter_images``."""
-        yield from iter_images(refs, self._fetcher, self._limits)
+        yield from iter_images(refs, self._fetcher, self._limits, self._decode)
 
     def close(self) -> None:
         """Give connections back."""

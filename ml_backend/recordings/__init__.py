@@ -3,6 +3,7 @@
 from ml_backend.recordings.addresses import is_url, task_image_url
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.credentials import Credentials
+from ml_backend.recordings.decoding import DecodingProcess, decoding_process
 from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.fetch import Fetcher, Timeouts
@@ -18,6 +19,7 @@ from ml_backend.recordings.transform import points_to_source, points_to_view, vi
 __all__ = [
     "AllowedHosts",
     "Credentials",
+    "DecodingProcess",
     "FetchError",
     "Fetcher",
     "ForbiddenAddressError",
@@ -29,6 +31,7 @@ __all__ = [
     "Timeouts",
     "UnreadableImageError",
     "decode_picture",
+    "decoding_process",
     "extract_frame",
     "extract_frames",
     "frame_path",

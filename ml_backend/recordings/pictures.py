@@ -30,13 +30,7 @@ def decode_picture(data: bytes, where: str, limits: Limits = DEFAULT_LIMITS) -> 
 
     ``where`` names the picture in errors.  Raises UnreadableImageError for anything but a whole picture within the limits.
     """
-    if len(data) > limits.max_bytes:
-        raise UnreadableImageError(
-            where, f"expected at most {limits.max_bytes:,} bytes, got {len(data):,}; raise cache.max_megabytes"
-        )
-    width, height = header_size(data, where)
-    check_pixels((width, height), where, limits)
-    _check_complete(data, where)
+    check_encoded(data, where, limits)
     try:
         picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -44,6 +38,18 @@ def decode_picture(data: bytes, where: str, limits: Limits = DEFAULT_LIMITS) -> 
     if picture is None:
         raise UnreadableImageError(where, "cannot be decoded: the file is damaged")
     return np.ascontiguousarray(picture[..., ::-1])
+
+
+def check_encoded(data: bytes, where: str, limits: Limits) -> tuple[int, int]:
+    """(width, height) by the header of a picture that is worth decoding.  Raises UnreadableImageError for any other."""
+    if len(data) > limits.max_bytes:
+        raise UnreadableImageError(
+            where, f"expected at most {limits.max_bytes:,} bytes, got {len(data):,}; raise cache.max_megabytes"
+        )
+    size_px = header_size(data, where)
+    check_pixels(size_px, where, limits)
+    _check_complete(data, where)
+    return size_px
 
 
 def check_pixels(size_px: tuple[int, int], where: str, limits: Limits) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from label_config.values import BadInputError, ByteArray
+from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, check_pixels, decode_picture
 
@@ -76,7 +77,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def read_picture(path: str, limits: Limits = DEFAULT_LIMITS) -> ByteArray:
+def read_picture(path: str, limits: Limits = DEFAULT_LIMITS, decode: Decode = decode_picture) -> ByteArray:
     """(h, w, 3) RGB of a picture file.  Raises UnreadableImageError."""
     try:
         size = Path(path).stat().st_size
@@ -87,7 +88,7 @@ def read_picture(path: str, limits: Limits = DEFAULT_LIMITS) -> ByteArray:
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise UnreadableImageError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    return decode_picture(data, path, limits)
+    return decode(data, path, limits)
 
 
 def read_video(
