@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from label_config.values import IntArray, ParallaxError, TrainingTarget
@@ -17,7 +18,7 @@ from ml_backend.jobs.training_set import human_targets, model_folder_name, pseud
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.train import Progress, train
-from ml_backend.pose.weights import read_manifest
+from ml_backend.pose.weights import MANIFEST_NAME, read_manifest
 from ml_backend.store import versions, work
 from ml_backend.store.faults import reach
 from ml_backend.store.versions import SnapshotRow, VersionRow
@@ -99,7 +100,17 @@ def same_network(workspace: Workspace, version: VersionRow) -> bool:
     Auxiliary networks do not count: those that the version lacks start fresh beside it, those that no score wants any more
     are left behind.
     """
-    manifest = read_manifest(workspace.models / version.path)
+    return _fits(workspace, workspace.models / version.path)
+
+
+def common_model(workspace: Workspace) -> bool:
+    """``train.weights`` is the folder of a model of the same network and skeleton, such as another project's."""
+    folder = first_weights(workspace.spec.train)
+    return folder is not None and (folder / MANIFEST_NAME).is_file() and _fits(workspace, folder)
+
+
+def _fits(workspace: Workspace, folder: Path) -> bool:
+    manifest = read_manifest(folder)
     wanted = config_for(workspace.spec.train, warm=True, round_=0)
     same = (manifest.config.network, dict(manifest.config.network_args)) == (wanted.network, dict(wanted.network_args))
     return same and manifest.skeleton == workspace.binding.skeleton
@@ -121,6 +132,7 @@ def _targets_and_config(
             n_targets=count,
             performance=performance,
             auxiliary=auxiliary,
+            common=parent is None and common_model(workspace),
         )
 
     targets = human_targets(workspace, snapshot, rows) + pseudo_targets(workspace, snapshot)

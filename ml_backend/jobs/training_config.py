@@ -91,18 +91,27 @@ def first_weights(train: Train) -> Path | None:
 
 
 def recipe_for(
-    train: Train, *, warm: bool, round_: int, n_targets: int, performance: float, auxiliary: tuple[Auxiliary, ...] = ()
+    train: Train,
+    *,
+    warm: bool,
+    round_: int,
+    n_targets: int,
+    performance: float,
+    auxiliary: tuple[Auxiliary, ...] = (),
+    common: bool = False,
 ) -> TrainConfig:
     """The configuration by ``train.preset``.
 
     n_targets    pictures to train on, for recipes counted in epochs; each of several processes sees its share
     performance  G, how good the live model was on the newly labelled frames; NaN = nothing was shown yet, taken as 0 as in
                  the first cycle of VATL4Pose (METHODS §3.3)
+    common       ``train.weights`` is a model of the same kind, as when one recording's model starts from that of many; a recipe
+                 that goes on from an earlier version then goes on from this one
     Raises BadInputError as :func:`starts_warm`.
     """
     starts_warm(train)
     config = config_for(train, warm=warm, round_=round_, auxiliary=auxiliary)
-    fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not warm
+    fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not (warm or common)
     if train.preset == DEFAULT or fresh_start_of_a_warm_one:
         return config
     share = math.ceil(n_targets / processes_of(train))

@@ -183,6 +183,17 @@ def test_rollback_pins_and_asks_for_an_order_and_unpin_lets_go(
     assert "no version is pinned" in said(run("unpin"))
 
 
+def test_a_learning_rate_is_suggested_and_no_training_asked_for(
+    run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_backend.pose.lr_finder import RangeTest
+
+    found = RangeTest(np.array([1e-5, 1e-3, 0.1]), np.array([3.0, 2.0, 9.0]), 1e-3)
+    monkeypatch.setattr("ml_backend.jobs.learning_rate.range_test", lambda workspace: found)
+    assert run("train", "--find-lr").output.startswith("train.lr: 0.001 is where the loss falls fastest (3 rates from")
+    assert not workspace.project.train_requested
+
+
 def test_train_push_rescore_and_resume(run: Run, workspace: Workspace) -> None:
     store, project = workspace.store, workspace.project_id
     said(run("train"))

@@ -1,0 +1,28 @@
+"""``parallax train --find-lr``: a learning-rate range test on the labels of this moment."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from label_config.values import ParallaxError
+from ml_backend.jobs.collect import collect
+from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.training_config import config_for
+from ml_backend.jobs.training_set import human_targets, training_rows
+from ml_backend.pose.lr_finder import RangeTest, find_learning_rate
+from ml_backend.store.workspace import Workspace
+
+
+def range_test(workspace: Workspace, steps: int = 100) -> RangeTest:
+    """On a fresh network with the settings of parallax.yaml; neither a version nor a snapshot is made.
+
+    Raises ParallaxError when no frame of the training part is labelled.
+    """
+    snapshot = collect(workspace)
+    targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
+    if not targets:
+        raise ParallaxError("learning rate: no labelled frame lies in the training part yet; label some, then try again")
+    config = config_for(workspace.spec.train, warm=False, round_=0)
+    with closing(Pictures(workspace)) as pictures:
+        pictures.prepare([target.image for target in targets])
+        return find_learning_rate(config, targets, workspace.binding.skeleton, pictures.read, steps=steps)
