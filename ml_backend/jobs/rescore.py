@@ -11,6 +11,7 @@ import numpy as np
 
 from label_config.values import ParallaxError
 from ml_backend.acquisition.base import Input
+from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble import earlier_models, predict_ensemble
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
@@ -145,6 +146,8 @@ def _one(
         # One poisonous shard must not keep the others from being judged; it is tried again, then put aside.
         log.exception("shard %s (%s) failed", shard.id, shard.sequence, exc_info=error)
         work.close_shard(workspace.store, shard, error=f"{type(error).__name__}: {error}")
+        if device_is_gone(error):
+            raise  # every other shard would fail as well
         return
     work.close_shard(workspace.store, shard, path=path)
 

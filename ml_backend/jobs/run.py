@@ -15,6 +15,7 @@ from typing import Any
 
 from label_config.spec import load_spec
 from label_config.values import BadInputError, ParallaxError
+from ml_backend.jobs.dead_device import end_if_device_is_gone, ending_without_device
 from ml_backend.jobs.harvest import harvest
 from ml_backend.jobs.misses import predict_misses
 from ml_backend.jobs.old_files import remove_old_files
@@ -52,7 +53,8 @@ def run_job(job_id: int) -> None:
     reach("taken")
     job = work.claim(workspace.store, job_id, owner_name())
     if job is None:
-        _help(workspace, job_id)
+        with ending_without_device():
+            _help(workspace, job_id)
         return
     reach(f"{job.kind} claimed")
     with _lease(workspace, job) as (report, lost):
@@ -61,7 +63,8 @@ def run_job(job_id: int) -> None:
 
 def predict_now(frame_ids: list[int]) -> None:
     """Predict frames that a person has open."""
-    predict_misses(open_from_environment(), frame_ids)
+    with ending_without_device():
+        predict_misses(open_from_environment(), frame_ids)
 
 
 def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], None], lost: Callable[[], bool]) -> None:
@@ -83,6 +86,7 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
             level="error",
             key=f"job {job.id}",
         )
+        end_if_device_is_gone(error)
     else:
         reach(f"{job.kind} done")
         work.finish(workspace.store, job)
