@@ -3,8 +3,8 @@
     python -m bench.bench_round [--frames 5000] [--views 8] [--side 256] [--labels 100]
 
 The capture studio as videos, PoseResNet-50 at 256 × 256, one worker.  Inside rescoring the network's own time (crops on the
-device to maps on the device, waited for) is set against all the rest: decoding, cropping, reading maps out, triangulation, scores,
-the store.
+device to maps on the device, waited for) is set against all the rest: decoding, cropping, reading maps out, triangulation,
+scores, the store.
 """
 
 from __future__ import annotations
@@ -158,10 +158,8 @@ def measure(studio: CaptureStudio, labels: int, train: dict[str, Any]) -> float:
     share = 1 - seconds["network"] / seconds["rescore"]
     for stage in ("retrain", "rescore", "select"):
         print(f"  {stage:<28} {seconds[stage]:9.1f} s")
-    pictures = studio.n_frames * views / seconds["rescore"]
-    print(
-        f"  rescoring                    {pictures:9.1f} pictures/s; network {seconds['network']:.1f} s, rest {share:.0%} of the time"
-    )
+    print(f"  {'of it in the network':<28} {seconds['network']:9.1f} s, the rest is {share:.0%}")
+    print(f"  {'rescored':<28} {studio.n_frames * views / seconds['rescore']:9.1f} pictures/s")
     return share
 
 
