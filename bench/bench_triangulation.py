@@ -28,16 +28,20 @@ from pathlib import Path
 import numpy as np
 
 from bench.measure import REPEATS, in_turn, peak_mib
-from label_config.values import FloatArray
+from label_config.values import FloatArray, Triangulation
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.geometry.normalised import NormalisedRig, solve
+from ml_backend.geometry.normalised import NormalisedRig, invert, multiply
 from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 
 KEYPOINTS = 17
+ENTRIES = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2), (0, 3), (1, 3), (2, 3)]
+SYMMETRIC = [0, 1, 2, 1, 3, 4, 2, 4, 5]
 THRESHOLD_PX = 12.0
 FRAMES = {3: 3000, 4: 3000, 8: 1500, 16: 500, 31: 120}
 RANSAC_POINTS = {3: 300, 4: 150, 8: 10}
 FAILURE_MM = 50.0
+#: Points at a time for the all-pairs version: the fastest of the powers of two.
+CHUNK = {3: 4096, 4: 4096, 8: 1024, 16: 128, 31: 64}
 ANIPOSELIB = Path(__file__).parents[1] / ".bench" / "aniposelib-venv"
 Method = Callable[[FloatArray], FloatArray]
 
@@ -67,45 +71,89 @@ def recording(rig: Rig, frames: int, outliers: float) -> tuple[FloatArray, Float
     return xyz, xy
 
 
-def all_pairs(rig: Rig, xy: FloatArray, chunk: int = 256) -> FloatArray:
-    """Robust consensus as usually vectorised: solve and verify every pair of views for all points of a chunk, refit twice."""
+def all_pairs(rig: Rig, xy: FloatArray, chunk: int | None = None) -> Triangulation:
+    """Robust triangulation as usually vectorised, every output of ours included.
+
+    Each chunk of points: the Gram matrix of every view; all pairs solved, projected into all views and ranked (agreeing views,
+    then truncated squared errors); the best one's views solved twice, determined anew in between; two Gauss–Newton steps;
+    inliers, residuals, covariance, largest angle between agreeing views.  For cameras without distortion.
+    """
     normalised = NormalisedRig(rig)
-    views = len(rig)
-    pairs = np.array(list(itertools.combinations(range(views), 2)))
-    P = normalised.P.transpose(1, 0, 2)
-    flat = xy.transpose(1, 0, 2, 3).reshape(views, -1, 2)
-    out = []
-    for begin in range(0, flat.shape[1], chunk):
-        u, v, scale = normalised.observe(flat[:, begin : begin + chunk, 0], flat[:, begin : begin + chunk, 1])
-        rows = np.stack((u[..., None] * P[:, None, 2] - P[:, None, 0], v[..., None] * P[:, None, 2] - P[:, None, 1]), axis=2)
-        gram = np.swapaxes(rows, -1, -2) @ rows  # (V, M, 4, 4)
+    views, P = len(rig), normalised.P.transpose(1, 0, 2)
+    first, second = np.array(list(itertools.combinations(range(views), 2))).T
+    flat = xy.transpose(3, 1, 0, 2).reshape(2, views, -1)
+    chunk = chunk or CHUNK[views]
+    found = []
+    for begin in range(0, flat.shape[2], chunk):
+        (u, v), scale = normalised.observe(flat[..., begin : begin + chunk])
         limit = (THRESHOLD_PX / scale) ** 2
-        x = _solved(gram[pairs[:, 0]] + gram[pairs[:, 1]])  # (pairs, M, 3)
-        error = _squared_error(P, x, u, v)  # (pairs, V, M)
-        agree = error < limit
-        rank = agree.sum(axis=1) - np.minimum(error / limit, 1).sum(axis=1) / (views + 1)
-        best = rank.argmax(axis=0)
-        inlier = np.take_along_axis(agree, best[None, None], axis=0)[0]
+        gram = _gram(P, u, v)  # (9, V, M)
+        error = _squared_error(P, _solved(gram[:, first] + gram[:, second]), u, v)  # (V, pairs, M)
+        agree = error < limit[:, None]
+        rank = agree.sum(axis=0) - np.minimum(error / limit[:, None], 1).sum(axis=0) / (views + 1)
+        inlier = np.take_along_axis(agree, rank.argmax(axis=0)[None, None], axis=1)[:, 0]
         for _ in range(2):
-            found = _solved((gram * inlier[..., None, None]).sum(axis=0))
-            inlier = _squared_error(P, found[None], u, v)[0] < limit
-        out.append(normalised.to_world(found.T))
-    return np.concatenate(out).reshape(*xy.shape[:1], KEYPOINTS, 3)
+            x = _solved((gram * inlier).sum(axis=1))
+            inlier = _squared_error(P, x, u, v) < limit
+        for _ in range(2):
+            x = x + _newton_step(P, x, inlier * scale**2, u, v)[0]
+        error = _squared_error(P, x, u, v)
+        inlier = error < limit
+        covariance = _newton_step(P, x, inlier * scale**2, u, v)[1]
+        to_centre = normalised.centres.T[:, :, None] - x[:, None]
+        to_centre /= np.sqrt((to_centre**2).sum(axis=0))
+        cosine = (to_centre[:, first] * to_centre[:, second]).sum(axis=0)
+        narrowest = np.where(inlier[first] & inlier[second], cosine, 1.0).min(axis=0)
+        found.append((x, inlier, np.sqrt(error) * scale, covariance, np.degrees(np.arccos(narrowest.clip(-1, 1)))))
+    x, inlier, residual, covariance, angle = (np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True))
+    by_frame = (len(xy), KEYPOINTS)
+    return Triangulation(
+        xyz_world=normalised.to_world(x).reshape(*by_frame, 3),
+        inlier=inlier.reshape(views, *by_frame).transpose(1, 0, 2),
+        reprojection_px=residual.reshape(views, *by_frame).transpose(1, 0, 2),
+        covariance=(covariance * normalised.unit**2)[SYMMETRIC].T.reshape(*by_frame, 3, 3),
+        angle_deg=angle.reshape(by_frame),
+        consensus=inlier.sum(axis=0).reshape(by_frame) >= 2,
+    )
+
+
+def _gram(P: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    """(9, V, M): what :func:`_solved` needs of the Gram matrices of every view's two equations."""
+    rows_u = u * P[:, 2].T[..., None] - P[:, 0].T[..., None]
+    rows_v = v * P[:, 2].T[..., None] - P[:, 1].T[..., None]
+    return np.stack([rows_u[i] * rows_u[j] + rows_v[i] * rows_v[j] for i, j in ENTRIES])
 
 
 def _solved(gram: FloatArray) -> FloatArray:
-    """Inhomogeneous solution (..., 3) of 4×4 Gram matrices, in closed form."""
-    entries = np.stack([gram[..., i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))])
-    right = -np.stack([gram[..., i, 3] for i in range(3)])
-    x = solve(entries.reshape(6, -1), right.reshape(3, -1))
-    return x.T.reshape(*gram.shape[:-2], 3)
+    """(9, ...) → (3, ...) inhomogeneous solution of the linear equations, in closed form."""
+    flat = gram.reshape(9, -1)
+    return -multiply(invert(flat[:6]), flat[6:]).reshape(3, *gram.shape[1:])
+
+
+def _projected(P: FloatArray, x: FloatArray) -> FloatArray:
+    """(3, ...) → (3, V, ...) homogeneous image coordinates."""
+    rows = P.transpose(1, 0, 2)
+    return (rows[..., :3] @ x.reshape(3, -1) + rows[..., 3:]).reshape(3, len(P), *x.shape[1:])
 
 
 def _squared_error(P: FloatArray, x: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
-    """(h, M, 3) → (h, V, M); infinite behind the camera."""
-    a, b, c = ((P[:, i, :3] @ np.swapaxes(x, -1, -2)) + P[:, i, 3:] for i in range(3))
-    error = (a / c - u) ** 2 + (b / c - v) ** 2
-    return np.where(c > 0, error, np.inf)
+    """(3, M) → (V, M), (3, pairs, M) → (V, pairs, M); infinite behind the camera."""
+    a, b, c = _projected(P, x)
+    if x.ndim == 3:
+        u, v = u[:, None], v[:, None]
+    return np.where(c > 0, (a / c - u) ** 2 + (b / c - v) ** 2, np.inf)
+
+
+def _newton_step(P: FloatArray, x: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Gauss–Newton step (3, M) on the weighted reprojection error, and the inverse (6, M) of its normal matrix."""
+    a, b, c = _projected(P, x)
+    a, b = a / c, b / c
+    rows = P.transpose(1, 2, 0)[:, :3, :, None]
+    along_u, along_v = (rows[0] - a * rows[2]) / c, (rows[1] - b * rows[2]) / c  # (3, V, M)
+    weighted_u, weighted_v = along_u * weight, along_v * weight
+    normal = np.stack([(weighted_u[i] * along_u[j] + weighted_v[i] * along_v[j]).sum(axis=0) for i, j in ENTRIES[:6]])
+    inverse = invert(normal)
+    return multiply(inverse, (weighted_u * (u - a) + weighted_v * (v - b)).sum(axis=1)), inverse
 
 
 def batched_svd(rig: Rig, xy: FloatArray) -> FloatArray:
@@ -113,7 +161,7 @@ def batched_svd(rig: Rig, xy: FloatArray) -> FloatArray:
     normalised = NormalisedRig(rig)
     P = normalised.P.transpose(1, 0, 2)
     flat = xy.transpose(1, 0, 2, 3).reshape(len(rig), -1, 2)
-    u, v, _ = normalised.observe(flat[..., 0], flat[..., 1])
+    (u, v), _ = normalised.observe(flat.transpose(2, 0, 1))
     rows = np.concatenate((u[..., None] * P[:, None, 2] - P[:, None, 0], v[..., None] * P[:, None, 2] - P[:, None, 1]))
     x = np.linalg.svd(rows.transpose(1, 0, 2))[2][:, 3]
     return normalised.to_world((x[:, :3] / x[:, 3:]).T).reshape(len(xy), KEYPOINTS, 3)
@@ -233,7 +281,7 @@ def run(threads: int, with_aniposelib: bool) -> None:
         rig = ring(views)
         recordings = {"robust": recording(rig, frames, 0.15), "linear": recording(rig, 2 * frames, 0.0)}
         methods: dict[str, dict[str, Method]] = {
-            "robust": {"parallax": partial(robust, rig), "all pairs, NumPy": partial(all_pairs, rig)},
+            "robust": {"parallax": partial(robust, rig), "all pairs, NumPy": lambda xy, rig=rig: all_pairs(rig, xy).xyz_world},
             "linear": {"parallax": partial(triangulate_linear, rig), "NumPy SVD": partial(batched_svd, rig)},
         }
         print(f"{views} views, {frames * KEYPOINTS} points (linear: twice as many), {threads} thread(s)")

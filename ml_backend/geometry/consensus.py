@@ -1,21 +1,26 @@
-"""Robust consensus over view pairs: deterministic, and exhaustive only for the points that need it.
+"""Robust consensus of views: deterministic, and exhaustive only for the points that need it.
 
-A *hypothesis* is the point nearest to the rays of one pair of views.  It is ranked by the number of views that agree with it
-(reprojection below the threshold, point in front of the camera), then by the sum of truncated squared errors (MSAC, Torr &
-Zisserman 2000).  Testing all pairs costs V(V−1)/2 hypotheses per point, most of them redundant: any pair of a consensus finds it.
+A *hypothesis* is a possible place of a point.  It is ranked by the number of views that agree with it (reprojection below the
+threshold, point in front of the camera), then by the sum of truncated squared errors (MSAC, Torr & Zisserman 2000).  The
+reference is the best of the points nearest to the rays of every pair of views: V(V−1)/2 hypotheses per point.  Most points can
+do without:
 
-The pairs are therefore tested in an order in which soon no large consensus can be hidden.  Views start in groups of one;
-each step merges the two smallest groups and tests all pairs between them.  After a step with g groups every set of more than
-g views has two members in one group, so one of its pairs has been tested (pigeonhole; Turán's theorem says that fewer pairs
-cannot do it).  Once the best hypothesis has more than g agreeing views, every other set as large has been represented in the
-ranking.  The search then goes two groups further and stops: with eight views and two wrong ones after 5 of 28 pairs.
+1.  All views agree with the all-view solution.
+2.  *Trimming.*  The view with the largest error is left out and the point solved again, until the kept views agree.  The point
+    stands if the verdict is clear, every kept view within 0.7 thresholds and every other beyond two, and if s kept of n views
+    are so many (2s ≥ n + 2) that any other set of s views shares two of them: it would have to contain two rays that meet here.
+3.  *Pairs*, for the rest, in an order in which soon no large consensus can be hidden.  Views start in groups of one; each step
+    merges the two smallest groups and tests all pairs between them.  After a step with g groups every set of more than g views
+    has two members in one group, so one of its pairs has been tested (pigeonhole; Turán's theorem says that fewer pairs cannot
+    do it).  Once the best hypothesis has more than g agreeing views, every other set as large has been represented in the
+    ranking.  The search then goes two groups further and stops.  While few points are open several steps are taken at once.
 
 Pairs whose rays meet at less than 5° or more than 175° say little about the point and count only where nothing else is left.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,7 +34,11 @@ MAX_PAIRS = 128
 _UNCAPPED_VIEWS = 16
 #: With noise not every pair finds every member of its consensus, so the search goes on until two pairs more than needed are in.
 _SPARE_GROUPS = 2
-_HYPOTHESES_AT_ONCE = 2048
+#: Trimming decides where any other set as large shares this many views, and where no squared error over squared threshold lies
+#: between these two.
+_SHARED_VIEWS = 2
+_CLEARLY_IN, _CLEARLY_OUT = 0.5, 4.0
+_HYPOTHESES_AT_ONCE = 8192
 _TINY = 1e-30
 
 
@@ -73,39 +82,45 @@ def plan(rig: NormalisedRig) -> list[Step]:
 class Observations:
     """Points of one tile as the search sees them, (V, M) each.
 
-    u, v       normalised image coordinates, NOWHERE where missing
+    uv         normalised image coordinates (2, V, M), NOWHERE where missing
+    weight     scale², 0 where missing
     tightness  (scale / threshold)²: squared normalised errors times this are below 1 for agreeing views
     present    the view has the point
     """
 
-    u: FloatArray
-    v: FloatArray
+    uv: FloatArray
+    weight: FloatArray
     tightness: FloatArray
     present: BoolArray
 
     def take(self, columns: IntArray) -> Observations:
-        u, v, tightness = (array.take(columns, axis=1) for array in (self.u, self.v, self.tightness))
-        return Observations(u, v, tightness, self.present.take(columns, axis=1))
+        """These points alone."""
+        uv, weight, tightness = (array.take(columns, axis=-1) for array in (self.uv, self.weight, self.tightness))
+        return Observations(uv, weight, tightness, self.present.take(columns, axis=1))
+
+
+def squared_error(rig: NormalisedRig, x: FloatArray, seen: Observations) -> FloatArray:
+    """(V, ..., M) squared reprojection error over squared threshold; below 1 = the view agrees with the point.
+
+    ``x`` (3, M), or (3, P, M) several hypotheses for each point; NaN gives NaN.
+    """
+    uv, tightness = (seen.uv, seen.tightness) if x.ndim == 2 else (seen.uv[:, :, None], seen.tightness[:, None])
+    out = rig.project(x)
+    ab, depth = out[:2], out[2]
+    np.maximum(depth, _TINY, out=depth)  # a point behind the camera lands far outside every threshold
+    np.divide(1.0, depth, out=depth)
+    ab *= depth
+    ab -= uv
+    ab *= ab
+    error: FloatArray = np.add(ab[0], ab[1], out=depth)
+    error *= tightness
+    return error
 
 
 def disagreement(rig: NormalisedRig, x: FloatArray, seen: Observations) -> FloatArray:
-    """(V, ..., M) squared error over squared threshold, truncated at 1; below 1 = the view agrees with the point.
-
-    ``x`` (3, M), or (3, P, M) several hypotheses for each point.
-    """
-    u, v, tightness = (array if x.ndim == 2 else array[:, None] for array in (seen.u, seen.v, seen.tightness))
-    a, b, c = rig.project(x)
-    np.maximum(c, _TINY, out=c)  # a point behind the camera lands far outside every threshold
-    np.divide(1.0, c, out=c)
-    a *= c
-    b *= c
-    a -= u
-    b -= v
-    a *= a
-    b *= b
-    a += b
-    a *= tightness
-    return np.asarray(np.fmin(a, 1.0, out=a))  # NaN, no hypothesis, becomes 1
+    """:func:`squared_error` truncated at 1, also where there is no hypothesis."""
+    error = squared_error(rig, x, seen)
+    return np.asarray(np.fmin(error, 1.0, out=error))
 
 
 def rank(ratio: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -116,55 +131,109 @@ def rank(ratio: FloatArray) -> tuple[FloatArray, IntArray]:
 
 @dataclass
 class _Best:
-    """The best hypothesis of every point so far."""
+    """Points that are still searched, and the best hypothesis of each so far.
 
+    columns            (M,) their places among all points
+    seen, rays         what the views show of them; (3, V, M) rays, see :meth:`NormalisedRig.rays`
+    x, rank, agreeing  (3, M), (M,), (M,) the best hypothesis
+    """
+
+    columns: IntArray
+    seen: Observations
+    rays: FloatArray
     x: FloatArray
     rank: FloatArray
-    agreeing: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    agreeing: IntArray
 
-    def improve(self, columns: IntArray, x: FloatArray, value: FloatArray, agreeing: IntArray) -> None:
-        better = value > self.rank[columns]
-        at = columns[better]
-        self.x[:, at], self.rank[at], self.agreeing[at] = x[:, better], value[better], agreeing[better]
+    def take(self, which: IntArray) -> _Best:
+        """These points alone."""
+        rays, x = (array.take(which, axis=-1) for array in (self.rays, self.x))
+        return _Best(self.columns[which], self.seen.take(which), rays, x, self.rank[which], self.agreeing[which])
+
+    def improve(self, x: FloatArray, value: FloatArray, agreeing: IntArray) -> None:
+        """Hypotheses (3, P, M), their ranks and numbers of agreeing views (P, M)."""
+        top = value.max(axis=0)
+        better = np.flatnonzero(top > self.rank)
+        pair = (value.take(better, axis=1) == top[better]).argmax(axis=0)
+        chosen = pair * self.rank.size + better
+        self.x[:, better] = x.reshape(3, -1).take(chosen, axis=1)
+        self.rank[better], self.agreeing[better] = top[better], agreeing.reshape(-1)[chosen]
 
 
 def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
     """(3, M) the best hypothesis per point, beginning with ``start`` (3, M), the all-view solution; (V, M) who agrees."""
-    ratio = disagreement(rig, start, seen)
-    value, agreeing = rank(ratio)
-    best = _Best(start.copy(), value, agreeing)
-    agree = ratio < 1
+    error = squared_error(rig, start, seen)
+    best, agree = start.copy(), error < 1
     present = seen.present.sum(axis=0)
-    disputed = np.flatnonzero((agreeing < present) & (present > 1))
-    if disputed.size == 0 or not steps:
-        return best.x, agree
-    open_, rest = disputed, seen.take(disputed)
-    rays = rig.rays(rest.u, rest.v)
-    for step in steps:
-        _test(rig, step, rest, rays, open_, best)
-        groups = (step.group @ rest.present > 0).sum(axis=0)
-        going = (best.agreeing[open_] <= groups + _SPARE_GROUPS) & (best.agreeing[open_] < present[open_]) & (groups > 0)
+    disputed = np.flatnonzero((agree != seen.present).any(axis=0) & (present > 1))
+    trimmable = disputed[_spare(present[disputed] - 1, present[disputed]) >= 0]
+    if trimmable.size:
+        part = seen.take(trimmable)
+        best[:, trimmable], agree[:, trimmable], clear = _trim(rig, part, error.take(trimmable, axis=1), part.present)
+        disputed = np.setdiff1d(disputed, trimmable[clear], assume_unique=True)
+    if disputed.size:
+        best[:, disputed], agree[:, disputed] = _try_pairs(rig, steps, seen.take(disputed), start[:, disputed])
+    return best, agree
+
+
+def _spare(kept: IntArray, present: IntArray) -> IntArray:
+    """(M,) by how many views more than needed two sets of ``kept`` out of ``present`` views overlap."""
+    return 2 * kept - present - _SHARED_VIEWS
+
+
+def _trim(rig: NormalisedRig, seen: Observations, error: FloatArray, kept: BoolArray) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """Leave out the worst of the kept views and solve again, until the kept views agree or would be too few.
+
+    error, kept  (V, M) squared error of the solution from the kept views; the errors are overwritten
+    Returns the new solutions (3, M), the views that agree with them (V, M), and (M,) whether the verdict is clear.
+    """
+    error *= kept
+    kept = kept & (error < error.max(axis=0))
+    x = rig.solve_linear(seen.weight * kept, seen.uv)
+    error = squared_error(rig, x, seen)
+    agree = error < 1
+    spare = _spare(kept.sum(axis=0), seen.present.sum(axis=0))
+    clear = (spare >= 0) & np.where(kept, error < _CLEARLY_IN, error > _CLEARLY_OUT).all(axis=0)
+    again = np.flatnonzero((kept > agree).any(axis=0) & (spare >= 2))
+    if again.size:
+        x[:, again], agree[:, again], clear[again] = _trim(
+            rig, seen.take(again), error.take(again, axis=1), kept.take(again, axis=1)
+        )
+    return x, agree, clear
+
+
+def _try_pairs(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """(3, M) the best hypothesis among ``start`` and the pairs, and (V, M) who agrees with it."""
+    found = start.copy()
+    best = _Best(np.arange(start.shape[1]), seen, rig.rays(seen.uv), start, *rank(disagreement(rig, start, seen)))
+    taken = 0
+    while taken < len(steps) and best.columns.size:
+        taken += _test(rig, steps[taken:], best)
+        present = best.seen.present
+        groups = (steps[taken - 1].group @ present > 0).sum(axis=0)
+        going = (best.agreeing <= groups + _SPARE_GROUPS) & (best.agreeing < present.sum(axis=0)) & (groups > 0)
         if not going.all():
-            keep = np.flatnonzero(going)
-            open_, rest, rays = open_[keep], rest.take(keep), rays.take(keep, axis=2)
-        if open_.size == 0:
-            break
-    agree[:, disputed] = disagreement(rig, best.x.take(disputed, axis=1), seen.take(disputed)) < 1
-    return best.x, agree
+            found[:, best.columns] = best.x
+            best = best.take(np.flatnonzero(going))
+    found[:, best.columns] = best.x
+    return found, squared_error(rig, found, seen) < 1
 
 
-def _test(rig: NormalisedRig, step: Step, seen: Observations, rays: FloatArray, columns: IntArray, best: _Best) -> None:
-    """Try the step's pairs on the open points, a bounded number of hypotheses at a time."""
-    at_once = max(1, _HYPOTHESES_AT_ONCE // max(1, columns.size))
-    point = np.arange(columns.size)
-    for begin in range(0, step.first.size, at_once):
-        a, b = step.first[begin : begin + at_once], step.second[begin : begin + at_once]
-        x, cosine = nearest_to_rays(rig, rays, a, b)
-        value, agreeing = rank(disagreement(rig, x, seen))
-        value[np.abs(cosine) > PARALLEL_COSINE] -= 2.0 * len(rig)
-        value[~(seen.present[a] & seen.present[b])] = -np.inf
-        winner = value.argmax(axis=0)
-        best.improve(columns, x[:, winner, point], value[winner, point], agreeing[winner, point])
+def _test(rig: NormalisedRig, steps: list[Step], best: _Best) -> int:
+    """Try the pairs of the first step, and of the next as long as the hypotheses stay few; the number of steps taken."""
+    at_once = max(1, _HYPOTHESES_AT_ONCE // best.columns.size)
+    pairs = np.cumsum([step.first.size for step in steps])
+    taken = max(1, int(np.searchsorted(pairs, at_once, side="right")))
+    first, second = (np.concatenate([getattr(step, name) for step in steps[:taken]]) for name in ("first", "second"))
+    for begin in range(0, first.size, at_once):
+        a, b = first[begin : begin + at_once], second[begin : begin + at_once]
+        x, cosine = nearest_to_rays(rig, best.rays, a, b)
+        value, agreeing = rank(disagreement(rig, x, best.seen))
+        value -= (np.abs(cosine) > PARALLEL_COSINE) * (2.0 * len(rig))
+        if not best.seen.present.all():
+            value[~(best.seen.present[a] & best.seen.present[b])] = -np.inf
+        best.improve(x, value, agreeing)
+    return taken
 
 
 def nearest_to_rays(rig: NormalisedRig, rays: FloatArray, a: IntArray, b: IntArray) -> tuple[FloatArray, FloatArray]:

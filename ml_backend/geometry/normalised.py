@@ -9,6 +9,7 @@ Letters: V views, M points.  Everything is float64: the normal equations square 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -79,121 +80,112 @@ class NormalisedRig:
         """(3, M) normalised → (M, 3) world."""
         return np.asarray(x.T * self.unit + self.origin)
 
-    def observe(self, x_px: FloatArray, y_px: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Distorted pixels (V, M), NaN = none → normalised u, v and the scale in distorted pixels per unit.
+    def observe(self, xy_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(2, V, M) distorted pixels, NaN = none → undistorted normalised image coordinates and (V, M) pixels per unit of them.
 
-        Without an observation (or where the lens cannot have produced it) u and v are NOWHERE and the scale is 0.
+        The scale is the focal length times the lens's mean magnification at that place.  Without an observation the coordinates
+        are NOWHERE and the scale is 0.
         """
-        u, v = x_px - self.principal[:, :1], y_px - self.principal[:, 1:]
-        scale = np.repeat(self.focal, x_px.shape[1], axis=1)
+        uv = xy_px - self.principal.T[:, :, None]
+        scale = np.repeat(self.focal, xy_px.shape[2], axis=1)
         for i in self.bent:
-            ideal, enlarged = self.cameras[i].undistort_scaled(np.stack((x_px[i], y_px[i]), axis=-1))
-            u[i], v[i] = (ideal - self.principal[i]).T
+            ideal, enlarged = self.cameras[i].undistort_scaled(xy_px[:, i].T)
+            uv[:, i] = (ideal - self.principal[i]).T
             scale[i] *= enlarged
-        u /= self.focal
-        v /= self.focal
-        missing = ~(np.isfinite(u) & np.isfinite(v))
-        if missing.any():
-            u[missing], v[missing], scale[missing] = NOWHERE, NOWHERE, 0.0
-        return u, v, scale
+        uv /= self.focal
+        if not np.isfinite(uv).all():
+            missing = ~np.isfinite(uv).all(axis=0)
+            uv[:, missing], scale[missing] = NOWHERE, 0.0
+        return uv, scale
 
-    def project(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(3, ...) → homogeneous image coordinates, three arrays (V, ...); the last is the normalised depth."""
+    def project(self, x: FloatArray) -> FloatArray:
+        """(3, ...) → (3, V, ...) homogeneous image coordinates, the last of them the normalised depth."""
         homogeneous = np.empty((4, *x.shape[1:]))
         homogeneous[:3], homogeneous[3] = x, 1.0
-        out = (self.P.reshape(-1, 4) @ homogeneous.reshape(4, -1)).reshape(3, len(self), *x.shape[1:])
-        return out[0], out[1], out[2]
+        out: FloatArray = self.P.reshape(-1, 4) @ homogeneous.reshape(4, -1)
+        return out.reshape(3, len(self), *x.shape[1:])
 
-    def image(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(3, M) → normalised image coordinates and inverse depth, (V, M) each."""
-        a, b, c = self.project(x)
-        if not c.all():
-            c[c == 0] = _TINY
-        np.divide(1.0, c, out=c)
-        a *= c
-        b *= c
-        return a, b, c
+    def image(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(3, M) → (2, V, M) normalised image coordinates and (V, M) inverse depth."""
+        out = self.project(x)
+        ab, depth = out[:2], out[2]
+        if not depth.all():
+            depth[depth == 0] = _TINY
+        np.divide(1.0, depth, out=depth)
+        ab *= depth
+        return ab, depth
 
-    def distorted(self, view: int, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Normalised image coordinates (M,) of a view → x and y in distorted pixels."""
-        ideal = np.stack((a, b), axis=-1) * self.focal[view] + self.principal[view]
-        seen = self.cameras[view].distort(ideal)
-        return seen[:, 0], seen[:, 1]
+    def distorted(self, view: int, ab: FloatArray) -> FloatArray:
+        """(2, M) normalised image coordinates of a view → distorted pixels."""
+        ideal = ab.T * self.focal[view] + self.principal[view]
+        return self.cameras[view].distort(ideal).T
 
-    def gram(self, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    def gram(self, weight: FloatArray, uv: FloatArray) -> FloatArray:
         """(9, M) normal matrix and right-hand side of ``Σ weight ‖rows(u, v)·X‖²``, one GEMM.
 
         The rows of a view are ``u p₃ − p₁`` and ``v p₃ − p₂``; their outer products are linear in (u² + v², u, v, 1).
         """
-        return np.asarray(self._gram_terms @ _stacked(weight, u, v))
+        return np.asarray(self._gram_terms @ _stacked(weight, uv))
 
-    def solve_linear(self, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    def solve_linear(self, weight: FloatArray, uv: FloatArray) -> FloatArray:
         """(3, M) inhomogeneous direct linear transform: algebraic least squares with X_h = 1; NaN where singular."""
-        gram = self.gram(weight / (self.depth * self.depth), u, v)
+        gram = self.gram(weight / (self.depth * self.depth), uv)
         return -multiply(invert(gram[:6]), gram[6:])
 
-    def gauss_newton(self, x: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def gauss_newton(self, x: FloatArray, weight: FloatArray, uv: FloatArray) -> tuple[FloatArray, FloatArray]:
         """One step (3, M) on ``Σ weight ‖projection − (u, v)‖²`` from (3, M), and the inverse normal matrix (6, M) there.
 
         Where the system is singular the step is 0 and the inverse NaN.
         """
-        a, b, inverse_depth = self.image(x)
-        inverse = invert(self._information(a, b, inverse_depth, weight))
-        return _finite(multiply(inverse, self._gradient(a, b, inverse_depth, weight, u, v))), inverse
+        ab, inverse_depth = self.image(x)
+        inverse = invert(self.information(ab, inverse_depth, weight))
+        return _finite(multiply(inverse, self._gradient(ab, inverse_depth, weight, uv))), inverse
 
-    def chord(self, x: FloatArray, inverse: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    def chord(self, x: FloatArray, inverse: FloatArray, weight: FloatArray, uv: FloatArray) -> FloatArray:
         """:meth:`gauss_newton` with the inverse normal matrix of a place nearby: as good a step there, for half the work."""
-        return _finite(multiply(inverse, self._gradient(*self.image(x), weight, u, v)))
+        return _finite(multiply(inverse, self._gradient(*self.image(x), weight, uv)))
 
-    def _gradient(
-        self, a: FloatArray, b: FloatArray, inverse_depth: FloatArray, weight: FloatArray, u: FloatArray, v: FloatArray
-    ) -> FloatArray:
-        """(3, M) Jᵀ r at normalised image coordinates a, b."""
-        scale = weight * inverse_depth
-        terms = np.empty((3, *a.shape))
-        du, dv, toward = terms
-        np.subtract(u, a, out=du)
-        np.subtract(v, b, out=dv)
-        du *= scale
-        dv *= scale
-        np.multiply(du, a, out=toward)
-        toward += np.multiply(dv, b, out=scale)
-        return np.asarray(self._gradient_terms @ terms.reshape(-1, a.shape[1]))
+    def _gradient(self, ab: FloatArray, inverse_depth: FloatArray, weight: FloatArray, uv: FloatArray) -> FloatArray:
+        """(3, M) Jᵀ r at normalised image coordinates ab."""
+        terms = np.empty((3, *weight.shape))
+        residual, toward = terms[:2], terms[2]
+        np.subtract(uv, ab, out=residual)
+        residual *= weight * inverse_depth
+        np.multiply(residual[0], ab[0], out=toward)
+        toward += residual[1] * ab[1]
+        return np.asarray(self._gradient_terms @ terms.reshape(-1, weight.shape[1]))
 
-    def _information(self, a: FloatArray, b: FloatArray, inverse_depth: FloatArray, weight: FloatArray) -> FloatArray:
+    def information(self, ab: FloatArray, inverse_depth: FloatArray, weight: FloatArray) -> FloatArray:
+        """(6, M) JᵀJ of the weighted projections at normalised image coordinates ab (2, V, M)."""
         squared = inverse_depth * inverse_depth
         squared *= weight
-        return np.asarray(self._gram_terms[:6] @ _stacked(squared, a, b))
+        return np.asarray(self._gram_terms[:6] @ _stacked(squared, ab))
 
-    def information(self, x: FloatArray, weight: FloatArray) -> FloatArray:
-        """(6, M) JᵀJ of the weighted projections at (3, M), normalised world."""
-        return self._information(*self.image(x), weight)
-
-    def rays(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """(3, V, M) unit directions from the camera centres through normalised image points."""
-        rays = np.empty((3, *u.shape))
-        for ray, t in zip(rays, self._to_ray.transpose(1, 0, 2), strict=True):
-            np.multiply(t[:, :1], u, out=ray)
-            ray += t[:, 1:2] * v
-            ray += t[:, 2:]
-        length = _dot(rays, rays)
-        rays /= np.sqrt(length, out=length)
-        return rays
+    def rays(self, uv: FloatArray) -> FloatArray:
+        """(3, V, M) unit directions from the camera centres through normalised image points (2, V, M)."""
+        rays = self._to_ray[:, :, 0].T[:, :, None] * uv[0]
+        rays += self._to_ray[:, :, 1].T[:, :, None] * uv[1]
+        rays += self._to_ray[:, :, 2].T[:, :, None]
+        rays /= np.sqrt(_dot(rays, rays))
+        return np.asarray(rays)
 
     def largest_angle_deg(self, x: FloatArray, used: BoolArray) -> FloatArray:
-        """(M,) largest angle at the point between two of the used cameras (V, M); NaN below two."""
-        rays = self.centres.T[:, :, None] - x[:, None, :]
-        length = _dot(rays, rays)
-        np.sqrt(length, out=length)
-        rays /= np.maximum(length, _TINY, out=length)
-        penalty = np.where(used, 0.0, 4.0)
-        smallest = np.full(x.shape[1], 2.0)
+        """(M,) largest angle at the point between two of the used cameras (V, M); NaN below two.
+
+        By the law of cosines in the triangle of two cameras and the point.
+        """
+        towards = self.centres.T[:, :, None] - x[:, None, :]
+        squared = _dot(towards, towards)
+        inverse = 1 / np.sqrt(np.maximum(squared, _TINY))
+        squared[~used] = np.inf
+        apart = ((self.centres[:, None] - self.centres) ** 2).sum(axis=2)[:, :, None]
+        smallest = np.full(x.shape[1], np.inf)
         for i in range(len(self) - 1):
-            cosine = _dot(rays[:, i : i + 1], rays[:, i + 1 :])
-            cosine += penalty[i + 1 :]
-            cosine += penalty[i]
-            np.minimum(smallest, cosine.min(axis=0), out=smallest)
-        return np.asarray(np.degrees(np.arccos(np.clip(np.where(smallest < 1.5, smallest, np.nan), -1, 1))))
+            cosine = squared[i + 1 :] + (squared[i] - apart[i, i + 1 :])
+            cosine *= inverse[i + 1 :]
+            np.minimum(smallest, cosine.min(axis=0) * inverse[i], out=smallest)
+        smallest[np.isinf(smallest)] = np.nan
+        return np.asarray(np.degrees(np.arccos(np.clip(smallest / 2, -1, 1))))
 
 
 def _common_point(rig: Rig, centres: FloatArray) -> tuple[FloatArray, float]:
@@ -210,22 +202,22 @@ def _common_point(rig: Rig, centres: FloatArray) -> tuple[FloatArray, float]:
     return middle + offset, distance if distance > 0 else 1.0
 
 
-def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Scalar product along the first axis, of length three."""
-    out: FloatArray = a[0] * b[0]
-    out += a[1] * b[1]
-    out += a[2] * b[2]
-    return out
+def _dot(a: Sequence[FloatArray] | FloatArray, b: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    """Scalar product of the first three rows."""
+    total: FloatArray = np.multiply(a[0], b[0], out=out)
+    term = a[1] * b[1]
+    total += term
+    total += np.multiply(a[2], b[2], out=term)
+    return total
 
 
-def _stacked(weight: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+def _stacked(weight: FloatArray, uv: FloatArray) -> FloatArray:
     """(4V, M): weight times u² + v², u, v, 1."""
     out = np.empty((4, *weight.shape))
-    squares, wu, wv, out[3] = out[0], out[1], out[2], weight
-    np.multiply(weight, u, out=wu)
-    np.multiply(weight, v, out=wv)
-    np.multiply(wu, u, out=squares)
-    squares += wv * v
+    np.multiply(weight, uv, out=out[1:3])
+    squares = out[1:3] * uv
+    np.add(squares[0], squares[1], out=out[0])
+    out[3] = weight
     return out.reshape(-1, weight.shape[1])
 
 
@@ -247,12 +239,9 @@ def solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
 def multiply(matrix: FloatArray, vector: FloatArray) -> FloatArray:
     """Symmetric matrices (6, M) times vectors (3, M)."""
     m00, m01, m02, m11, m12, m22 = matrix
-    x, y, z = vector
     out = np.empty_like(vector)
-    for row, (p, q, r) in zip(out, ((m00, m01, m02), (m01, m11, m12), (m02, m12, m22)), strict=True):
-        np.multiply(p, x, out=row)
-        row += q * y
-        row += r * z
+    for row, entries in zip(out, ((m00, m01, m02), (m01, m11, m12), (m02, m12, m22)), strict=True):
+        _dot(entries, vector, out=row)
     return out
 
 
@@ -260,23 +249,22 @@ def invert(matrix: FloatArray) -> FloatArray:
     """Inverse of symmetric 3×3 matrices (6, M), NaN where singular to working precision."""
     a, b, c, d, e, f = matrix
     out = np.empty_like(matrix)
+    product = np.empty_like(a)
     for row, (p, q, r, s) in zip(
         out,
         ((d, f, e, e), (c, e, b, f), (b, e, c, d), (a, f, c, c), (b, c, a, e), (a, d, b, b)),
         strict=True,
     ):
         np.multiply(p, q, out=row)
-        row -= r * s
-    determinant = a * out[0]
-    determinant += b * out[1]
-    determinant += c * out[2]
+        row -= np.multiply(r, s, out=product)
+    determinant = _dot(matrix, out)
     trace = a + d
     trace += f
-    limit = trace * trace
+    limit = np.multiply(trace, trace, out=product)
     limit *= trace
     limit *= 1e-14
-    singular = ~(determinant > limit)
-    if singular.any():
-        determinant[singular] = np.nan
-    out /= determinant
+    regular = determinant > limit
+    if not regular.all():
+        determinant[~regular] = np.nan
+    out *= np.divide(1.0, determinant, out=determinant)
     return out

@@ -1,7 +1,7 @@
 """From a hypothesis and the views that agree with it to the point of least reprojection error, with everything reported.
 
-Most points have converged after one Gauss–Newton step from the linear solution; each stays in the iteration only as long as it
-still moves.  A last step reuses the normal matrix (a *chord* step).
+A Gauss–Newton step is followed by one or two that reuse its normal matrix (*chord* steps), after which almost all points stand
+still; only the others go on.  The normal matrix that is reported is computed anew, at the point that is reported.
 """
 
 from __future__ import annotations
@@ -14,38 +14,36 @@ from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.geometry.consensus import Observations
 from ml_backend.geometry.normalised import NormalisedRig, invert
 
-_STEPS = 4
-#: A step shorter than this (in camera distances) leaves the normal matrix as it is, and an error far below the noise.
-_NEAR = 1e-5
+_ROUNDS = 3
+#: Error at which points are where they should be, in camera distances: a millionth of a pixel.
+_NEAR = 2e-10
 #: A lens polynomial may fold far-away points back onto an observation; ideal and distorted error must agree to this factor.
 _FOLD_FACTOR = 3.0
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Observations of the points of one tile, (V, M) each.
+    """Observations of the points of one tile, (V, M) each or (2, V, M).
 
-    x_px, y_px  as given, distorted pixels
-    u, v        normalised image coordinates, ``normalised.NOWHERE`` where missing
-    scale       distorted pixels per normalised unit, 0 where missing;  weight its square
-    limit       threshold in distorted pixels
-    present     the view has the point
+    xy_px    as given, distorted pixels, (2, V, M)
+    uv       normalised image coordinates, (2, V, M), ``normalised.NOWHERE`` where missing
+    scale    distorted pixels per normalised unit, 0 where missing;  weight its square
+    limit    threshold in distorted pixels
+    present  the view has the point
     """
 
-    x_px: FloatArray
-    y_px: FloatArray
-    u: FloatArray
-    v: FloatArray
+    xy_px: FloatArray
+    uv: FloatArray
     scale: FloatArray
     weight: FloatArray
     limit: FloatArray
     present: BoolArray
 
     @classmethod
-    def observed(cls, rig: NormalisedRig, x_px: FloatArray, y_px: FloatArray, limit: FloatArray) -> Tile:
-        """From distorted pixels, NaN = none."""
-        u, v, scale = rig.observe(x_px, y_px)
-        return cls(x_px, y_px, u, v, scale, scale * scale, limit, scale > 0)
+    def observed(cls, rig: NormalisedRig, xy_px: FloatArray, limit: FloatArray) -> Tile:
+        """From distorted pixels (2, V, M), NaN = none."""
+        uv, scale = rig.observe(xy_px)
+        return cls(xy_px, uv, scale, scale * scale, limit, scale > 0)
 
     @property
     def seen(self) -> Observations:
@@ -54,11 +52,11 @@ class Tile:
         tightness *= tightness
         if not self.present.all():
             tightness[~self.present] = 1.0
-        return Observations(self.u, self.v, tightness, self.present)
+        return Observations(self.uv, self.weight, tightness, self.present)
 
     def take(self, columns: IntArray) -> Tile:
         """These points alone."""
-        return Tile(**{field.name: getattr(self, field.name).take(columns, axis=1) for field in fields(self)})
+        return Tile(**{field.name: getattr(self, field.name).take(columns, axis=-1) for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -81,72 +79,86 @@ class Solution:
     agreed: BoolArray
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """Points and how they look in every view; see :class:`Solution`, and :meth:`NormalisedRig.image` for the last two."""
+
+    x: FloatArray
+    inlier: BoolArray
+    residual_px: FloatArray
+    ab: FloatArray
+    inverse_depth: FloatArray
+
+    def put(self, columns: IntArray, other: _Judged) -> None:
+        """Replace these points."""
+        for field in fields(self):
+            getattr(self, field.name)[..., columns] = getattr(other, field.name)
+
+
 def settle(rig: NormalisedRig, tile: Tile, hypothesis: FloatArray, agree: BoolArray, fallback: FloatArray) -> Solution:
     """Refine on the agreeing views (V, M), determine them anew, refine again where they are others.
 
     hypothesis  (3, M) where to begin; a point that would lose agreeing views stays there
     fallback    (3, M) the point where no two views agree
     """
-    x, inverse = minimise(rig, tile, hypothesis, agree)
-    residual, inlier = judge(rig, tile, x)
-    used = agree.copy()
-    changed = np.flatnonzero((inlier != agree).any(axis=0))
+    found = judge(rig, tile, minimise(rig, tile.weight * agree, tile.uv, hypothesis))
+    changed = np.flatnonzero((found.inlier != agree).any(axis=0))
     if changed.size:
-        part, before = tile.take(changed), agree[:, changed].sum(axis=0)
-        used[:, changed] = inlier[:, changed]
-        again, inverse[:, changed] = minimise(rig, part, x[:, changed], inlier[:, changed])
-        error, near = judge(rig, part, again)
-        worse = near.sum(axis=0) < before
+        part = tile.take(changed)
+        again = judge(rig, part, minimise(rig, part.weight * found.inlier[:, changed], part.uv, found.x[:, changed]))
+        worse = again.inlier.sum(axis=0) < agree[:, changed].sum(axis=0)
         if worse.any():
-            again[:, worse] = hypothesis[:, changed[worse]]
-            error, near = judge(rig, part, again)
-        x[:, changed], residual[:, changed], inlier[:, changed] = again, error, near
-    agreed = inlier.sum(axis=0) >= 2
+            again = judge(rig, part, np.where(worse, hypothesis[:, changed], again.x))
+        found.put(changed, again)
+    agreed = found.inlier.sum(axis=0) >= 2
     lost = np.flatnonzero(~agreed)
+    used = found.inlier
     if lost.size:
-        x[:, lost], inlier[:, lost] = fallback[:, lost], False
-        residual[:, lost], _ = judge(rig, tile.take(lost), x[:, lost])
-    final = inlier if agreed.all() else np.where(agreed, inlier, tile.present)
-    stale = np.union1d(np.flatnonzero((final != used).any(axis=0)), lost)
-    if stale.size:
-        inverse[:, stale] = invert(rig.information(x[:, stale], tile.weight[:, stale] * final[:, stale]))
-    return Solution(x, inlier, residual, inverse, final, agreed)
+        found.put(lost, judge(rig, tile.take(lost), fallback[:, lost]))
+        found.inlier[:, lost] = False
+        used = np.where(agreed, found.inlier, tile.present)
+    inverse = invert(rig.information(found.ab, found.inverse_depth, tile.weight * used))
+    return Solution(found.x, found.inlier, found.residual_px, inverse, used, agreed)
 
 
-def minimise(rig: NormalisedRig, tile: Tile, start: FloatArray, used: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """(3, M) least reprojection error over the used views (V, M), from ``start``; (6, M) the inverse normal matrix there."""
-    weight, u, v = tile.weight * used, tile.u, tile.v
-    step, inverse = rig.gauss_newton(start, weight, u, v)
-    x = start + step
-    moving = np.arange(x.shape[1])
-    for _ in range(_STEPS - 1):
-        far = np.abs(step).max(axis=0) > _NEAR
-        if not far.any():
-            break
-        moving = moving[far]
-        step, inverse[:, moving] = rig.gauss_newton(*(array.take(moving, axis=1) for array in (x, weight, u, v)))
-        x[:, moving] += step
-    x += rig.chord(x, inverse, weight, u, v)
-    return x, inverse
+def minimise(rig: NormalisedRig, weight: FloatArray, uv: FloatArray, start: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
+    """(3, M) least weighted reprojection error from ``start``; weight (V, M), 0 leaves an observation out."""
+    step, inverse = rig.gauss_newton(start, weight, uv)
+    x: FloatArray = start + step
+    chord = rig.chord(x, inverse, weight, uv)
+    x += chord
+    moving = _moving(step, chord)
+    if moving.size:
+        near, inverse, weight, uv = (array.take(moving, axis=-1) for array in (x, inverse, weight, uv))
+        step, chord = chord.take(moving, axis=1), rig.chord(near, inverse, weight, uv)
+        near += chord
+        still = _moving(step, chord)
+        if still.size and rounds > 1:
+            weight, uv, start = (array.take(still, axis=-1) for array in (weight, uv, near))
+            near[:, still] = minimise(rig, weight, uv, start, rounds - 1)
+        x[:, moving] = near
+    return x
 
 
-def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """(V, M) exact residuals in distorted pixels, and where they are below the limit in front of the camera."""
-    a, b, inverse_depth = rig.image(x)
-    seen = [rig.distorted(i, a[i], b[i]) for i in rig.bent]
-    a -= tile.u
-    b -= tile.v
-    a *= a
-    b *= b
-    a += b
-    residual = np.sqrt(a, out=a)
+def _moving(step: FloatArray, chord: FloatArray) -> IntArray:
+    """Columns that are not there yet: steps shrink by a constant factor, so after two of them |chord|² / |step| is left to go."""
+    return np.flatnonzero((chord * chord).sum(axis=0) > _NEAR * np.sqrt((step * step).sum(axis=0)))
+
+
+def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Judged:
+    """Exact residuals in distorted pixels, and where they are below the limit in front of the camera."""
+    ab, inverse_depth = rig.image(x)
+    error = ab - tile.uv
+    error *= error
+    residual = error[0] + error[1]
+    np.sqrt(residual, out=residual)
     residual *= tile.scale
     inlier = residual < tile.limit
-    for i, (x_px, y_px) in zip(rig.bent, seen, strict=True):
-        exact = np.hypot(x_px - tile.x_px[i], y_px - tile.y_px[i])
+    for i in rig.bent:
+        exact = np.hypot(*(rig.distorted(i, ab[:, i]) - tile.xy_px[:, i]))
         inlier[i] = (exact < tile.limit[i]) & (residual[i] < _FOLD_FACTOR * tile.limit[i])
         residual[i] = exact
     inlier &= inverse_depth > 0
     if not tile.present.all():
         residual[~tile.present], inlier[~tile.present] = np.nan, False
-    return residual, inlier
+    return _Judged(x, inlier, residual, ab, inverse_depth)

@@ -25,13 +25,25 @@ from ml_backend.geometry.refinement import Tile, settle
 THRESHOLD_FLOOR_PX = 10.0
 THRESHOLD_SHARE = 0.02
 #: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
-TILE_OBSERVATIONS = 12288
+TILE_OBSERVATIONS = 32768
+#: More bytes than the arrays of a tile take, see _keep_freed_memory.
+_LARGEST_BLOCK = 16 << 20
 
 
 @lru_cache(maxsize=8)
 def _prepared(rig: Rig) -> tuple[NormalisedRig, list[consensus.Step]]:
+    _keep_freed_memory()
     normalised = NormalisedRig(rig)
     return normalised, consensus.plan(normalised)
+
+
+def _keep_freed_memory() -> None:
+    """Let the arrays of one tile lie where those of the last one lay.
+
+    glibc gives freed memory back to the system when it is more than twice the largest block freed before (mallopt(3)), and a
+    page fault for every 4 KiB that is fetched again costs more than the work on it.  This block, never touched, is that largest.
+    """
+    np.empty(_LARGEST_BLOCK, dtype=np.uint8)
 
 
 def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = None) -> FloatArray:
@@ -51,11 +63,11 @@ def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = 
     normalised, _ = _prepared(rig)
     xyz = np.empty((len(points), keypoints, 3))
     for f, k in _tiles(len(points), keypoints, views):
-        u, v, scale = normalised.observe(_view_first(points[f, :, k, 0]), _view_first(points[f, :, k, 1]))
+        uv, scale = normalised.observe(_view_first(points[f, :, k]))
         scale *= scale
         if weights is not None:
             scale *= _view_first(weights[f, :, k])
-        x = normalised.solve_linear(scale, u, v)
+        x = normalised.solve_linear(scale, uv)
         xyz[f, k] = normalised.to_world(x).reshape(xyz[f, k].shape)
     return xyz.reshape(*batch, keypoints, 3)
 
@@ -155,8 +167,10 @@ def _tiles(frames: int, keypoints: int, views: int) -> Iterator[tuple[slice, sli
 
 
 def _view_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(f, V, k) → contiguous (V, f·k)."""
-    return np.ascontiguousarray(array.transpose(1, 0, 2)).reshape(array.shape[1], -1)
+    """(f, V, k) → contiguous (V, f·k);  (f, V, k, 2) → (2, V, f·k)."""
+    axes = (3, 1, 0, 2) if array.ndim == 4 else (1, 0, 2)
+    first = np.ascontiguousarray(array.transpose(axes))
+    return first.reshape(*first.shape[:-2], -1)
 
 
 def _solve_tile(
@@ -168,8 +182,8 @@ def _solve_tile(
     out: Triangulation,
 ) -> None:
     frames, views, keypoints, _ = xy_px.shape
-    tile = Tile.observed(rig, _view_first(xy_px[..., 0]), _view_first(xy_px[..., 1]), np.repeat(threshold.T, keypoints, axis=1))
-    linear = rig.solve_linear(tile.weight, tile.u, tile.v)
+    tile = Tile.observed(rig, _view_first(xy_px), np.repeat(threshold.T, keypoints, axis=1))
+    linear = rig.solve_linear(tile.weight, tile.uv)
     hypothesis, agree = consensus.search(rig, steps, tile.seen, linear)
     found = settle(rig, tile, hypothesis, agree, fallback=linear)
     f, k = place

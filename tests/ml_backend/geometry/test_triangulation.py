@@ -186,6 +186,22 @@ def test_no_pair_finds_more_agreeing_views(make_ring: Ring, views: int, share: f
         assert found.consensus[f, k] or count < 3
 
 
+@pytest.mark.parametrize("views", [3, 4, 5, 8])
+def test_leaving_out_the_worst_views_finds_what_all_pairs_find(
+    make_ring: Ring, views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_ring(views)
+    xy, _ = wild(rig, body(500, seed=views), 0.2, noise_px=2.0, seed=views)
+    xy[::7, 0] = np.nan
+    found = triangulate_robust(rig, xy, threshold_px=12.0)
+    monkeypatch.setattr(consensus, "_SHARED_VIEWS", 1000)  # no set of views is ever large enough to stand
+    monkeypatch.setattr(consensus, "_SPARE_GROUPS", 1000)  # and no pair is left out
+    exhaustive = triangulate_robust(rig, xy, threshold_px=12.0)
+    np.testing.assert_array_equal(found.inlier, exhaustive.inlier)
+    np.testing.assert_array_equal(found.consensus, exhaustive.consensus)
+    np.testing.assert_allclose(found.xyz_world, exhaustive.xyz_world, atol=1e-4)  # refined from elsewhere
+
+
 def test_more_agreeing_views_win_and_smaller_errors_break_ties() -> None:
     ratio = np.array([[0.9, 0.0, 0.5, 0.2], [0.9, 0.0, 0.5, 0.5], [0.9, 1.0, 1.0, 1.0]])
     value, agreeing = consensus.rank(ratio)
