@@ -42,6 +42,7 @@ ODD: list[Any] = [
     "\ud800", "\x00", "x" * 9999, "ANNOTATION_CREATED", "START_TRAINING", [], {}, [[]], [None], {"id": 7}, {"": None}, [{}] * 50,
 ]  # fmt: skip
 PAYLOADS = 1000
+MORE = 10_000
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -77,12 +78,13 @@ def mutated(seed: dict[str, Any], rng: random.Random) -> bytes:
     return raw
 
 
+@pytest.mark.parametrize("payloads", [PAYLOADS, pytest.param(MORE, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", SEEDS)
-def test_damaged_payloads_never_break_the_backend(workspace: Workspace, client: FlaskClient, path: str) -> None:
-    rng = random.Random(path)
+def test_damaged_payloads_never_break_the_backend(workspace: Workspace, client: FlaskClient, path: str, payloads: int) -> None:
+    rng = random.Random(f"{path} {payloads}")
     served = workspace.project.generation
     slowest = 0.0
-    for number in range(PAYLOADS):
+    for number in range(payloads):
         raw = mutated(SEEDS[path], rng)
         started = time.process_time()  # of this process alone: others may keep the machine busy
         answer = client.post(path, data=raw, content_type="application/json")

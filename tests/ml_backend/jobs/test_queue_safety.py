@@ -1,0 +1,95 @@
+"""Redis is no way into a worker, and a Redis that pauses makes nobody wait or run twice."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from rq import Queue
+
+from ml_backend.jobs import queue as queue_module
+from ml_backend.jobs import worker as worker_module
+from ml_backend.jobs.queue import JobQueue, QueueAwayError
+from ml_backend.store import work
+from ml_backend.store.workspace import Workspace
+from tests.small_project import make_project
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    made = make_project(tmp_path)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def empty_redis(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        yield client
+        client.flushall()
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, trap: Path) -> None:
+        self.trap = trap
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.trap),)
+
+
+@pytest.mark.redis
+def test_a_pickle_in_the_queue_is_not_run(
+    workspace: Workspace, redis_url: str, empty_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trap = tmp_path / "trap"
+    message = Queue("train", connection=empty_redis).enqueue("builtins.print", job_id="evil")
+    empty_redis.hset(message.key, "data", pickle.dumps(Malicious(trap)))
+    monkeypatch.setattr(worker_module, "open_from_environment", lambda: workspace)
+    monkeypatch.setattr(worker_module, "BEAT_S", 600.0)
+    worker_module.run_worker(["train"], redis_url, burst=True)
+    assert empty_redis.llen("rq:queue:train") == 0, "the message was taken"
+    assert not trap.exists()
+    pickle.loads(pickle.dumps(Malicious(trap)))  # so it would have worked
+    assert trap.exists()
+
+
+@pytest.mark.redis
+def test_a_paused_redis_holds_nobody_up_and_its_jobs_are_enqueued_once(
+    workspace: Workspace, redis_url: str, empty_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "ANSWER_S", 0.1)
+    work.request(workspace.store, workspace.project_id, "retrain")
+    queue = JobQueue(redis_url)
+    empty_redis.execute_command("CLIENT", "PAUSE", "5000")
+    with pytest.raises(QueueAwayError):
+        queue.enqueue_open_jobs(workspace)
+    queue.predict(workspace, [1], wait_s=0.1)  # the caller finds nothing in the store, and refuses
+    assert empty_redis.ping()  # answered when the pause is over
+    for _ in range(3):
+        queue.enqueue_open_jobs(workspace)
+    assert empty_redis.lrange("rq:queue:train", 0, -1) == [f"parallax-{workspace.project_id}-1".encode()]
+    queue.connection.close()
+
+
+def test_an_annotators_request_does_not_wait_for_a_silent_redis(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "ANSWER_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        queue = JobQueue(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        asked = threading.Thread(target=queue.predict, args=(workspace, [1]), daemon=True)
+        began = time.monotonic()
+        asked.start()
+        asked.join(timeout=queue_module.PREDICT_WAIT_S)
+        assert not asked.is_alive()
+    assert time.monotonic() - began < queue_module.PREDICT_WAIT_S
+    queue.connection.close()

@@ -1,0 +1,104 @@
+"""What Label Studio may answer instead of an answer, and that the token stays where it belongs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from plugins.label_studio_sync.client import Client, LabelStudioError
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every call with the next of ``answers``; remembers what was asked, with its authorization."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, bytes]] = []
+        self.asked: list[tuple[str, str | None]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        status, body = self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    opened = Client(f"http://127.0.0.1:{server.server_address[1]}", TOKEN)
+    server.asked.clear()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ambiguous", "words"),
+    [
+        (500, b"oops", True, "answered 500 to GET /api/version: oops"),
+        (502, b"", True, "answered 502"),
+        (429, b'{"detail": "slow down"}', False, "answered 429.*slow down"),
+        (403, b"{}", False, "answered 403"),
+        (401, b"{}", False, "refused the token.*Account & Settings"),
+        (200, b"<html>", False, "not JSON.*label_studio.url"),
+        (200, b"[]", False, "no Label Studio"),
+    ],
+)
+def test_a_refusal_is_explained_and_asked_once(
+    server: Server, client: Client, status: int, body: bytes, ambiguous: bool, words: str
+) -> None:
+    server.answers = [(status, body), (200, b'{"release": "1.23.2"}')]
+    with pytest.raises(LabelStudioError, match=words) as caught:
+        client.version()
+    assert (caught.value.status, caught.value.ambiguous) == (status, ambiguous)
+    assert len(server.asked) == 1, "repeating is up to the tick, which backs off"
+    assert client.version() == "1.23.2"
+
+
+def test_the_token_is_sent_and_never_logged(server: Server, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.answers = [(200, b'{"release": "1.23.2"}'), (401, b"{}"), (500, TOKEN[:5].encode())]
+    client.version()
+    texts = [repr(client), str(vars(client))]
+    for _ in range(2):
+        with pytest.raises(LabelStudioError) as caught:
+            client.whoami()
+        texts += [str(caught.value), repr(caught.value)]
+    assert {authorization for _, authorization in server.asked} == {f"Token {TOKEN}"}
+    assert not any(TOKEN in text for text in [caplog.text, *texts])
+    assert "api/version" in caplog.text, "something was logged at all"
+
+
+def test_a_server_that_is_not_there(server: Server) -> None:
+    client = Client(f"http://127.0.0.1:{server.server_address[1]}", TOKEN)
+    client.url = "http://127.0.0.1:1"
+    client._sdk._client_wrapper._base_url = client.url
+    with pytest.raises(LabelStudioError, match="is it running") as caught:
+        client.version()
+    assert caught.value.ambiguous
+    client.close()
