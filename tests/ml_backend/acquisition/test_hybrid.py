@@ -90,7 +90,8 @@ def test_views_that_are_missing_do_not_speak_in_the_filter() -> None:
     confidence = np.full((4, 2, 6), 0.9)
     confidence[1, :, :2] = 0.1  # not found by either view
     confidence[2, 0, :2] = 0.1  # found on average
-    confidence[3, 0] = np.nan  # one view missing
+    confidence[3, 0] = np.nan  # one view missing, the other not too sure
+    confidence[3, 1] = 0.5
     assert filter_views(confidence, np.zeros(4), 10).tolist() == [False, True, False, False]
 
 

@@ -103,6 +103,8 @@ def test_a_score_without_its_input_is_nan_and_says_why(
     reason = silent(workspace, choose_scores(workspace).scores, arrays)[name]
     words = {Input.RIG: "calibrat", Input.NEIGHBOURS: "time", Input.LABELS: "labelled frames", Input.ENSEMBLE: "compares models"}
     heat = {Input.PEAKS, Input.HEATMAPS}
+    assert (need is Input.LABELS) == ("labelled frames" in reason)
+    assert need in heat or "heatmaps" not in reason or name == "vl4pose"
     assert words.get(need, "heatmaps" if need in heat else "auxiliary network") in reason
 
 

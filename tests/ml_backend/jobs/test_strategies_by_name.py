@@ -214,3 +214,23 @@ def test_a_recording_without_calibration_takes_nothing_from_one_that_has_it() ->
     np.testing.assert_array_equal(joined["support.mc"], [1, 1, 0, 0, 0])
     assert joined["inlier"].shape == (5, 3, 4)
     assert not joined["inlier"][2:].any()
+
+
+def test_open_random_picks_come_before_new_draws_and_validation_before_both(make_workspace: Make) -> None:
+    """Of a pool too large to judge at once every round sees other frames; they must not push out those that wait."""
+    workspace = make_workspace()  # every fourth of twelve slots
+
+    def slots(rows: list[FrameRow]) -> list[int]:
+        found = selecting._evaluation_slots(workspace, rows)
+        assert list(found) == [3, 7, 11]
+        return [key.index for key in found.values()]
+
+    rows = some_rows(30)
+    usual = slots(rows)
+    late = [i for i in range(30) if i not in usual]
+    drawn = [replace(row, random_pick=row.id in late[:2]) for row in rows]
+    assert set(slots(drawn)[:2]) == set(late[:2])
+    assert slots(drawn)[2] == usual[0]
+    validation = [replace(row, split="val" if row.id == late[9] else "train") for row in drawn]
+    assert slots(validation)[0] == late[9]
+    assert set(slots(validation)[1:]) == set(late[:2])

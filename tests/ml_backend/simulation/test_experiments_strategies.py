@@ -83,7 +83,7 @@ def test_hybrid_takes_unsure_frames_that_look_different(recording):
     unsure = np.arange(10, 30)
     confidence[unsure, :, :6] = 0.2
     confidence[10:20] -= 0.01  # the ten most uncertain, which look like five pairs of one frame each
-    confidence[40, :, 0] = 0.0  # less sure than others, but all other points are found
+    confidence[40:45] = 0.31  # the least sure of all, but every point is found
     features[10:20] = np.repeat(features[10:20:2], 2, axis=0)
     seen = replace(seen, confidence=confidence, features=features.astype(np.float32))
     picked = chosen(recording, seen, Arm("hybrid"), np.array([0, 1]))
@@ -91,7 +91,7 @@ def test_hybrid_takes_unsure_frames_that_look_different(recording):
     assert set(rows) <= set(unsure)
     assert len({tuple(features[row].ravel()) for row in rows}) == SMALL.batch
     alone = chosen(recording, seen, Arm("least_confidence"), np.array([0, 1]))
-    assert sorted(np.searchsorted(recording.pool, alone)) == [10, 11, 12, 13, 14]
+    assert sorted(np.searchsorted(recording.pool, alone)) == [40, 41, 42, 43, 44]
 
 
 def test_composite_confident_changes_two_weights_of_the_default(recording):
