@@ -15,6 +15,8 @@ from ml_backend.store import frames, presence, projects, submissions
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.inventory import describe_tasks
+from plugins.label_studio_sync.known_frames import FrameFinder
 from plugins.label_studio_sync.task_reader import TaskReader
 from tests.small_project import SIZE, VIEWS, make_project
 
@@ -92,3 +94,28 @@ def test_a_drawn_box_is_kept_with_its_annotation(workspace: Workspace) -> None:
     (row,) = submissions.list_annotations(workspace.store, workspace.project_id)
     assert row.boxes == {"0": [None, [64.0, 120.0, 320.0, 240.0]]}
     assert frame(workspace).boxes == {}
+
+
+def test_the_dry_run_says_that_boxes_were_understood(workspace: Workspace) -> None:
+    names = FrameFinder(workspace).names
+    pictures = {"left": "/data/a.jpg", "right": "/data/b.jpg"}
+    data = [
+        {"parallax_key": "s/000000", **pictures, "box": {"left": [1, 2, 3, 4]}},
+        {"parallax_key": "s/000001", **pictures, "box": {"left": None}},
+        {"parallax_key": "s/000002", **pictures, "box": "A3"},
+        {"parallax_key": "s/000003", **pictures, "box": "A4"},
+        {"parallax_key": "s/000004", **pictures},
+    ]
+
+    class Listing(Client):
+        def __init__(self) -> None: ...
+
+        def tasks(self, project: int, **_: Any) -> Iterator[dict[str, Any]]:
+            yield from ({"id": 1 + i, "data": item, "total_annotations": 0} for i, item in enumerate(data))
+
+    lines = describe_tasks(Listing(), 7, names)
+    assert "1 tasks say in data['box'] where the subject is; crops follow these boxes" in lines
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert "2 tasks" in warning
+    assert "task 3" in warning
+    assert "got 'A3'" in warning
