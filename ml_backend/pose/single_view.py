@@ -7,15 +7,19 @@ depth from elsewhere.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from label_config.values import BadInputError, ByteArray, Float32Array, FloatArray
 from ml_backend.geometry.cameras import Camera
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
-from ml_backend.pose.networks import PoseNetwork, map_shapes
+from ml_backend.pose.files import write_atomically
+from ml_backend.pose.networks import PoseNetwork, build_network, map_shapes
 from ml_backend.pose.optimizer import make_optimizer, step_seed
 from ml_backend.pose.schedules import learning_rate
 
@@ -67,6 +71,19 @@ class SingleViewNetwork(nn.Module):
         pooled = nn.functional.adaptive_avg_pool2d(maps, self.cells).flatten(1)
         out: Tensor = self.final_layer(self.read(pooled)).unflatten(1, (-1, 3))
         return out
+
+
+def build_single_view(config: TrainConfig, n_keypoints: int) -> SingleViewNetwork:
+    """A fresh network on the backbone that ``config`` names."""
+    torch.manual_seed(config.seed)
+    backbone = build_network(config.network, 1, plugins=config.plugins, **config.network_args)
+    return SingleViewNetwork(backbone, n_keypoints, config.input_px)
+
+
+def save_single_view(network: SingleViewNetwork, path: Path) -> None:
+    """Its weights as safetensors."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary))
 
 
 def fit_single_view(

@@ -71,6 +71,31 @@ def export(
     console().print(f"{target}: {len(best)} poses, {best.kept.mean():.0%} of their points trusted", markup=False)
 
 
+@app.command()
+def single_view(
+    ctx: typer.Context,
+    view: Annotated[str, typer.Argument(help="Camera whose pictures the network learns from.")],
+    target: Annotated[Path, typer.Argument(help="File to write: .safetensors, the weights.")],
+) -> None:
+    """Teach a network with the last harvest to tell a pose in space from one picture."""
+    from ml_backend.jobs.collect import rigs_of
+    from ml_backend.jobs.single_view import teach
+    from ml_backend.pose.single_view import save_single_view
+
+    if target.exists():
+        raise BadInputError(f"{target}: exists already; choose another name")
+    workspace = open_project(ctx)
+    taught = teach(workspace, view)
+    save_single_view(taught.network, target)
+    unit = next((rig.unit for rig in rigs_of(workspace).values()), "mm")
+    table = Table("keypoint", f"off on frames left out, {unit}", box=None, pad_edge=False)
+    for name, error in zip(workspace.binding.skeleton.keypoints, taught.error_world.tolist(), strict=True):
+        table.add_row(Text(name), _number(error))
+    out = console()
+    out.print(f"{taught.trained_on} frames learnt, {taught.judged_on} left out; weights in {target}", markup=False)
+    out.print(table)
+
+
 def _in_words(progress: dict[str, Any]) -> str:
     step = f" {progress['step']} of {progress['steps']}" if "steps" in progress else ""
     return f"{progress['stage']}{step}"

@@ -96,3 +96,22 @@ def test_nothing_to_show_or_judge_yet(run: Run, workspace: Workspace) -> None:
     assert "nothing was harvested yet" in run("harvest", "show").output
     assert "no validation frame is labelled yet" in run("robustness").output
     assert "--version 9: expected one of 1" in run("robustness", "--version", "9").output
+
+
+def test_a_single_view_network_is_written_with_its_errors(
+    run: Run, harvested: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    from ml_backend.jobs import single_view
+    from ml_backend.pose.networks import build_network
+    from ml_backend.pose.single_view import SingleViewNetwork
+
+    network = SingleViewNetwork(build_network("unet_small", 1, width=4, decoder=8), 3, (32, 32))
+    taught = single_view.Taught(network, np.array([12.5, np.nan, 7.0]), 40, 10)
+    monkeypatch.setattr(single_view, "teach", lambda workspace, view: taught)
+    target = tmp_path / "weights.safetensors"
+    lines = run("harvest", "single-view", "left", str(target)).output.splitlines()
+    assert lines[0].startswith("40 frames learnt, 10 left out; weights in")
+    assert [line.split() for line in lines[2:5]] == [["nose", "12.50"], ["tail", "–"], ["paw", "7.00"]]
+    assert load_file(target).keys() == network.state_dict().keys()
