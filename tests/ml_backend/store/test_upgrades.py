@@ -1,0 +1,53 @@
+"""A store of an earlier release is taken over as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from ml_backend.store import frames, submissions, versions
+from ml_backend.store.database import Store, open_store
+
+#: What revision 0001 could hold, in its own columns.
+ROWS = """
+INSERT INTO projects (id, ls_url, ls_project_id, ls_created_at, live_version_id) VALUES (1, 'http://ls', 3, 't0', 1);
+INSERT INTO frames (id, project_id, sequence, frame_index, images, split)
+  VALUES (1, 1, 's', 4, '{"left": {"source": "/a.mp4", "frame_index": 4, "size_px": [64, 48]}}', 'train');
+INSERT INTO tasks (id, project_id, ls_task_id, frame_id) VALUES (1, 1, 10, 1);
+INSERT INTO annotations (id, project_id, ls_annotation_id, task_id, updated_at, poses, problems, round, seen_at)
+  VALUES (1, 1, 20, 1, '2026-01-01T00:00:00Z', '{}', '[]', 0, 1.0);
+INSERT INTO versions (id, project_id, number, attempt, status, path, sha256, metrics, created_at)
+  VALUES (1, 1, 1, 1, 'published', 'm-1', 'x', '{"validation_px": 4.0}', 1.0)
+"""
+
+
+def at_revision(path: Path, revision: str) -> Store:
+    store = open_store(f"sqlite:///{path}", migrate=False)
+    with store.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", "ml_backend.store:migrations")
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return store
+
+
+def test_rows_of_the_first_release_are_read(tmp_path: Path) -> None:
+    old = at_revision(tmp_path / "s.sqlite3", "0001")
+    with old.write() as connection:
+        for statement in ROWS.split(";"):
+            connection.exec_driver_sql(statement)
+    old.close()
+    store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
+    (frame,) = frames.list_frames(store, 1)
+    assert (frame.key.index, frame.images["left"].size_px, frame.box("left")) == (4, (64, 48), None)
+    (annotation,) = submissions.list_annotations(store, 1)
+    assert (annotation.ls_annotation_id, annotation.boxes) == (20, None)
+    live = versions.live(store, 1)
+    assert live is not None
+    assert (live.number, live.metrics, live.removed_at) == (1, {"validation_px": 4.0}, None)
+    frames.save_boxes(store, {1: {0: {"left": (1.0, 2.0, 3.0, 4.0)}}})
+    assert frames.list_frames(store, 1)[0].box("left") == (1.0, 2.0, 3.0, 4.0)
+    store.close()
