@@ -4,8 +4,8 @@
 
 Cameras on a ring of 3 m, 17 keypoints, 2 px of noise, 15 % of all observations anywhere in the picture, threshold 12 px.
 Medians of five turns in one process: CPU time, with two threads wall time; the factor is the median over the turns.  A failure
-is a point that is missing or more than 50 mm off.  The NumPy versions give points alone; ours also exact residuals, inliers,
-angles and covariances.
+is a point that is missing or more than 50 mm off.  The all-pairs version gives everything that ours does; the batched SVD gives
+points alone.
 
 ``--with-aniposelib`` makes a virtual environment under .bench (1.1 GB) and times aniposelib there, because it brings another
 OpenCV with it.  Its RANSAC tries all 2^V subsets of the views, so it gets few points and is not run above eight views.
@@ -190,33 +190,49 @@ def line(task: str, name: str, us: float, factor: float, error_mm: FloatArray, n
     )
 
 
-def compare(task: str, methods: Mapping[str, Method], xyz: FloatArray, xy: FloatArray, threads: int, note: str) -> float:
-    """Lines of all methods, ours first; our microseconds per point."""
+def compare(
+    task: str, methods: Mapping[str, Method], xyz: FloatArray, xy: FloatArray, threads: int, bound: tuple[float, float]
+) -> float:
+    """Lines of all methods, ours first and against its bounds; our microseconds per point."""
     methods = {name: threaded(method, threads) for name, method in methods.items()}
     found = {name: method(xy) for name, method in methods.items()}
     clock = time.process_time if threads == 1 else time.perf_counter
     seconds = in_turn([partial(method, xy) for method in methods.values()], clock=clock)
     factor = np.median(seconds / seconds[:, :1], axis=0)
+    us = 1e6 * np.median(seconds, axis=0) / (xyz.size // 3)
+    copy, gemm = bound
+    against = f"{us[0] / copy:.0f} x the copy ({copy:.3f} us), {us[0] / gemm:.0f} x the GEMMs ({gemm:.3f} us)"
     for place, (name, method) in enumerate(methods.items()):
         tracemalloc.start()
         method(xy)
         allocated = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
-        us = 1e6 * float(np.median(seconds[:, place])) / (xyz.size // 3)
         error = np.linalg.norm(found[name] - xyz, axis=-1)
-        line(task, name, us, float(factor[place]), error, f"{allocated:6.1f} MiB  {note if place == 0 else ''}")
-    return 1e6 * float(np.median(seconds[:, 0])) / (xyz.size // 3)
+        note = f"{allocated:6.1f} MiB  {against if place == 0 else ''}"
+        line(task, name, float(us[place]), float(factor[place]), error, note)
+    return float(us[0])
 
 
-def bounds(views: int, points: int) -> str:
-    """Microseconds per point, measured now: reading the observations and writing the points; the GEMM of the linear system."""
-    block = np.zeros((points * (2 * views + 3),))
+def bounds(task: str, views: int, points: int) -> tuple[float, float]:
+    """Microseconds per point, measured now: what has to be read and written, and the matrix products that have to be done.
+
+    The products are those of a point that all views agree on: the linear system; for robust triangulation also four projections,
+    two gradients and two normal matrices.
+    """
+    read, written = 2 * views, 3
+    products = [(9, 4 * views)]
+    if task == "robust":
+        written += 9 + 1 + views + views // 8  # covariance, angle, residuals, inliers
+        products += [(3 * views, 4)] * 4 + [(3, 3 * views)] * 2 + [(6, 4 * views)] * 2
+    block = np.zeros((read + written) * points // 2)  # copying reads and writes every byte
     target = np.empty_like(block)
-    coefficients, columns = np.ones((9, 4 * views)), np.ones((4 * views, 512))
+    columns = 4096
+    factors = [(np.ones(shape), np.ones((shape[1], columns)), np.empty((shape[0], columns))) for shape in products]
     copy, gemm = np.median(
-        in_turn([lambda: np.copyto(target, block), lambda: [coefficients @ columns for _ in range(50)]]), axis=0
+        in_turn([lambda: np.copyto(target, block), lambda: [np.matmul(a, b, out=c) for a, b, c in factors for _ in range(10)]]),
+        axis=0,
     )
-    return f"bounds: copy {1e6 * copy / points:.3f}, GEMM {1e6 * gemm / (50 * 512):.3f} us/point"
+    return 1e6 * copy / points, 1e6 * gemm / (10 * columns)
 
 
 def robust(rig: Rig, xy: FloatArray) -> FloatArray:
@@ -287,7 +303,12 @@ def run(threads: int, with_aniposelib: bool) -> None:
         print(f"{views} views, {frames * KEYPOINTS} points (linear: twice as many), {threads} thread(s)")
         ours = {}
         for task, (xyz, xy) in recordings.items():
-            ours[task] = compare(task, methods[task], xyz, xy, threads, bounds(views, xyz.size // 3))
+            ours[task] = compare(task, methods[task], xyz, xy, threads, bounds(task, views, xyz.size // 3))
+        clean, count = recordings["linear"][1], recordings["linear"][0].size // 3
+        us = 1e6 * np.median(in_turn([partial(robust, rig, clean)])) / count
+        print(
+            f"  robust  without outliers   {us:10.2f} us of CPU/point, one thread: what is left where there is nothing to search"
+        )
         if with_aniposelib:
             compare_anipose(rig, recordings, ours)
 

@@ -25,7 +25,7 @@ from ml_backend.geometry.refinement import Tile, settle
 THRESHOLD_FLOOR_PX = 10.0
 THRESHOLD_SHARE = 0.02
 #: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
-TILE_OBSERVATIONS = 32768
+TILE_OBSERVATIONS = 49152
 #: More bytes than the arrays of a tile take, see _keep_freed_memory.
 _LARGEST_BLOCK = 16 << 20
 
