@@ -306,9 +306,7 @@ def run(threads: int, with_aniposelib: bool) -> None:
             ours[task] = compare(task, methods[task], xyz, xy, threads, bounds(task, views, xyz.size // 3))
         clean, count = recordings["linear"][1], recordings["linear"][0].size // 3
         us = 1e6 * np.median(in_turn([partial(robust, rig, clean)])) / count
-        print(
-            f"  robust  without outliers   {us:10.2f} us of CPU/point, one thread: what is left where there is nothing to search"
-        )
+        print(f"  robust  without outliers   {us:10.2f} us of CPU/point: nothing to search")
         if with_aniposelib:
             compare_anipose(rig, recordings, ours)
 

@@ -8,7 +8,8 @@ do without:
 1.  All views agree with the all-view solution.
 2.  *Trimming.*  The view with the largest error is left out and the point solved again, until the kept views agree.  The point
     stands if the verdict is clear, every kept view within half a threshold and every other beyond two, and if s kept of n
-    views are so many (2s ≥ n + 2) that any other set of s views shares two of them: it would have to contain two rays that meet here.
+    views are so many (2s ≥ n + 2) that any other set of s views shares two of them: it would have to contain two rays that
+    meet here.
 3.  *Pairs*, for the rest, in an order in which soon no large consensus can be hidden.  Views start in groups of one; each step
     merges the two smallest groups and tests all pairs between them.  After a step with g groups every set of more than g views
     has two members in one group, so one of its pairs has been tested (pigeonhole; Turán's theorem says that fewer pairs cannot
