@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
+from ml_backend.pose import engine
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.lr_finder import find_learning_rate, smoothed, suggested_rate
 from ml_backend.pose.networks import build_network
@@ -58,17 +59,41 @@ def test_each_part_of_the_network_has_its_own_rate() -> None:
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
+def killing(real: Any, after: int) -> Any:
+    """Ends the process, as far as the run can see, in the step after ``after`` ones."""
+    steps = iter(range(after))
+
+    def losses(self: Any, batch: Any) -> Any:
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    return losses
+
+
+@pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_recipe_is_killed_resumes_and_repeats_itself(make_blobs: Any, tiny: TrainConfig, tmp_path: Path, name: str) -> None:
+def test_every_recipe_is_killed_resumes_and_repeats_itself(
+    make_blobs: Any, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, killed: bool
+) -> None:
+    """Stopped between two steps, or killed inside one with the checkpoint of the step before."""
     blobs = make_blobs(n=8)
     # Sixteen crops per epoch of two steps; the figures of long recipes are cut to a dozen steps.
     config = preset(name, tiny.but(batch=4), n_targets=6, mean_oks=0.99)
     config = config.but(steps=min(config.steps, 12), validate_every=min(config.validate_every, 2), patience=1)
+    config = config.but(checkpoint_every_s=0.0 if killed else 1e9)
     arguments = (config, blobs.targets[:6], blobs.skeleton, blobs.load)
     validation = blobs.targets[6:] if config.validate_every else ()
-    asked = iter([False] * (config.steps // 2) + [True])
     whole = train(*arguments, tmp_path / "whole", validation=validation)
-    train(*arguments, tmp_path / "parts", validation=validation, should_stop=lambda: next(asked))
+    half = config.steps // 2
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.Run, "_losses", killing(engine.Run._losses, half))
+            with pytest.raises(KeyboardInterrupt):
+                train(*arguments, tmp_path / "parts", validation=validation)
+    else:
+        asked = iter([False] * half + [True])
+        train(*arguments, tmp_path / "parts", validation=validation, should_stop=lambda: next(asked))
     parts = train(*arguments, tmp_path / "parts", validation=validation)
     assert len(parts.losses) == config.steps
     np.testing.assert_allclose(parts.losses, whole.losses, rtol=0, atol=1e-6)
