@@ -146,6 +146,8 @@ def job_line(job: JobRow) -> str:
     loss, eta = _number(progress.get("loss")), _number(progress.get("eta_s"))
     if loss is not None:
         parts.append(f"loss {loss:.4g}")
+    if (validation := _number(progress.get("validation_px"))) is not None:
+        parts.append(f"{validation:.2f} px off on frames held out")
     if eta is not None:
         parts.append(f"about {duration(eta)} left")
     if job.lease_until is not None and job.lease_until < time.time():

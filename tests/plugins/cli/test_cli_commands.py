@@ -121,7 +121,8 @@ def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
     label(workspace, 1, moved_px=6.0)
     job = work.claim(store, work.request(store, project, "retrain").id, "w")
     assert job is not None
-    work.heartbeat(store, job, {"stage": "train", "step": 30, "steps": 400, "eta_s": 125.0, "loss": 0.0123})
+    progress = {"stage": "train", "step": 30, "steps": 400, "eta_s": 125.0, "loss": 0.0123, "validation_px": 2.345}
+    work.heartbeat(store, job, progress)
     work.request(store, project, "rescore")
     presence.beat(store, "sync")
     presence.tell(store, project, "task 3: two points for nose", level="warning")
@@ -132,7 +133,7 @@ def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
     # 12 points shown, 2 of them moved, by 4 and 6 px
     assert "of 12 points shown 83% were left, 17% moved, typically by 5.0 px, 0% removed; 0 added" in text
     assert "px-1.1: 3 of 5 frames of the window are open" in text
-    assert "retrain train, 30 of 400, loss 0.0123, about 2 min left" in text
+    assert "retrain train, 30 of 400, loss 0.0123, 2.35 px off on frames held out, about 2 min left" in text
     assert "rescore waits for a worker" in text
     assert "sync (0 s ago)" in text
     assert "stopped many labels went away" in text
