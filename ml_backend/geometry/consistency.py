@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray, Triangulation
+from ml_backend.geometry.cameras import Rig
 
 #: Self-training accepts nothing below these (a two-view residual is blind to errors along the epipolar line).
 MIN_VIEWS = 3
@@ -114,3 +115,12 @@ def trusted(found: Triangulation, min_views: int = MIN_VIEWS, min_angle_deg: flo
 def all_inliers(found: Triangulation, min_views: int = MIN_VIEWS, min_angle_deg: float = MIN_ANGLE_DEG) -> BoolArray:
     """(...) True where every keypoint is :func:`trusted`: the frame may label itself (Feng et al., Algorithm 2)."""
     return np.asarray(trusted(found, min_views, min_angle_deg).all(axis=-1))
+
+
+def agreed_place(rig: Rig, triangulated: Triangulation, min_views: int = MIN_VIEWS) -> FloatArray:
+    """(n, V, K, 2) where each camera sees the joint on which at least ``min_views`` views agree; NaN without such a consensus.
+
+    triangulated  batch axes (n,); distorted image pixels, NaN behind a camera
+    """
+    agreed = triangulated.consensus & (triangulated.inlier.sum(axis=-2) >= min_views)
+    return np.where(agreed[:, None, :, None], rig.project(triangulated.xyz_world), np.nan)

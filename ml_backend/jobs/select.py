@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, FrameKey, PointState, Pose2D, Provenance, Triangulation
+from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, Triangulation
 from ml_backend.acquisition.explain import RoundContext, build_record
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.pool import Pool
@@ -18,12 +18,12 @@ from ml_backend.acquisition.selection import select, without
 from ml_backend.acquisition.spaces import FeatureSet
 from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
 from ml_backend.jobs.cold_start import first_poses, looks
-from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
 from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
+from ml_backend.jobs.shown import points_to_show
 from ml_backend.jobs.silent_scores import silent, tell_silent
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.store import frames, generations, submissions, tasks, versions, work
@@ -36,9 +36,6 @@ from ml_backend.store.workspace import Workspace
 
 Report = Callable[[dict[str, Any]], None]
 Arrays = dict[str, npt.NDArray[Any]]
-
-#: A shown point with more residual than the others allow is replaced by the place that the others agree on.
-CORRECT_WITH_INLIERS = 3
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,7 @@ def _picks(
     features: FeatureSet,
 ) -> list[PickRow]:
     found = scored.triangulated
-    shown = points_to_show(scored, workspace)
+    shown = points_to_show(workspace, scored.rows, scored.arrays)
     views, keypoints = workspace.views, workspace.binding.skeleton.keypoints
     order = []
     for pick in chosen.picks:
@@ -261,34 +258,10 @@ def _rounded(values: FloatArray) -> list[list[float | None]]:
     return [[round(float(value), 1) if np.isfinite(value) else None for value in row] for row in values]
 
 
-def points_to_show(scored: Scored, workspace: Workspace) -> list[Pose2D]:
-    """The points an annotator starts from: the network's, but where a view contradicts a consensus of the others, theirs."""
-    xy = scored.arrays["xy_px"].copy()
-    confidence = scored.arrays["confidence"]
-    found = scored.triangulated
-    if found is not None:
-        for name, rig in rigs_of(workspace).items():
-            of: BoolArray = np.array([row.key.sequence == name for row in scored.rows], dtype=np.bool_)
-            projected = rig.project(found.xyz_world[of])
-            agreed = found.consensus[of] & (found.inlier[of].sum(axis=1) >= CORRECT_WITH_INLIERS)
-            wrong = agreed[:, None, :] & ~found.inlier[of] & np.isfinite(projected).all(axis=-1)
-            xy[of] = np.where(wrong[..., None], projected, xy[of])
-    placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
-    return [
-        Pose2D(
-            xy_px=xy[i],
-            confidence=np.where(placed[i], np.clip(confidence[i], 0.0, 1.0), np.nan),
-            state=np.where(placed[i], PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
-            provenance=np.where(placed[i], Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
-        )
-        for i in range(len(xy))
-    ]
-
-
 def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int], before: int) -> list[PickRow]:
     """Frames that label themselves, shown so that a person can audit them, behind the ``before`` others: a person's minute is
     better spent elsewhere."""
-    shown = points_to_show(scored, workspace)
+    shown = points_to_show(workspace, scored.rows, scored.arrays)
     return [
         PickRow(
             rank=rank,
@@ -306,7 +279,7 @@ def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int]
 
 
 def _cold_start(workspace: Workspace) -> None:
-    """No model yet: k-center on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
+    """No model yet: k-medians on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
     one."""
     everything = frames.list_frames(workspace.store, workspace.project_id)
     rows = [everything[i] for i in _open_positions(workspace, everything)]
@@ -318,7 +291,7 @@ def _cold_start(workspace: Workspace) -> None:
     params = Params(
         window=spec.window,
         batch=spec.window,
-        strategy=Strategy.K_CENTER,
+        strategy=Strategy.K_MEDIAN,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
         blind=spec.blind_random,
@@ -337,7 +310,7 @@ def _cold_start(workspace: Workspace) -> None:
             score=pick.score,
             blind=not poses.get(pick.position),
             pseudo=False,
-            reason="the first frames, chosen to look different" if pick.kind is not Kind.RANDOM else "picked at random",
+            reason="one of the first frames: many look like it" if pick.kind is not Kind.RANDOM else "picked at random",
             record=None,
             poses=poses.get(pick.position, {}),
             notes=None,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import ByteArray, FloatArray, Frame, ImageRef, TrainingTarget
+from ml_backend.geometry.consistency import agreed_place
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.training_config import config_for
 from ml_backend.labels.split import stable_uniform
@@ -117,10 +118,18 @@ def _label_as_the_oracle(source: Source, frames: Sequence[Frame], model: Path | 
     """Points that a model shows and that are off by no more than the tolerance are left where they are, as in the loop."""
     truth = source.truth.px[[frame.key.index for frame in frames]]
     if model is not None and len(frames):
-        shown = _predict(source, frames, Predictor.load(model, "cpu"))
+        shown = _shown(source, _predict(source, frames, Predictor.load(model, "cpu")))
         near = np.linalg.norm(shown - truth, axis=-1) <= TOLERANCE_PX
         truth = np.where(near[..., None], shown, truth)
     return list(zip(frames, truth, strict=True))
+
+
+def _shown(source: Source, predicted: FloatArray) -> FloatArray:
+    """What the loop would show: the place that the cameras agree on, where they do."""
+    if source.rig is None:
+        return predicted
+    agreed = agreed_place(source.rig, triangulate_robust(source.rig, predicted))
+    return np.where(np.isfinite(agreed), agreed, predicted)
 
 
 def _targets(source: Source, labels: Sequence[tuple[Frame, FloatArray]]) -> list[TrainingTarget]:
