@@ -33,7 +33,7 @@ def test_the_agreed_place_is_nearer_than_noisy_points() -> None:
 
 
 def test_a_camera_whose_calibration_is_off_keeps_the_points_of_the_network() -> None:
-    rig, truth = scene()
+    _, truth = scene()
     rng = np.random.default_rng(2)
     noisy = truth + rng.normal(scale=0.7, size=truth.shape)
     agreed = truth + rng.normal(scale=0.4, size=truth.shape)
