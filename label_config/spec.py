@@ -146,6 +146,7 @@ class Train(Section):
     amplitude   height of the target
     grid        relation of input and heatmap pixels; "stride" for weights published with SimpleBaseline or HRNet
     flip_test   predict from the mirrored picture too, and average the heatmaps
+    randaugment  (operations, magnitude 0..10) of photometric RandAugment in every recipe, None = off
     precision   "auto" = bfloat16 on CUDA, float32 elsewhere
     compile     torch.compile on CUDA
     devices     processes that train one network together, one per CUDA device, each with its own batch; "all" = every device
@@ -177,6 +178,7 @@ class Train(Section):
     amplitude: Positive = 1.0
     grid: Literal["centre", "stride"] = "centre"
     flip_test: bool = False
+    randaugment: tuple[Count, Annotated[float, Field(ge=0, le=10)]] | None = None
     window: Count | None = None
     seed: CountOrZero = 0
 

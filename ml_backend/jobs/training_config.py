@@ -8,6 +8,7 @@ input, codec, seed, device and time budget stay.  Recipes that go on from an ear
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from label_config.spec import Train
@@ -112,7 +113,7 @@ def recipe_for(
     starts_warm(train)
     config = config_for(train, warm=warm, round_=round_, auxiliary=auxiliary)
     fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not (warm or common)
-    if train.preset == DEFAULT or fresh_start_of_a_warm_one:
-        return config
-    share = math.ceil(n_targets / processes_of(train))
-    return preset(train.preset, config, n_targets=share, mean_oks=0.0 if math.isnan(performance) else performance)
+    if train.preset != DEFAULT and not fresh_start_of_a_warm_one:
+        share = math.ceil(n_targets / processes_of(train))
+        config = preset(train.preset, config, n_targets=share, mean_oks=0.0 if math.isnan(performance) else performance)
+    return config.but(augment=replace(config.augment, randaugment=train.randaugment)) if train.randaugment else config

@@ -6,12 +6,14 @@ import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 from label_config.spec import Spec, load_spec
 from label_config.values import ParallaxError
+from plugins.cli.redaction import hide_in_logs
 
 if TYPE_CHECKING:
     from ml_backend.store.workspace import Workspace
@@ -52,7 +54,10 @@ def read_spec(ctx: typer.Context) -> Spec:
     if not path.exists():
         raise ParallaxError(f"{path}: no such file. Write one, then run `parallax init`; the least it can hold is\n\n{_EXAMPLE}")
     os.environ[CONFIG_VARIABLE] = str(path)
-    return load_spec(path)
+    spec = load_spec(path)
+    secrets = [value.get_secret_value() for value in (spec.label_studio.token, spec.backend.secret, spec.redis) if value]
+    hide_in_logs([*secrets, *(urlsplit(value).password or "" for value in secrets if "://" in value)])
+    return spec
 
 
 def open_project(ctx: typer.Context) -> Workspace:

@@ -189,3 +189,11 @@ def test_hybrid_stops_early_on_frames_that_it_does_not_train_on(
     assert not mine & apart
     assert mine | apart == {*range(0, 30, 3), 31}
     assert len(apart) == 3  # rows 1, 5 and 9
+
+
+@pytest.mark.parametrize("name", ["default", "scratch", "acft"])
+def test_randaugment_joins_every_recipe(name: str) -> None:
+    plain, with_it = (Train(preset=name, randaugment=value) for value in (None, (2, 9.0)))
+    recipes = [recipe_for(train, warm=False, round_=0, n_targets=40, performance=0.5) for train in (plain, with_it)]
+    assert recipes[1].augment.randaugment == (2, 9.0)
+    assert recipes[1].but(augment=recipes[0].augment) == recipes[0]
