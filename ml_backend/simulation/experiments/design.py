@@ -15,9 +15,8 @@ from ml_backend.acquisition.registry import SCORES
 Dataset = Literal["studio", "lp_mirror_mouse", "dlc_openfield"]
 
 #: Strategies that are no single score: no preference; k-center on poses; the product's default; the same with all frames weighted
-#: alike; the same scores with DUW; the same with the weights that rank the error best; uncertainty filter and nearest-neighbour
-#: diversity (Kaplan et al. 2021); the true error itself.
-SPECIAL = ("random", "coreset", "composite", "k_median", "duw", "composite_confident", "hybrid", "true_error")
+#: alike; the same scores with DUW; uncertainty filter and nearest-neighbour diversity (Kaplan et al. 2021); the true error.
+SPECIAL = ("random", "coreset", "composite", "k_median", "duw", "hybrid", "true_error")
 #: References, no strategies: every frame of the pool labelled at once; as many steps as the others but no new labels.
 FULL, IDLE = "full", "idle"
 REFERENCES = (FULL, IDLE)

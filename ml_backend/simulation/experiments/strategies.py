@@ -25,23 +25,15 @@ from ml_backend.simulation.experiments.table import WATCHED
 
 Raw = Mapping[str, FloatArray]
 
-#: What "composite_confident" changes in the default weights (docs/experiments.md, fusion weights).
-CONFIDENT = {"least_confidence": 3.0, "outlier_ratio": 1.0}
 
-
-def fusion_weights(recording: Recording, arm: Arm) -> dict[str, float]:
-    """The weights of the fused score: the product's default for such a recording, unless the strategy changes them."""
-    weights = default_weights(
-        has_rig=recording.rig is not None,
-        has_video=recording.video,
-        n_views=len(recording.pictures),
-    )
-    return weights | CONFIDENT if arm.strategy == "composite_confident" else weights
+def product_weights(recording: Recording) -> dict[str, float]:
+    """The weights of the fused score that the product takes by default for such a recording."""
+    return default_weights(has_rig=recording.rig is not None, has_video=recording.video, n_views=len(recording.pictures))
 
 
 def judge(recording: Recording, seen: Seen, lesson: Lesson, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
-    weights = fusion_weights(recording, arm)
+    weights = product_weights(recording)
     wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
     index = np.array([recording.keys[row].index for row in seen.rows], dtype=np.int64)
     step = np.diff(index, prepend=index[:1] - 1000)
@@ -107,10 +99,10 @@ def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, k
         strategy = Strategy.RANDOM
     elif arm.strategy == "coreset":
         strategy, features = Strategy.K_CENTER, _features(recording, seen, open_, known.lesson)
-    elif arm.strategy in ("composite", "composite_confident", "duw", "k_median"):
+    elif arm.strategy in ("composite", "duw", "k_median"):
         strategy = Strategy.DUW if arm.strategy == "duw" else Strategy.K_MEDIAN
         features = _features(recording, seen, open_, known.lesson)
-        fused = fused if arm.strategy == "k_median" else _fused(raw, fusion_weights(recording, arm), open_)
+        fused = fused if arm.strategy == "k_median" else _fused(raw, product_weights(recording), open_)
     elif arm.strategy == "hybrid":
         strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.lesson)
         fused = fuse([Component("least_confidence", raw["least_confidence"][open_])], len(open_))

@@ -134,7 +134,7 @@ def test_stopping_rules_stop_in_the_first_round_above_the_threshold():
 
 
 @pytest.mark.parametrize(
-    "text", ["random", "random#3", "mc", "hybrid", "composite_confident", "composite+pseudo", "composite+pseudo_repeat#2", "full"]
+    "text", ["random", "random#3", "mc", "hybrid", "duw", "k_median", "composite+pseudo", "composite+pseudo_repeat#2", "full"]
 )
 def test_strategy_names_round_trip(text):
     assert str(Arm.parse(text)) == text

@@ -14,7 +14,7 @@ from ml_backend.simulation.experiments.cell import annotate
 from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
 from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
 from ml_backend.simulation.experiments.learner import Seen
-from ml_backend.simulation.experiments.strategies import Knowledge, fusion_weights, judge, pick, self_label
+from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
 
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SMALL = Design(pool_frames=50, test_frames=20, views=3, rare_fraction=0.3, input_px=(32, 32), batch=5, exclusion_frames=0)
@@ -63,7 +63,7 @@ def test_consistency_takes_the_frames_whose_views_disagree(recording, flawed):
 def test_labelled_frames_are_never_taken_again(recording, flawed):
     seen, _ = flawed
     labelled = np.array([3, 11, 40, 41, 42, 43])
-    for name in ("mc", "random", "coreset", "composite", "composite_confident", "hybrid", "true_error"):
+    for name in ("mc", "random", "coreset", "composite", "duw", "k_median", "hybrid", "true_error"):
         picked = chosen(recording, seen, Arm(name), labelled)
         assert len(picked) == SMALL.batch
         assert not set(picked) & set(labelled)
@@ -92,12 +92,6 @@ def test_hybrid_takes_unsure_frames_that_look_different(recording):
     assert len({tuple(features[row].ravel()) for row in rows}) == SMALL.batch
     alone = chosen(recording, seen, Arm("least_confidence"), np.array([0, 1]))
     assert sorted(np.searchsorted(recording.pool, alone)) == [40, 41, 42, 43, 44]
-
-
-def test_composite_confident_changes_two_weights_of_the_default(recording):
-    default, confident = (fusion_weights(recording, Arm(name)) for name in ("composite", "composite_confident"))
-    assert confident == default | {"least_confidence": 3.0, "outlier_ratio": 1.0}
-    assert default["outlier_ratio"] > 1 > default["least_confidence"]
 
 
 def test_coreset_begins_with_the_pose_farthest_from_the_labelled_one(recording):
