@@ -147,7 +147,7 @@ class Train(Section):
     grid        relation of input and heatmap pixels; "stride" for weights published with SimpleBaseline or HRNet
     flip_test   predict from the mirrored picture too, and average the heatmaps
     randaugment  (operations, magnitude 0..10) of photometric RandAugment in every recipe, None = off
-    precision   "auto" = bfloat16 on CUDA, float32 elsewhere
+    precision   "auto" = bfloat16 on CUDA, and in training on processors that multiply it natively; float32 elsewhere
     compile     torch.compile on CUDA
     devices     processes that train one network together, one per CUDA device, each with its own batch; "all" = every device
     """
@@ -159,7 +159,7 @@ class Train(Section):
     input_px: Annotated[tuple[Count, Count], BeforeValidator(square)] = (128, 128)
     sigma_hm: Positive = 1.5
     steps_first: Count = 900
-    steps_round: Count = 400
+    steps_round: Count = 700
     batch: Count = 8
     lr: Positive = 4e-3
     weight_decay: NotNegative = 1e-2

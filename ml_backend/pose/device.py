@@ -31,10 +31,18 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bfloat16 arithmetic on CUDA ("auto") or wherever asked for."""
-    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+def autocast(device: torch.device, precision: Precision, *, training: bool = False) -> AbstractContextManager[object]:
+    """bfloat16 arithmetic wherever asked for; "auto": on CUDA, and in training also on a processor that multiplies it natively.
+
+    Training is about twice as fast there; predictions keep their full precision.
+    """
+    fast = device.type == "cuda" or (training and device.type == "cpu" and multiplies_bfloat16())
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16" or (precision == "auto" and fast))
+
+
+def multiplies_bfloat16() -> bool:
+    """This processor has instructions for bfloat16 products."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def count_processes(devices: int | Literal["all"], device: str) -> int:

@@ -211,7 +211,7 @@ class Run:
 
     def _losses(self, batch: Batch) -> Tensor:
         """(2,) loss of the pose network, and of its auxiliary networks."""
-        with autocast(self.device, self.config.precision):
+        with autocast(self.device, self.config.precision, training=True):
             output: PoseOutput = self.forward(to_network(batch.crops, self.device))
         target = torch.from_numpy(batch.target).to(self.device)
         weight = torch.from_numpy(batch.weight).to(self.device)

@@ -56,7 +56,7 @@ def find_learning_rate(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
             batch = data.batch(step * config.batch, config.batch)
-            with autocast(device, config.precision):
+            with autocast(device, config.precision, training=True):
                 output = network(to_network(batch.crops, device))
             target, weight = torch.from_numpy(batch.target).to(device), torch.from_numpy(batch.weight).to(device)
             loss = pose_losses(head, output, target, weight).mean()

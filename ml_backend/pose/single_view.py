@@ -118,7 +118,7 @@ def fit_single_view(
             chosen = rng.choice(len(crops), size=min(config.batch, len(crops)), replace=False)
             for group in optimizer.param_groups:
                 group["lr"] = group["factor"] * learning_rate(config, step / config.steps, step * config.batch / len(crops), ())
-            with autocast(device, config.precision):
+            with autocast(device, config.precision, training=True):
                 said = network(to_network(crops[chosen], device))
             wanted = torch.from_numpy(target[chosen]).to(device)
             present = torch.isfinite(wanted)

@@ -43,10 +43,9 @@ class Seen:
 
 def fast_precision() -> Literal["float32", "bfloat16"]:
     """bfloat16 where the processor multiplies it natively, twice as fast there; else float32."""
-    import torch
+    from ml_backend.pose.device import multiplies_bfloat16
 
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if native else "float32"
+    return "bfloat16" if multiplies_bfloat16() else "float32"
 
 
 def teach(

@@ -60,7 +60,7 @@ name = "plain_network:Plain"
 batch, stop_at, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 config = TrainConfig(
     network=name, plugins=(name,), input_px=(32, 32), steps=10, batch=batch, lr=0.02, device="cpu", validate_every=5,
-    auxiliary=("links",), augment=AugmentConfig(rotation_deg=10),
+    precision="float32", auxiliary=("links",), augment=AugmentConfig(rotation_deg=10),
 )
 with joined() as group:
     steps = iter([False] * stop_at + [True] * 99)
