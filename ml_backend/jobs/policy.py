@@ -75,7 +75,7 @@ def decide(situation: Situation, spec: Spec) -> Decision:
 def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
     if situation.halted or situation.config_broken or situation.n_labelled == 0 or "retrain" in situation.busy:
         return False, ""
-    if situation.train_requested:
+    if situation.train_requested and (situation.new_frames > 0 or not _still_unserved(situation)):
         return True, "training was asked for"
     if not spec.train.auto or situation.new_frames == 0 or "retrain" in situation.failed:
         return False, ""
@@ -85,6 +85,16 @@ def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
     if waited >= spec.train.max_wait_minutes * 60:
         return True, f"{situation.new_frames} new labelled frames and none for {waited / 60:.0f} min"
     return False, ""
+
+
+def _still_unserved(situation: Situation) -> bool:
+    """The live model has yet to judge the pool or its order to be pushed.
+
+    A request with nothing new to learn waits for that: whoever asks again and again would else keep every order from being served.
+    """
+    if not situation.has_model or situation.failed & {"rescore", "select"}:
+        return False
+    return not situation.live_is_scored or situation.selection_waits or bool(situation.busy & {"rescore", "select"})
 
 
 def _rescore(situation: Situation) -> bool:

@@ -137,7 +137,8 @@ def of_two_sync_processes_one_acts(loop: Loop) -> None:
     loop.until("the first order is served", lambda: loop.serves_model(0))
     assert loop.processes["standby"].log.read_text().splitlines() == ["another sync process leads"]
     loop.label(BATCH)
-    loop.until("the first one is dead", loop.processes["sync"].look)
+    # Not revived: the other one has to take over.
+    wait_until("the first one is dead", lambda: loop.processes["sync"].look(), 240, loop.describe)
     died = time.monotonic()
     loop.until("the other one leads", lambda: loop.leader() == loop.owner("standby"))
     assert time.monotonic() - died <= RECOVERY_S
@@ -274,6 +275,7 @@ def label_studio_restarts_during_a_push(loop: Loop) -> None:
     loop.wake("sync")
     loop.until("sync says that Label Studio is away", lambda: any("did not answer" in text for text in loop.events()))
     loop.platform.start()
+    loop.annotator.log_in()
     loop.until("the first order is served", lambda: loop.serves_model(0))
     loop.label(BATCH)
     loop.until("the order of the first model is served", lambda: loop.serves_model(1))
@@ -282,7 +284,7 @@ def label_studio_restarts_during_a_push(loop: Loop) -> None:
     check_invariants(loop)
 
 
-@scenario()
+@scenario(settings={"train": {"network_args": {"width": 48, "decoder": 144}}})  # larger than the database and its log
 def a_full_disk_leaves_the_old_model_in_service(loop: Loop) -> None:
     """No file may grow to the size of a model: training fails with a clear message; with room again it works."""
     loop.start("sync")

@@ -85,6 +85,21 @@ def test_asking_for_training_needs_labels_but_neither_news_nor_patience() -> Non
     assert acts(replace(asked, busy=frozenset({"retrain"}))) == set(), "the flag stands until this one is done"
 
 
+def test_asking_again_and_again_does_not_keep_orders_from_being_served() -> None:
+    """A request with nothing new waits until the live model's order is pushed; one with new labels does not."""
+    asked = replace(QUIET, train_requested=True)
+    for unserved in (
+        replace(asked, live_is_scored=False),
+        replace(asked, busy=frozenset({"rescore"})),
+        replace(asked, busy=frozenset({"select"})),
+        replace(asked, selection_waits=True),
+    ):
+        assert not decide(unserved, SPEC).train
+        assert decide(replace(unserved, new_frames=1), SPEC).train
+        assert decide(replace(unserved, failed=frozenset({"rescore"})), SPEC).train, "it will not be served"
+    assert decide(replace(asked, has_model=False, live_is_scored=False), SPEC).train
+
+
 def test_a_new_model_judges_the_pool_once() -> None:
     fresh = replace(QUIET, live_is_scored=False, order_is_of_live=False)
     assert acts(fresh) == {"rescore"}
