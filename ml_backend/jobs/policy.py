@@ -90,7 +90,7 @@ def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
 def _still_unserved(situation: Situation) -> bool:
     """The live model has yet to judge the pool or its order to be pushed.
 
-    A request with nothing new to learn waits for that: whoever asks again and again would else keep every order from being served.
+    A request with nothing new to learn waits for that: whoever asks again and again would else keep all orders from being served.
     """
     if not situation.has_model or situation.failed & {"rescore", "select"}:
         return False
