@@ -36,6 +36,8 @@ def _role(process: psutil.Process) -> str:
             return role
     if "--queues" in words:
         return f"worker {words[words.index('--queues') + 1]}"
+    if any("decoding_child" in word for word in words):
+        return "decoder"
     return str(process.name())
 
 
