@@ -22,8 +22,7 @@ def test_submits_during_push_switch_and_clean_up(platform: Platform, tmp_path: P
     assert set(statuses) == {201}
     assert len(busy) >= 20
     assert cleaned > 0
-    # On a quiet machine an idle submit takes 0.1 s, and one that meets a push waits for its chunk: 0.5 s, five times as long.
-    assert np.percentile(busy, 95) <= max(3 * np.percentile(idle, 95), 1.0)
+    assert np.percentile(busy, 95) <= 3 * np.percentile(idle, 95)
     pull(lab.workspace, lab.client)
     numbers = [number for _, held in lab.client.predictions(lab.project) for number in held]
     assert len(numbers) == len(set(numbers))
