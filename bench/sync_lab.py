@@ -85,7 +85,7 @@ class SyncLab:
 def make_lab(platform: Platform, folder: Path, n_frames: int, **sync: Any) -> SyncLab:
     """A new project; tasks come with the first push."""
     folder.mkdir(parents=True, exist_ok=True)
-    client = CountingClient(platform.url, platform.token)
+    client = CountingClient(platform.url, platform.token, rests=True)
     xml = build_label_config(SKELETON, VIEWS)
     project = client.create_project("benchmark", xml)
     settings = {

@@ -75,8 +75,11 @@ def open_project(ctx: typer.Context) -> Workspace:
     return workspace
 
 
-def connect(spec: Spec) -> Client:
-    """Label Studio with the token of parallax.yaml or the environment.  Raises ParallaxError without one."""
+def connect(spec: Spec, *, rests: bool = False) -> Client:
+    """Label Studio with the token of parallax.yaml or the environment; see Client for ``rests``.
+
+    Raises ParallaxError without a token.
+    """
     from plugins.label_studio_sync.client import Client
 
     token = spec.label_studio.token
@@ -84,7 +87,7 @@ def connect(spec: Spec) -> Client:
         raise ParallaxError(
             "no Label Studio token: take a personal access token from Account & Settings and set LABEL_STUDIO_API_KEY"
         )
-    return Client(spec.label_studio.url, token.get_secret_value())
+    return Client(spec.label_studio.url, token.get_secret_value(), rests=rests)
 
 
 def redis_url(spec: Spec) -> str:

@@ -27,7 +27,7 @@ def sync(
 
     log_to_stderr()
     workspace = open_project(ctx)
-    client = connect(workspace.spec)
+    client = connect(workspace.spec, rests=True)
     queue = JobQueue(redis_url(workspace.spec))
     out, owner = console(), own_name()
     if once:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -21,6 +22,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[tuple[int, bytes]] = []
         self.asked: list[tuple[str, str | None]] = []
+        self.takes_s = 0.0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,6 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, self.headers.get("Authorization")))
+        time.sleep(self.server.takes_s)
         status, body = self.server.answers.pop(0)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -102,3 +105,11 @@ def test_a_server_that_is_not_there(server: Server) -> None:
         client.version()
     assert caught.value.ambiguous
     client.close()
+
+
+def test_a_client_that_rests_leaves_as_much_time_as_it_takes(server: Server, client: Client) -> None:
+    client.rests, server.takes_s, server.answers = True, 0.2, [(200, b"[]")] * 3
+    started = time.monotonic()
+    for _ in range(3):
+        client.call("GET", "api/webhooks/")
+    assert time.monotonic() - started >= 3 * 0.2 + 2 * 0.2
