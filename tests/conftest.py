@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ml_backend.store.database import Store, open_store
+from ml_backend.store.workspace import Workspace
 from plugins.cli.ports import free_port
 from plugins.demo.platform import Platform
+from tests.small_project import make_project
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL_STUDIO = Path(os.environ.get("PARALLAX_LABEL_STUDIO", ROOT / ".venv-ls/bin/label-studio"))
@@ -135,6 +137,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         opened = _empty_postgres(request.getfixturevalue("postgres_url"))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """A small project in ``tmp_path``: six frames, five of them in the order that is served, px-1 live."""
+    made = make_project(tmp_path)
+    yield made
+    made.store.close()
 
 
 def _empty_postgres(url: str) -> Store:

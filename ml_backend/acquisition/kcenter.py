@@ -85,6 +85,13 @@ class Coverage:
         return float(np.median(distance)) or float(distance.mean()) or 1.0
 
 
+def one_for_each(what: str, n: int, **arrays: FloatArray | BoolArray | None) -> None:
+    """Raises BadInputError for an array that does not hold one number for each of the ``n`` candidates."""
+    for name, array in arrays.items():
+        if array is not None and array.shape != (n,):
+            raise BadInputError(f"{what}: expected {name} of shape ({n},), one for each candidate, got {array.shape}")
+
+
 def greedy(
     coverage: Coverage,
     count: int,
@@ -104,10 +111,7 @@ def greedy(
     Ties go to the lowest position.  With nothing labelled, the first pick is the most uncertain candidate that has
     features.
     """
-    n = len(coverage.distance)
-    for name, array in {"open": open_, "uncertainty": uncertainty, "hidden": hidden}.items():
-        if array is not None and array.shape != (n,):
-            raise BadInputError(f"greedy: expected {name} of shape ({n},), one for each candidate, got {array.shape}")
+    one_for_each("greedy", len(coverage.distance), open=open_, uncertainty=uncertainty, hidden=hidden)
     balance = balance or Balance()
     hidden = np.zeros(len(open_), dtype=np.bool_) if hidden is None else hidden
     bonus: FloatArray = np.zeros(len(open_))

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray
-from ml_backend.acquisition.kcenter import Coverage, GreedyPick
+from ml_backend.acquisition.kcenter import Coverage, GreedyPick, one_for_each
 from ml_backend.acquisition.spaces import Space
 
 
@@ -46,9 +46,7 @@ def k_median(
     for each pick; O(n) memory.  ``GreedyPick.term_distance`` is the gain, the fall of the weighted mean distance.
     """
     n = len(space)
-    for name, array in {"weight": weight, "open": open_, "hidden": hidden}.items():
-        if array is not None and array.shape != (n,):
-            raise BadInputError(f"k_median: expected {name} of shape ({n},), one for each candidate, got {array.shape}")
+    one_for_each("k_median", n, weight=weight, open=open_, hidden=hidden)
     if not (np.isfinite(weight).all() and (weight >= 0).all()):
         raise BadInputError("k_median: expected finite weights >= 0; give frames without a score a weight of their own")
     hidden = np.zeros(n, dtype=np.bool_) if hidden is None else hidden

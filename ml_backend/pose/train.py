@@ -58,27 +58,22 @@ def train(
     finished = _finished(folder, run, config)
     if finished is not None:
         return finished
-    task = partial(_run, config, targets, skeleton, load_image, folder, init, validation, run, extra or {})
+    build = partial(Run, config, targets, skeleton, load_image, folder, init, validation, run)
+    task = partial(_run, build, config.threads, extra or {})
     if processes > 1:
         return together(processes, config.device, task, progress, should_stop)
     return task(progress, should_stop)
 
 
 def _run(
-    config: TrainConfig,
-    targets: Sequence[TrainingTarget],
-    skeleton: Skeleton,
-    load_image: LoadImage,
-    folder: Path,
-    init: Path | None,
-    validation: Sequence[TrainingTarget],
-    run: str,
+    build: Callable[[], Run],
+    n_threads: int,
     extra: Mapping[str, Any],
     progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> TrainResult:
-    with threads(config.threads):
-        return Run(config, targets, skeleton, load_image, folder, init, validation, run).go(progress, should_stop, extra)
+    with threads(n_threads):
+        return build().go(progress, should_stop, extra)
 
 
 def run_hash(

@@ -13,20 +13,12 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli.ports import free_port
 from plugins.cli.up import own_command, own_environment
 from tests.chaos.harness import Process, wait_until
-from tests.small_project import SECRET, make_project
+from tests.small_project import SECRET
 
 pytestmark = pytest.mark.chaos
 
 HEADERS = {"X-Parallax-Secret": SECRET}
 EVENT = {"action": "ANNOTATION_CREATED", "project": {"id": 7}}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """A project with one served order."""
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -27,17 +27,8 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli import clock as clock_module
 from plugins.cli.clock import Clock
 from plugins.label_studio_sync.tick import TickReport
-from tests.small_project import make_project
 
 pytestmark = pytest.mark.chaos
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """A project with one served order."""
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 # --- named faults ----------------------------------------------------------------------------------------------------

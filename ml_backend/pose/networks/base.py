@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class PoseOutput(NamedTuple):
     earlier: tuple[Tensor, ...] = ()
 
 
-class PoseNetwork(nn.Module):
+class PoseNetwork(nn.Module, ABC):
     """A network that maps crops (n, 3, h, w), ImageNet-normalised, to a PoseOutput.
 
     stride       input pixels per heatmap pixel (1 for a head without maps); 3.5 is possible
@@ -58,9 +59,9 @@ class PoseNetwork(nn.Module):
         #: Set by ``auxiliaries.attach``; reads the maps of a PoseOutput.
         self.auxiliary: nn.Module | None = None
 
+    @abstractmethod
     def forward(self, crops: Tensor) -> PoseOutput:
-        """Must be overridden."""
-        raise NotImplementedError
+        """What the network says about these crops."""
 
 
 def map_shapes(network: PoseNetwork, input_px: tuple[int, int]) -> list[torch.Size]:

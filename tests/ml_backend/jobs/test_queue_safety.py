@@ -20,14 +20,6 @@ from ml_backend.jobs import worker as worker_module
 from ml_backend.jobs.queue import JobQueue, QueueAwayError
 from ml_backend.store import work
 from ml_backend.store.workspace import Workspace
-from tests.small_project import make_project
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,6 @@ def folders(base: Path) -> dict[str, Path]:
 
 def files(base: Path) -> dict[str, bytes]:
     return {str(file.relative_to(base)): file.read_bytes() for file in base.rglob("*") if file.is_file()}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """Six frames, five of them in the order that is served, px-1 live."""
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

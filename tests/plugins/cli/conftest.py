@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from ml_backend.store.workspace import Workspace
 from plugins.cli.main import app
-from tests.small_project import make_project
 
 Run = Callable[..., Result]
 
@@ -23,14 +21,6 @@ def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     # Commands set it for their children; setenv makes sure that it is put back.
     monkeypatch.setenv("PARALLAX_CONFIG", "parallax.yaml")
     monkeypatch.setenv("COLUMNS", "200")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """Six frames, five of them in the order that is served, px-1 live."""
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

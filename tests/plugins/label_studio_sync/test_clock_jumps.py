@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.pull import OVERLAP, pull
 from plugins.label_studio_sync.times import instant
-from tests.small_project import VIEWS, make_project
+from tests.small_project import VIEWS
 
 HOUR_S = 3600.0
 
@@ -53,13 +52,6 @@ class InMemory(Client):
 
     def tasks_by_id(self, project: int, numbers: Sequence[int], **_: Any) -> Iterator[dict[str, Any]]:
         yield from (self.items[number] for number in numbers)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])

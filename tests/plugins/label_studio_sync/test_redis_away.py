@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,14 +18,6 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync import tick as tick_module
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.pull import PullReport
-from tests.small_project import make_project
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
-
 from label_config.binding import bind
 from label_config.build_xml import build_label_config
 from label_config.values import FrameKey
@@ -19,13 +17,6 @@ from plugins.label_studio_sync.inventory import describe_tasks
 from plugins.label_studio_sync.known_frames import FrameFinder
 from plugins.label_studio_sync.task_reader import TaskReader
 from tests.small_project import SIZE, VIEWS, make_project
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = make_project(tmp_path)
-    yield made
-    made.store.close()
 
 
 def task(number: int, data: dict[str, Any], annotations: list[dict[str, Any]] | None = None) -> dict[str, Any]:
