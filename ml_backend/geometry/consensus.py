@@ -151,14 +151,20 @@ class _Best:
         rays, x = (array.take(which, axis=-1) for array in (self.rays, self.x))
         return _Best(self.columns[which], self.seen.take(which), rays, x, self.rank[which], self.agreeing[which])
 
-    def improve(self, x: FloatArray, value: FloatArray, agreeing: IntArray) -> None:
-        """Hypotheses (3, P, M), their ranks and numbers of agreeing views (P, M)."""
+    def improve(self, x: FloatArray, value: FloatArray, agreeing: IntArray, going: BoolArray) -> None:
+        """Hypotheses (3, P, M), their ranks and numbers of agreeing views (P, M), for points that are still searched (M,)."""
         top = value.max(axis=0)
-        better = np.flatnonzero(top > self.rank)
+        better = np.flatnonzero((top > self.rank) & going)
         pair = (value.take(better, axis=1) == top[better]).argmax(axis=0)
-        chosen = pair * self.rank.size + better
-        self.x[:, better] = x.reshape(3, -1).take(chosen, axis=1)
-        self.rank[better], self.agreeing[better] = top[better], agreeing.reshape(-1)[chosen]
+        self.x[:, better] = x[:, pair, better]
+        self.rank[better], self.agreeing[better] = top[better], agreeing[pair, better]
+
+    def undecided(self, group: FloatArray) -> BoolArray:
+        """(M,) a larger consensus may be hidden after a step that left these groups."""
+        present = self.seen.present
+        groups = (group @ present > 0).sum(axis=0)
+        going: BoolArray = (self.agreeing <= groups + _SPARE_GROUPS) & (self.agreeing < present.sum(axis=0)) & (groups > 0)
+        return going
 
 
 def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -209,10 +215,9 @@ def _try_pairs(rig: NormalisedRig, steps: list[Step], seen: Observations, start:
     best = _Best(np.arange(start.shape[1]), seen, rig.rays(seen.uv), start, *rank(disagreement(rig, start, seen)))
     taken = 0
     while taken < len(steps) and best.columns.size:
-        taken += _test(rig, steps[taken:], best)
-        present = best.seen.present
-        groups = (steps[taken - 1].group @ present > 0).sum(axis=0)
-        going = (best.agreeing <= groups + _SPARE_GROUPS) & (best.agreeing < present.sum(axis=0)) & (groups > 0)
+        together = _together(steps[taken:], best.columns.size)
+        going = _test(rig, together, best)
+        taken += len(together)
         if not going.all():
             found[:, best.columns] = best.x
             best = best.take(np.flatnonzero(going))
@@ -220,21 +225,42 @@ def _try_pairs(rig: NormalisedRig, steps: list[Step], seen: Observations, start:
     return found, squared_error(rig, found, seen) < 1
 
 
-def _test(rig: NormalisedRig, steps: list[Step], best: _Best) -> int:
-    """Try the pairs of the first step, and of the next as long as the hypotheses stay few; the number of steps taken."""
-    at_once = max(1, _HYPOTHESES_AT_ONCE // best.columns.size)
+def _together(steps: list[Step], points: int) -> list[Step]:
+    """The first step, and the next ones as long as the hypotheses stay few."""
     pairs = np.cumsum([step.first.size for step in steps])
-    taken = max(1, int(np.searchsorted(pairs, at_once, side="right")))
-    first, second = (np.concatenate([getattr(step, name) for step in steps[:taken]]) for name in ("first", "second"))
-    for begin in range(0, first.size, at_once):
-        a, b = first[begin : begin + at_once], second[begin : begin + at_once]
-        x, cosine = nearest_to_rays(rig, best.rays, a, b)
-        value, agreeing = rank(disagreement(rig, x, best.seen))
-        value -= (np.abs(cosine) > PARALLEL_COSINE) * (2.0 * len(rig))
-        if not best.seen.present.all():
-            value[~(best.seen.present[a] & best.seen.present[b])] = -np.inf
-        best.improve(x, value, agreeing)
-    return taken
+    return steps[: max(1, int(np.searchsorted(pairs, _HYPOTHESES_AT_ONCE // points, side="right")))]
+
+
+def _test(rig: NormalisedRig, steps: list[Step], best: _Best) -> BoolArray:
+    """Try the pairs of these steps; (M,) which points are to be searched further.
+
+    What a point is given depends on that point alone, however many are tried together: each stops after the step that decides it.
+    """
+    first, second = (np.concatenate([getattr(step, name) for step in steps]) for name in ("first", "second"))
+    ends = np.cumsum([step.first.size for step in steps])
+    at_once = max(1, _HYPOTHESES_AT_ONCE // best.columns.size)
+    going = np.ones(best.columns.size, dtype=np.bool_)
+    for begin in range(0, first.size, at_once):  # either one block or one step
+        block = slice(begin, begin + at_once)
+        x, value, agreeing = _ranked_pairs(rig, best, first[block], second[block])
+        start = 0
+        for step, end in zip(steps, ends, strict=True):
+            pairs = slice(start, end)
+            best.improve(x[:, pairs], value[pairs], agreeing[pairs], going)
+            if end <= block.stop:
+                going &= best.undecided(step.group)
+            start = end
+    return going
+
+
+def _ranked_pairs(rig: NormalisedRig, best: _Best, a: IntArray, b: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Hypotheses (3, P, M) of these pairs of views, their ranks and numbers of agreeing views (P, M)."""
+    x, cosine = nearest_to_rays(rig, best.rays, a, b)
+    value, agreeing = rank(disagreement(rig, x, best.seen))
+    value -= (np.abs(cosine) > PARALLEL_COSINE) * (2.0 * len(rig))
+    if not best.seen.present.all():
+        value[~(best.seen.present[a] & best.seen.present[b])] = -np.inf
+    return x, value, agreeing
 
 
 def nearest_to_rays(rig: NormalisedRig, rays: FloatArray, a: IntArray, b: IntArray) -> tuple[FloatArray, FloatArray]:
