@@ -8,20 +8,15 @@ from datetime import datetime
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, BoolArray, Box, FloatArray, IntArray, PointState, Pose2D, Provenance
+from label_config.values import DEFAULT_SUBJECT, Box, FloatArray, IntArray, PointState, Pose2D, Provenance
 from ml_backend.geometry.cameras import Rig
-from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.labels.completion import complete, overlooked
 from ml_backend.labels.merge import Annotation, merge_annotations
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.store import frames, pseudo_labels, submissions, tasks
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.workspace import Workspace
-
-#: A view that nobody labelled is filled from the others only where their rays cross at this angle or more …
-MIN_ANGLE_DEG = 10.0
-#: … and every placed point lies this near to the projection of the common one, relative to the subject's size.
-MAX_RESIDUAL = 0.02
 
 
 def rigs_of(workspace: Workspace) -> dict[str, Rig]:
@@ -148,40 +143,20 @@ def _joined(first: Pose2D, second: Pose2D) -> Pose2D:
 def _complete_by_geometry(
     workspace: Workspace, rows: Sequence[FrameRow], xy: FloatArray, state: IntArray, provenance: IntArray
 ) -> FloatArray:
-    """(m, K, 3) triangulated labels; fills points that nobody labelled, in place, where the labelled views leave no doubt."""
+    """(m, K, 3) triangulated labels; fills in place what nobody labelled or what was overlooked, where labels leave no doubt."""
     xyz = np.full((len(rows), xy.shape[2] if xy.ndim == 4 else 0, 3), np.nan)
-    rigs = rigs_of(workspace)
     sequences = np.array([row.key.sequence for row in rows])
-    for name, rig in rigs.items():
+    for name, rig in rigs_of(workspace).items():
         of = np.flatnonzero(sequences == name)
         if not len(of):
             continue
-        placed = np.isin(state[of], (PointState.VISIBLE, PointState.OCCLUDED))
-        found = triangulate_robust(rig, xy[of], valid=placed)
-        xyz[of] = found.xyz_world
-        sure = found.consensus & (found.angle_deg >= MIN_ANGLE_DEG) & _all_near(found.reprojection_px, xy[of], placed)
-        seen = np.array([[view in row.images for view in workspace.views] for row in rows])[of]
-        fill = sure[:, None, :] & (state[of] == PointState.UNLABELLED) & seen[..., None]
-        projected = rig.project(found.xyz_world)
-        fill &= _inside(rig, projected)
-        xy[of] = np.where(fill[..., None], projected, xy[of])
-        state[of] = np.where(fill, PointState.VISIBLE, state[of])
-        provenance[of] = np.where(fill, Provenance.GEOMETRY, provenance[of])
+        given = np.isin(state[of], (PointState.VISIBLE, PointState.OCCLUDED))
+        placed, accepted = (given & (provenance[of] == kind) for kind in (Provenance.PLACED, Provenance.ACCEPTED))
+        missed = overlooked(rig, xy[of], placed, accepted)
+        pictured = np.array([[view in row.images for view in workspace.views] for row in rows])[of]
+        wanted = ((state[of] == PointState.UNLABELLED) & pictured[..., None]) | missed
+        told = complete(rig, xy[of], given & ~missed, wanted)
+        xyz[of], xy[of] = told.xyz_world, told.xy_px
+        state[of] = np.where(told.filled, PointState.VISIBLE, state[of])
+        provenance[of] = np.where(told.filled, Provenance.GEOMETRY, provenance[of])
     return xyz
-
-
-def _all_near(residual_px: FloatArray, xy_px: FloatArray, placed: BoolArray) -> BoolArray:
-    """(m, K) every placed point lies near the projection of the common one."""
-    with np.errstate(invalid="ignore"):
-        low = np.where(placed[..., None], xy_px, np.inf).min(axis=2)
-        high = np.where(placed[..., None], xy_px, -np.inf).max(axis=2)
-        size = np.where(placed.any(axis=2), np.linalg.norm(np.maximum(high - low, 0.0), axis=-1), 0.0)
-        limit = np.maximum(3.0, MAX_RESIDUAL * size)[..., None]
-    return np.asarray(np.where(placed, residual_px <= limit, True).all(axis=1))
-
-
-def _inside(rig: Rig, xy_px: FloatArray) -> BoolArray:
-    """(..., V, K) True inside the pictures."""
-    size = np.array([camera.size_px or (np.inf, np.inf) for camera in rig.cameras], dtype=np.float64)[:, None, :]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(((xy_px >= -0.5) & (xy_px <= size - 0.5)).all(axis=-1))

@@ -17,13 +17,13 @@ import numpy as np
 from label_config.values import FloatArray, IntArray
 from ml_backend.metrics.curves import spearman
 from ml_backend.simulation.experiments import measure
+from ml_backend.simulation.experiments.annotator import annotate, frames_per_batch
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
 from ml_backend.simulation.experiments.files import locked, replacing
 from ml_backend.simulation.experiments.learner import Lesson, Seen, look, teach
 from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
 from ml_backend.simulation.experiments.table import WATCHED, Row
-from ml_backend.simulation.noise import AnnotatorNoise
 
 Emit = Callable[[Row], None]
 
@@ -76,14 +76,16 @@ def run_cell(design: Design, recording: Recording, arm: Arm, seed: int, folder: 
     shutil.rmtree(home, ignore_errors=True)
 
 
-def annotate(design: Design, recording: Recording, rows: IntArray) -> Lesson:
-    """What a person says about ``rows``: the truth, or what a simulated annotator makes of it."""
-    xy = recording.xy_px[rows]
-    if design.annotator_px:
-        noise = AnnotatorNoise(sigma_px=design.annotator_px, occluded_sigma_px=2.5 * design.annotator_px)
-        poses = [noise.annotate(int(r), recording.xy_px[r], recording.hidden[r], recording.skeleton) for r in rows]
-        xy = np.stack([pose.xy_px for pose in poses])
-    return Lesson(rows, xy, np.asarray(np.isfinite(xy).all(axis=-1), dtype=np.float64))
+def _taught(design: Design, recording: Recording, arm: Arm, labelled: IntArray) -> Lesson:
+    """The human labels: the first frames in all views, for they are the same for all strategies, later ones as the arm says."""
+    first, later = labelled[: design.initial], labelled[design.initial :]
+    return annotate(design, recording, first).joined(annotate(design, recording, later, arm.views))
+
+
+def _effort(design: Design, recording: Recording, arm: Arm, labelled: IntArray) -> float:
+    """Labelled pictures, in frames of all views."""
+    later = len(labelled) - design.initial
+    return design.initial + later * (arm.views / len(recording.pictures) if arm.views else 1.0)
 
 
 def _start(design: Design, recording: Recording, seed: int) -> State:
@@ -95,9 +97,10 @@ def _start(design: Design, recording: Recording, seed: int) -> State:
 
 def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, home: Path, state: State) -> dict[str, Any]:
     """Train on what is labelled, judge, then choose what is labelled next (left in ``state``)."""
-    lesson = annotate(design, recording, state.labelled)
+    lesson = _taught(design, recording, arm, state.labelled)
     model, train_s = _model(design, recording, seed, folder, home, state, lesson)
-    row: dict[str, Any] = {"strategy": str(arm), "seed": seed, "round": state.round, "labels": len(state.labelled)}
+    row: dict[str, Any] = {"strategy": str(arm), "seed": seed, "round": state.round}
+    row |= {"labels": _effort(design, recording, arm, state.labelled)}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
     row |= {"pseudo_error": state.pseudo_error}
     row |= measure.judged(recording, look(design, recording, model, recording.test))
@@ -112,10 +115,11 @@ def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Pa
     new = ~np.isin(rows, state.labelled)
     row |= {f"rho_{name}": spearman(raw[name][new], error[new]) for name in WATCHED if name in raw}
     known = Knowledge(lesson, error, state.performance, _seed(seed, state.round, arm.draw))
-    picked = pick(design, recording, seen, raw, arm, known) if new.any() else rows[:0]
+    asked = design.but(batch=frames_per_batch(design, arm, len(recording.pictures)))
+    picked = pick(asked, recording, seen, raw, arm, known) if new.any() else rows[:0]
     row |= _stopping(recording, seen, picked, state)
     row["scan_s"] = time.monotonic() - started
-    _teach_itself(design, recording, seen, arm, picked, state)
+    _teach_itself(asked, recording, seen, arm, picked, state)
     state.labelled = np.concatenate([state.labelled, picked])
     return row
 

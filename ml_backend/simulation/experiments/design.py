@@ -24,35 +24,39 @@ REFERENCES = (FULL, IDLE)
 
 @dataclass(frozen=True)
 class Arm:
-    """One strategy as it is written: ``name[+pseudo|+pseudo_repeat][#draw]``.
+    """One strategy as it is written: ``name[+pseudo|+pseudo_repeat][+views<n>][#draw]``.
 
     strategy  a name of SPECIAL, or any score alone ("mc", "mpe", …), highest first
     pseudo    self-training: "off", "on", or "repeat" (frames of the previous round may come back: the rule that drifts)
+    views     people label this many views of every frame after the first ones, and so many more frames that a round costs them
+              as many pictures as any other; calibration tells the other views.  0 = all
     draw      number of the repetition; tells random draws apart
     """
 
     strategy: str
     pseudo: Literal["off", "on", "repeat"] = "off"
+    views: int = 0
     draw: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Arm:
         """Inverse of ``str``.  Raises BadInputError."""
-        match = re.fullmatch(r"([a-z0-9_]+)(\+pseudo(?:_repeat)?)?(?:#(\d+))?", text.strip())
+        match = re.fullmatch(r"([a-z0-9_]+)(\+pseudo(?:_repeat)?)?(?:\+views([1-9]\d*))?(?:#(\d+))?", text.strip())
         known = (*SPECIAL, *REFERENCES, *SCORES)
         if match is None or match.group(1) not in known:
             raise BadInputError(
-                f"strategy {text!r}: expected name[+pseudo|+pseudo_repeat][#draw] with a name among {', '.join(known)}"
+                f"strategy {text!r}: expected name[+pseudo|+pseudo_repeat][+views<n>][#draw] with a name among {', '.join(known)}"
             )
         pseudo: Literal["off", "on", "repeat"] = "off"
         if match.group(2):
             pseudo = "repeat" if match.group(2).endswith("repeat") else "on"
-        return cls(match.group(1), pseudo, int(match.group(3) or 0))
+        return cls(match.group(1), pseudo, int(match.group(3) or 0), int(match.group(4) or 0))
 
     @property
     def kind(self) -> str:
         """The strategy without the number of the draw: what is averaged over draws."""
-        return self.strategy + {"off": "", "on": "+pseudo", "repeat": "+pseudo_repeat"}[self.pseudo]
+        taught = {"off": "", "on": "+pseudo", "repeat": "+pseudo_repeat"}[self.pseudo]
+        return self.strategy + taught + (f"+views{self.views}" if self.views else "")
 
     def __str__(self) -> str:
         return self.kind + (f"#{self.draw}" if self.draw else "")

@@ -59,6 +59,25 @@ def test_a_view_that_nobody_labelled_is_filled_from_the_others(make_workspace: M
     assert not snapshot.human[0, 2].any()
 
 
+def test_a_point_corrected_in_two_views_is_corrected_in_the_third(
+    make_workspace: Make, label: Label, studio: CaptureStudio
+) -> None:
+    workspace = make_workspace()
+    label(workspace, [4])
+    (row,) = submissions.list_annotations(workspace.store, workspace.project_id)
+    pose = Pose2D.from_json(row.poses["0"])
+    xy, provenance = pose.xy_px.copy(), np.full_like(pose.provenance, Provenance.ACCEPTED)
+    provenance[:2, 3] = Provenance.PLACED  # moved in two cameras …
+    xy[2, 3] += (0.0, 60.0)  # … and left where the model had put it in the third
+    corrected = replace(pose, xy_px=xy, provenance=provenance)
+    edited = {name: getattr(row, name) for name in ("ls_annotation_id", "task_id", "person", "cancelled", "round")}
+    edited |= {"updated_at": "2026-01-02T00:00:00.000000Z", "poses": {"0": corrected.to_json()}}
+    submissions.save(workspace.store, workspace.project_id, [edited])
+    snapshot = collect(workspace)
+    np.testing.assert_allclose(snapshot.xy_px[0], studio.truth_xy[4], atol=1e-3)
+    assert np.argwhere(snapshot.provenance[0] == Provenance.GEOMETRY).tolist() == [[2, 3]]
+
+
 def test_without_calibration_an_unlabelled_view_stays_empty(make_workspace: Make, label: Label) -> None:
     workspace = make_workspace(calibrated=False)
     label(workspace, [4], hide={4: 2})

@@ -134,13 +134,25 @@ def test_stopping_rules_stop_in_the_first_round_above_the_threshold():
 
 
 @pytest.mark.parametrize(
-    "text", ["random", "random#3", "mc", "hybrid", "duw", "k_median", "composite+pseudo", "composite+pseudo_repeat#2", "full"]
+    "text",
+    [
+        "random",
+        "random#3",
+        "mc",
+        "hybrid",
+        "duw",
+        "k_median",
+        "composite+pseudo",
+        "composite+pseudo_repeat#2",
+        "mc+views2",
+        "mc+pseudo+views3#1",
+    ],
 )
 def test_strategy_names_round_trip(text):
     assert str(Arm.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "best", "mc+magic", "mc#x", "random#"])
+@pytest.mark.parametrize("text", ["", "best", "mc+magic", "mc#x", "random#", "mc+views", "mc+views0"])
 def test_unknown_strategies_are_refused_with_those_that_exist(text):
     with pytest.raises(BadInputError, match="outlier_ratio"):
         Arm.parse(text)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.simulation.experiments import cell as cell_module
-from ml_backend.simulation.experiments.cell import annotate, run_cell
+from ml_backend.simulation.experiments.cell import run_cell
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import Arm, Design
 from ml_backend.simulation.experiments.report import write_report
@@ -160,15 +160,16 @@ def test_a_folder_holds_one_experiment(undisturbed, cache):
         run(campaign(undisturbed, cache, design=TINY.but(batch=2)), tell=lambda _: None)
 
 
-def test_a_simulated_annotator_errs_by_the_given_amount(cache, tmp_path):
-    design = TINY.but(annotator_px=2.0)
-    recording = load_recording(design, 5, cache, tmp_path)
-    lesson = annotate(design, recording, recording.pool)
-    error = (lesson.xy_px - recording.xy_px[recording.pool])[(lesson.weight > 0) & ~recording.hidden[recording.pool]]
-    assert np.std(error) == pytest.approx(2.0, rel=0.25)  # a few exchanged sides widen it
-    assert 0 < (lesson.weight == 0).mean() < 0.03  # forgotten points
-    exact = annotate(TINY, recording, recording.pool)
-    np.testing.assert_array_equal(exact.xy_px, recording.xy_px[recording.pool])
+def test_labelling_two_of_three_views_costs_as_many_pictures_and_reaches_more_frames(tmp_path, cache):
+    design = TINY.but(batch=2)
+    run(campaign(tmp_path, cache, ("random", "random+views2"), design), tell=lambda _: None)
+    rows = {(row["strategy"], row["round"]): row for row in read_rows(tmp_path / "results.csv")}
+    for round_ in range(3):
+        assert rows["random", round_]["labels"] == rows["random+views2", round_]["labels"] == 4 + 2 * round_
+    assert rows["random", 0]["error"] == rows["random+views2", 0]["error"]  # the first frames are labelled in all views
+    # 2 frames of 3 pictures a round, or 3 frames of 2: shares of rare frames are multiples of 1/8 and of 1/10
+    for arm, frames in (("random", 8), ("random+views2", 10)):
+        assert (rows[arm, 2]["rare_share"] * frames) % 1 == pytest.approx(0, abs=1e-4)
 
 
 def test_command_runs_and_reports(undisturbed, tmp_path, cache):

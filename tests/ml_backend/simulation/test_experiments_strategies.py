@@ -10,7 +10,7 @@ import pytest
 from label_config.values import BadInputError
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.simulation.experiments import measure
-from ml_backend.simulation.experiments.cell import annotate
+from ml_backend.simulation.experiments.annotator import annotate
 from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
 from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
 from ml_backend.simulation.experiments.learner import Seen
