@@ -11,10 +11,10 @@ from label_config.values import FloatArray, FrameKey, IntArray
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
+from ml_backend.jobs.predict import Predictions, predict_frames
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
-from ml_backend.store.frames import list_frames
+from ml_backend.store.frames import FrameRow, list_frames
 from ml_backend.store.workspace import Workspace
 
 
@@ -34,27 +34,60 @@ class Judgement:
     mean_world: float | None
 
 
-def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Judgement:
-    """Compare with people's points only: neither pseudo-labels nor points filled by geometry count."""
+@dataclass(frozen=True)
+class Validation:
+    """What people and a model say about f validation frames that carry labels.
+
+    frames           (f,) ordered by sequence and index
+    block            (f,) number of the block of time that a frame lies in
+    predicted        of the model
+    truth_px         (f, V, K, 2) image pixels, people's points only: neither pseudo-labels nor points filled by geometry count;
+                     NaN = none
+    truth_world      (f, K, 3) triangulated from them, NaN = not known or no calibration
+    predicted_world  (f, K, 3) triangulated from the model's points, NaN likewise
+    """
+
+    frames: Sequence[FrameRow]
+    block: IntArray
+    predicted: Predictions
+    truth_px: FloatArray
+    truth_world: FloatArray
+    predicted_world: FloatArray
+
+
+def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
+    """The model's answers to the validation frames of a snapshot, lined up with people's."""
     rows = snapshot.rows("val")
     frames = list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())
     order = {frame.id: position for position, frame in enumerate(frames)}
     rows = rows[np.argsort([order[int(snapshot.frame_ids[row])] for row in rows])] if len(rows) else rows
     predicted = predict_frames(workspace, model, frames, pictures)
-    truth = np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan)
-    error = np.linalg.norm(predicted.xy_px - truth, axis=-1)
-    world: list[float] = []
+    predicted_world = np.full(snapshot.xyz_world[rows].shape, np.nan)
     for name, rig in rigs_of(workspace).items():
         of = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
         if len(of):
-            found = triangulate_robust(rig, predicted.xy_px[of]).xyz_world
-            world += np.linalg.norm(found - snapshot.xyz_world[rows[of]], axis=-1).ravel().tolist()
+            predicted_world[of] = triangulate_robust(rig, predicted.xy_px[of]).xyz_world
+    return Validation(
+        frames=frames,
+        block=time_blocks([frame.key for frame in frames], workspace.spec.validation.block_frames),
+        predicted=predicted,
+        truth_px=np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan),
+        truth_world=snapshot.xyz_world[rows],
+        predicted_world=predicted_world,
+    )
+
+
+def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Judgement:
+    """Compare on the validation frames with people's points only."""
+    seen = predict_validation(workspace, model, snapshot, pictures)
+    error = np.linalg.norm(seen.predicted.xy_px - seen.truth_px, axis=-1)
+    world = np.linalg.norm(seen.predicted_world - seen.truth_world, axis=-1)
     return Judgement(
         per_frame_px=_mean(error, axis=(1, 2)),
-        block=time_blocks([frame.key for frame in frames], workspace.spec.validation.block_frames),
+        block=seen.block,
         mean_px=_number(_mean(error.ravel(), axis=0)),
         per_keypoint_px=[_number(value) for value in _mean(error, axis=(0, 1))],
-        mean_world=_number(_mean(np.array(world), axis=0)),
+        mean_world=_number(_mean(world.ravel(), axis=0)),
     )
 
 

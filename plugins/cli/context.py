@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 
 from label_config.spec import Spec, load_spec
-from label_config.values import ParallaxError
+from label_config.values import BadInputError, ParallaxError
 from plugins.cli.redaction import hide_in_logs
 
 if TYPE_CHECKING:
+    from ml_backend.store.versions import VersionRow
     from ml_backend.store.workspace import Workspace
     from plugins.label_studio_sync.client import Client
 
@@ -73,6 +74,24 @@ def open_project(ctx: typer.Context) -> Workspace:
         raise ParallaxError(f"store in {config_path(ctx)}: the database cannot be opened ({error.orig})") from error
     ctx.call_on_close(workspace.store.close)
     return workspace
+
+
+def chosen_version(workspace: Workspace, number: int | None) -> VersionRow:
+    """The version of this number (``--version``), None = the live one.
+
+    Raises BadInputError for a number that no version has, ParallaxError when none is live yet.
+    """
+    from ml_backend.store import versions
+
+    if number is None:
+        live = versions.live(workspace.store, workspace.project_id)
+        if live is None:
+            raise ParallaxError("there is no model yet; label the first frames, or `parallax train`")
+        return live
+    known = {row.number: row for row in versions.list_versions(workspace.store, workspace.project_id)}
+    if number not in known:
+        raise BadInputError(f"--version {number}: expected one of {', '.join(map(str, known)) or 'none yet'}")
+    return known[number]
 
 
 def connect(spec: Spec, *, rests: bool = False) -> Client:

@@ -9,8 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from label_config.values import BadInputError, ParallaxError
-from plugins.cli.context import console, open_project
+from plugins.cli.context import chosen_version, console, open_project
 
 
 def robustness(
@@ -20,18 +19,9 @@ def robustness(
 ) -> None:
     """Judge a model on perturbed pictures of the labelled validation frames."""
     from ml_backend.jobs.robustness import measure, write_report
-    from ml_backend.store import versions
 
     workspace = open_project(ctx)
-    if number is None:
-        version = versions.live(workspace.store, workspace.project_id)
-    else:
-        known = {row.number: row for row in versions.list_versions(workspace.store, workspace.project_id)}
-        if number not in known:
-            raise BadInputError(f"--version {number}: expected one of {', '.join(map(str, known)) or 'none yet'}")
-        version = known[number]
-    if version is None:
-        raise ParallaxError("there is no model yet; label the first frames, or `parallax train`")
+    version = chosen_version(workspace, number)
     rows = measure(workspace, version)
     target = report or workspace.spec.folder / f"robustness-px-{version.number}.csv"
     write_report(rows, target)
