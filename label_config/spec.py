@@ -140,7 +140,7 @@ class Train(Section):
     preset      named set of augmentations and schedule
     input_px    (width, height) of the network's input; one number means a square
     sigma_hm    standard deviation of the target in heatmap pixels
-    steps_first, steps_round  optimiser steps from a fresh start and for a warm start
+    steps_first, steps_round  optimiser steps from a fresh start and for a warm start; None = as many as the labels ask for
     weights     "default" (the network's own pretrained ones where it has any), "none" (random), a path or a hub name
     window      train on at most this many labelled frames, newest first; None = all
     amplitude   height of the target
@@ -158,8 +158,8 @@ class Train(Section):
     preset: str = "default"
     input_px: Annotated[tuple[Count, Count], BeforeValidator(square)] = (128, 128)
     sigma_hm: Positive = 1.5
-    steps_first: Count = 900
-    steps_round: Count = 700
+    steps_first: Count | None = None
+    steps_round: Count | None = None
     batch: Count = 8
     lr: Positive = 4e-3
     weight_decay: NotNegative = 1e-2

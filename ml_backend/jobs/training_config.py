@@ -1,8 +1,9 @@
 """The ``train`` section of parallax.yaml → the configuration of one training run.
 
-``train.preset`` names a recipe of :mod:`ml_backend.pose.presets`, or "default": fresh for ``steps_first`` steps before there is
-a model, then ``steps_round`` steps from the live one.  A recipe replaces optimiser, schedule, length and augmentation; network,
-input, codec, seed, device and time budget stay.  Recipes that go on from an earlier version begin with the default one.
+``train.preset`` names a recipe of :mod:`ml_backend.pose.presets`, or "default": fresh before there is a model, then from the live
+one, for ``steps_first`` and ``steps_round`` steps or as many as the labels ask for.  A recipe replaces optimiser, schedule,
+length and augmentation; network, input, codec, seed, device and time budget stay.  Recipes that go on from an earlier version
+begin with the default one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ DEFAULT = "default"
 #: The network that takes its weights by itself, from the hub or from a local folder.
 BACKBONE = "backbone"
 
+#: Where parallax.yaml says nothing, a run takes this many passes over its pictures, and at least so many steps
+#: (docs/experiments.md); ``train.max_minutes`` bounds it.
+PASSES, LEAST_STEPS = 20, 1500
+
 
 def starts_warm(train: Train) -> bool:
     """A run starts from the live model when there is one.
@@ -37,9 +42,15 @@ def starts_warm(train: Train) -> bool:
     return train.warm_start and train.preset != "scratch"
 
 
-def config_for(train: Train, *, warm: bool, round_: int, auxiliary: tuple[Auxiliary, ...] = ()) -> TrainConfig:
-    """The default recipe.  ``warm``: the run starts from the live model, so it is shorter.  Every round draws its own
-    augmentations.  ``auxiliary``: what the project's scores need beside the pose network."""
+def config_for(
+    train: Train, *, warm: bool, round_: int, n_targets: int = 0, auxiliary: tuple[Auxiliary, ...] = ()
+) -> TrainConfig:
+    """The default recipe.  Every round draws its own augmentations.
+
+    warm       the run starts from the live model
+    n_targets  pictures that one process trains on
+    auxiliary  what the project's scores need beside the pose network
+    """
     # A network without a word about weights starts from random ones; only the backbone takes the argument.
     own = train.network == BACKBONE and train.weights not in ("default", "none")
     return TrainConfig(
@@ -51,7 +62,7 @@ def config_for(train: Train, *, warm: bool, round_: int, auxiliary: tuple[Auxili
         sigma_hm=train.sigma_hm,
         amplitude=train.amplitude,
         grid=train.grid,
-        steps=train.steps_round if warm else train.steps_first,
+        steps=(train.steps_round if warm else train.steps_first) or max(LEAST_STEPS, PASSES * n_targets // train.batch),
         batch=train.batch,
         lr=train.lr,
         weight_decay=train.weight_decay,
@@ -103,7 +114,7 @@ def recipe_for(
 ) -> TrainConfig:
     """The configuration by ``train.preset``.
 
-    n_targets    pictures to train on, for recipes counted in epochs; each of several processes sees its share
+    n_targets    pictures to train on; each of several processes sees its share
     performance  G, how good the live model was on the newly labelled frames; NaN = nothing was shown yet, taken as 0 as in
                  the first cycle of VATL4Pose (METHODS §3.3)
     common       ``train.weights`` is a model of the same kind, as when one recording's model starts from that of many; a recipe
@@ -111,9 +122,9 @@ def recipe_for(
     Raises BadInputError as :func:`starts_warm`.
     """
     starts_warm(train)
-    config = config_for(train, warm=warm, round_=round_, auxiliary=auxiliary)
+    share = math.ceil(n_targets / processes_of(train))
+    config = config_for(train, warm=warm, round_=round_, n_targets=share, auxiliary=auxiliary)
     fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not (warm or common)
     if train.preset != DEFAULT and not fresh_start_of_a_warm_one:
-        share = math.ceil(n_targets / processes_of(train))
         config = preset(train.preset, config, n_targets=share, mean_oks=0.0 if math.isnan(performance) else performance)
     return config.but(augment=replace(config.augment, randaugment=train.randaugment)) if train.randaugment else config

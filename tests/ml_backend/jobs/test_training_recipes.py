@@ -55,6 +55,18 @@ def test_default_and_first_runs_follow_the_settings_alone() -> None:
         assert fresh == first, "before there is a model, a recipe that goes on from one begins like the default"
 
 
+@pytest.mark.parametrize(
+    ("n_targets", "devices", "steps"),
+    [(100, 1, 1500), (600, 1, 1500), (1000, 1, 2500), (1000, 2, 1500), (4000, 2, 5000)],
+    ids=["few pictures", "20 · 600 / 8 = 1500", "20 · 1000 / 8", "each of two sees 500", "each of two sees 2000"],
+)
+def test_training_lasts_as_long_as_the_labels_ask_for(n_targets: int, devices: int, steps: int) -> None:
+    settings = Train(batch=8, devices=devices, device="cpu")
+    for warm in (True, False):
+        found = recipe_for(settings, warm=warm, round_=1, n_targets=n_targets, performance=float("nan"))
+        assert found.steps == steps
+
+
 def test_acft_trains_the_longer_the_worse_the_last_batch_was() -> None:
     settings = Train(preset="acft", batch=8)
 
