@@ -24,7 +24,7 @@ from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import Predictions, predict_frames
 from ml_backend.jobs.publish import publish_if_good
-from ml_backend.jobs.retrain import Report, StoppedError, same_network, train_progress
+from ml_backend.jobs.retrain import Report, StoppedError, begin_training, end_training, same_network, train_progress
 from ml_backend.jobs.scoring import auxiliary_networks
 from ml_backend.jobs.training_config import config_for, processes_of
 from ml_backend.jobs.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
@@ -95,6 +95,7 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
         processes = processes_of(workspace.spec.train)
         config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes))
         folder = workspace.models / model_folder_name(row, parent, config.to_json(), job.arguments["before"], asdict(options))
+        job, batch = begin_training(workspace, job, config)
         result = train(
             config,
             targets,
@@ -106,9 +107,11 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
             should_stop=should_stop,
             extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number, "harvest": job.arguments["before"]},
             processes=processes,
+            batch=batch,
         )
         if result.ending == "asked":
             raise StoppedError("stopped between two steps; the checkpoint is kept")
+        job = end_training(workspace, job)
         report({"stage": "validate"})
         live = versions.live(workspace.store, workspace.project_id)
         version = publish_if_good(workspace, job, row, snapshot, folder, live, pictures)

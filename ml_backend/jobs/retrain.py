@@ -66,6 +66,7 @@ def _train_and_publish(
     pictures.prepare([target.image for target in (*targets, *judges)])
     init = workspace.models / parent.path if parent else first_weights(workspace.spec.train)
     folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
+    job, batch = begin_training(workspace, job, config)
     result = train(
         config,
         targets,
@@ -78,9 +79,11 @@ def _train_and_publish(
         should_stop=should_stop,
         extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number if parent else None},
         processes=processes_of(workspace.spec.train),
+        batch=batch,
     )
     if result.ending == "asked":
         raise StoppedError("stopped between two steps; the checkpoint is kept")
+    job = end_training(workspace, job)
     reach("trained")
     report({"stage": "validate"})
     return publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
@@ -146,6 +149,30 @@ def _targets_and_config(
     return targets, human_targets(workspace, snapshot, rows[apart]), recipe(len(targets))
 
 
+def begin_training(workspace: Workspace, job: JobRow, config: TrainConfig) -> tuple[JobRow, int]:
+    """The largest batch that this try may train with, and the job, which remembers it.
+
+    Half of the last one when an earlier try's worker died over the training without a word: then memory may have run out.
+    """
+    batch = config.batch
+    died = job.arguments.get(work.TRAINING_BATCH)
+    if died is not None:
+        died = min(died, (job.progress or {}).get("batch", died))  # the try itself may have halved it
+        batch = min(batch, max(died // 2, 1))
+        tell(
+            workspace,
+            f"{job.kind}: its worker died while training with a batch of {died}, perhaps because memory ran out; "
+            f"try {job.tries} goes on with {batch}",
+            "warning",
+        )
+    return work.remember(workspace.store, job, **{work.TRAINING_BATCH: batch}), batch
+
+
+def end_training(workspace: Workspace, job: JobRow) -> JobRow:
+    """The job no longer trains: what its worker may die of now has nothing to do with the batch."""
+    return work.remember(workspace.store, job, **{work.TRAINING_BATCH: None})
+
+
 def train_progress(progress: Progress) -> dict[str, Any]:
     """A training run as ``parallax status`` shows it."""
     reach("training")
@@ -156,4 +183,5 @@ def train_progress(progress: Progress) -> dict[str, Any]:
         "eta_s": round(progress.eta_s, 1),
         "loss": progress.loss,
         "validation_px": progress.validation_px,
+        "batch": progress.batch,
     }

@@ -27,7 +27,7 @@ class Position:
     run          hash of configuration, targets and start; a checkpoint of another run is ignored
     step         optimiser steps done
     drawn        training crops drawn
-    batch        crops per step, smaller than configured after memory ran out
+    batch        crops per step of each process, smaller than configured after memory ran out
     seconds      time spent in steps, over all attempts
     losses       loss of every step done
     validations  validation error in input pixels, oldest first

@@ -82,7 +82,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on either kind of device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # The second is oneDNN's, whose own allocation failed.
+    return isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("can't allocate memory", "could not create a primitive")
+    )
 
 
 def free_memory(device: torch.device) -> None:

@@ -27,11 +27,17 @@ Result = TypeVar("Result")
 
 #: How often the caller looks at its processes.
 LOOK_S = 0.2
+#: How a process ends when memory runs out: killed by the system, or by its own library that missed that it got none.
+OF_MEMORY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)
+
+
+class KilledError(ParallaxError):
+    """A process ended by a signal as it does when memory runs out."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train together; alone, every method returns what it was given."""
+    """The processes that train together; alone, nothing is exchanged."""
 
     rank: int = 0
     size: int = 1
@@ -64,25 +70,47 @@ class Group:
         agreed: list[float] = told.tolist()
         return agreed
 
+    def any(self, device: torch.device, flag: bool) -> bool:
+        """Whether ``flag`` is True in at least one process."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor(float(flag), device=device)
+        dist.all_reduce(told, op=dist.ReduceOp.MAX)
+        return bool(told.item() > 0)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:
             dist.barrier()
 
-    def average_gradients(self, network: nn.Module) -> None:
-        """After ``backward``, in one exchange."""
-        self._average([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
+    def pack_gradients(self, network: nn.Module) -> Tensor | None:
+        """All gradients in one vector, after ``backward``; None alone.  Its memory is taken here, where it may run out."""
+        return _packed(_gradients(network)) if self.size > 1 else None
+
+    def average_gradients(self, network: nn.Module, packed: Tensor | None) -> None:
+        """Replace all gradients by their means over the processes, in one exchange of what ``pack_gradients`` gave."""
+        if packed is not None:
+            self._average(_gradients(network), packed)
 
     def average_buffers(self, network: nn.Module) -> None:
         """Running statistics are moving averages of what each process saw; their mean is that of what all saw."""
-        self._average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        if self.size > 1 and buffers:
+            self._average(buffers, _packed(buffers))
 
-    def _average(self, tensors: list[Tensor]) -> None:
-        if self.size == 1 or not tensors:
-            return
-        flat = self.mean(torch.cat([tensor.reshape(-1) for tensor in tensors]))
-        for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+    def _average(self, tensors: list[Tensor], packed: Tensor) -> None:
+        dist.all_reduce(packed)
+        packed /= self.size
+        for tensor, part in zip(tensors, torch.split(packed, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def _gradients(network: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+
+
+def _packed(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 @contextmanager
@@ -118,7 +146,8 @@ def together(
     """Do ``task(progress, should_stop)`` in new processes that form a group; what the one that leads returns.
 
     The task and all that it holds must be picklable; ``progress`` and ``should_stop`` are called here.  None of the processes
-    outlives this call, however it ends.  Raises the ParallaxError of a process, or one that says how a process died.
+    outlives this call, however it ends.  Raises the ParallaxError of a process, or one that says how a process died: KilledError
+    where it was by a signal of ``OF_MEMORY``.
     """
     context = multiprocessing.get_context("spawn")
     stop, said = context.Event(), context.SimpleQueue()
@@ -147,6 +176,14 @@ def together(
             listen()
         except (ProcessRaisedException, ProcessExitedException) as error:
             listen()
+            # Those that it left fail as well, and may be noticed first.
+            ends = {process.exitcode for process in started.processes}
+            killed = next((number.name for number in OF_MEMORY if -number in ends), None)
+            if killed is not None:
+                raise KilledError(
+                    f"training by {processes} processes: one of them was ended by {killed}, most likely because memory ran out; "
+                    "set a smaller train.batch, or give this machine more memory"
+                ) from error
             last = str(error).strip().splitlines()[-1]
             raise ParallaxError(f"training by {processes} processes: one of them ended: {last}") from error
         finally:

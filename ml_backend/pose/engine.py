@@ -56,8 +56,8 @@ class Progress:
 class TrainResult:
     """folder holds the model unless ``ending`` is "asked"; then it holds a checkpoint, and the same call goes on from it.
 
-    losses has one entry per step; seconds counts the steps of all attempts; batch is smaller than configured after memory
-    ran out; validations are mean errors in image pixels, oldest first.
+    losses has one entry per step; seconds counts the steps of all attempts; batch is that of the last step, smaller than
+    configured after memory ran out; validations are mean errors in image pixels, oldest first.
     """
 
     folder: Path
@@ -84,7 +84,9 @@ class Run:
         init: Path | None,
         validation: Sequence[TrainingTarget],
         run: str,
+        at_most: int,
     ) -> None:
+        """``at_most`` crops per step, whatever configuration and checkpoint say; the others as ``train`` takes them."""
         self.config, self.skeleton, self.folder = config, skeleton, folder
         self.device = choose_device(config.device)
         self.group = Group.current()
@@ -109,6 +111,7 @@ class Run:
         if resumed is not None:
             self.position, self.best = resumed
             log.info("training: going on from step %d of %d", self.position.step, config.steps)
+        self.position.batch = min(self.position.batch, at_most)
         self.forward: Any = torch.compile(self.network) if config.compile and self.device.type == "cuda" else self.network
 
     def go(
@@ -177,20 +180,34 @@ class Run:
         return 0.0 if limit is None else self.position.seconds / (60 * limit)
 
     def _step(self, batches: Prefetcher) -> Tensor:
-        """One optimiser step; halves the batch until it fits the memory."""
-        while True:
-            try:
-                return self._try_step(batches)
-            except (RuntimeError, MemoryError) as error:
-                # In a group the others are already waiting for this step's gradients.
-                if not is_out_of_memory(error) or self.position.batch == 1 or self.group.size > 1:
-                    raise
-            self.optimizer.zero_grad(set_to_none=True)
-            free_memory(self.device)
-            self.position.batch //= 2
-            log.warning("training: out of memory; going on with a batch of %d", self.position.batch)
+        """One optimiser step; every process halves its batch until the step fits the memory of all of them."""
+        tried = self._gradients(batches)
+        # Agreed on before gradients are exchanged: nobody may wait for some that never come.
+        while self.group.any(self.device, tried is None) or tried is None:
+            tried = None
+            self._halve_batch()
+            tried = self._gradients(batches)
+        losses, packed = tried
+        self.group.average_gradients(self.network, packed)
+        self.optimizer.step()
+        self.position.step += 1
+        self.position.drawn += self.position.batch * self.group.size
+        return losses
 
-    def _try_step(self, batches: Prefetcher) -> Tensor:
+    def _halve_batch(self) -> None:
+        """Forget the try.  Running statistics that it moved stay: they are averages of what these very crops show again."""
+        self.optimizer.zero_grad(set_to_none=True)
+        free_memory(self.device)
+        if self.position.batch == 1:
+            raise ParallaxError(
+                f"training: memory ran out in step {self.position.step + 1} with a batch of 1; expected room for one crop on "
+                f"{self.device}; lower train.input_px, choose a smaller train.network, or end what else uses this memory"
+            )
+        self.position.batch //= 2
+        log.warning("training: going on with a batch of %d", self.position.batch)
+
+    def _gradients(self, batches: Prefetcher) -> tuple[Tensor, Tensor | None] | None:
+        """(2,) losses of the crops whose turn it is, and their gradients ready for the exchange; None when memory ran out."""
         position, config = self.position, self.config
         torch.manual_seed(step_seed(config.seed, position.step))  # for dropout
         # A squeezed schedule still ends with small rates when time, not steps, runs out.
@@ -198,16 +215,18 @@ class Run:
         rate = learning_rate(config, done, position.drawn / len(self.data), position.validations)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        batch = batches.get(position.drawn + self.group.rank * position.batch, position.batch)
         self.network.train()
-        losses = self._losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-        self.group.average_gradients(self.network)
-        self.optimizer.step()
-        position.step += 1
-        position.drawn += position.batch * self.group.size
-        return losses.detach()
+        try:
+            batch = batches.get(position.drawn + self.group.rank * position.batch, position.batch)
+            losses = self._losses(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            return losses.detach(), self.group.pack_gradients(self.network)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("training: out of memory with a batch of %d: %s", position.batch, error)
+            return None
 
     def _losses(self, batch: Batch) -> Tensor:
         """(2,) loss of the pose network, and of its auxiliary networks."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,13 @@ from label_config.values import BadInputError, TrainingTarget
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import LoadImage
 from ml_backend.pose.device import threads
-from ml_backend.pose.distributed import together
+from ml_backend.pose.distributed import KilledError, together
 from ml_backend.pose.engine import Progress, Run, TrainResult
 from ml_backend.pose.weights import MANIFEST_NAME, load_model, read_manifest
 
 __all__ = ["Progress", "TrainResult", "run_hash", "train"]
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -43,6 +46,7 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     extra: Mapping[str, Any] | None = None,
     processes: int = 1,
+    batch: int | None = None,
 ) -> TrainResult:
     """Train one network in ``folder``; see the module.
 
@@ -52,17 +56,29 @@ def train(
     extra        kept in the manifest
     processes    of this host that train together, each on a device of its own with its own ``config.batch`` crops; ``load_image``
                  is pickled for them
-    Raises BadInputError for unusable targets, configuration or weights, ParallaxError when the loss is no number any more.
+    batch        at most so many crops per step, where ``config.batch`` was too many for an earlier try; it stays the same run,
+                 and goes on from its checkpoint
+    When memory runs out the batch is halved, also when the system killed one of several processes for it.
+    Raises BadInputError for unusable targets, configuration or weights, ParallaxError when the loss is no number any more, and
+    when memory runs out with a batch of 1.
     """
     run = run_hash(config, targets, validation, skeleton, init)
     finished = _finished(folder, run, config)
     if finished is not None:
         return finished
-    build = partial(Run, config, targets, skeleton, load_image, folder, init, validation, run)
-    task = partial(_run, build, config.threads, extra or {})
-    if processes > 1:
-        return together(processes, config.device, task, progress, should_stop)
-    return task(progress, should_stop)
+    at_most = config.batch if batch is None else batch
+    while True:
+        build = partial(Run, config, targets, skeleton, load_image, folder, init, validation, run, at_most)
+        task = partial(_run, build, config.threads, extra or {})
+        if processes == 1:
+            return task(progress, should_stop)
+        try:
+            return together(processes, config.device, task, progress, should_stop)
+        except KilledError as error:
+            if at_most == 1:
+                raise
+            at_most //= 2
+            log.warning("%s; going on from the last checkpoint with a batch of at most %d", error, at_most)
 
 
 def _run(

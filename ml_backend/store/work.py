@@ -19,6 +19,9 @@ from ml_backend.store.schema import jobs, shards
 LEASE_S = 45.0
 #: After this many claims without an end a job or shard is put aside with its reason.
 MAX_TRIES = 3
+#: The argument by which a job remembers, as long as it trains, with which batch.  A later try finds it when the worker died over
+#: it without a word, as one does that the system kills because memory ran out.
+TRAINING_BATCH = "training_batch"
 
 
 class LostLeaseError(ParallaxError):
@@ -106,6 +109,8 @@ def claim(store: Store, job_id: int, owner: str) -> JobRow | None:
             "lease_until": now + LEASE_S,
             "started_at": row.started_at or now,
         }
+        if row.status == "pending":  # the last try, if there was one, failed or was given back: its worker lived
+            values["arguments"] = {name: value for name, value in row.arguments.items() if name != TRAINING_BATCH}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
         return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
@@ -124,10 +129,20 @@ def _other_runs(connection: Connection, row: Row[Any]) -> bool:
 def _worn_out(connection: Connection, table: Table, row: Row[Any]) -> bool:
     if row.tries < MAX_TRIES:
         return False
-    why = row.error or f"its worker died {row.tries} times"
+    why = _killed_training(row) or row.error or f"its worker died {row.tries} times"
     values: dict[str, Any] = {"status": "failed", "error": f"put aside after {row.tries} tries: {why}"}
     connection.execute(update(table).where(table.c.id == row.id).values(**values))
     return True
+
+
+def _killed_training(row: Row[Any]) -> str | None:
+    batch = row._mapping.get("arguments", {}).get(TRAINING_BATCH)
+    if batch is None:
+        return None
+    return (
+        f"its worker died over the training without a word, at last with a batch of {batch}, most likely because memory ran out; "
+        "set a smaller train.batch (or train.input_px), or give the worker more memory"
+    )
 
 
 def heartbeat(store: Store, job: JobRow, progress: dict[str, Any] | None = None) -> bool:

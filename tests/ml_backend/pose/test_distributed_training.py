@@ -124,6 +124,7 @@ def test_alone_nothing_is_exchanged() -> None:
     layer = torch.nn.Linear(2, 1)
     layer(values).backward()
     before = layer.weight.grad
-    group.average_gradients(layer)
+    group.average_gradients(layer, group.pack_gradients(layer))
+    assert [group.any(torch.device("cpu"), flag) for flag in (True, False)] == [True, False]
     group.wait()
     assert layer.weight.grad is before
