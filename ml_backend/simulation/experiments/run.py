@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -76,7 +77,8 @@ def run(campaign: Campaign, *, processes: int = 1, tell: Tell = print) -> bool:
 def _spread(campaign: Campaign, cells: Sequence[tuple[Arm, int]], processes: int, tell: Tell, late: Callable[[], bool]) -> None:
     queue, done = iter(cells), 0
     # Fork would copy torch's threads in an unknown state.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
         running: set[Future[str]] = set()
         while True:
             while len(running) < processes and not late():
@@ -90,6 +92,18 @@ def _spread(campaign: Campaign, cells: Sequence[tuple[Arm, int]], processes: int
             for future in ended:
                 done += 1
                 tell(f"[{done}/{len(cells)}] {future.result()}")
+
+
+def _end_with_parent() -> None:
+    """However a campaign ends, its processes end with it, instead of going on unseen until their cells are done."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch the campaign", daemon=True).start()
 
 
 def _one(campaign: Campaign, arm: Arm, seed: int) -> str:

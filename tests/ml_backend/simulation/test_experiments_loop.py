@@ -6,6 +6,7 @@ import os
 import signal
 
 import numpy as np
+import psutil
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -135,6 +136,27 @@ def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache,
     for row, known in zip(found, expected, strict=True):
         assert row["error"] == pytest.approx(known["error"], rel=1e-5)
         assert row["rare_share"] == pytest.approx(known["rare_share"], rel=1e-5)
+
+
+def _a_long_campaign(folder, cache):
+    design = TINY.but(steps_first=10_000)
+    run(campaign(folder, cache, ("random", "random#2"), design), processes=2, tell=lambda _: None)
+
+
+@pytest.mark.chaos
+def test_the_processes_of_a_killed_campaign_end_with_it(tmp_path, cache):
+    process = multiprocessing.get_context("spawn").Process(target=_a_long_campaign, args=(tmp_path, cache))
+    process.start()
+    teaching = tmp_path / "models" / "seed5" / "first"
+    while not teaching.exists():
+        process.join(0.1)
+        assert process.exitcode is None
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in str(child.cmdline())]
+    assert len(workers) == 2
+    process.kill()
+    process.join()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
 
 
 def test_report_names_every_strategy_and_needs_nothing_else(undisturbed):
