@@ -23,7 +23,7 @@ def annotate(design: Design, recording: Recording, rows: IntArray, labelled_view
                     others with the weight that it has in the product.  0 = all
     """
     xy = recording.xy_px[rows]
-    if design.annotator_px:
+    if design.annotator_px and len(rows):
         noise = AnnotatorNoise(sigma_px=design.annotator_px, occluded_sigma_px=2.5 * design.annotator_px)
         poses = [noise.annotate(int(r), recording.xy_px[r], recording.hidden[r], recording.skeleton) for r in rows]
         xy = np.stack([pose.xy_px for pose in poses])

@@ -28,6 +28,12 @@ def test_errs_by_the_given_amount(recording):
     np.testing.assert_array_equal(exact.xy_px, recording.xy_px[recording.pool])
 
 
+@pytest.mark.parametrize("views", [0, 2])
+def test_nothing_is_said_about_no_frame(recording, views):
+    lesson = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool[:0], views)
+    assert (len(lesson.rows), lesson.xy_px.shape) == (0, (0, *recording.xy_px.shape[1:]))
+
+
 def test_two_exact_views_tell_the_others_exactly_but_count_half(recording):
     lesson = annotate(DESIGN, recording, recording.pool, 2)
     own, told = lesson.weight == 1.0, lesson.weight == 0.5
