@@ -75,7 +75,7 @@ def test_every_command_is_explained(command: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_that_a_page_shows_exists(page: Path) -> None:
     known = set(commands())
-    for words in re.findall(r"\bparallax ((?:[a-z]+ ?){1,2})", "\n".join(code(page.read_text(encoding="utf-8")))):
+    for words in re.findall(r"\bparallax ((?:[a-z]+(?:-[a-z]+)* ?){1,2})", "\n".join(code(page.read_text(encoding="utf-8")))):
         first, *rest = words.split()
         group = any(name.startswith(f"parallax {first} ") for name in known)
         assert f"parallax {first}" in known, f"{page.name}: parallax {words}"

@@ -160,10 +160,19 @@ def _marginals(model: PictorialStructure, rig: Rig, seen: Detections, centre_wor
 
 
 def _refined(model: PictorialStructure, rig: Rig, seen: Detections, mean_world: FloatArray) -> FloatArray:
-    inlier = _agree(_residual(rig, mean_world, seen.xy_px), seen.xy_px)
+    # The mean is no better than a voxel, and so far may it be off from a point that agrees with it.
+    limit = default_threshold_px(seen.xy_px)[..., None] + _voxel_px(model, rig, mean_world)
+    inlier = _residual(rig, mean_world, seen.xy_px) <= limit
     refined = triangulate_linear(rig, np.where(inlier[..., None], seen.xy_px, np.nan))
     near = np.linalg.norm(refined - mean_world, axis=-1) <= _REACH_VOX * model.spacing_world
     return np.where(near[..., None], refined, mean_world)
+
+
+def _voxel_px(model: PictorialStructure, rig: Rig, xyz_world: FloatArray) -> FloatArray:
+    """(n, V, K) how long a voxel's edge is at most in each view, image pixels."""
+    here = rig.project(xyz_world)
+    edges = [rig.project(xyz_world + edge) - here for edge in model.spacing_world * np.eye(3)]
+    return np.asarray(np.linalg.norm(edges, axis=-1).max(axis=0))
 
 
 def _residual(rig: Rig, xyz_world: FloatArray, xy_px: FloatArray) -> FloatArray:

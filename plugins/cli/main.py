@@ -32,6 +32,7 @@ from plugins.cli import (
     serve,
     simulate,
     status,
+    study,
     sync,
     train,
     unpin,
@@ -110,6 +111,7 @@ for _command in (
 app.add_typer(scores.app, name="scores")
 app.add_typer(calibration.app, name="calibration")
 app.add_typer(harvest.app, name="harvest")
+app.add_typer(study.app, name="study")
 
 if __name__ == "__main__":
     app()

@@ -49,10 +49,22 @@ def fast_precision() -> Literal["float32", "bfloat16"]:
 
 
 def teach(
-    design: Design, recording: Recording, lesson: Lesson, folder: Path, *, init: Path | None, steps: int, seed: int
+    design: Design,
+    recording: Recording,
+    lesson: Lesson,
+    folder: Path,
+    *,
+    init: Path | None,
+    steps: int,
+    seed: int,
+    recipe: str | None = None,
 ) -> float:
-    """Train into ``folder``; seconds.  A finished run of the same lesson is taken as it is, a killed one goes on."""
+    """Train into ``folder``; seconds.  A finished run of the same lesson is taken as it is, a killed one goes on.
+
+    recipe  preset of ``pose.presets``, which may replace ``steps`` by a number of epochs; None = the default training
+    """
     from ml_backend.pose.config import TrainConfig
+    from ml_backend.pose.presets import preset
     from ml_backend.pose.train import train
 
     config = TrainConfig(
@@ -77,6 +89,8 @@ def teach(
         for view in range(len(recording.pictures))
         if (lesson.weight[i, view] > 0).any()
     ]
+    if recipe is not None:
+        config = preset(recipe, config, n_targets=len(targets))
     return train(config, targets, recording.skeleton, load, folder, init=init).seconds
 
 

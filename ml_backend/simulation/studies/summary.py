@@ -1,0 +1,96 @@
+"""The tables of the studies: means over seeds, and paired differences with 95 % bootstrap intervals, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ml_backend.simulation.studies.bad_poses import CORRUPTIONS, DETECTORS
+from ml_backend.simulation.studies.harvesting import STEPS
+from ml_backend.simulation.studies.reconstruction import METHODS
+from ml_backend.simulation.studies.table import Row, in_words, over_seeds
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table in words."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+def harvest_sections(rows: Sequence[Row]) -> list[Section]:
+    """What the views tell with the generic network, and what the network learns from labels of the new take."""
+    counts = sorted({int(row["views"]) for row in rows})
+    seeds = len({row["seed"] for row in rows})
+    return [
+        Section(
+            f"Generic network on a new take, mean of {seeds} seeds, mm: all joints; those that a harvest keeps",
+            ("views", "method", "error", "minus linear", "median", "aligned", "PCP %", "kept", "error", "PCP %"),
+            tuple(_line(rows, views, method) for views in counts for method in METHODS),
+        ),
+        Section(
+            f"Trained on labels of the new take, mean of {seeds} seeds: px of the network's picture; pictorial structures, mm",
+            ("labels", "share", "off, px", "px", "minus generic", "error", "minus generic", "rare", "linear"),
+            tuple(_step(rows, step, counts[-1]) for step in STEPS),
+        ),
+    ]
+
+
+def _line(rows: Sequence[Row], views: int, method: str) -> tuple[str, ...]:
+    every = {"step": "generic", "views": views, "method": method, "joints": "all"}
+    kept, linear = {**every, "joints": "kept"}, {**every, "method": "linear"}
+    change = in_words(over_seeds(rows, "error", matching(every), matching(linear))) if method != "linear" else ""
+    means = [_mean(rows, every, figure) for figure in ("error", "median", "aligned", "pcp")]
+    return (
+        str(views), method, means[0], change, *means[1:],
+        _mean(rows, kept, "share", 2), _mean(rows, kept, "error"), _mean(rows, kept, "pcp"),
+    )  # fmt: skip
+
+
+def _step(rows: Sequence[Row], step: str, views: int) -> tuple[str, ...]:
+    here = {"step": step, "views": views, "method": "pictorial", "joints": "all"}
+    generic = {**here, "step": "generic"}
+    px, error = (over_seeds(rows, figure, matching(here), matching(generic)) for figure in ("px", "error"))
+    trained = step != "generic"
+    return (
+        step,
+        _mean(rows, here, "labels_share", 2) if trained else "",
+        _mean(rows, here, "labels_px", 2) if trained else "",
+        _mean(rows, here, "px", 2),
+        in_words(px, 2) if trained else "",
+        _mean(rows, here, "error"),
+        in_words(error) if trained else "",
+        _mean(rows, here, "rare"),
+        _mean(rows, {**here, "method": "linear"}, "error"),
+    )
+
+
+def _mean(rows: Sequence[Row], where: Row, figure: str, digits: int = 1) -> str:
+    return f"{over_seeds(rows, figure, matching(where)).delta:.{digits}f}"
+
+
+def bad_poses_sections(rows: Sequence[Row]) -> list[Section]:
+    """AUROC of each score against each corruption, one table per number of labelled poses."""
+    seeds = len({row["seed"] for row in rows})
+    return [
+        Section(
+            f"AUROC of corrupted against clean poses, {labelled} labelled poses, {seeds} seeds",
+            ("score", *CORRUPTIONS),
+            tuple(
+                (score, *(_auroc(rows, {"labelled": labelled, "score": score, "corruption": name}) for name in CORRUPTIONS))
+                for score in DETECTORS
+            ),
+        )
+        for labelled in sorted({int(row["labelled"]) for row in rows})
+    ]
+
+
+def _auroc(rows: Sequence[Row], where: Row) -> str:
+    return in_words(over_seeds(rows, "auroc", matching(where)), 3, sign=False)
+
+
+def matching(where: Row) -> Callable[[Row], bool]:
+    """Whether a row has these values."""
+    return lambda row: all(row[name] == value for name, value in where.items())
