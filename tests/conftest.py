@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,18 +74,23 @@ def _postgres_programs() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own."""
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of our own.
+
+    Not in pytest's folder: every run of pytest that starts on this machine closes that one to other users, and so to a server
+    that will not run as root.
+    """
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
+    with tempfile.TemporaryDirectory(prefix="parallax-postgres-") as folder:
+        yield from _postgres_server(programs, Path(folder), free_port())
+
+
+def _postgres_server(programs: Path, folder: Path, port: int) -> Iterator[str]:
     as_user: list[str] = []
     if os.getuid() == 0:  # the server refuses to run as root
         shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o005:
-                parent.chmod(parent.stat().st_mode | 0o011)
         as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
     data = folder / "data"
     run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "parallax", "-A", "trust", "-E", "UTF8", "--no-sync"]
