@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray
+from label_config.values import BadInputError, BoolArray, FloatArray
 from ml_backend.geometry import lens
 
 Model = Literal["pinhole", "fisheye"]
@@ -228,6 +228,10 @@ class Rig:
     def size_px(self) -> FloatArray:
         """(V, 2) width and height of the pictures."""
         return np.array([camera.size_px for camera in self.cameras], dtype=np.float64)
+
+    def inside(self, xy_px: FloatArray) -> BoolArray:
+        """(..., V, K, 2) pixels → (..., V, K) True within the pictures, which reach from -0.5 to size - 0.5; False for NaN."""
+        return np.asarray(((xy_px >= -0.5) & (xy_px <= self.size_px[:, None] - 0.5)).all(axis=-1))
 
     def subset(self, names: Sequence[str]) -> Rig:
         """The rig of the named cameras, in that order.  Raises BadInputError for a name that it does not have."""

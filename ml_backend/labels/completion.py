@@ -36,7 +36,7 @@ def complete(rig: Rig, xy_px: FloatArray, given: BoolArray, wanted: BoolArray) -
     projected = rig.project(found.xyz_world)
     near = np.where(given, found.reprojection_px <= _limit_px(xy_px, given)[..., None], True).all(axis=1)
     sure = found.consensus & (found.angle_deg >= MIN_ANGLE_DEG) & near
-    filled = np.asarray(wanted & sure[:, None, :] & _inside(rig, projected))
+    filled = np.asarray(wanted & sure[:, None, :] & rig.inside(projected))
     return Completion(found.xyz_world, np.where(filled[..., None], projected, xy_px), filled)
 
 
@@ -60,9 +60,3 @@ def _limit_px(xy_px: FloatArray, known: BoolArray) -> FloatArray:
     some = np.asarray(known.any(axis=2))[..., None]
     size = np.linalg.norm(np.where(some, high, 0.0) - np.where(some, low, 0.0), axis=-1)
     return np.asarray(np.maximum(MAX_RESIDUAL_PX, MAX_RESIDUAL * size))
-
-
-def _inside(rig: Rig, xy_px: FloatArray) -> BoolArray:
-    """(m, V, K) True inside the pictures; False for NaN."""
-    size = np.array([camera.size_px or (np.inf, np.inf) for camera in rig.cameras], dtype=np.float64)[:, None, :]
-    return np.asarray(((xy_px >= -0.5) & (xy_px <= size - 0.5)).all(axis=-1))

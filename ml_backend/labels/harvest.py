@@ -192,8 +192,7 @@ def harvest_targets(
     views   (V,) names in the order of the rig's cameras
     """
     projected = rig.project(np.where(harvest.kept[..., None], harvest.xyz_world, np.nan))
-    limit = rig.size_px[:, None, :] - 0.5
-    inside: BoolArray = np.asarray(((projected >= -0.5) & (projected <= limit)).all(axis=-1))
+    inside = rig.inside(projected)
     return [
         TrainingTarget(
             image=images[i][view],

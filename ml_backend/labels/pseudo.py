@@ -162,16 +162,10 @@ def _labels(
         projected = rigs[sequence].project(xyz[mine])
         if projected.shape[1] != views:
             raise BadInputError(f"pseudo-labels: the rig of {sequence!r} has {projected.shape[1]} cameras, expected {views}")
-        inside = _inside(projected, rigs[sequence].size_px)
+        inside = rigs[sequence].inside(projected)
         xy[mine] = np.where(inside[..., None], projected, np.nan)
         weight[mine] = inside
     return PseudoLabels(chosen, kept, np.asarray(kept.all(axis=1)), xyz, xy, weight, error[rows])
-
-
-def _inside(xy_px: FloatArray, size_px: FloatArray) -> BoolArray:
-    """(..., V, K) True inside the picture; pixel centres are integers, so it reaches from -0.5 to size - 0.5."""
-    limit = size_px[:, None, :] - 0.5
-    return np.asarray(((xy_px >= -0.5) & (xy_px <= limit)).all(axis=-1))
 
 
 def disagreement(labels: PseudoLabels, later_xy_px: FloatArray, threshold_px: float) -> BoolArray:

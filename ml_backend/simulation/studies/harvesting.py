@@ -209,8 +209,7 @@ class _Scene:
         assert self.take.rig is not None
         kept = self.harvest.select(keep).kept
         xy = self.take.rig.project(np.where(kept[..., None], self.harvest.xyz_world, np.nan))
-        inside = ((xy >= -0.5) & (xy <= self.take.rig.size_px[:, None] - 0.5)).all(axis=-1)
-        return _masked(pool, xy, np.asarray(inside))
+        return _masked(pool, xy, self.take.rig.inside(xy))
 
     def _judged(self, step: str, model: Path, counts: Sequence[int], about: dict[str, float]) -> Iterator[dict[str, Any]]:
         """One row per number of views, method and choice of joints, on the test frames."""

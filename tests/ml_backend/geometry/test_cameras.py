@@ -223,3 +223,12 @@ def test_json_round_trip(make_ring: Callable[..., Rig]) -> None:
         Camera.from_json({"name": "left", "K": K.tolist()})
     with pytest.raises(BadInputError, match="cameras"):
         Rig.from_json({})
+
+
+def test_pictures_reach_half_a_pixel_beyond_the_middles_of_their_outermost_pixels() -> None:
+    rig = Rig((camera(), camera(name="small", size_px=(20, 10))))
+    corners = [(-0.5, -0.5), (19.5, 9.5), (-0.51, 0.0), (19.51, 0.0), (0.0, 9.51), (np.nan, 0.0)]
+    inside = rig.inside(np.tile(np.array(corners), (3, 2, 1, 1)))
+    assert inside.shape == (3, 2, 6)
+    np.testing.assert_array_equal(inside[1, 0], [True, True, False, True, True, False])
+    np.testing.assert_array_equal(inside[1, 1], [True, True, False, False, False, False])
