@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -12,10 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from pathlib import Path
 
-from label_config.values import BadInputError
 from ml_backend.simulation.experiments.cell import run_cell
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
+from ml_backend.simulation.experiments.files import claim
 from ml_backend.simulation.experiments.table import Row, append_rows, finished, key_of, read_rows
 
 Tell = Callable[[str], None]
@@ -57,7 +56,9 @@ class Campaign:
 
 def run(campaign: Campaign, *, processes: int = 1, tell: Tell = print) -> bool:
     """Run what is missing; True when nothing is left.  Raises BadInputError when the folder holds another experiment."""
-    _claim(campaign)
+    claim(campaign.folder / "design.json", campaign.design.to_json())
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
     cells, started = campaign.missing(), time.monotonic()
     tell(f"{len(cells)} of {len(campaign.arms) * len(campaign.seeds)} cells to run")
 
@@ -118,16 +119,3 @@ def _one(campaign: Campaign, arm: Arm, seed: int) -> str:
     run_cell(campaign.design, recording, arm, seed, campaign.folder / "models" / f"seed{seed}", emit)
     last = [row for row in read_rows(campaign.table) if row["strategy"] == str(arm) and row["seed"] == seed][-1]
     return f"{arm} seed {seed}: {float(last['error']):.2f} {recording.unit} in {time.monotonic() - started:.0f} s"
-
-
-def _claim(campaign: Campaign) -> None:
-    """Write the design down, or check that it is the one in the folder."""
-    path = campaign.folder / "design.json"
-    campaign.folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(campaign.design.to_json(), indent=1)
-    if not path.exists():
-        path.write_text(text, encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
-        raise BadInputError(f"{path}: this folder holds another experiment; give another folder with --out, or the same options")
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"

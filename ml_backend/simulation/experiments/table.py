@@ -65,7 +65,7 @@ def append_rows(path: Path, rows: Iterable[Row]) -> None:
             writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
             if new:
                 writer.writeheader()
-            writer.writerows({name: _text(row.get(name, math.nan)) for name in FIELDS} for row in rows)
+            writer.writerows({name: as_text(row.get(name, math.nan)) for name in FIELDS} for row in rows)
 
 
 def finished(rows: Iterable[Row]) -> set[tuple[str, int, int]]:
@@ -78,7 +78,8 @@ def _parsed(raw: Mapping[str, str]) -> dict[str, str | int | float]:
     return row | {name: float(raw[name]) if raw[name] else math.nan for name in FIGURES}
 
 
-def _text(value: str | int | float) -> str | int:
+def as_text(value: str | int | float) -> str | int:
+    """A figure as it stands in a table; nothing for NaN."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return value

@@ -7,7 +7,7 @@ and judge poses of other takes, clean and corrupted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from ml_backend.acquisition.base import Chunk, Labelled
 from ml_backend.acquisition.features import pose_size_px
 from ml_backend.acquisition.registry import make_scores
 from ml_backend.simulation.body import KEYPOINTS, STUDIO_SKELETON
-from ml_backend.simulation.studies.table import claim, write_rows
+from ml_backend.simulation.experiments.files import claim
+from ml_backend.simulation.studies.table import write_rows
 from ml_backend.simulation.studio import CaptureStudio
 
 #: How far a displaced joint goes, in units of the pose's size.
@@ -122,7 +123,7 @@ def drawn_poses(study: BadPosesStudy, first_take: int, count: int, rng: np.rando
 
 def run(study: BadPosesStudy, seeds: Sequence[int], folder: Path, tell: Callable[[str], None] = print) -> list[dict[str, Any]]:
     """One row per seed, number of labelled poses, score and corruption; written to ``folder`` at the end."""
-    claim(study, folder)
+    claim(folder / "study.json", asdict(study))
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         rows += _one(study, seed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -25,9 +25,10 @@ from ml_backend.geometry.pictorial import PictorialStructure, keep_best
 from ml_backend.labels.harvest import KEEP, MIN_POSES, Detections, Harvest, body_from_labels, harvest_points
 from ml_backend.simulation.experiments.data import GUARD_FRAMES, Recording
 from ml_backend.simulation.experiments.design import Design
+from ml_backend.simulation.experiments.files import claim
 from ml_backend.simulation.experiments.learner import Lesson, teach
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, observe, reconstructed
-from ml_backend.simulation.studies.table import add_rows, claim, read_rows
+from ml_backend.simulation.studies.table import add_rows, read_rows
 from ml_backend.simulation.studies.takes import enlarged, recorded, reduced_px, together
 from ml_backend.simulation.studio import CaptureStudio
 
@@ -122,7 +123,7 @@ def run(study: HarvestStudy, seeds: Sequence[int], folder: Path, tell: Tell = pr
 
     Raises BadInputError when ``folder`` holds a study with other settings.
     """
-    claim(study, folder)
+    claim(folder / "study.json", asdict(study))
     path = folder / "results.csv"
     for seed in seeds:
         done = {row["step"] for row in read_rows(path) if row["seed"] == seed}

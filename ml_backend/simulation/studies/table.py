@@ -1,4 +1,4 @@
-"""What a study has found so far: a CSV that grows step by step, and the settings that it belongs to."""
+"""What a study has found so far: a CSV that grows step by step, and what it says over the seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from label_config.values import BadInputError
 from ml_backend.metrics.bootstrap import Comparison, paired_bootstrap
 from ml_backend.simulation.experiments.files import locked, replacing
+from ml_backend.simulation.experiments.table import as_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,17 +39,6 @@ def changed(study: Study, settings: Sequence[str]) -> Study:
     return replace(study, **values)
 
 
-def claim(study: DataclassInstance, folder: Path) -> None:
-    """Write the settings down, or check that they are those of the folder.  Raises BadInputError."""
-    path = folder / "study.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(asdict(study), indent=1)
-    if not path.exists():
-        path.write_text(text, encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
-        raise BadInputError(f"{path}: this folder holds a study with other settings; give another folder with --out")
-
-
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """All rows; what reads as a number is one, what is empty is NaN.  No file, no rows."""
     if not path.exists():
@@ -62,7 +52,7 @@ def write_rows(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _text(row.get(name, math.nan)) for name in names} for row in rows)
+        writer.writerows({name: as_text(row.get(name, math.nan)) for name in names} for row in rows)
 
 
 def add_rows(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
@@ -103,9 +93,3 @@ def _value(text: str) -> Any:
         return float(text) if "." in text or "e" in text else int(text)
     except ValueError:
         return text
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return value
