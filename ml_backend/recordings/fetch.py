@@ -100,7 +100,8 @@ class Fetcher:
         raise FetchError(shown(url), f"redirects more than {_MAX_REDIRECTS} times")
 
     def _get(self, url: str, authorization: str | None, deadline: float) -> tuple[int, str | None, bytes]:
-        headers = {"Accept-Encoding": "identity", "Accept": "image/*"}
+        # Label Studio serves files by views that know JSON only: a request for image/* is refused with 406.
+        headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
         if authorization:
             headers["Authorization"] = authorization
         request = self._pinned("GET", url, headers)

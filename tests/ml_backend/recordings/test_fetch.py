@@ -28,6 +28,7 @@ def test_legacy_token_goes_to_label_studio(server):
     assert _fetcher(server, LEGACY).fetch(server.url + "/data/local-files/?d=frames/f.jpg") == b"pixels"
     assert server.authorizations() == [f"Token {LEGACY}"]
     assert server.seen[0][2]["host"] == server.url.removeprefix("http://")
+    assert server.seen[0][2]["accept"] == "*/*"  # Label Studio answers 406 to image/*
 
 
 def test_personal_access_token_is_traded_once(server):
