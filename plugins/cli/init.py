@@ -19,7 +19,8 @@ def init(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was understood and would change.")] = False,
 ) -> None:
     """Set up a Label Studio project: adopt the one in parallax.yaml, or create it from the recordings there."""
-    from plugins.label_studio_sync.adopt import carry_out, understand
+    from plugins.label_studio_sync.adopt import understand
+    from plugins.label_studio_sync.set_up import carry_out
 
     spec = read_spec(ctx)
     if project is not None:

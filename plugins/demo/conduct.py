@@ -30,7 +30,7 @@ from plugins.demo.oracle import Oracle
 from plugins.demo.platform import Platform
 from plugins.demo.queue_check import QueueCheck
 from plugins.demo.sources import Source
-from plugins.label_studio_sync import adopt
+from plugins.label_studio_sync import adopt, set_up
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.connection import connect
 
@@ -122,7 +122,7 @@ class Demo:
         plan = adopt.understand(spec, self.client)
         for line in plan.lines:
             self.console.print(f"  {line}", style="dim")
-        self.workspace = adopt.carry_out(plan, os.environ["PARALLAX_SECRET"])
+        self.workspace = set_up.carry_out(plan, os.environ["PARALLAX_SECRET"])
         config["label_studio"] |= {"project": self.workspace.project.ls_project_id}  # type: ignore[operator]
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         return self.workspace, self.client

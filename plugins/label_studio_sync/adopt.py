@@ -1,7 +1,6 @@
-"""``parallax init``: understand a project and its recordings, say what would change, then do it.
+"""``parallax init``: understand a project and its recordings, and say what would change.
 
-A project is created when parallax.yaml names none, else adopted as it is.  Everything done is repeatable: a second init
-finds what the first one made.
+A project is created when parallax.yaml names none, else adopted as it is.  ``set_up`` then does it.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from label_config.binding import Binding, bind
 from label_config.build_xml import build_label_config
@@ -21,53 +18,13 @@ from label_config.spec import Spec
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import match_views, read_calibration
 from ml_backend.geometry.cameras import Rig
-from ml_backend.labels.split import assign_split
 from ml_backend.recordings import Recording, open_recording, reconcile_size
-from ml_backend.store import frames, ledger, presence, projects, submissions
-from ml_backend.store.arrays import ArrayStore
-from ml_backend.store.database import open_store
-from ml_backend.store.frames import SequenceRow
-from ml_backend.store.workspace import Workspace
-from plugins.label_studio_sync.client import Client, LabelStudioError
-from plugins.label_studio_sync.connection import connect
+from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
-from plugins.label_studio_sync.new_tasks import OUR_FOLDER
+from plugins.label_studio_sync.storage import lacks_storage, picture_folder
+from plugins.label_studio_sync.tabs import missing_tabs
 from plugins.label_studio_sync.task_names import TaskNames
-
-#: Columns of the platform's that say nothing about the order.
-_HIDDEN = (
-    "inner_id completed_at cancelled_annotations total_predictions annotators annotations_results annotations_ids "
-    "predictions_model_versions predictions_results file_upload storage_filename created_at updated_at updated_by "
-    "avg_lead_time draft_exists data.parallax_key data.parallax_source"
-)
-_COLUMNS: dict[str, Any] = {
-    "hiddenColumns": {"explore": [f"tasks:{name}" for name in _HIDDEN.split()], "labeling": []},
-    "columnsWidth": {"tasks:data.parallax_reason": 520, "tasks:id": 90},
-}
-#: Tabs of the data manager: views of our tasks, never the queue.
-TABS: tuple[dict[str, Any], ...] = (
-    {
-        **_COLUMNS,
-        "title": "Parallax: next",
-        "type": "list",
-        "target": "tasks",
-        "ordering": ["tasks:predictions_score"],
-        "filters": {
-            "conjunction": "and",
-            "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],
-        },
-    },
-    {
-        "title": "Parallax: labelled by itself",
-        "type": "list",
-        "target": "tasks",
-        "filters": {
-            "conjunction": "and",
-            "items": [{"filter": "filter:tasks:data.parallax_source", "operator": "equal", "type": "String", "value": "pseudo"}],
-        },
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -161,23 +118,17 @@ def _would_change(spec: Spec, client: Client, project: dict[str, Any] | None) ->
 
 
 def _missing(spec: Spec, client: Client, project: int) -> list[str]:
-    """What :func:`carry_out` will create."""
+    """What ``set_up.carry_out`` will create."""
     url = spec.backend.url.rstrip("/")
     missing = []
     if not any(hook["url"].rstrip("/") == f"{url}/webhook" for hook in client.webhooks(project)):
         missing.append(f"register the webhook {url}/webhook")
     if not any(backend["url"].rstrip("/") == url for backend in client.backends(project)):
         missing.append(f"connect the ML backend {url}")
-    have = {view.get("data", {}).get("title") for view in client.views(project)}
-    missing += [f"create the tab {tab['title']!r}" for tab in TABS if tab["title"] not in have]
-    if spec.recordings and str(_folder(spec, project)) not in {storage["path"] for storage in client.local_storages(project)}:
-        missing.append(f"let Label Studio serve {_folder(spec, project)}")
+    missing += [f"create the tab {tab['title']!r}" for tab in missing_tabs(client, project)]
+    if lacks_storage(spec, client, project):
+        missing.append(f"let Label Studio serve {picture_folder(spec, project)}")
     return missing
-
-
-def _folder(spec: Spec, project: int) -> Path:
-    """Where the pictures of frames that become tasks are written."""
-    return Path(spec.documents_root or "") / OUR_FOLDER / str(project)
 
 
 def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig | None]:
@@ -199,86 +150,3 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
             camera = camera.cropped(0, 0, *fix.keep_px).resized(fix.size_px)
         cameras.append(camera)
     return recording, Rig(tuple(cameras), rig.unit)
-
-
-def carry_out(plan: Plan, secret: str) -> Workspace:
-    """Do it.  ``secret`` is what Label Studio will bring when it calls the backend."""
-    spec, client = plan.spec, plan.client
-    project = plan.project or client.create_project(spec.label_studio.title, plan.label_config)
-    spec = spec.model_copy(update={"label_studio": spec.label_studio.model_copy(update={"project": project["id"]})})
-    store = open_store(spec.store)
-    row = projects.register(
-        store, spec.label_studio.url, project["id"], project["created_at"], title=project["title"], seed=spec.train.seed
-    )
-    workspace = Workspace(spec, store, ArrayStore(Path(spec.arrays)), row.id)
-    _take_over_binding(workspace, plan.binding)
-    for recording, rig in plan.recordings:
-        _save_recording(workspace, recording, rig)
-    _storage(workspace, client, project["id"])
-    _tabs(workspace, client, project["id"])
-    try:
-        for line in connect(workspace, client, secret):
-            presence.tell(store, row.id, line)
-    except LabelStudioError as error:
-        # Everything works without: the queue is served by Label Studio itself, labels are found by polling.
-        presence.tell(store, row.id, f"backend not registered: {error}", level="warning", key="connect")
-    for found in plan.labels:
-        found.import_into(workspace, client)
-    return workspace
-
-
-def _take_over_binding(workspace: Workspace, binding: Binding) -> None:
-    """The first one, or one that differs: then labels are read again, all of them when their points changed places."""
-    store, project = workspace.store, workspace.project
-    values: dict[str, Any] = {"binding": binding.to_json(), "binding_problem": None}
-    if project.binding != values["binding"]:
-        values["swept_at"] = None
-    if project.binding is not None:
-        before = workspace.binding
-        if (before.skeleton.keypoints, before.names) != (binding.skeleton.keypoints, binding.names):
-            rows = submissions.list_annotations(store, project.id, every=True)
-            submissions.mark_deleted(store, project.id, [row.ls_annotation_id for row in rows])
-    if project.generation is None or "swept_at" in values:
-        values["select_requested"] = True
-    projects.change(store, project.id, **values)
-
-
-def _save_recording(workspace: Workspace, recording: Recording, rig: Rig | None) -> None:
-    rules, project = workspace.spec.validation, workspace.project
-    video = recording.fps is not None or len(recording.frames) > 1
-    frames.save_sequence(
-        workspace.store, project.id, SequenceRow(recording.sequence, rig.to_json() if rig is not None else None, video)
-    )
-    splits = assign_split(
-        recording.sequence,
-        np.array([frame.key.index for frame in recording.frames]),
-        fraction=rules.fraction,
-        block_frames=rules.block_frames,
-        guard_frames=rules.guard_frames,
-        seed=project.seed,
-    )
-    frames.add_frames(
-        workspace.store,
-        project.id,
-        [(frame.key, frame.images, str(split)) for frame, split in zip(recording.frames, splits, strict=True)],
-    )
-
-
-def _storage(workspace: Workspace, client: Client, project: int) -> None:
-    """Label Studio shows local files only below a storage of the project."""
-    if workspace.spec.documents_root is None or not workspace.spec.recordings:
-        return
-    folder = _folder(workspace.spec, project)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(storage["path"] == str(folder) for storage in client.local_storages(project)):
-        return
-    number = client.create_local_storage(project, str(folder), "Parallax frames")
-    ledger.record(workspace.store, workspace.project_id, "local_storage", number, new=str(folder))
-
-
-def _tabs(workspace: Workspace, client: Client, project: int) -> None:
-    have = {view.get("data", {}).get("title") for view in client.views(project)}
-    for tab in TABS:
-        if tab["title"] not in have:
-            number = client.create_view(project, tab)
-            ledger.record(workspace.store, workspace.project_id, "view", number, new=tab["title"])

@@ -17,9 +17,10 @@ from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
 from plugins.demo.annotator import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync import adopt
+from plugins.label_studio_sync.adopt import understand
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.set_up import carry_out
 
 SIZE_PX = (192, 192)
 VIEWS = 3
@@ -77,7 +78,7 @@ def set_up(platform: Platform, folder: Path) -> Scene:
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     spec = load_spec(path)
     client = Client(platform.url, platform.token)
-    workspace = adopt.carry_out(adopt.understand(spec, client), "a-secret-that-nobody-guesses")
+    workspace = carry_out(understand(spec, client), "a-secret-that-nobody-guesses")
     shown = _shown(studio)
     _order(workspace, studio, shown)
     assert push(workspace, client) is not None

@@ -33,7 +33,7 @@ from plugins.cli.redis_server import redis_program
 from plugins.cli.up import own_command, own_environment
 from plugins.demo.annotator import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync import adopt
+from plugins.label_studio_sync import adopt, set_up
 from plugins.label_studio_sync.client import Client
 
 SECRET = "a-secret-for-the-chaos-tests"
@@ -140,7 +140,7 @@ class Loop:
         self._write()
         spec = load_spec(self.file)
         self.client = Client(platform.url, platform.token)
-        first = adopt.carry_out(adopt.understand(spec, self.client), SECRET)
+        first = set_up.carry_out(adopt.understand(spec, self.client), SECRET)
         self.number = first.project.ls_project_id
         self.config["label_studio"]["project"] = self.number
         self._write()

@@ -17,11 +17,12 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli.ports import free_port
 from plugins.demo.annotator import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import carry_out, understand
+from plugins.label_studio_sync.adopt import understand
 from plugins.label_studio_sync.connection import SECRET_HEADER, connect
 from plugins.label_studio_sync.leave import leave
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.set_up import carry_out
 
 from .conftest import FaultyClient, Lab, make_spec
 

@@ -13,9 +13,10 @@ import pytest
 from label_config.values import BadInputError, Provenance
 from ml_backend.jobs.collect import collect
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import carry_out, understand
+from plugins.label_studio_sync.adopt import understand
 from plugins.label_studio_sync.client import LabelStudioError
 from plugins.label_studio_sync.pull import pull
+from plugins.label_studio_sync.set_up import carry_out
 
 from .conftest import FaultyClient, fail_on, make_spec
 

@@ -1,0 +1,57 @@
+"""Tabs of Label Studio's data manager that show our order and what follows from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_backend.store import ledger
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.client import Client
+
+#: Columns of the platform's that say nothing about the order.
+_HIDDEN = (
+    "inner_id completed_at cancelled_annotations total_predictions annotators annotations_results annotations_ids "
+    "predictions_model_versions predictions_results file_upload storage_filename created_at updated_at updated_by "
+    "avg_lead_time draft_exists data.parallax_key data.parallax_source"
+)
+_COLUMNS: dict[str, Any] = {
+    "hiddenColumns": {"explore": [f"tasks:{name}" for name in _HIDDEN.split()], "labeling": []},
+    "columnsWidth": {"tasks:data.parallax_reason": 520, "tasks:id": 90},
+}
+#: Tabs of the data manager: views of our tasks, never the queue.
+TABS: tuple[dict[str, Any], ...] = (
+    {
+        **_COLUMNS,
+        "title": "Parallax: next",
+        "type": "list",
+        "target": "tasks",
+        "ordering": ["tasks:predictions_score"],
+        "filters": {
+            "conjunction": "and",
+            "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],
+        },
+    },
+    {
+        "title": "Parallax: labelled by itself",
+        "type": "list",
+        "target": "tasks",
+        "filters": {
+            "conjunction": "and",
+            "items": [{"filter": "filter:tasks:data.parallax_source", "operator": "equal", "type": "String", "value": "pseudo"}],
+        },
+    },
+)
+
+
+def missing_tabs(client: Client, project: int) -> list[dict[str, Any]]:
+    """Those of ours that the project has not yet."""
+    have = {view.get("data", {}).get("title") for view in client.views(project)}
+    return [tab for tab in TABS if tab["title"] not in have]
+
+
+def create_tabs(workspace: Workspace, client: Client) -> None:
+    """Create the missing ones."""
+    project = workspace.project.ls_project_id
+    for tab in missing_tabs(client, project):
+        number = client.create_view(project, tab)
+        ledger.record(workspace.store, workspace.project_id, "view", number, new=tab["title"])
