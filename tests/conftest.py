@@ -15,6 +15,7 @@ from ml_backend.store.database import Store, open_store
 from ml_backend.store.workspace import Workspace
 from plugins.cli.ports import free_port
 from plugins.demo.platform import Platform
+from tests.label_studio import fresh_platform
 from tests.small_project import make_project
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,8 +36,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A live Label Studio on SQLite, shared by the whole run; every test makes its own project."""
     if not LABEL_STUDIO.exists():
         pytest.fail(f"Label Studio is not installed at {LABEL_STUDIO}; run `make test`, or set PARALLAX_LABEL_STUDIO")
-    folder = tmp_path_factory.mktemp("label-studio")
-    server = Platform(LABEL_STUDIO, folder / "data", folder / "documents")
+    server = fresh_platform(LABEL_STUDIO, tmp_path_factory.mktemp("label-studio"))
     try:
         server.start()
         yield server

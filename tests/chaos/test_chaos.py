@@ -10,6 +10,7 @@ import pytest
 from plugins.demo.platform import Platform
 from tests.chaos.conftest import MakeLoop
 from tests.chaos.scenarios import SCENARIOS
+from tests.label_studio import fresh_platform
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ls, pytest.mark.redis]
 
@@ -30,8 +31,7 @@ def test_the_loop_recovers(
         it = SCENARIOS[chosen]
         server = platform
         if it.own_platform:
-            folder = tmp_path_factory.mktemp("own-label-studio")
-            server = Platform(platform.program, folder / "data", folder / "documents")
+            server = fresh_platform(platform.program, tmp_path_factory.mktemp("own-label-studio"))
             server.start()
         try:
             with make_loop(chosen, server, **it.settings) as loop:
