@@ -39,7 +39,7 @@ _NUMBERS = {"numpy"}
 #: Room → packages of others that it may import; rooms that are not listed here are free.
 PACKAGES: dict[str, set[str]] = {
     "label_config": {"numpy", "pydantic", "yaml", "defusedxml"},
-    "ml_backend.recordings": _NUMBERS | {"cv2", "httpx"},
+    "ml_backend.recordings": _NUMBERS | {"av", "cv2", "httpx"},
     "ml_backend.store": _NUMBERS | {"sqlalchemy", "alembic"},
     "ml_backend.heatmaps": _NUMBERS | {"cv2"},
     "ml_backend.geometry": _NUMBERS | {"scipy", "cv2", "yaml", "defusedxml"},

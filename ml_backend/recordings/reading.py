@@ -11,8 +11,9 @@ from ml_backend.recordings.addresses import is_url, shown
 from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, decode_picture
-from ml_backend.recordings.sources import read_picture, read_video
+from ml_backend.recordings.sources import read_picture
 from ml_backend.recordings.transform import to_view
+from ml_backend.recordings.videos import read_video
 
 
 class Fetches(Protocol):

@@ -1,20 +1,18 @@
-"""Videos, folders of pictures and patterns on disk: what is in them, and frames of a video by exact index."""
+"""Videos, folders of pictures and patterns on disk: what is in them."""
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from label_config.values import BadInputError, ByteArray
+from label_config.values import BadInputError, ByteArray, FloatArray
+from ml_backend.recordings.containers import look
 from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnreadableImageError
-from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, check_pixels, decode_picture
+from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, decode_picture
+from ml_backend.recordings.videos import first_frame
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv", ".mjpeg", ".h264", ".ts")
 
@@ -27,12 +25,16 @@ class SourceInfo:
     size_px   (width, height) of a decoded picture, upright, before any crop
     fps       frames per second; None for pictures and for videos that do not say
     pictures  the files in natural order; None for a video
+    times_s   (n,) seconds since the first frame; None for pictures and for videos that do not say
+    first_s   time of the first frame in the container
     """
 
     n_frames: int
     size_px: tuple[int, int]
     fps: float | None
     pictures: tuple[str, ...] | None = None
+    times_s: FloatArray | None = None
+    first_s: float = 0.0
 
 
 def is_video(source: str | Path) -> bool:
@@ -46,11 +48,10 @@ def probe(source: str | Path, limits: Limits = DEFAULT_LIMITS) -> SourceInfo:
     Raises BadInputError when nothing usable is there and UnreadableImageError when it cannot be opened.
     """
     if is_video(source) and not glob.has_magic(str(source)):
-        capture = _open(str(source), limits)
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        info = SourceInfo(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), _size(capture), float(fps) if fps > 0 else None)
-        capture.release()
-        return info
+        first = first_frame(str(source), limits)
+        contents = look(str(source), limits)
+        size = (first.shape[1], first.shape[0])
+        return SourceInfo(contents.n_frames, size, contents.fps, times_s=contents.times_s, first_s=contents.first_s)
     pictures = list_pictures(source)
     first = read_picture(pictures[0], limits)
     return SourceInfo(len(pictures), (first.shape[1], first.shape[0]), None, tuple(pictures))
@@ -60,17 +61,26 @@ def list_pictures(source: str | Path) -> list[str]:
     """The pictures of a file, folder or glob pattern, numbers within names in numeric order (img2 before img10)."""
     path = Path(source)
     if path.is_dir():
-        found = [str(item) for item in path.iterdir() if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file()]
+        found = [str(item) for item in path.iterdir() if _is_picture(item)]
     elif path.is_file():
         found = [str(path)]
     else:
-        found = [name for name in glob.glob(str(source)) if Path(name).is_file()]
+        found = [name for name in glob.glob(str(source)) if _is_file(Path(name))]
     if not found:
         problem = "holds no picture" if path.is_dir() else "no such file, folder or pattern with matches"
         raise BadInputError(
             f"{source}: {problem}; expected a video ({' '.join(VIDEO_SUFFIXES[:4])} …) or pictures ({' '.join(PICTURE_SUFFIXES)})"
         )
     return sorted(found, key=_natural)
+
+
+def _is_picture(item: Path) -> bool:
+    return item.suffix.lower() in PICTURE_SUFFIXES and _is_file(item)
+
+
+def _is_file(item: Path) -> bool:
+    """Hidden files are notes of the system's: macOS writes ``._name`` beside every ``name`` on foreign disks."""
+    return not item.name.startswith(".") and item.is_file()
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -89,44 +99,3 @@ def read_picture(path: str, limits: Limits = DEFAULT_LIMITS, decode: Decode = de
     except (OSError, ValueError) as error:
         raise UnreadableImageError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
     return decode(data, path, limits)
-
-
-def read_video(
-    path: str, indices: Sequence[int], limits: Limits = DEFAULT_LIMITS
-) -> Iterator[tuple[int, ByteArray | UnreadableImageError]]:
-    """Frames of a video by exact index in decode order.
-
-    ``indices`` increase strictly.  Frames in between are decoded and dropped: container seeks land on neighbouring frames
-    in many files.  Yields (index, (h, w, 3) RGB), or the error for a frame that cannot be had; raises when the file
-    cannot be opened at all.
-    """
-    capture = _open(path, limits)
-    try:
-        position = 0
-        for index in indices:
-            while position <= index and capture.grab():
-                position += 1
-            ok, picture = capture.retrieve() if position == index + 1 else (False, None)
-            if ok and picture is not None:
-                yield index, np.ascontiguousarray(picture[..., ::-1])
-            else:
-                yield (
-                    index,
-                    UnreadableImageError(f"{path}, frame {index}", f"cannot be decoded: the video ends after {position} frames"),
-                )
-    finally:
-        capture.release()
-
-
-def _open(path: str, limits: Limits) -> cv2.VideoCapture:
-    if not Path(path).is_file():
-        raise UnreadableImageError(path, "no such file")
-    capture = cv2.VideoCapture(path)
-    if not capture.isOpened():
-        raise UnreadableImageError(path, "OpenCV cannot open this video: damaged, or a codec that it does not have")
-    check_pixels(_size(capture), path, limits)
-    return capture
-
-
-def _size(capture: cv2.VideoCapture) -> tuple[int, int]:
-    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))

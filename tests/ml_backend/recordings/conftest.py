@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -37,6 +39,32 @@ def write_video(path: Path, n_frames: int, fps: float = 30.0, size: tuple[int, i
     return path
 
 
+def encode_video(path: Path, codec: str, n_frames: int = 40, *, times_ms: Sequence[int] = (), **options: str) -> Path:
+    """A video of any codec whose frames carry their number; ``times_ms`` are those of the frames, 30 a second without."""
+    with av.open(str(path), "w", format=options.pop("container", None)) as container:
+        stream = container.add_stream(codec, rate=30, options={"g": "12", **options})
+        stream.width, stream.height = 256, 192
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000) if times_ms else Fraction(1, 30)
+        for i in range(n_frames):
+            frame = av.VideoFrame.from_ndarray(numbered_picture(i, 256, 192), format="rgb24")
+            frame.pts = times_ms[i] if times_ms else i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def damage_packet(path: Path, number: int) -> Path:
+    """Zeros in the second half of a packet, by its place in the file."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(container.streams.video[0]) if packet.size]
+    position, size = packets[number]
+    data = bytearray(path.read_bytes())
+    data[position + size // 2 : position + size] = bytes(size - size // 2)
+    path.write_bytes(data)
+    return path
+
+
 def encode(picture: np.ndarray, suffix: str = ".jpg") -> bytes:
     ok, data = cv2.imencode(suffix, picture[..., ::-1])
     assert ok
@@ -46,7 +74,9 @@ def encode(picture: np.ndarray, suffix: str = ".jpg") -> bytes:
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """Makers of small test material."""
-    return SimpleNamespace(picture=numbered_picture, number=read_number, video=write_video, encode=encode)
+    return SimpleNamespace(
+        picture=numbered_picture, number=read_number, video=write_video, encode=encode, encoded=encode_video, damage=damage_packet
+    )
 
 
 @dataclass

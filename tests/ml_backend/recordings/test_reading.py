@@ -1,8 +1,8 @@
-import cv2
 import numpy as np
 import pytest
 
 from label_config.values import BadInputError, ImageRef
+from ml_backend.recordings import videos
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.pictures import Limits
@@ -33,7 +33,7 @@ def test_probe_says_what_is_missing(tmp_path):
     with pytest.raises(UnreadableImageError, match=r"gone\.mp4: no such file"):
         probe(tmp_path / "gone.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"not a video" * 100)
-    with pytest.raises(UnreadableImageError, match=r"bad\.mp4: OpenCV cannot open"):
+    with pytest.raises(UnreadableImageError, match=r"bad\.mp4: cannot be opened as a video"):
         probe(tmp_path / "bad.mp4")
 
 
@@ -50,8 +50,8 @@ def test_video_frames_are_exact(make, tmp_path):
 def test_each_source_is_decoded_once(make, tmp_path, monkeypatch):
     video = str(make.video(tmp_path / "a.mp4", 20))
     opened = []
-    real = cv2.VideoCapture
-    monkeypatch.setattr(cv2, "VideoCapture", lambda path: opened.append(path) or real(path))
+    real = videos.opened
+    monkeypatch.setattr(videos, "opened", lambda path: opened.append(path) or real(path))
     refs = [ImageRef(video, i, crop=crop) for i in (9, 3) for crop in ((0, 0, 64, 20), (0, 20, 64, 28))]
     pictures = dict(iter_images(refs))
     assert opened == [video]
