@@ -226,7 +226,8 @@ class Triangulation:
 
     xyz_world        (..., K, 3) world units; NaN where fewer than two views see the point
     inlier           (..., V, K) bool, the view agrees with ``xyz_world``
-    reprojection_px  (..., V, K) distance in (distorted) image pixels for every view that has a point, inlier or not; else NaN
+    reprojection_px  (..., V, K) distance in (distorted) image pixels for every view that has a point, inlier or not; else NaN.
+                     The diagonal of the picture where the view cannot have seen it there at all (behind the camera …).
     covariance       (..., K, 3, 3) world units squared, for one pixel of noise; NaN without a point
     angle_deg        (..., K) largest angle between two inlier rays; NaN without a point
     consensus        (..., K) bool, a robust consensus was found (False: all-view least squares or nothing)

@@ -121,7 +121,11 @@ class Camera:
         return np.asarray(_coordinates(xyz_world, 3) @ self.R_cam_world[2] + self.t_cam_world[2])
 
     def project(self, xyz_world: FloatArray) -> FloatArray:
-        """World (..., 3) → distorted pixels (..., 2); NaN for points that are NaN or not in front of the camera."""
+        """World (..., 3) → distorted pixels (..., 2).
+
+        NaN for points that are NaN, not in front of the camera, or so far aside that the lens model has no place for them
+        (:func:`ml_backend.geometry.lens.reach`).
+        """
         xyz_cam = _coordinates(xyz_world, 3) @ self.R_cam_world.T + self.t_cam_world
         z = np.where(xyz_cam[..., 2] > 0, xyz_cam[..., 2], np.nan)
         return self._to_pixels(*lens.distort(self.model, self.dist, xyz_cam[..., 0] / z, xyz_cam[..., 1] / z))

@@ -70,10 +70,10 @@ def suspect_camera(rig: Rig, xy_px: FloatArray) -> Suspect:
     if len(rig) < 3:
         raise BadInputError(f"suspect camera: expected at least three cameras, got {len(rig)}; of two either may be wrong")
     names = rig.names
-    error = _all_view_error(rig, xy_px)
+    error = all_view_error(rig, xy_px)
     without = np.array(
         [
-            _all_view_error(rig.subset([name for name in names if name != left_out]), np.delete(xy_px, v, axis=1))
+            all_view_error(rig.subset([name for name in names if name != left_out]), np.delete(xy_px, v, axis=1))
             for v, left_out in enumerate(names)
         ]
     )
@@ -84,8 +84,15 @@ def suspect_camera(rig: Rig, xy_px: FloatArray) -> Suspect:
     return Suspect(error, without, names[first] if clear else None)
 
 
-def _all_view_error(rig: Rig, xy_px: FloatArray) -> float:
-    residual = np.linalg.norm(rig.project(triangulate_linear(rig, xy_px)) - xy_px, axis=-1)
+def all_view_error(rig: Rig, xy_px: FloatArray) -> float:
+    """Median residual in px of the all-view (not robust) solution, corrected for the freedom of the fit; NaN without common points.
+
+    A point that its camera cannot have seen where the others do counts with the diagonal of the picture.
+    """
+    xyz_world = triangulate_linear(rig, xy_px)
+    residual = np.linalg.norm(rig.project(xyz_world) - xy_px, axis=-1)
+    nowhere = np.isfinite(xy_px).all(axis=-1) & np.isfinite(xyz_world).all(axis=-1)[..., None, :] & np.isnan(residual)
+    residual = np.where(nowhere, np.linalg.norm(rig.size_px, axis=1)[:, None], residual)
     equations = 2 * np.isfinite(residual).sum(axis=-2, keepdims=True)
     return _median(residual * np.sqrt(equations / np.maximum(equations - 3, 1)))
 

@@ -11,7 +11,7 @@ arrays of one shape.  Coefficients have the order of OpenCV:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,14 +40,52 @@ class Warp(NamedTuple):
 
 
 def distort(model: str, dist: FloatArray, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Ideal normalised coordinates → those that the lens shows."""
+    """Ideal normalised coordinates → those that the lens shows; NaN beyond :func:`reach`, where the model shows nothing real."""
     if not dist.any() and model == "pinhole":
         return x, y
     if model == "fisheye":
         scale = _fisheye_scale(dist, x, y)
-        return x * scale, y * scale
-    warp = _brown_conrady(dist, x, y)
-    return warp.x, warp.y
+        shown = x * scale, y * scale
+    else:
+        shown = _brown_conrady(dist, x, y)[:2]
+    limit = reach(model, dist)
+    if limit == np.inf:
+        return shown
+    within = np.asarray(x * x + y * y <= limit * limit)
+    return np.where(within, shown[0], np.nan), np.where(within, shown[1], np.nan)
+
+
+def reach(model: str, dist: FloatArray) -> float:
+    """Ideal normalised radius up to which points farther out are also seen farther out; inf = everywhere.
+
+    Beyond it the polynomial, fitted to points nearer the middle, turns round and folds the world back into the picture.  Only the
+    radial terms count; the others are small beside them.
+    """
+    return _reach(model, dist.tobytes())
+
+
+@lru_cache(maxsize=256)
+def _reach(model: str, coefficients: bytes) -> float:
+    dist = np.frombuffer(coefficients)
+    s = np.polynomial.Polynomial([0.0, 1.0])
+    if model == "fisheye":
+        k1, k2, k3, k4 = np.pad(dist, (0, 4 - dist.size)).tolist()
+        theta = np.sqrt(_first_root(1 + s * (3 * k1 + s * (5 * k2 + s * (7 * k3 + s * 9 * k4)))))
+        return float(np.tan(theta)) if theta < np.pi / 2 else np.inf
+    k1, k2, _, _, k3, k4, k5, k6 = np.pad(dist, (0, 14 - dist.size))[:8].tolist()
+    above, below = 1 + s * (k1 + s * (k2 + s * k3)), 1 + s * (k4 + s * (k5 + s * k6))
+    slope = above * below + 2 * s * (above.deriv() * below - above * below.deriv())
+    return float(np.sqrt(min(_first_root(slope), _first_root(below))))
+
+
+def _first_root(polynomial: np.polynomial.Polynomial) -> float:
+    """The smallest positive real root; inf without one."""
+    coefficients = np.trim_zeros(polynomial.coef, "b")
+    if not np.isfinite(coefficients).all() or coefficients.size < 2:
+        return np.inf
+    roots = np.polynomial.Polynomial(coefficients).roots()
+    real = np.real(roots[np.abs(np.imag(roots)) < 1e-9 * (1 + np.abs(roots))])
+    return float(real[real > 0].min(initial=np.inf))
 
 
 def undistort(model: str, dist: FloatArray, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -58,10 +96,18 @@ def undistort(model: str, dist: FloatArray, x: FloatArray, y: FloatArray) -> tup
     does not converge, or the ray of a fisheye leaves the half space in front of the camera.
     """
     if model == "fisheye":
-        return _invert_fisheye(dist, x, y)
+        return _within(reach(model, dist), *_invert_fisheye(dist, x, y))
     if not dist.any():
         return x, y, np.where(np.isfinite(x) & np.isfinite(y), 1.0, np.nan)
-    return _invert(partial(_brown_conrady, dist), x, y)
+    return _within(reach(model, dist), *_invert(partial(_brown_conrady, dist), x, y))
+
+
+def _within(limit: float, x: FloatArray, y: FloatArray, determinant: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The solutions without those that lie beyond a fold of the polynomial."""
+    beyond = np.asarray(x * x + y * y > limit * limit)
+    if not beyond.any():
+        return x, y, determinant
+    return np.where(beyond, np.nan, x), np.where(beyond, np.nan, y), np.where(beyond, np.nan, determinant)
 
 
 def _invert(

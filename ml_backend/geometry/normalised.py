@@ -28,6 +28,7 @@ class NormalisedRig:
     P        (3, V, 4) projection rows, normalised world → normalised image
     focal    (V, 1) geometric mean focal length: pixels per normalised image unit
     depth    (V, 1) normalised depth of the common point, used to turn algebraic errors into image errors
+    diagonal (V, 1) of the pictures, pixels
     centres  (V, 3) camera centres, normalised world
     origin   (3,) world point that becomes 0;  unit: world length that becomes 1
     """
@@ -39,6 +40,7 @@ class NormalisedRig:
         self.centres = (centres - self.origin) / self.unit
         self.focal = np.array([[np.sqrt(camera.K[0, 0] * camera.K[1, 1])] for camera in self.cameras])
         self.principal = np.array([camera.K[:2, 2] for camera in self.cameras])
+        self.diagonal = np.linalg.norm(rig.size_px, axis=1, keepdims=True)
         shape = np.stack([self._shape(camera) for camera in self.cameras])
         rotation = shape @ np.stack([camera.R_cam_world for camera in self.cameras])
         self.P = np.concatenate((rotation, -rotation @ self.centres[:, :, None]), axis=2).transpose(1, 0, 2).copy()
@@ -83,8 +85,8 @@ class NormalisedRig:
     def observe(self, xy_px: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(2, V, M) distorted pixels, NaN = none → undistorted normalised image coordinates and (V, M) pixels per unit of them.
 
-        The scale is the focal length times the lens's mean magnification at that place.  Without an observation the coordinates
-        are NOWHERE and the scale is 0.
+        The scale is the focal length times the lens's mean magnification at that place.  Without an observation, and where the
+        lens model cannot have produced it, the coordinates are NOWHERE and the scale is 0: there is no ray to work with.
         """
         uv = xy_px - self.principal.T[:, :, None]
         scale = np.repeat(self.focal, xy_px.shape[2], axis=1)

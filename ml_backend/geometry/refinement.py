@@ -30,6 +30,7 @@ class Tile:
     scale    distorted pixels per normalised unit, 0 where missing;  weight its square
     limit    threshold in distorted pixels
     present  the view has the point
+    usable   and its lens can have produced it: there is a ray
     """
 
     xy_px: FloatArray
@@ -38,21 +39,24 @@ class Tile:
     weight: FloatArray
     limit: FloatArray
     present: BoolArray
+    usable: BoolArray
 
     @classmethod
     def observed(cls, rig: NormalisedRig, xy_px: FloatArray, limit: FloatArray) -> Tile:
         """From distorted pixels (2, V, M), NaN = none."""
         uv, scale = rig.observe(xy_px)
-        return cls(xy_px, uv, scale, scale * scale, limit, scale > 0)
+        usable = scale > 0
+        present = usable if usable.all() else np.isfinite(xy_px).all(axis=0)
+        return cls(xy_px, uv, scale, scale * scale, limit, present, usable)
 
     @property
     def seen(self) -> Observations:
         """What the search for a consensus needs."""
         tightness = self.scale / self.limit
         tightness *= tightness
-        if not self.present.all():
-            tightness[~self.present] = 1.0
-        return Observations(self.uv, self.weight, tightness, self.present)
+        if not self.usable.all():
+            tightness[~self.usable] = 1.0
+        return Observations(self.uv, self.weight, tightness, self.usable)
 
     def take(self, columns: IntArray) -> Tile:
         """These points alone."""
@@ -65,7 +69,7 @@ class Solution:
 
     x            (3, M) normalised world
     inlier       (V, M) agreeing views, none where ``agreed`` is False
-    residual_px  (V, M) exact distance in distorted pixels, NaN = no observation
+    residual_px  (V, M) exact distance in distorted pixels, see :func:`judge`; NaN = no observation
     inverse      (6, M) inverse normal matrix of the used views, NaN where singular
     used         (V, M) the inliers; all views with a point where ``agreed`` is False
     agreed       (M,) two views or more agree
@@ -116,7 +120,7 @@ def settle(rig: NormalisedRig, tile: Tile, hypothesis: FloatArray, agree: BoolAr
     if lost.size:
         found.put(lost, judge(rig, tile.take(lost), fallback[:, lost]))
         found.inlier[:, lost] = False
-        used = np.where(agreed, found.inlier, tile.present)
+        used = np.where(agreed, found.inlier, tile.usable)
     inverse = invert(rig.information(found.ab, found.inverse_depth, tile.weight * used))
     return Solution(found.x, found.inlier, found.residual_px, inverse, used, agreed)
 
@@ -146,7 +150,12 @@ def _moving(step: FloatArray, chord: FloatArray) -> IntArray:
 
 
 def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Judged:
-    """Exact residuals in distorted pixels, and where they are below the limit in front of the camera."""
+    """Exact residuals in distorted pixels, and where they are below the limit in front of the camera.
+
+    A view that has a point which it cannot have seen there contradicts the others, and its residual says so: where the lens
+    cannot have produced the point, the distance from the projection; where there is no projection either (the place lies behind
+    the camera, or beyond the reach of the lens model, or is not known), the diagonal of the picture.
+    """
     ab, inverse_depth = rig.image(x)
     error = ab - tile.uv
     error *= error
@@ -156,9 +165,22 @@ def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Judged:
     inlier = residual < tile.limit
     for i in rig.bent:
         exact = np.hypot(*(rig.distorted(i, ab[:, i]) - tile.xy_px[:, i]))
-        inlier[i] = (exact < tile.limit[i]) & (residual[i] < _FOLD_FACTOR * tile.limit[i])
+        inlier[i] = (exact < tile.limit[i]) & (residual[i] < _FOLD_FACTOR * tile.limit[i]) & tile.usable[i]
         residual[i] = exact
-    inlier &= inverse_depth > 0
-    if not tile.present.all():
-        residual[~tile.present], inlier[~tile.present] = np.nan, False
+    ahead = inverse_depth > 0
+    inlier &= ahead
+    if not tile.usable.all():
+        residual[~tile.present], inlier[~tile.usable] = np.nan, False
+    nowhere = tile.present & ~(ahead & np.isfinite(residual))
+    if nowhere.any():
+        _state_contradictions(rig, tile, x, nowhere, residual)
     return _Judged(x, inlier, residual, ab, inverse_depth)
+
+
+def _state_contradictions(rig: NormalisedRig, tile: Tile, x: FloatArray, nowhere: BoolArray, residual: FloatArray) -> None:
+    """Residuals (V, M) of points ``nowhere`` near a projection of ``x``, in place; NaN where a single view cannot contradict any."""
+    known = np.isfinite(x).all(axis=0)
+    several = tile.present.sum(axis=0) >= 2
+    stated = nowhere & (known | (several & ~tile.usable))
+    residual[nowhere] = np.nan
+    np.copyto(residual, np.broadcast_to(rig.diagonal, residual.shape), where=stated)

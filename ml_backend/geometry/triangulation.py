@@ -17,13 +17,11 @@ import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, FloatArray, Triangulation
 from ml_backend.geometry import consensus
+from ml_backend.geometry.agreement import agreement_px
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.normalised import NormalisedRig
 from ml_backend.geometry.refinement import Tile, settle
 
-#: Default threshold: 10 px or 2 % of the subject's bounding-box diagonal, whichever is larger.
-THRESHOLD_FLOOR_PX = 10.0
-THRESHOLD_SHARE = 0.02
 #: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
 TILE_OBSERVATIONS = 49152
 #: More bytes than the arrays of a tile take, see _keep_freed_memory.
@@ -72,26 +70,6 @@ def triangulate_linear(rig: Rig, xy_px: FloatArray, weight: FloatArray | None = 
     return xyz.reshape(*batch, keypoints, 3)
 
 
-def default_threshold_px(xy_px: FloatArray) -> FloatArray:
-    """(..., V, K, 2) → (..., V) inlier threshold: ``max(10 px, 2 % of the diagonal of the subject's box)``.
-
-    The box is that of the points without the outermost tenth on each side, so that one wild point does not enlarge it.
-    """
-    xy_px = np.asarray(xy_px, dtype=np.float64)
-    if xy_px.ndim < 2 or xy_px.shape[-1] != 2:
-        raise BadInputError(f"threshold: expected points of shape (..., V, K, 2), got {xy_px.shape}")
-    if not xy_px.shape[-2]:
-        return np.full(xy_px.shape[:-2], THRESHOLD_FLOOR_PX)
-    along = np.moveaxis(xy_px, -1, -2)
-    present = np.asarray(np.isfinite(along).all(axis=-2))
-    ordered = np.sort(np.where(present[..., None, :], along, np.inf), axis=-1)
-    last = np.maximum(present.sum(axis=-1) - 1, 0)
-    low = last // 10
-    ends = np.take_along_axis(ordered, np.stack((low, last - low), axis=-1)[..., None, :], axis=-1)
-    extent = np.diff(np.where((last > 0)[..., None, None], ends, 0.0), axis=-1)[..., 0]
-    return np.asarray(np.maximum(THRESHOLD_FLOOR_PX, THRESHOLD_SHARE * np.hypot(extent[..., 0], extent[..., 1])))
-
-
 def triangulate_robust(
     rig: Rig,
     xy_px: FloatArray,
@@ -104,7 +82,7 @@ def triangulate_robust(
     xy_px         (..., V, K, 2) distorted pixels, NaN = no point
     valid         (..., V, K) False leaves an observation out as if it were NaN; None = all
     threshold_px  an agreeing view reprojects closer than this: one number, or (..., V) per frame and view;
-                  None = :func:`default_threshold_px`
+                  None = :func:`ml_backend.geometry.agreement.agreement_px`
 
     Deterministic.  The consensus (:mod:`ml_backend.geometry.consensus`) is refined by Gauss–Newton, its members are determined
     anew and, where they changed, it is refined again (:mod:`ml_backend.geometry.refinement`).  ``inlier`` means: the exact
@@ -122,7 +100,7 @@ def triangulate_robust(
             raise BadInputError(f"valid: expected shape {xy_px.shape[:-1]}, got {valid.shape}")
         xy_px = np.where(valid[..., None], xy_px, np.nan)
     points = xy_px.reshape(prod(batch), views, keypoints, 2)
-    threshold = _threshold(points, threshold_px, batch)
+    threshold = _threshold(rig, points, threshold_px, batch)
 
     n = len(points)
     out = Triangulation(
@@ -146,11 +124,11 @@ def triangulate_robust(
     )
 
 
-def _threshold(points: FloatArray, threshold_px: float | FloatArray | None, batch: tuple[int, ...]) -> FloatArray:
+def _threshold(rig: Rig, points: FloatArray, threshold_px: float | FloatArray | None, batch: tuple[int, ...]) -> FloatArray:
     """(n, V) threshold of every frame and view."""
     n, views = points.shape[:2]
     if threshold_px is None:
-        return default_threshold_px(points)
+        return agreement_px(rig, points)
     given = np.asarray(threshold_px, dtype=np.float64)
     if given.shape not in ((), (*batch, views)) or not np.all(np.isfinite(given) & (given > 0)):
         raise BadInputError(f"threshold_px: expected one positive number or shape {(*batch, views)}, got {threshold_px!r}")

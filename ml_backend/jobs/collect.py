@@ -146,16 +146,17 @@ def _complete_by_geometry(
     """(m, K, 3) triangulated labels; fills in place what nobody labelled or what was overlooked, where labels leave no doubt."""
     xyz = np.full((len(rows), xy.shape[2] if xy.ndim == 4 else 0, 3), np.nan)
     sequences = np.array([row.key.sequence for row in rows])
+    limit = workspace.spec.pseudo_labels.threshold_px
     for name, rig in rigs_of(workspace).items():
         of = np.flatnonzero(sequences == name)
         if not len(of):
             continue
         given = np.isin(state[of], (PointState.VISIBLE, PointState.OCCLUDED))
         placed, accepted = (given & (provenance[of] == kind) for kind in (Provenance.PLACED, Provenance.ACCEPTED))
-        missed = overlooked(rig, xy[of], placed, accepted)
+        missed = overlooked(rig, xy[of], placed, accepted, limit)
         pictured = np.array([[view in row.images for view in workspace.views] for row in rows])[of]
         wanted = ((state[of] == PointState.UNLABELLED) & pictured[..., None]) | missed
-        told = complete(rig, xy[of], given & ~missed, wanted)
+        told = complete(rig, xy[of], given & ~missed, wanted, limit)
         xyz[of], xy[of] = told.xyz_world, told.xy_px
         state[of] = np.where(told.filled, PointState.VISIBLE, state[of])
         provenance[of] = np.where(told.filled, Provenance.GEOMETRY, provenance[of])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, PointState, Pose2D, Provenance, Triangulation
-from ml_backend.geometry.triangulation import default_threshold_px
+from ml_backend.geometry.agreement import agreement_px
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, propose
 from ml_backend.store import pseudo_labels, submissions
@@ -72,22 +72,23 @@ def withdraw_disagreeing(workspace: Workspace, rows: Sequence[FrameRow], xy_px: 
 
     xy_px  (f, V, K, 2) the new model's predictions, in the order of ``rows``
 
-    A frame loses its mark when any of its accepted joints lies, in the median over views, farther away than the error
-    that counts as agreement.
+    A frame loses its mark when any of its accepted joints lies, in the median over views, farther away than what counts as
+    agreement between views.
     """
+    given, rigs = workspace.spec.pseudo_labels.threshold_px, rigs_of(workspace)
     held = {row.frame_id: row for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_ - 1)}
     gone = []
     for i, frame in enumerate(rows):
         row = held.get(frame.id)
-        if row is None:
+        if row is None or frame.key.sequence not in rigs:
             continue
         accepted = Pose2D.from_json(row.pose).xy_px
-        limit = workspace.spec.pseudo_labels.threshold_px or float(np.nanmax(default_threshold_px(accepted)))
-        distance = np.linalg.norm(accepted - xy_px[i], axis=-1)
+        limit = agreement_px(rigs[frame.key.sequence], accepted, given)
+        distance = np.linalg.norm(accepted - xy_px[i], axis=-1) / limit[:, None]
         known = np.isfinite(distance)
         joints = known.any(axis=0)
         median = np.nanmedian(np.where(known, distance, np.nan)[:, joints], axis=0)
-        if (median > limit).any():
+        if (median > 1).any():
             gone.append(row.id)
     pseudo_labels.withdraw(workspace.store, gone)
     return len(gone)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from label_config.spec import ScoreSettings
 from label_config.values import FloatArray, Triangulation
 from ml_backend.acquisition.base import Chunk, Input, Labelled, Score, Scores, State
-from ml_backend.acquisition.features import pose_size_px
 from ml_backend.acquisition.registry import default_weights, make_scores
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -25,10 +24,6 @@ from ml_backend.store.workspace import Workspace
 
 #: Neighbours farther apart than this many times the usual distance are not neighbours.
 GAP = 2.5
-#: Views agree within this share of the subject's or the picture's size …
-AGREEMENT = 0.02
-#: … of a large picture with a small subject at least within this.
-AGREEMENT_FLOOR_PX = 10.0
 
 #: Needs of scores that only an auxiliary network of the model meets.
 _AUXILIARY: Mapping[Input, Auxiliary] = {
@@ -118,7 +113,7 @@ def judge_chunk(
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Arrays of the core frames of a shard: predictions, triangulation and every score."""
     rig = kit.rigs.get(sequence)
-    found = triangulate_robust(rig, seen.xy_px, threshold_px=agreement_px(workspace, seen)) if rig else None
+    found = triangulate_robust(rig, seen.xy_px, threshold_px=workspace.spec.pseudo_labels.threshold_px) if rig else None
     numbers = np.array(index, dtype=np.int64)
     step = np.diff(numbers, prepend=numbers[:1])
     usual = float(np.median(step[1:])) if len(step) > 1 else 1.0
@@ -157,20 +152,6 @@ def judge_chunk(
         if score.requires - {Input.LABELS} <= chunk.available:
             arrays |= _named(score.name, score.score(chunk, kit.states[score.name]))
     return arrays
-
-
-def agreement_px(workspace: Workspace, seen: Predictions) -> float | FloatArray:
-    """How near the views must come to agree: what parallax.yaml says, else (f, V) by the size of subject and picture.
-
-    The larger of 2 % of the subject and of a floor, which is 10 px but no more than 2 % of the picture: on small pictures
-    10 px would let every wrong point pass (docs/experiments.md).
-    """
-    given = workspace.spec.pseudo_labels.threshold_px
-    if given is not None:
-        return given
-    longer = np.nan_to_num(_sizes(seen.size_px).max(axis=-1), nan=np.inf)
-    floor = np.minimum(AGREEMENT_FLOOR_PX, AGREEMENT * longer)
-    return np.asarray(np.fmax(floor, AGREEMENT * pose_size_px(seen.xy_px)), dtype=np.float64)
 
 
 def _named(name: str, scores: Scores) -> dict[str, npt.NDArray[np.generic]]:

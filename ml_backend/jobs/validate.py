@@ -63,10 +63,11 @@ def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapsho
     rows = rows[np.argsort([order[int(snapshot.frame_ids[row])] for row in rows])] if len(rows) else rows
     predicted = predict_frames(workspace, model, frames, pictures)
     predicted_world = np.full(snapshot.xyz_world[rows].shape, np.nan)
+    limit = workspace.spec.pseudo_labels.threshold_px
     for name, rig in rigs_of(workspace).items():
         of = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
         if len(of):
-            predicted_world[of] = triangulate_robust(rig, predicted.xy_px[of]).xyz_world
+            predicted_world[of] = triangulate_robust(rig, predicted.xy_px[of], threshold_px=limit).xyz_world
     return Validation(
         frames=frames,
         block=time_blocks([frame.key for frame in frames], workspace.spec.validation.block_frames),

@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, FrameKey, ImageRef, TrainingTarget
+from ml_backend.geometry.agreement import agreement_px
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialPose, PictorialStructure, infer_heatmaps, infer_points, keep_best
 from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_side
-from ml_backend.geometry.triangulation import default_threshold_px, triangulate_linear, triangulate_robust
+from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 
 #: Share of each joint's poses that is kept, those with the least doubt.
 KEEP = 0.7
@@ -148,7 +149,7 @@ def harvest_points(model: PictorialStructure, rig: Rig, keys: Sequence[FrameKey]
         covariance=pose.covariance,
         logdet=pose.logdet,
         residual_px=residual,
-        agreeing=_agree(residual, detections.xy_px).sum(axis=1),
+        agreeing=_agree(rig, residual, detections.xy_px).sum(axis=1),
         kept=np.zeros(pose.logdet.shape, dtype=np.bool_),
     )
 
@@ -161,7 +162,7 @@ def _marginals(model: PictorialStructure, rig: Rig, seen: Detections, centre_wor
 
 def _refined(model: PictorialStructure, rig: Rig, seen: Detections, mean_world: FloatArray) -> FloatArray:
     # The mean is no better than a voxel, and so far may it be off from a point that agrees with it.
-    limit = default_threshold_px(seen.xy_px)[..., None] + _voxel_px(model, rig, mean_world)
+    limit = agreement_px(rig, seen.xy_px)[..., None] + _voxel_px(model, rig, mean_world)
     inlier = _residual(rig, mean_world, seen.xy_px) <= limit
     refined = triangulate_linear(rig, np.where(inlier[..., None], seen.xy_px, np.nan))
     near = np.linalg.norm(refined - mean_world, axis=-1) <= _REACH_VOX * model.spacing_world
@@ -179,8 +180,8 @@ def _residual(rig: Rig, xyz_world: FloatArray, xy_px: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.norm(rig.project(xyz_world) - xy_px, axis=-1))
 
 
-def _agree(residual_px: FloatArray, xy_px: FloatArray) -> BoolArray:
-    return np.asarray(residual_px <= default_threshold_px(xy_px)[..., None])
+def _agree(rig: Rig, residual_px: FloatArray, xy_px: FloatArray) -> BoolArray:
+    return np.asarray(residual_px <= agreement_px(rig, xy_px)[..., None])
 
 
 def harvest_targets(

@@ -8,7 +8,7 @@ there is no independent evidence for their points.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -166,38 +166,3 @@ def _labels(
         xy[mine] = np.where(inside[..., None], projected, np.nan)
         weight[mine] = inside
     return PseudoLabels(chosen, kept, np.asarray(kept.all(axis=1)), xyz, xy, weight, error[rows])
-
-
-def disagreement(labels: PseudoLabels, later_xy_px: FloatArray, threshold_px: float) -> BoolArray:
-    """(p, K) True where a later model puts an accepted joint elsewhere.
-
-    later_xy_px   (p, V, K, 2) its predictions in the same frames, NaN = none
-    threshold_px  on the median distance over the views that hold the label and a prediction.  No such view is no
-                  disagreement.
-    """
-    if later_xy_px.shape != labels.xy_px.shape:
-        raise BadInputError(f"pseudo-labels: expected predictions of shape {labels.xy_px.shape}, got {later_xy_px.shape}")
-    distance = np.linalg.norm(later_xy_px - labels.xy_px, axis=-1)
-    unseen = ~np.isfinite(distance).any(axis=1)
-    median = np.nanmedian(np.where(unseen[:, None, :], 0.0, distance), axis=1)
-    return np.asarray(labels.accepted & (median > threshold_px))
-
-
-def withdraw(labels: PseudoLabels, joints: BoolArray) -> PseudoLabels:
-    """The labels without some joints (p, K); frames of which nothing is left are gone."""
-    if joints.shape != labels.accepted.shape:
-        raise BadInputError(f"pseudo-labels: expected joints of shape {labels.accepted.shape}, got {joints.shape}")
-    kept = labels.accepted & ~joints
-    left = np.asarray(kept.any(axis=1))
-    keep = kept[left]
-    weight = np.where(keep[:, None, :], labels.weight[left], 0.0)
-    return replace(
-        labels,
-        keys=tuple(key for key, stays in zip(labels.keys, left, strict=True) if stays),
-        accepted=keep,
-        whole=np.asarray(keep.all(axis=1)),
-        xyz_world=np.where(keep[..., None], labels.xyz_world[left], np.nan),
-        xy_px=np.where((weight > 0)[..., None], labels.xy_px[left], np.nan),
-        weight=weight,
-        error=labels.error[left],
-    )

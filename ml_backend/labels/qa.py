@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from label_config.values import FloatArray
+from ml_backend.geometry.agreement import agreement_px
 from ml_backend.geometry.cameras import Rig
-from ml_backend.geometry.triangulation import default_threshold_px, triangulate_robust
+from ml_backend.geometry.triangulation import triangulate_robust
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Swap:
 def contradicted_clicks(rig: Rig, xy_px: FloatArray, *, threshold_px: float | None = None) -> list[Conflict]:
     """Conflicts among labels (m, V, K, 2), NaN = not labelled; the worst first.  Points seen by fewer than two views pass.
 
-    threshold_px  distance up to which a click agrees; None = the default of robust triangulation
+    threshold_px  distance up to which a click agrees; None = :func:`ml_backend.geometry.agreement.agreement_px`
     """
     solved = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
     placed = np.isfinite(xy_px).all(axis=-1)
@@ -88,7 +89,7 @@ def swapped_pairs(
     solved = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
     expected = rig.project(solved.xyz_world)
     accused = np.isfinite(xy_px).all(axis=-1) & ~solved.inlier & solved.consensus[:, None]
-    limit = default_threshold_px(xy_px) if threshold_px is None else np.full(xy_px.shape[:2], threshold_px)
+    limit = agreement_px(rig, xy_px, threshold_px)
     found: list[Swap] = []
     for left, right in pairs:
         exchanged = np.stack([_distance(xy_px, left, expected, right), _distance(xy_px, right, expected, left)])

@@ -30,7 +30,8 @@ def check(
 ) -> None:
     """Say what looks wrong with a calibration, by itself or with points; exit 1 when something is."""
     from ml_backend.geometry.calibration import read_calibration
-    from ml_backend.geometry.calibration.check import check_points, check_rig
+    from ml_backend.geometry.calibration.check import check_rig
+    from ml_backend.geometry.calibration.check_points import check_points
 
     out = console()
     calibration = read_calibration(file, format)

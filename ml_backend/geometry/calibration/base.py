@@ -22,6 +22,9 @@ _LARGEST = 1e12
 #: World units per metre.
 UNITS = {"m": 1.0, "cm": 100.0, "mm": 1000.0}
 
+#: Cameras of one rig are at least and at most this far apart, in metres.
+SMALLEST_M, LARGEST_M = 0.005, 100.0
+
 Sizes = Mapping[str, tuple[int, int]]
 
 
@@ -136,6 +139,14 @@ def spread(rig: Rig) -> float:
     """Largest distance between two cameras' centres, world units."""
     centres = np.stack([camera.centre for camera in rig.cameras])
     return float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
+
+
+def implausible(rig: Rig) -> str:
+    """Why the rig's unit cannot be right, or nothing: nobody films one subject from 100 m, or with cameras 5 mm apart."""
+    apart = spread(rig)
+    if rig.unit not in UNITS or apart == 0 or SMALLEST_M <= apart / UNITS[rig.unit] <= LARGEST_M:
+        return ""
+    return f"cameras are up to {apart:.4g} {rig.unit} apart: another unit? say which with --unit, or 'unit' in parallax.yaml"
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What looks wrong with a rig, by itself or with points in its pictures: a list of findings in plain words."""
+"""What looks wrong with a rig by itself: a list of findings in plain words."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from label_config.values import FloatArray
+from ml_backend.geometry.calibration.base import implausible
 from ml_backend.geometry.calibration.convergence import ASTRAY_DEG, common_point, off_axis_deg
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.geometry.diagnosis import SUSPECT_SHARE, camera_errors, frame_offsets, suspect_camera
-from ml_backend.geometry.triangulation import triangulate_robust
 
 #: Cameras closer than this share of the rig's extent, with the same direction, are one camera twice.
 _SAME_PLACE = 1e-6
@@ -23,12 +21,12 @@ _SHORTEST, _LONGEST = 0.2, 20.0
 _MAX_ASPECT = 1.2
 #: Principal point's distance from the middle, as a share of the picture.
 _OFF_CENTRE = 0.25
+#: Lenses are nearer to the middle than this, unless width and height are exchanged (4:3 is then 17 % off).
+_CENTRED = 0.1
 #: Cosine between two cameras' "down" from which they agree (or, negative, are opposed).
 _CLEARLY = 0.2
-#: Median reprojection error that a calibration and careful points stay below, as a share of the picture's diagonal.
-_GOOD_ERROR = 0.01
-_MAX_OFFSET = 10
-_MANY = 0.05
+#: Rounding of a camera's centre, as a share of its distance from the world's origin.
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -43,52 +41,7 @@ class Finding:
 def check_rig(rig: Rig) -> list[Finding]:
     """Findings in the order of the cameras, then those about the rig; empty when nothing is odd."""
     single = [finding for camera in rig.cameras for finding in _check_camera(camera)]
-    return [*single, *_check_duplicates(rig), *_check_viewing(rig), *_check_upside_down(rig)]
-
-
-def check_points(rig: Rig, xy_px: FloatArray) -> list[Finding]:
-    """Findings about a rig from points of one sequence, (n, V, K, 2) distorted pixels, NaN = no point.
-
-    Consecutive frames (more than 20) also show a camera that started early or late.  Every finding says its figures.
-    """
-    return [*_check_offsets(rig, xy_px), *_check_errors(rig, xy_px), *_check_cheirality(rig, xy_px)]
-
-
-def _check_offsets(rig: Rig, xy_px: FloatArray) -> Iterator[Finding]:
-    if len(rig) < 2 or len(xy_px) <= 2 * _MAX_OFFSET:
-        return
-    found = frame_offsets(rig, xy_px, _MAX_OFFSET)
-    for camera, offset, error in zip(rig.cameras, found.offset, found.error_px, strict=True):
-        if offset:
-            better, worse = error[offset + _MAX_OFFSET], error[_MAX_OFFSET]
-            text = f"its frame i + ({offset}) fits frame i of the others: median error {better:.1f} px instead of {worse:.1f} px"
-            yield Finding("error" if better < SUSPECT_SHARE * worse else "warning", camera.name, text)
-
-
-def _check_errors(rig: Rig, xy_px: FloatArray) -> Iterator[Finding]:
-    errors = camera_errors(rig, xy_px).per_camera_px
-    limits = _GOOD_ERROR * np.linalg.norm(rig.size_px, axis=1)
-    suspect = suspect_camera(rig, xy_px) if len(rig) > 2 else None
-    for camera, error, limit in zip(rig.cameras, errors, limits, strict=True):
-        if suspect is not None and suspect.camera == camera.name and error > limit:
-            without = suspect.without_px[rig.names.index(camera.name)]
-            text = f"contradicts the others: median error {suspect.error_px:.1f} px with it, {without:.1f} px without it"
-            yield Finding("error", camera.name, text)
-        elif error > limit:
-            yield Finding("warning", camera.name, f"median reprojection error {error:.1f} px, expected below {limit:.1f} px")
-        elif not np.isfinite(error):
-            yield Finding("warning", camera.name, "shares no points with the others: nothing can be said about it")
-
-
-def _check_cheirality(rig: Rig, xy_px: FloatArray) -> Iterator[Finding]:
-    """Points that a camera has in its picture although they lie behind it."""
-    xyz_world = triangulate_robust(rig, xy_px).xyz_world
-    for v, camera in enumerate(rig.cameras):
-        seen = np.isfinite(xy_px[:, v]).all(axis=-1) & np.isfinite(xyz_world).all(axis=-1)
-        behind = camera.depth(xyz_world[seen]) <= 0
-        if behind.size and behind.mean() > _MANY:
-            text = f"{behind.mean():.0%} of the points in its pictures lie behind it: R or t is wrong, or inverted"
-            yield Finding("error", camera.name, text)
+    return [*single, *_check_duplicates(rig), *_check_unit(rig), *_check_viewing(rig), *_check_upside_down(rig)]
 
 
 def _check_camera(camera: Camera) -> Iterator[Finding]:
@@ -98,7 +51,10 @@ def _check_camera(camera: Camera) -> Iterator[Finding]:
         swapped = "; width and height may be swapped" if 0 <= cx < height and 0 <= cy < width else ""
         text = f"principal point ({cx:.1f}, {cy:.1f}) is outside the picture of {width}×{height}{swapped}"
         yield Finding("error", camera.name, text)
-    elif max(abs(cx / width - 0.5), abs(cy / height - 0.5)) > _OFF_CENTRE:
+    elif _off_centre(cx, cy, width, height) > max(_CENTRED, 2 * _off_centre(cx, cy, height, width)):
+        text = f"principal point ({cx:.1f}, {cy:.1f}) fits a picture of {height}×{width}, not {width}×{height}: width and height swapped?"
+        yield Finding("error", camera.name, text)
+    elif _off_centre(cx, cy, width, height) > _OFF_CENTRE:
         text = (
             f"principal point ({cx:.1f}, {cy:.1f}) is far from the middle of {width}×{height}: cropped pictures, or a wrong size?"
         )
@@ -118,13 +74,26 @@ def _check_camera(camera: Camera) -> Iterator[Finding]:
         yield Finding("warning", camera.name, text)
 
 
+def _off_centre(cx: float, cy: float, width: int, height: int) -> float:
+    """The principal point's distance from the middle along the worse side, as a share of the side."""
+    return float(max(abs(cx / width - 0.5), abs(cy / height - 0.5)))
+
+
 def _check_duplicates(rig: Rig) -> Iterator[Finding]:
-    scale = max(float(np.abs([camera.centre for camera in rig.cameras]).max()), 1e-12)
+    centres = np.stack([camera.centre for camera in rig.cameras])
+    extent = np.linalg.norm(centres - centres.mean(axis=0), axis=1).max()  # not the distance from the origin: that may be a map's
+    same = max(_SAME_PLACE * extent, _ROUNDING * float(np.abs(centres).max()))
     for a, b in combinations(rig.cameras, 2):
-        apart = float(np.linalg.norm(a.centre - b.centre)) / scale
+        apart = float(np.linalg.norm(a.centre - b.centre))
         turned = np.degrees(np.arccos(np.clip((np.trace(a.R_cam_world @ b.R_cam_world.T) - 1) / 2, -1, 1)))
-        if apart < _SAME_PLACE and turned < _SAME_DIRECTION_DEG:
+        if apart <= same and turned < _SAME_DIRECTION_DEG:
             yield Finding("error", b.name, f"has the same position and direction as camera {a.name!r}: one camera twice")
+
+
+def _check_unit(rig: Rig) -> Iterator[Finding]:
+    text = implausible(rig)
+    if text:
+        yield Finding("warning", None, text)
 
 
 def _check_viewing(rig: Rig) -> Iterator[Finding]:

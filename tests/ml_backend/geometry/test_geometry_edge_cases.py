@@ -39,7 +39,7 @@ from ml_backend.geometry.pictorial import (
     moments,
 )
 from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_side, tree_order
-from ml_backend.geometry.triangulation import default_threshold_px, triangulate_linear, triangulate_robust
+from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 
 Ring = Callable[..., Rig]
 POSE = np.random.default_rng(0).normal(size=(4, 3)) * 100
@@ -172,13 +172,6 @@ def test_trust_in_no_frames(make_ring: Ring) -> None:
     found = triangulate_robust(make_ring(3), np.zeros((0, 3, 4, 2)))
     assert trusted(found).shape == weak_geometry(found).shape == (0, 4)
     assert all_inliers(found).shape == (0,)
-
-
-@pytest.mark.parametrize("shape", [(0, 3, 4, 2), (2, 3, 0, 2)])
-def test_default_threshold_of_nothing(shape: tuple[int, ...]) -> None:
-    assert (default_threshold_px(np.zeros(shape)) == 10).all()
-    with pytest.raises(BadInputError, match="threshold"):
-        default_threshold_px(np.zeros(5))
 
 
 # --- cameras -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from label_config.values import BadInputError, FloatArray, Triangulation
 from ml_backend.geometry import consensus
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.normalised import NormalisedRig
-from ml_backend.geometry.triangulation import default_threshold_px, triangulate_linear, triangulate_robust
+from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 
 Ring = Callable[..., Rig]
 LENS = (-0.1, 0.03, 0.001, -0.001, 0.0)
@@ -416,16 +416,6 @@ def test_two_cameras_in_one_place_give_no_point(make_ring: Ring) -> None:
     rig = Rig((camera, replace(camera, name="twin")))
     assert np.isnan(triangulate_linear(rig, rig.project(body(1)))).all()
     assert np.isnan(triangulate_robust(rig, rig.project(body(1))).xyz_world).all()
-
-
-def test_threshold_is_two_per_cent_of_the_box_but_at_least_ten_pixels() -> None:
-    small = np.array([[[0.0, 0], [30, 40]]])
-    large = np.array([[[0.0, 0], [600, 800], [300, 400]]])
-    np.testing.assert_allclose(default_threshold_px(small), [10.0])
-    np.testing.assert_allclose(default_threshold_px(large), [20.0])
-    np.testing.assert_allclose(default_threshold_px(np.full((2, 3, 2), np.nan)), [10.0, 10.0])
-    crowd = np.concatenate((np.linspace((0.0, 0), (600, 800), 20), [[5000.0, 9000], [np.nan, 1]]))[None]
-    assert default_threshold_px(crowd)[0] < 21
 
 
 def test_threshold_may_differ_between_frames_and_views(make_ring: Ring) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from label_config.values import BoolArray, FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.labels.completion import MAX_RESIDUAL_PX, complete, overlooked
+from ml_backend.labels.completion import complete, overlooked
 
 POINTS = np.random.default_rng(0).uniform(-60, 60, (2, 5, 3))
-#: Limits are a share of the subject's size; in these pictures the floor in pixels is what counts.
-SIZE_PX = (400, 400)
+#: In these pictures views agree within 2 % of the picture's side.
+SIZE_PX, AGREE_PX = (400, 400), 8.0
 
 
 def camera(name: str, degrees: float) -> Camera:
@@ -72,7 +72,7 @@ def test_nearly_parallel_rays_tell_nothing(degrees: tuple[float, ...], filled: b
 
 def test_given_points_that_contradict_each_other_tell_nothing() -> None:
     # The cameras stand in one plane: a vertical shift of one view by 2 d leaves d of residual in each, whatever the depth.
-    for shift, expected in ((2 * MAX_RESIDUAL_PX + 2, False), (2 * MAX_RESIDUAL_PX - 2, True)):
+    for shift, expected in ((2 * AGREE_PX + 2, False), (2 * AGREE_PX - 2, True)):
         xy = TRUTH.copy()
         xy[0, 1, 0, 1] += shift
         told = complete(RIG, xy, views(0, 1), views(2))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from label_config.values import BadInputError, FrameKey, Triangulation
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, acceptable_joints, disagreement, propose, withdraw
+from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, acceptable_joints, propose
 
 NAN = float("nan")
 K = 5
@@ -185,29 +185,7 @@ def test_nothing_in_nothing_out() -> None:
     assert len(run(xy[:0])) == 0
     assert len(run(xy, human_batch=0)) == 0
     assert len(run(np.full_like(xy, NAN))) == 0
-    empty = run(xy[:0])
-    assert empty.xy_px.shape == (0, 4, K, 2)
-    assert disagreement(empty, empty.xy_px, 5.0).shape == (0, K)
-
-
-def test_a_later_model_that_disagrees_withdraws() -> None:
-    labels = run(seen(poses(3)))
-    later = labels.xy_px.copy()
-    later[0, :, 2] += [6.0, 0.0]  # everywhere 6 px off
-    later[1, 0, 2] += 500.0  # one wild view is not a disagreement
-    later[2] = NAN  # no prediction is none either
-    mask = disagreement(labels, later, 5.0)
-    assert np.argwhere(mask).tolist() == [[0, 2]]
-    assert not disagreement(labels, later, 6.5).any()
-    kept = withdraw(labels, mask)
-    assert kept.keys == labels.keys
-    assert kept.accepted.sum() == labels.accepted.sum() - 1
-    assert kept.whole.tolist() == [False, True, True]
-    assert (kept.weight[0, :, 2] == 0).all()
-    assert np.isnan(kept.xy_px[0, :, 2]).all()
-    everything = np.zeros_like(labels.accepted)
-    everything[1] = True
-    assert withdraw(labels, everything).keys == (labels.keys[0], labels.keys[2])
+    assert run(xy[:0]).xy_px.shape == (0, 4, K, 2)
 
 
 def test_rounds_alternate() -> None:
@@ -231,12 +209,7 @@ def test_bad_settings_are_named(settings_: dict[str, float]) -> None:
 
 
 def test_wrong_shapes_are_named() -> None:
-    labels = run(seen(poses(2)))
     with pytest.raises(BadInputError, match="3 frames"):
         propose(keys_of(3), triangulated(seen(poses(2))), {"s": RIG}, human_batch=1)
-    with pytest.raises(BadInputError, match="predictions"):
-        disagreement(labels, labels.xy_px[:1], 5.0)
-    with pytest.raises(BadInputError, match="joints"):
-        withdraw(labels, np.zeros((2, K + 1), dtype=bool))
     with pytest.raises(BadInputError, match="rig of 's' has 3"):
         propose(keys_of(2), triangulated(seen(poses(2))), {"s": ring(3)}, human_batch=100)

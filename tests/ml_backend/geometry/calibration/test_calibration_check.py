@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.geometry.calibration.check import check_points, check_rig
+from ml_backend.geometry.calibration.check import check_rig
+from ml_backend.geometry.calibration.check_points import check_points
 from ml_backend.geometry.cameras import Rig
 
 
@@ -84,7 +85,8 @@ def test_camera_that_looks_past_the_others(rig):
 def walk(rig: Rig, points: np.ndarray, frames: int = 40) -> np.ndarray:
     """(n, V, K, 2) points that wave about, with half a pixel of noise."""
     time = np.arange(frames)[:, None, None]
-    xyz = points[None, :12] + 400 * np.sin(0.15 * time + np.arange(3))
+    middle = points.mean(axis=0)
+    xyz = middle + 0.5 * (points[None, :12] - middle) + 300 * np.sin(0.15 * time + np.arange(3))
     return rig.project(xyz) + np.random.default_rng(0).normal(0, 0.5, (frames, len(rig), 12, 2))
 
 
@@ -126,3 +128,69 @@ def test_points_behind_a_camera_are_an_error(rig, points):
     inverted = with_camera(rig, 1, R_cam_world=flip @ c.R_cam_world, t_cam_world=flip @ c.t_cam_world)
     messages = [f.message for f in check_points(inverted, walk(rig, points)) if f.camera == "cam1" and f.level == "error"]
     assert any("100% of the points in its pictures lie behind it" in message for message in messages)
+
+
+@pytest.mark.parametrize("frames", [5, 40])
+def test_exchanged_names_are_named(frames, rig, points):
+    findings = check_points(rig, walk(rig, points, frames)[:, [0, 2, 1, 3]])
+    (error,) = [f for f in findings if f.level == "error" and "exchanged" in f.message]
+    assert error.camera is None
+    assert "cameras 'cam1' and 'cam2' are exchanged" in error.message
+
+
+def test_exchanged_names_of_a_pair_are_an_error(rig, points):
+    pair = rig.subset(["cam0", "cam1"])
+    assert any(f.level == "error" for f in check_points(pair, walk(pair, points)[:, ::-1]))
+
+
+def test_pictures_of_half_the_calibrated_size(rig, points):
+    xy_px = walk(rig, points)
+    xy_px[:, 1] = (xy_px[:, 1] + 0.5) / 2 - 0.5
+    (error,) = [f for f in check_points(rig, xy_px) if f.level == "error" and "as large" in f.message]
+    assert error.camera == "cam1"
+    assert "0.5 times as large as in the calibrated picture of 1280×720" in error.message
+
+
+def test_points_beside_the_calibrated_picture(rig, points):
+    small = with_camera(rig, 1, size_px=(640, 720))
+    found = {f.camera: f for f in check_points(small, walk(rig, points)) if "outside the calibrated picture" in f.message}
+    assert set(found) == {"cam1"}
+    assert found["cam1"].level == "error"
+
+
+def test_two_cameras_that_contradict_each_other_are_an_error(rig, points):
+    pair = rig.subset(["cam0", "cam1"])
+    angle = np.radians(4)
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)], [0, -np.sin(angle), np.cos(angle)]])
+    c = pair.cameras[1]
+    moved = with_camera(pair, 1, R_cam_world=turn @ c.R_cam_world, t_cam_world=turn @ c.t_cam_world)
+    assert [f.level for f in check_points(moved, walk(pair, points, 5))] == ["error", "error"]
+
+
+@pytest.mark.parametrize("origin", [0.0, 5e6, 5e8])
+def test_a_rig_far_from_the_origin_is_not_one_camera_twice(origin, rig, points):
+    """Metres in a map's coordinates (UTM): the distance from the equator is not the size of the rig."""
+    shift = np.array([origin / 10, origin, 0.0])
+    cameras = (replace(c, t_cam_world=c.t_cam_world - c.R_cam_world @ shift) for c in rig.cameras)
+    close = [replace(c, name=c.name) for c in cameras]
+    here = Rig(tuple(close), "mm")
+    assert check_rig(here) == []
+    assert check_points(here, walk(rig, points)) == []
+    findings = check_rig(Rig((*here.cameras, replace(here.cameras[1], name="copy"))))
+    assert [(f.level, f.camera) for f in findings] == [("error", "copy")]
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_an_implausible_unit_is_said_in_both_directions(factor, rig):
+    cameras = (replace(c, t_cam_world=factor * c.t_cam_world / 4) for c in rig.cameras)
+    (finding,) = check_rig(Rig(tuple(cameras), "mm"))
+    assert finding.level == "warning"
+    assert "another unit?" in finding.message
+
+
+@pytest.mark.parametrize(("size", "c"), [((720, 1280), (639.5, 359.5)), ((480, 640), (326.0, 240.0))])
+def test_width_and_height_swapped_shows_in_the_principal_point(size, c, rig):
+    K = np.array([[900.0, 0, c[0]], [0, 900.0, c[1]], [0, 0, 1]])
+    (finding,) = check_rig(with_camera(rig, 1, K=K, size_px=size, dist=np.zeros(0)))
+    assert (finding.level, finding.camera) == ("error", "cam1")
+    assert f"{size[1]}×{size[0]}, not {size[0]}×{size[1]}: width and height swapped" in finding.message
