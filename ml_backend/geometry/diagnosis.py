@@ -85,13 +85,14 @@ def suspect_camera(rig: Rig, xy_px: FloatArray) -> Suspect:
 
 
 def all_view_error(rig: Rig, xy_px: FloatArray) -> float:
-    """Median residual in px of the all-view (not robust) solution, corrected for the freedom of the fit; NaN without common points.
+    """Median residual in px of the all-view (not robust) solution, corrected for the freedom of the fit; NaN without any.
 
     A point that its camera cannot have seen where the others do counts with the diagonal of the picture.
     """
     xyz_world = triangulate_linear(rig, xy_px)
     residual = np.linalg.norm(rig.project(xyz_world) - xy_px, axis=-1)
-    nowhere = np.isfinite(xy_px).all(axis=-1) & np.isfinite(xyz_world).all(axis=-1)[..., None, :] & np.isnan(residual)
+    known = np.asarray(np.isfinite(xyz_world).all(axis=-1))[..., None, :]
+    nowhere = np.isfinite(xy_px).all(axis=-1) & known & np.isnan(residual)
     residual = np.where(nowhere, np.linalg.norm(rig.size_px, axis=1)[:, None], residual)
     equations = 2 * np.isfinite(residual).sum(axis=-2, keepdims=True)
     return _median(residual * np.sqrt(equations / np.maximum(equations - 3, 1)))

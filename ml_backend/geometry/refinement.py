@@ -46,7 +46,7 @@ class Tile:
         """From distorted pixels (2, V, M), NaN = none."""
         uv, scale = rig.observe(xy_px)
         usable = scale > 0
-        present = usable if usable.all() else np.isfinite(xy_px).all(axis=0)
+        present = usable if usable.all() else np.asarray(np.isfinite(xy_px).all(axis=0))
         return cls(xy_px, uv, scale, scale * scale, limit, present, usable)
 
     @property
@@ -178,7 +178,7 @@ def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Judged:
 
 
 def _state_contradictions(rig: NormalisedRig, tile: Tile, x: FloatArray, nowhere: BoolArray, residual: FloatArray) -> None:
-    """Residuals (V, M) of points ``nowhere`` near a projection of ``x``, in place; NaN where a single view cannot contradict any."""
+    """Residuals (V, M) of points ``nowhere`` near a projection of ``x``, in place; NaN where there is only one view."""
     known = np.isfinite(x).all(axis=0)
     several = tile.present.sum(axis=0) >= 2
     stated = nowhere & (known | (several & ~tile.usable))

@@ -52,7 +52,8 @@ def _check_camera(camera: Camera) -> Iterator[Finding]:
         text = f"principal point ({cx:.1f}, {cy:.1f}) is outside the picture of {width}×{height}{swapped}"
         yield Finding("error", camera.name, text)
     elif _off_centre(cx, cy, width, height) > max(_CENTRED, 2 * _off_centre(cx, cy, height, width)):
-        text = f"principal point ({cx:.1f}, {cy:.1f}) fits a picture of {height}×{width}, not {width}×{height}: width and height swapped?"
+        fits = f"fits a picture of {height}×{width}, not {width}×{height}: width and height swapped?"
+        text = f"principal point ({cx:.1f}, {cy:.1f}) {fits}"
         yield Finding("error", camera.name, text)
     elif _off_centre(cx, cy, width, height) > _OFF_CENTRE:
         text = (
