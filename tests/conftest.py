@@ -16,6 +16,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli.ports import free_port
 from plugins.demo.platform import Platform
 from tests.label_studio import fresh_platform
+from tests.s3 import S3Server
 from tests.small_project import make_project
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +43,15 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3-compatible server, shared by the whole run; every test makes its own bucket."""
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
