@@ -11,6 +11,7 @@ import numpy as np
 from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array, PointState, Pose2D, Provenance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import BATCH, predict_frames
+from ml_backend.jobs.tries import Tries
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
@@ -33,11 +34,9 @@ def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) ->
     stride = max(1, len(rows) // LOOKED_AT)
     views = workspace.views
     slots = [
-        (f, v, rows[f].images[view])
-        for f in range(0, len(rows), stride)
-        for v, view in enumerate(views)
-        if view in rows[f].images
+        (f, v, rows[f].images[view]) for f in range(0, len(rows), stride) for v, view in enumerate(views) if rows[f].due(view)
     ]
+    tries = Tries(workspace)
     found: dict[tuple[int, int], Float32Array] = {}
     waiting: list[tuple[int, int, ByteArray]] = []
 
@@ -47,13 +46,17 @@ def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) ->
         waiting.clear()
 
     for position, picture in pictures.stream([ref for *_, ref in slots]):
+        f, v, _ = slots[position]
         if isinstance(picture, UnreadableImageError):
+            tries.failed(rows[f], views[v], picture)
             continue
-        waiting.append((*slots[position][:2], picture))
+        tries.worked(rows[f], views[v])
+        waiting.append((f, v, picture))
         if len(waiting) == BATCH:
             describe_waiting()
     if waiting:
         describe_waiting()
+    tries.save()
     width = len(next(iter(found.values()))) if found else 1
     features = np.full((len(rows), len(views), width), np.nan, dtype=np.float32)
     features[::stride] = 0.0

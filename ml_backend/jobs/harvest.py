@@ -151,7 +151,7 @@ def _parent(workspace: Workspace, job: JobRow) -> tuple[VersionRow, JobRow]:
 def _frames(workspace: Workspace, rigs: Mapping[str, Rig], options: HarvestOptions) -> list[FrameRow]:
     """Readable frames of these recordings, in order."""
     rows = list_frames(workspace.store, workspace.project_id)
-    mine = [row for row in rows if row.key.sequence in rigs and row.unreadable is None]
+    mine = [row for row in rows if row.key.sequence in rigs and row.usable]
     if not mine:
         raise BadInputError(f"harvest: no readable frame in {', '.join(rigs)}")
     return mine[:: options.stride]

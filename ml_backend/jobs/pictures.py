@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -62,7 +63,10 @@ class Pictures:
             return read_image(ref, self._fetcher, self._limits, self._decode)
         kept = self._kept(ref)
         if not kept.exists():
-            write_picture(read_image(ref, None, self._limits), kept)
+            picture = read_image(ref, None, self._limits)
+            with contextlib.suppress(OSError):  # a full disk only means that nothing is kept
+                write_picture(picture, kept)
+            return picture
         return read_image(ImageRef(str(kept)), None, self._limits)
 
     def prepare(self, refs: Sequence[ImageRef]) -> None:
@@ -70,7 +74,8 @@ class Pictures:
         missing = [ref for ref in refs if ref.frame_index is not None and not self._kept(ref).exists()]
         for position, picture in iter_images(missing, None, self._limits):
             if not isinstance(picture, UnreadableImageError):
-                write_picture(picture, self._kept(missing[position]))
+                with contextlib.suppress(OSError):
+                    write_picture(picture, self._kept(missing[position]))
 
     def stream(self, refs: Sequence[ImageRef]) -> Iterator[tuple[int, ByteArray | UnreadableImageError]]:
         """All pictures once, each video read forwards once; see ``recordings.iter_images``."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from label_config.values import ByteArray, Float32Array, FloatArray
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.tries import Tries
 from ml_backend.pose.adapter import PoseModel, PredictionBatch
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames as frame_rows
-from ml_backend.store import presence
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
@@ -60,17 +60,15 @@ def predict_frames(
 ) -> Predictions:
     """Predict every view of every frame, in the box that its task's data gives where it gives one.
 
-    A picture that cannot be read is marked and left out; nothing stops for it.
+    A picture that cannot be had or read is marked and left out; nothing stops for it, and it is tried again later.
 
     ``alive`` is called between batches and may raise to stop the work.
     """
     slots = [
-        (f, v, frame.images[view])
-        for f, frame in enumerate(frames)
-        for v, view in enumerate(workspace.views)
-        if view in frame.images and frame.unreadable is None
+        (f, v, frame.images[view]) for f, frame in enumerate(frames) for v, view in enumerate(workspace.views) if frame.due(view)
     ]
     collector = _Collector(len(frames), len(workspace.views), len(workspace.binding.skeleton))
+    tries = Tries(workspace)
     waiting: list[tuple[int, int, ByteArray]] = []
 
     def look() -> None:
@@ -82,23 +80,19 @@ def predict_frames(
     for position, picture in pictures.stream([ref for _, _, ref in slots]):
         f, v, _ = slots[position]
         if isinstance(picture, UnreadableImageError):
-            _mark(workspace, frames[f], workspace.views[v], picture)
+            tries.failed(frames[f], workspace.views[v], picture)
             continue
+        tries.worked(frames[f], workspace.views[v])
         waiting.append((f, v, picture))
         if len(waiting) == BATCH:
             alive()
             look()
     if waiting:
         look()
+    tries.save()
     result = collector.result()
     _note_sizes(workspace, frames, result.size_px)
     return result
-
-
-def _mark(workspace: Workspace, frame: FrameRow, view: str, error: UnreadableImageError) -> None:
-    frame_rows.mark_unreadable(workspace.store, frame.id, f"{view}: {error}")
-    text = f"{frame.key}, view {view}: {error}"
-    presence.tell(workspace.store, workspace.project_id, text, level="warning", key=f"unreadable {frame.key} {view}")
 
 
 def _note_sizes(workspace: Workspace, frames: Sequence[FrameRow], size_px: FloatArray) -> None:

@@ -37,7 +37,7 @@ def propose_pseudo(
     spec = workspace.spec.pseudo_labels
     if not spec.enabled or triangulated is None:
         return Proposal(None, [], [])
-    candidates = [i for i, row in enumerate(rows) if row.split == "train" and row.id not in labelled and row.unreadable is None]
+    candidates = [i for i, row in enumerate(rows) if row.split == "train" and row.id not in labelled and row.usable]
     chosen = Triangulation(**{name: getattr(triangulated, name)[candidates] for name in vars(triangulated)})
     position = {rows[i].key: i for i in candidates}
     before = pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_ - 1, withdrawn=True)

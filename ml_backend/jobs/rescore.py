@@ -60,7 +60,7 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
 
 def lay_out(workspace: Workspace, round_: int) -> list[dict[str, Any]]:
     """Runs of candidates in temporal order, cut into shards."""
-    pool = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.unreadable is None]
+    pool = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.usable]
     always = set(_window_frames(workspace)) | set(_labelled_frames(workspace))
     chosen = candidates(pool, always, workspace.spec.selection.candidates_per_round, round_)
     runs = []

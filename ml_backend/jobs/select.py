@@ -133,7 +133,7 @@ def _labelled_frames(workspace: Workspace) -> set[int]:
 
 
 def _open_positions(workspace: Workspace, rows: Sequence[FrameRow]) -> list[int]:
-    """Frames that may be shown: readable, outside guard gaps, not labelled or skipped, with a task or the means for one."""
+    """Frames that may be shown: not all damaged, no guards, not labelled or skipped, with a task or the means for one."""
     labelled = _labelled_frames(workspace)
     known = tasks.list_tasks(workspace.store, workspace.project_id)
     skipped = {task.frame_id for task in known if task.skipped}
@@ -142,7 +142,7 @@ def _open_positions(workspace: Workspace, rows: Sequence[FrameRow]) -> list[int]
     return [
         i
         for i, row in enumerate(rows)
-        if row.unreadable is None
+        if row.usable
         and row.split != "guard"
         and row.id not in labelled
         and row.id not in skipped

@@ -96,10 +96,8 @@ def _frames(workspace: Workspace, ids: IntArray) -> dict[int, FrameRow]:
 def _targets(
     workspace: Workspace, frame: FrameRow, xy_px: FloatArray, weight: FloatArray, box_px: FloatArray
 ) -> list[TrainingTarget]:
-    if frame.unreadable is not None:
-        return []
     return [
         TrainingTarget(frame.images[view], xy_px[v], weight[v], box_px=box_or_none(box_px[v]), key=frame.key, view=view)
         for v, view in enumerate(workspace.views)
-        if view in frame.images and (weight[v] > 0).any()
+        if view in frame.usable and (weight[v] > 0).any()
     ]

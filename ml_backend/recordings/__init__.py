@@ -4,7 +4,7 @@ from ml_backend.recordings.addresses import is_url, task_image_url
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.credentials import Credentials
 from ml_backend.recordings.decoding import DecodingProcess, decoding_process
-from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnreadableImageError
+from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.fetch import Fetcher, Timeouts
 from ml_backend.recordings.hosts import AllowedHosts
@@ -29,6 +29,7 @@ __all__ = [
     "SizeFix",
     "SourceInfo",
     "Timeouts",
+    "UnavailableImageError",
     "UnreadableImageError",
     "decode_picture",
     "decoding_process",

@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from label_config.values import BoolArray, FloatArray, IntArray
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, check_pixels
 
 #: What FFmpeg's functions raise for files that are not as they should be.
@@ -97,10 +97,11 @@ def look(path: str, limits: Limits) -> Contents:
     try:
         stat = Path(path).stat()
     except (OSError, ValueError) as error:
-        problem = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-        raise UnreadableImageError(path, problem) from error
+        missing = isinstance(error, FileNotFoundError)
+        problem = "no such file; is its disk mounted?" if missing else f"cannot be read ({error})"
+        raise UnavailableImageError(path, problem) from error
     if not Path(path).is_file():
-        raise UnreadableImageError(path, "no such file")
+        raise UnavailableImageError(path, "no such file; is its disk mounted?")
     contents = _look(path, stat.st_mtime_ns, stat.st_size)
     check_pixels(contents.size_px, path, limits)
     return contents

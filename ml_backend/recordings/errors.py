@@ -13,7 +13,11 @@ class UnreadableImageError(ParallaxError):
         self.where = where
 
 
-class FetchError(UnreadableImageError):
+class UnavailableImageError(UnreadableImageError):
+    """The picture could not be had this time, which says nothing about the picture: try again later."""
+
+
+class FetchError(UnavailableImageError):
     """A picture could not be fetched from its address."""
 
 

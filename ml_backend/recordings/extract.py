@@ -10,7 +10,7 @@ import numpy as np
 
 from label_config.values import BadInputError, ByteArray, ImageRef
 from ml_backend.recordings.cache import write_atomically
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 from ml_backend.recordings.reading import Fetches, iter_images, read_image
 
@@ -50,6 +50,9 @@ def extract_frames(
         target = wanted[position][1]
         if isinstance(picture, UnreadableImageError):
             failed[target] = picture
-        else:
+            continue
+        try:
             write_picture(picture, target)
+        except OSError as error:  # a full or read-only disk says nothing about the picture
+            failed[target] = UnavailableImageError(str(target), f"cannot be written ({error.strerror or error})")
     return failed

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from label_config.values import ByteArray
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -43,7 +43,7 @@ def decode_picture(data: bytes, where: str, limits: Limits = DEFAULT_LIMITS) -> 
 def check_encoded(data: bytes, where: str, limits: Limits) -> tuple[int, int]:
     """(width, height) by the header of a picture that is worth decoding.  Raises UnreadableImageError for any other."""
     if len(data) > limits.max_bytes:
-        raise UnreadableImageError(
+        raise UnavailableImageError(
             where, f"expected at most {limits.max_bytes:,} bytes, got {len(data):,}; raise cache.max_megabytes"
         )
     size_px = header_size(data, where)
@@ -59,7 +59,7 @@ def check_pixels(size_px: tuple[int, int], where: str, limits: Limits) -> None:
         raise UnreadableImageError(where, f"its header says {width} × {height} pixels")
     if width * height > limits.max_pixels:
         megapixels = limits.max_pixels / 1e6
-        raise UnreadableImageError(
+        raise UnavailableImageError(
             where, f"expected at most {megapixels:g} megapixels, got {width} × {height}; raise cache.max_megapixels"
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from label_config.values import BadInputError, ByteArray, FloatArray
 from ml_backend.recordings.containers import look
 from ml_backend.recordings.decoding import Decode
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.errors import UnavailableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, decode_picture
 from ml_backend.recordings.videos import first_frame
 
@@ -92,10 +92,10 @@ def read_picture(path: str, limits: Limits = DEFAULT_LIMITS, decode: Decode = de
     try:
         size = Path(path).stat().st_size
         if size > limits.max_bytes:
-            raise UnreadableImageError(
+            raise UnavailableImageError(
                 path, f"expected at most {limits.max_bytes:,} bytes, got {size:,}; raise cache.max_megabytes"
             )
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise UnreadableImageError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise UnavailableImageError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
     return decode(data, path, limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy.engine import Row
 
 from label_config.values import DEFAULT_SUBJECT, Box, FrameKey, ImageRef
 from ml_backend.store.database import Store
+from ml_backend.store.picture_marks import PictureMark, valid_marks
 from ml_backend.store.schema import frames, sequences
 
 #: Rows per statement; well under SQLite's limit on bound values.
@@ -30,8 +32,8 @@ class SequenceRow:
 class FrameRow:
     """One frame.
 
-    unreadable  why a picture of it cannot be read
-    boxes       subject → view → box in the data of its tasks
+    marks  view → why its picture could not be used at the last try
+    boxes  subject → view → box in the data of its tasks
     """
 
     id: int
@@ -39,8 +41,17 @@ class FrameRow:
     images: Mapping[str, ImageRef]
     split: str
     random_pick: bool
-    unreadable: str | None
+    marks: Mapping[str, PictureMark] = field(default_factory=dict)
     boxes: Mapping[int, Mapping[str, Box]] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """Views with a picture that is not known to be damaged."""
+        return tuple(view for view in self.images if view not in self.marks or not self.marks[view].damaged)
+
+    def due(self, view: str) -> bool:
+        """The view has a picture, and it is not too early to try it again."""
+        return view in self.images and (view not in self.marks or self.marks[view].again_at <= time.time())
 
     def box(self, view: str, size_px: tuple[int, int] | None = None, subject: int = DEFAULT_SUBJECT) -> Box | None:
         """Where the subject is in a view, None when nobody says so or the box lies outside the picture.
@@ -58,7 +69,7 @@ class FrameRow:
 def _frame(row: Row[Any]) -> FrameRow:
     images = {view: ImageRef.from_json(ref) for view, ref in row.images.items()}
     key = FrameKey(row.sequence, row.frame_index)
-    return FrameRow(row.id, key, images, row.split, row.random_pick, row.unreadable, _boxes(row.boxes))
+    return FrameRow(row.id, key, images, row.split, row.random_pick, valid_marks(row.marks, images), _boxes(row.boxes))
 
 
 def _boxes(stored: Mapping[str, Any] | None) -> dict[int, dict[str, Box]]:
@@ -155,10 +166,14 @@ def count(store: Store, project_id: int) -> int:
         return int(connection.execute(select(func.count()).where(frames.c.project_id == project_id)).scalar_one())
 
 
-def mark_unreadable(store: Store, frame_id: int, why: str | None) -> None:
-    """A picture of this frame cannot be read (None: it can again)."""
+def save_marks(store: Store, marks: Mapping[int, Mapping[str, PictureMark | None]]) -> None:
+    """Set the marks of these views, None = none; frame id → view → mark.  Those of other views stay."""
     with store.write() as connection:
-        connection.execute(update(frames).where(frames.c.id == frame_id).values(unreadable=why))
+        for frame_id, views in marks.items():
+            held = connection.execute(select(frames.c.marks).where(frames.c.id == frame_id)).scalar_one() or {}
+            changed = {**held, **{view: mark and mark.to_json() for view, mark in views.items()}}
+            left = {view: mark for view, mark in changed.items() if mark is not None}
+            connection.execute(update(frames).where(frames.c.id == frame_id).values(marks=left or None))
 
 
 def mark_random_picks(store: Store, frame_ids: Sequence[int]) -> None:

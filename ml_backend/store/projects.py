@@ -36,6 +36,7 @@ class Project:
     train_requested: bool
     pull_requested: bool
     select_requested: bool
+    public_url: str | None
     halted: str | None
     seed: int
 

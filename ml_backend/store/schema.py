@@ -57,6 +57,7 @@ projects = Table(
     Column("train_requested", Boolean, nullable=False, server_default="0"),
     Column("pull_requested", Boolean, nullable=False, server_default="0"),
     Column("select_requested", Boolean, nullable=False, server_default="0"),
+    Column("public_url", Text, nullable=True),  # of Label Studio, as it says itself
     Column("halted", Text, nullable=True),  # why training stopped and asks, None when it does not
     Column("seed", Integer, nullable=False, server_default="0"),
     UniqueConstraint("ls_url", "ls_project_id", "ls_created_at"),
@@ -91,7 +92,7 @@ frames = Table(
     Column("images", JSON, nullable=False),  # view -> ImageRef
     Column("split", String(8), nullable=False),  # train | val | guard, assigned once
     Column("random_pick", Boolean, nullable=False, server_default="0"),
-    Column("unreadable", Text, nullable=True),
+    Column("marks", JSON, nullable=True),  # view -> PictureMark of a picture that could not be used
     Column("boxes", JSON, nullable=True),  # subject -> view -> [x, y, width, height] px, from task data
     UniqueConstraint("project_id", "sequence", "frame_index"),
 )

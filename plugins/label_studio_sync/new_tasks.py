@@ -9,14 +9,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from label_config.values import ImageRef, ParallaxError
-from ml_backend.recordings import extract_frames, frame_path
-from ml_backend.store import frames as frame_rows
-from ml_backend.store import ledger, presence, tasks
+from ml_backend.jobs.tries import Tries
+from ml_backend.recordings import UnavailableImageError, extract_frames, frame_path
+from ml_backend.store import ledger, tasks
 from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -39,7 +40,7 @@ def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow
     """Import the tasks of every pick without one; returns how many were created.  Raises ImportOpenError."""
     _settle(workspace, client)
     have = {task.frame_id for task in tasks.list_tasks(workspace.store, workspace.project_id)}
-    missing = [pick for pick in picks if pick.frame_id not in have and frames[pick.frame_id].unreadable is None]
+    missing = [pick for pick in picks if pick.frame_id not in have and frames[pick.frame_id].usable]
     if not missing:
         return 0
     if workspace.spec.documents_root is None:
@@ -58,7 +59,7 @@ def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow
             {"frame_id": pick.frame_id, "pseudo": pick.pseudo, "views": views, "data": data}
             for pick in part
             if pick.frame_id in readable
-            for views, data in pictures.tasks(frames[pick.frame_id], pick, pick.frame_id in head)
+            for views, data in pictures.tasks(readable[pick.frame_id], pick, pick.frame_id in head)
         ]
         created += _import(workspace, client, wanted)
     return created
@@ -103,19 +104,27 @@ def _settle(workspace: Workspace, client: Client) -> None:
         ledger.undone(workspace.store, entry.id)
 
 
-def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow]) -> set[int]:
-    """Frames whose pictures are all there; the others are marked, with a message, and left out."""
-    failed = extract_frames(pictures.to_write(rows))
-    readable = set()
-    for row in rows:
-        targets = {view: pictures.target(row, view) for view in row.images}
-        why = "; ".join(f"{view}: {failed[target]}" for view, target in targets.items() if target in failed)
-        if not why:
-            readable.add(row.id)
-            continue
-        frame_rows.mark_unreadable(workspace.store, row.id, why)
-        text = f"{row.key}: {why}"
-        presence.tell(workspace.store, workspace.project_id, text, level="warning", key=f"unreadable {row.key}")
+def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow]) -> dict[int, FrameRow]:
+    """Frame id → the frame with the views that can be shown.
+
+    A damaged view is left out.  A frame with a picture that could not be had or written waits until it can.
+    """
+    due = [replace(row, images={view: row.images[view] for view in row.usable}) for row in rows]
+    due = [row for row in due if all(row.due(view) for view in row.images)]
+    failed = extract_frames(pictures.to_write(due))
+    tries = Tries(workspace)
+    readable = {}
+    for row in due:
+        errors = {view: failed[target] for view in row.images if (target := pictures.target(row, view)) in failed}
+        for view in row.images:
+            if view in errors:
+                tries.failed(row, view, errors[view])
+            else:
+                tries.worked(row, view)
+        left = {view: ref for view, ref in row.images.items() if view not in errors}
+        if left and not any(isinstance(error, UnavailableImageError) for error in errors.values()):
+            readable[row.id] = replace(row, images=left)
+    tries.save()
     return readable
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
 from ml_backend.jobs.rescore import candidates
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.recordings import read_image, write_picture
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import frames, generations, presence, pseudo_labels, submissions, versions, work
+from ml_backend.store import frames, generations, picture_marks, presence, pseudo_labels, submissions, versions, work
 from ml_backend.store.workspace import Workspace
 
 Make = Callable[..., Workspace]
@@ -160,16 +161,22 @@ def test_nothing_to_train_on_is_said_and_harms_nothing(make_workspace: Make, lab
     assert any("nothing to train on" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
 
 
-def test_an_unreadable_picture_stops_neither_training_nor_rescoring(
+def lay(workspace: Workspace, row: frames.FrameRow, source: Path, views: Sequence[str]) -> None:
+    """The frame's pictures of these views come from that file from now on."""
+    moved = {view: replace(row.images[view], source=str(source), frame_index=None) for view in views}
+    frames.replace_images(workspace.store, row.id, {**row.images, **moved})
+
+
+def test_a_damaged_picture_takes_its_view_out_and_nothing_else(
     make_workspace: Make, label: Label, work_off: WorkOff, tmp_path: Path
 ) -> None:
     workspace = make_workspace()
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
     rows = frames.list_frames(workspace.store, workspace.project_id)
-    for row in (rows[0], rows[20]):
-        view = workspace.views[0]
-        frames.replace_images(workspace.store, row.id, {**row.images, view: replace(row.images[view], source=str(broken))})
+    lay(workspace, rows[0], broken, workspace.views[:1])
+    lay(workspace, rows[10], broken, workspace.views[:1])
+    lay(workspace, rows[20], broken, workspace.views)
     label(workspace, [0, 8, 16])
     work.request(workspace.store, workspace.project_id, "retrain")
     assert work_off(workspace)[-1] == "select"
@@ -177,6 +184,33 @@ def test_an_unreadable_picture_stops_neither_training_nor_rescoring(
     picked = {pick.frame_id for pick in generations.list_picks(workspace.store, workspace.project_id, generation.number)}
     assert rows[20].id not in picked
     assert any("broken.jpg" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
+    marked = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
+    assert (marked[rows[20].id].usable, marked[rows[10].id].usable) == ((), workspace.views[1:])
+
+
+def test_a_picture_that_is_not_there_stays_in_the_pool_and_is_used_once_it_is(
+    make_workspace: Make, label: Label, work_off: WorkOff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(picture_marks.FIRST_WAIT_S, "unavailable", 0.0)
+    workspace = make_workspace()
+    rows = frames.list_frames(workspace.store, workspace.project_id)
+    unmounted = tmp_path / "disk" / "a.png"
+    lay(workspace, rows[10], unmounted, workspace.views)
+    label(workspace, [0, 8, 16])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    work_off(workspace)
+    (marked,) = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.id == rows[10].id]
+    assert marked.usable == workspace.views, "in the pool"
+    assert {m.damaged for m in marked.marks.values()} == {False}
+    (said,) = [e.text for e in presence.list_events(workspace.store, workspace.project_id) if "could not be had" in e.text]
+    assert "a.png: no such file; is its disk mounted?" in said or "a.png: cannot be read" in said
+    write_picture(read_image(rows[10].images[workspace.views[0]]), unmounted)
+    label(workspace, [24])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    work_off(workspace)
+    (marked,) = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.id == rows[10].id]
+    assert marked.marks == {}
+    assert not [e for e in presence.list_events(workspace.store, workspace.project_id) if "could not be had" in e.text]
 
 
 def test_the_first_order_needs_no_model(make_workspace: Make, work_off: WorkOff) -> None:

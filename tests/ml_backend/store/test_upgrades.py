@@ -13,8 +13,9 @@ from ml_backend.store.database import Store, open_store
 #: What revision 0001 could hold, in its own columns.
 ROWS = """
 INSERT INTO projects (id, ls_url, ls_project_id, ls_created_at, live_version_id) VALUES (1, 'http://ls', 3, 't0', 1);
-INSERT INTO frames (id, project_id, sequence, frame_index, images, split)
-  VALUES (1, 1, 's', 4, '{"left": {"source": "/a.mp4", "frame_index": 4, "size_px": [64, 48]}}', 'train');
+INSERT INTO frames (id, project_id, sequence, frame_index, images, split, unreadable)
+  VALUES (1, 1, 's', 4, '{"left": {"source": "/a.mp4", "frame_index": 4, "size_px": [64, 48]}}', 'train',
+          'left: http://ls/data/upload/1/a.jpg: the server answers with status 406');
 INSERT INTO tasks (id, project_id, ls_task_id, frame_id) VALUES (1, 1, 10, 1);
 INSERT INTO annotations (id, project_id, ls_annotation_id, task_id, updated_at, poses, problems, round, seen_at)
   VALUES (1, 1, 20, 1, '2026-01-01T00:00:00Z', '{}', '[]', 0, 1.0);
@@ -43,6 +44,7 @@ def test_rows_of_the_first_release_are_read(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
     (frame,) = frames.list_frames(store, 1)
     assert (frame.key.index, frame.images["left"].size_px, frame.box("left")) == (4, (64, 48), None)
+    assert (frame.marks, frame.usable) == ({}, ("left",)), "what could not be fetched is tried again"
     (annotation,) = submissions.list_annotations(store, 1)
     assert (annotation.ls_annotation_id, annotation.boxes) == (20, None)
     live = versions.live(store, 1)
