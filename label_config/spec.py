@@ -94,22 +94,31 @@ class ViewSource(Section):
     """The pictures of one camera: a video, a folder of pictures or a pattern.
 
     crop           (x, y, width, height) in pixels of the source picture
-    rotation       clockwise degrees after decoding
+    rotation       clockwise degrees, after cropping
+    flip           mirrored left to right, after turning
     time_offset_s  seconds to add to this camera's clock to reach the recording's
+    fps            frames per second, for sources that do not say or say it wrong
+    calibrated_on  whether the calibration is of the source picture or of the view's; None: as its size says
     """
 
     source: Location
     crop: tuple[CountOrZero, CountOrZero, Count, Count] | None = None
     flip: bool = False
     rotation: Literal[0, 90, 180, 270] = 0
-    time_offset_s: float = 0.0
+    time_offset_s: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    fps: Positive | None = None
+    calibrated_on: Literal["source", "view"] | None = None
 
 
 class Recording(Section):
-    """One sequence: its cameras, their calibration, the frames to use and labels that exist already."""
+    """One sequence: its cameras, their calibration, the frames to use and labels that exist already.
+
+    pairing  what says which pictures belong together: their times, their place, or the numbers in their names; None: the sources
+    """
 
     sequence: str
     views: dict[str, Annotated[ViewSource, BeforeValidator(source_alone)]]
+    pairing: Literal["time", "index", "number"] | None = None
     calibration: Location | None = None
     start: CountOrZero = 0
     stop: Count | None = None

@@ -88,9 +88,9 @@ class ImageRef:
     frame_index  index in decode order when ``source`` is a video, else None
     time_s       time of the picture in seconds on the view's own clock, else None
     crop         (x, y, width, height) in pixels of the source picture that this view occupies (mirror rigs), else None
-    flip         mirrored left to right after cropping
-    size_px      (width, height) of the view after crop, None until known
-    rotation     clockwise rotation in degrees (0, 90, 180, 270) applied after decoding
+    flip         mirrored left to right after cropping and turning
+    size_px      (width, height) of the view, None until known
+    rotation     clockwise rotation in degrees (0, 90, 180, 270) after cropping
     """
 
     source: str

@@ -166,6 +166,35 @@ class Camera:
         K[:2, 2] -= (x, y)
         return replace(self, K=K, size_px=(width, height))
 
+    def rotated(self, quarter_turns: int) -> Camera:
+        """The camera of the picture turned clockwise by so many right angles.
+
+        Raises BadInputError for a lens that has no such camera: skewed axes, or a tilted sensor.
+        """
+        turned = self
+        for _ in range(quarter_turns % 4):
+            turned = turned._turned_once()
+        return turned
+
+    def _turned_once(self) -> Camera:
+        if self.K[0, 1] != 0 or self.dist[12:].any():
+            raise self._fail("a picture with skewed axes or a tilted sensor cannot be turned; calibrate the turned pictures")
+        quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        fx, fy, cx, cy = self.K[0, 0], self.K[1, 1], self.K[0, 2], self.K[1, 2]
+        dist = self.dist.copy()
+        if self.model == "pinhole" and dist.size >= 4:
+            dist[2:4] = dist[3], -dist[2]  # p1, p2
+        if dist.size >= 12:
+            dist[8:12] = -dist[10], -dist[11], dist[8], dist[9]  # s1 … s4
+        return replace(
+            self,
+            K=np.array([[fy, 0.0, self.size_px[1] - 1 - cy], [0.0, fx, cx], [0.0, 0.0, 1.0]]),
+            R_cam_world=quarter @ self.R_cam_world,
+            t_cam_world=quarter @ self.t_cam_world,
+            dist=dist,
+            size_px=self.size_px[::-1],
+        )
+
     def resized(self, size_px: tuple[int, int]) -> Camera:
         """The camera of the picture scaled to ``size_px``; the pictures' *corners* coincide, not their pixel centres."""
         scale = np.array(size_px, dtype=np.float64) / self.size_px

@@ -14,11 +14,11 @@ from ml_backend.recordings import (
     AllowedHosts,
     Credentials,
     Fetcher,
-    Limits,
     PictureCache,
     UnreadableImageError,
     decoding_process,
     iter_images,
+    limits_of,
     read_image,
     write_picture,
 )
@@ -42,7 +42,7 @@ class Pictures:
 
     def _open(self, spec: Spec) -> None:
         self._spec = spec
-        self._limits = Limits(int(spec.cache.max_megapixels * 1e6), int(spec.cache.max_megabytes * 2**20))
+        self._limits = limits_of(spec.cache)
         # Pictures of others may be made to exhaust or crash a decoder; the frames that we keep ourselves are not.
         self._decode = decoding_process(self._limits)
         self._folder = Path(spec.cache.folder)

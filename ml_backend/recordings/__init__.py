@@ -9,12 +9,12 @@ from ml_backend.recordings.extract import extract_frame, extract_frames, write_p
 from ml_backend.recordings.fetch import Fetcher, Timeouts
 from ml_backend.recordings.hosts import AllowedHosts
 from ml_backend.recordings.paths import frame_path, safe_join
-from ml_backend.recordings.pictures import Limits, decode_picture
+from ml_backend.recordings.pictures import Limits, browsers_show, decode_picture, limits_of
 from ml_backend.recordings.reading import iter_images, read_image
 from ml_backend.recordings.recording import Recording, open_recording
 from ml_backend.recordings.sizes import SizeFix, reconcile_size
 from ml_backend.recordings.sources import SourceInfo, probe
-from ml_backend.recordings.transform import points_to_source, points_to_view, view_size
+from ml_backend.recordings.transform import ViewTransform
 
 __all__ = [
     "AllowedHosts",
@@ -31,6 +31,8 @@ __all__ = [
     "Timeouts",
     "UnavailableImageError",
     "UnreadableImageError",
+    "ViewTransform",
+    "browsers_show",
     "decode_picture",
     "decoding_process",
     "extract_frame",
@@ -38,14 +40,12 @@ __all__ = [
     "frame_path",
     "is_url",
     "iter_images",
+    "limits_of",
     "open_recording",
-    "points_to_source",
-    "points_to_view",
     "probe",
     "read_image",
     "reconcile_size",
     "safe_join",
     "task_image_url",
-    "view_size",
     "write_picture",
 ]

@@ -12,7 +12,8 @@ from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, decode_picture
 from ml_backend.recordings.sources import read_picture
-from ml_backend.recordings.transform import to_view
+from ml_backend.recordings.stacks import is_stack, read_stack
+from ml_backend.recordings.transform import ViewTransform
 from ml_backend.recordings.videos import read_video
 
 
@@ -75,7 +76,7 @@ def _open(
         yield from ((index, error) for index in numbers)
         return
     try:
-        yield from read_video(source, numbers, limits)
+        yield from (read_stack if is_stack(source) else read_video)(source, numbers, limits)
     except UnreadableImageError as error:
         yield from ((index, error) for index in numbers)
 
@@ -101,6 +102,6 @@ def _view_of(picture: ByteArray | UnreadableImageError, ref: ImageRef) -> ByteAr
     if isinstance(picture, UnreadableImageError):
         return picture
     try:
-        return to_view(picture, ref)
+        return ViewTransform.of(ref, (picture.shape[1], picture.shape[0])).picture(picture)
     except UnreadableImageError as error:
         return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from label_config.values import BadInputError, ByteArray, FloatArray
 from ml_backend.recordings.containers import look
 from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnavailableImageError
-from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, decode_picture
+from ml_backend.recordings.pairing import Numbers
+from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, decode_picture, upright_size
+from ml_backend.recordings.stacks import count_pages, read_page
 from ml_backend.recordings.videos import first_frame
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv", ".mjpeg", ".h264", ".ts")
@@ -22,9 +25,11 @@ class SourceInfo:
     """What a source says about itself.
 
     n_frames  frames by the container's own count (video) or number of pictures
-    size_px   (width, height) of a decoded picture, upright, before any crop
+    size_px   (width, height) of the first decoded picture, upright, before any crop
     fps       frames per second; None for pictures and for videos that do not say
     pictures  the files in natural order; None for a video
+    sizes_px  those of every picture; None for a video
+    numbers   of every picture the numbers that vary within the names; None for a video and where names do not differ in numbers
     times_s   (n,) seconds since the first frame; None for pictures and for videos that do not say
     first_s   time of the first frame in the container
     """
@@ -33,6 +38,8 @@ class SourceInfo:
     size_px: tuple[int, int]
     fps: float | None
     pictures: tuple[str, ...] | None = None
+    sizes_px: tuple[tuple[int, int], ...] | None = None
+    numbers: Numbers | None = None
     times_s: FloatArray | None = None
     first_s: float = 0.0
 
@@ -53,8 +60,32 @@ def probe(source: str | Path, limits: Limits = DEFAULT_LIMITS) -> SourceInfo:
         size = (first.shape[1], first.shape[0])
         return SourceInfo(contents.n_frames, size, contents.fps, times_s=contents.times_s, first_s=contents.first_s)
     pictures = list_pictures(source)
+    if len(pictures) == 1 and (pages := count_pages(pictures[0])) > 1:
+        first = read_page(pictures[0], 0, limits)
+        return SourceInfo(pages, (first.shape[1], first.shape[0]), None)
     first = read_picture(pictures[0], limits)
-    return SourceInfo(len(pictures), (first.shape[1], first.shape[0]), None, tuple(pictures))
+    sizes = tuple(upright_size(picture) for picture in pictures)
+    return SourceInfo(
+        len(pictures),
+        (first.shape[1], first.shape[0]),
+        None,
+        tuple(pictures),
+        sizes,
+        varying_numbers([Path(p).stem for p in pictures]),
+    )
+
+
+def varying_numbers(names: Sequence[str]) -> Numbers | None:
+    """Of each name the numbers that are not the same in all: ``cam1_0007_640x480`` and its like have the second.
+
+    None when the rest of the names differs, when nothing varies, or when two names have the same numbers.
+    """
+    parts = [re.split(r"(\d+)", name) for name in names]
+    if len({tuple(part[::2]) for part in parts}) != 1:
+        return None
+    columns = [column for column in zip(*(map(int, part[1::2]) for part in parts), strict=True) if len(set(column)) > 1]
+    numbers = tuple(zip(*columns, strict=True))
+    return numbers if len(set(numbers)) == len(names) and columns else None
 
 
 def list_pictures(source: str | Path) -> list[str]:

@@ -12,19 +12,31 @@ from label_config.values import BadInputError, FloatArray, IntArray
 _SAME_RATE = 0.9
 
 
-def frame_times(n_frames: int, fps: float | None, offset_s: float, timestamps_s: FloatArray | None, where: str) -> FloatArray:
-    """(n,) seconds on the recording's clock: the camera's own time plus its offset.
+def check_timestamps(times_s: FloatArray, n_frames: int, fps: float | None, where: str) -> None:
+    """Raise BadInputError for timestamps that do not fit the frames, do not increase, or are not in seconds.
 
-    Without timestamps frame ``i`` has the time ``i / fps`` (and ``i`` seconds when no rate is known).
-    Raises BadInputError for timestamps that do not fit the frames or do not increase.
+    fps  what the container says; None when it does not
     """
-    if timestamps_s is None:
-        return np.arange(n_frames) / (fps or 1.0) + offset_s
-    if timestamps_s.shape != (n_frames,):
-        raise BadInputError(f"{where}: expected {n_frames} timestamps, one per frame, got {timestamps_s.size}")
-    if not (np.isfinite(timestamps_s).all() and (np.diff(timestamps_s) > 0).all()):
+    if times_s.shape != (n_frames,):
+        raise BadInputError(f"{where}: expected {n_frames} timestamps, one per frame, got {times_s.size}")
+    if not (np.isfinite(times_s).all() and (np.diff(times_s) > 0).all()):
         raise BadInputError(f"{where}: timestamps must be finite and increase strictly")
-    return timestamps_s + offset_s
+    if fps is None or len(times_s) < 2:
+        return
+    for name, factor in (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)):
+        if factor / 3 < period(times_s) * fps < factor * 3:
+            raise BadInputError(
+                f"{where}: expected timestamps in seconds; {period(times_s):.6g} between frames at {fps:.5g} a second "
+                f"looks like {name}"
+            )
+
+
+def is_even(times_s: FloatArray) -> bool:
+    """Whether times are those of a constant rate, but for what containers round."""
+    if len(times_s) < 3:
+        return True
+    step = (times_s[-1] - times_s[0]) / (len(times_s) - 1)
+    return bool(np.abs(times_s - times_s[0] - step * np.arange(len(times_s))).max() < max(0.1 * step, 0.0011))
 
 
 def period(times_s: FloatArray) -> float:
@@ -44,10 +56,17 @@ def reference_view(times_s: Mapping[str, FloatArray]) -> str:
 
 
 def match_frames(instants_s: FloatArray, times_s: FloatArray, tolerance_s: float) -> IntArray:
-    """(n,) for each instant the index of the nearest frame; −1 where none lies within the tolerance."""
-    if len(times_s) == 0:
+    """(n,) for each instant the nearest frame; -1 where none is within the tolerance, or it is nearer to another."""
+    if len(times_s) == 0 or len(instants_s) == 0:
         return np.full(len(instants_s), -1, dtype=np.int64)
-    right = np.searchsorted(times_s, instants_s).clip(0, len(times_s) - 1)
+    nearest = _nearest(times_s, instants_s)
+    fits = np.abs(times_s[nearest] - instants_s) <= tolerance_s
+    mutual = _nearest(instants_s, times_s)[nearest] == np.arange(len(instants_s))
+    return np.where(fits & mutual, nearest, -1).astype(np.int64)
+
+
+def _nearest(sorted_s: FloatArray, wanted_s: FloatArray) -> IntArray:
+    """(n,) index of the nearest of the sorted times; the earlier one of two as near."""
+    right = np.searchsorted(sorted_s, wanted_s).clip(0, len(sorted_s) - 1)
     left = (right - 1).clip(0)
-    nearest = np.where(np.abs(times_s[left] - instants_s) <= np.abs(times_s[right] - instants_s), left, right)
-    return np.where(np.abs(times_s[nearest] - instants_s) <= tolerance_s, nearest, -1).astype(np.int64)
+    return np.where(np.abs(sorted_s[left] - wanted_s) <= np.abs(sorted_s[right] - wanted_s), left, right)

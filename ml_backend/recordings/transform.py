@@ -1,6 +1,8 @@
-"""From the picture in a file to the picture of a view: turned, cut out, mirrored — in this order — and back for points."""
+"""From the picture in a file to the picture of a view: cut out, turned, mirrored — in this order — and back for points."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,71 +12,68 @@ from ml_backend.recordings.errors import UnreadableImageError
 _ROTATIONS = (0, 90, 180, 270)
 
 
-def to_view(picture: ByteArray, ref: ImageRef) -> ByteArray:
-    """(h, w, 3) decoded picture → (h', w', 3) picture of the view.  ``ref.crop`` is in pixels of the turned picture.
+@dataclass(frozen=True)
+class ViewTransform:
+    """What makes the picture of a view of the upright decoded picture.
 
-    Raises UnreadableImageError when the crop does not lie inside.
+    part           (x, y, width, height) in pixels of the decoded picture
+    quarter_turns  clockwise, after cutting out
+    flip           mirrored left to right, last
     """
-    turned = np.rot90(picture, -_quarter_turns(ref))
-    if ref.crop is not None:
-        x, y, width, height = ref.crop
-        check_crop(ref, (turned.shape[1], turned.shape[0]))
-        turned = turned[y : y + height, x : x + width]
-    if ref.flip:
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)
 
+    part: tuple[int, int, int, int]
+    quarter_turns: int = 0
+    flip: bool = False
 
-def view_size(ref: ImageRef, source_size_px: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the view of a source picture of this size."""
-    width, height = source_size_px
-    turned = (height, width) if _quarter_turns(ref) % 2 else (width, height)
-    if ref.crop is None:
-        return turned
-    check_crop(ref, turned)
-    return ref.crop[2], ref.crop[3]
+    @classmethod
+    def of(cls, ref: ImageRef, source_size_px: tuple[int, int]) -> ViewTransform:
+        """That of a reference into a picture of this size.  Raises UnreadableImageError when the crop does not lie inside."""
+        if ref.rotation not in _ROTATIONS:
+            raise UnreadableImageError(ref.source, f"rotation: expected one of {_ROTATIONS} degrees, got {ref.rotation}")
+        part = ref.crop or (0, 0, *source_size_px)
+        x, y, width, height = part
+        if x < 0 or y < 0 or width < 1 or height < 1 or x + width > source_size_px[0] or y + height > source_size_px[1]:
+            size = f"{source_size_px[0]} × {source_size_px[1]}"
+            raise UnreadableImageError(ref.source, f"crop {part} (x, y, width, height) does not lie inside the {size} picture")
+        return cls(part, ref.rotation // 90, ref.flip)
 
+    @classmethod
+    def of_view(cls, ref: ImageRef) -> ViewTransform:
+        """That of a reference whose view has a known size.  Raises UnreadableImageError when it has not."""
+        if ref.crop is not None:
+            return cls(ref.crop, ref.rotation // 90, ref.flip)
+        if ref.size_px is None:
+            raise UnreadableImageError(ref.source, "the size of its view is not known")
+        return cls.of(ref, ref.size_px[::-1] if ref.rotation in (90, 270) else ref.size_px)
 
-def points_to_view(xy_source: FloatArray, ref: ImageRef, source_size_px: tuple[int, int]) -> FloatArray:
-    """(..., 2) pixels of the decoded picture → pixels of the view."""
-    width, height = source_size_px
-    xy = np.asarray(xy_source, dtype=np.float64)
-    for _ in range(_quarter_turns(ref)):
-        xy = np.stack([height - 1 - xy[..., 1], xy[..., 0]], axis=-1)
-        width, height = height, width
-    if ref.crop is not None:
-        xy = xy - np.array(ref.crop[:2], dtype=np.float64)
-        width = ref.crop[2]
-    return np.stack([width - 1 - xy[..., 0], xy[..., 1]], axis=-1) if ref.flip else xy
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of the view."""
+        _, _, width, height = self.part
+        return (height, width) if self.quarter_turns % 2 else (width, height)
 
+    def picture(self, decoded: ByteArray) -> ByteArray:
+        """(h, w, 3) decoded picture → (h', w', 3) picture of the view."""
+        x, y, width, height = self.part
+        turned = np.rot90(decoded[y : y + height, x : x + width], -self.quarter_turns)
+        return np.ascontiguousarray(turned[:, ::-1] if self.flip else turned)
 
-def points_to_source(xy_view: FloatArray, ref: ImageRef, source_size_px: tuple[int, int]) -> FloatArray:
-    """(..., 2) pixels of the view → pixels of the decoded picture: the inverse of :func:`points_to_view`."""
-    xy = np.asarray(xy_view, dtype=np.float64)
-    if ref.flip:
-        xy = np.stack([view_size(ref, source_size_px)[0] - 1 - xy[..., 0], xy[..., 1]], axis=-1)
-    if ref.crop is not None:
-        xy = xy + np.array(ref.crop[:2], dtype=np.float64)
-    width, height = source_size_px if _quarter_turns(ref) % 2 == 0 else source_size_px[::-1]
-    for _ in range(_quarter_turns(ref)):
-        width, height = height, width
-        xy = np.stack([xy[..., 1], height - 1 - xy[..., 0]], axis=-1)
-    return xy
+    def to_view(self, xy_source: FloatArray) -> FloatArray:
+        """(..., 2) pixels of the decoded picture → pixels of the view."""
+        left, top, width, height = self.part
+        xy = np.asarray(xy_source, dtype=np.float64) - np.array([left, top], dtype=np.float64)
+        for _ in range(self.quarter_turns):
+            xy = np.stack([height - 1 - xy[..., 1], xy[..., 0]], axis=-1)
+            width, height = height, width
+        return np.stack([width - 1 - xy[..., 0], xy[..., 1]], axis=-1) if self.flip else xy
 
-
-def check_crop(ref: ImageRef, turned_size_px: tuple[int, int]) -> None:
-    """Raise UnreadableImageError unless the view's crop lies inside a picture of this size."""
-    if ref.crop is None:
-        return
-    x, y, width, height = ref.crop
-    if x < 0 or y < 0 or width < 1 or height < 1 or x + width > turned_size_px[0] or y + height > turned_size_px[1]:
-        raise UnreadableImageError(
-            ref.source,
-            f"crop {ref.crop} (x, y, width, height) does not lie inside the {turned_size_px[0]} × {turned_size_px[1]} picture",
-        )
-
-
-def _quarter_turns(ref: ImageRef) -> int:
-    if ref.rotation not in _ROTATIONS:
-        raise UnreadableImageError(ref.source, f"rotation: expected one of {_ROTATIONS} degrees, got {ref.rotation}")
-    return ref.rotation // 90
+    def to_source(self, xy_view: FloatArray) -> FloatArray:
+        """(..., 2) pixels of the view → pixels of the decoded picture: the inverse of :meth:`to_view`."""
+        width, height = self.size_px
+        xy = np.asarray(xy_view, dtype=np.float64)
+        if self.flip:
+            xy = np.stack([width - 1 - xy[..., 0], xy[..., 1]], axis=-1)
+        for _ in range(self.quarter_turns):
+            width, height = height, width
+            xy = np.stack([xy[..., 1], height - 1 - xy[..., 0]], axis=-1)
+        return xy + np.array(self.part[:2], dtype=np.float64)

@@ -18,7 +18,8 @@ from label_config.spec import Spec
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import match_views, read_calibration
 from ml_backend.geometry.cameras import Rig
-from ml_backend.recordings import Recording, open_recording, reconcile_size
+from ml_backend.geometry.views import camera_of_view
+from ml_backend.recordings import Recording, limits_of, open_recording
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
@@ -132,8 +133,9 @@ def _missing(spec: Spec, client: Client, project: int) -> list[str]:
 
 
 def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig | None]:
-    recording = open_recording(entry)
-    lines.append(f"recording {entry.sequence!r}: {len(recording.frames)} frames, {len(recording.views)} views")
+    recording = open_recording(entry, limits_of(spec.cache))
+    complete = f", all of them at {recording.n_complete} frames" if len(recording.views) > 1 else ""
+    lines.append(f"recording {entry.sequence!r}: {len(recording.frames)} frames, {len(recording.views)} views{complete}")
     lines += [f"note: {note}" for note in recording.notes]
     if entry.calibration is None or len(recording.views) < 2:
         return recording, None
@@ -142,11 +144,10 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
     rig = match_views(calibration.rig, spec.views or recording.views)
     cameras = []
     for camera in rig.cameras:
-        size = recording.size_px.get(camera.name)
-        if size is not None and camera.size_px is not None:
-            fix = reconcile_size(camera.name, size, camera.size_px)
-            if fix.warning:
-                lines.append(f"warning: {fix.warning}")
-            camera = camera.cropped(0, 0, *fix.keep_px).resized(fix.size_px)
+        transform = recording.transforms.get(camera.name)
+        if transform is not None:
+            stated = entry.views[camera.name].calibrated_on
+            camera, notes = camera_of_view(camera, transform, recording.source_size_px[camera.name], stated)
+            lines += notes
         cameras.append(camera)
     return recording, Rig(tuple(cameras), rig.unit)

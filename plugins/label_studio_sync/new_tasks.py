@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from label_config.values import ImageRef, ParallaxError
 from ml_backend.jobs.tries import Tries
-from ml_backend.recordings import UnavailableImageError, extract_frames, frame_path
+from ml_backend.recordings import UnavailableImageError, browsers_show, extract_frames, frame_path, limits_of
 from ml_backend.store import ledger, tasks
 from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
@@ -111,7 +111,7 @@ def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow
     """
     due = [replace(row, images={view: row.images[view] for view in row.usable}) for row in rows]
     due = [row for row in due if all(row.due(view) for view in row.images)]
-    failed = extract_frames(pictures.to_write(due))
+    failed = extract_frames(pictures.to_write(due), limits=limits_of(workspace.spec.cache))
     tries = Tries(workspace)
     readable = {}
     for row in due:
@@ -142,7 +142,7 @@ class _Pictures:
 
     def _served_as_it_is(self, ref: ImageRef) -> bool:
         untouched = ref.frame_index is None and ref.crop is None and not ref.flip and not ref.rotation
-        return untouched and Path(ref.source).is_relative_to(self.root)
+        return untouched and Path(ref.source).is_relative_to(self.root) and browsers_show(ref.source)
 
     def to_write(self, frames: Sequence[FrameRow]) -> list[tuple[ImageRef, Path]]:
         """Pictures that are not there yet."""

@@ -39,15 +39,23 @@ def write_video(path: Path, n_frames: int, fps: float = 30.0, size: tuple[int, i
     return path
 
 
-def encode_video(path: Path, codec: str, n_frames: int = 40, *, times_ms: Sequence[int] = (), **options: str) -> Path:
+def encode_video(
+    path: Path,
+    codec: str,
+    n_frames: int = 40,
+    *,
+    size: tuple[int, int] = (256, 192),
+    times_ms: Sequence[int] = (),
+    **options: str,
+) -> Path:
     """A video of any codec whose frames carry their number; ``times_ms`` are those of the frames, 30 a second without."""
     with av.open(str(path), "w", format=options.pop("container", None)) as container:
         stream = container.add_stream(codec, rate=30, options={"g": "12", **options})
-        stream.width, stream.height = 256, 192
+        stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000) if times_ms else Fraction(1, 30)
         for i in range(n_frames):
-            frame = av.VideoFrame.from_ndarray(numbered_picture(i, 256, 192), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(numbered_picture(i, *size), format="rgb24")
             frame.pts = times_ms[i] if times_ms else i
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

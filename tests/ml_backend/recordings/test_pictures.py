@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml_backend.recordings.errors import UnreadableImageError
-from ml_backend.recordings.pictures import Limits, decode_picture, header_size
+from ml_backend.recordings.pictures import Limits, browsers_show, decode_picture, header_size, upright_size
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
 
@@ -103,3 +103,53 @@ def test_exif_orientation_is_applied(make):
     picture = decode_picture(turned, "x")
     assert picture.shape == (64, 48, 3)
     np.testing.assert_array_equal(picture, np.rot90(decode_picture(data, "x"), -1))
+
+
+def _tiff(samples):
+    return cv2.imencode(".tiff", samples)[1].tobytes()
+
+
+def test_deep_samples_are_stretched_by_the_stated_rule():
+    """Full scale is the smallest of 8, 10, 12, 14 and 16 bits that holds the largest sample."""
+    ramp = np.linspace(0, 4095, 256).round().astype(np.uint16).reshape(16, 16)
+    for encoded in (cv2.imencode(".png", ramp)[1].tobytes(), _tiff(ramp)):
+        np.testing.assert_array_equal(decode_picture(encoded, "x")[..., 0], np.round(ramp * (255 / 4095)))
+    full = (ramp.astype(np.uint32) * 16).astype(np.uint16)
+    np.testing.assert_array_equal(decode_picture(_tiff(full), "x")[..., 1], np.round(full * (255 / 65535)))
+    coloured = np.zeros((4, 4, 3), np.uint16)
+    coloured[..., 2] = 1000  # red; OpenCV's order is blue, green, red
+    np.testing.assert_array_equal(decode_picture(_tiff(coloured), "x")[0, 0], [round(1000 * 255 / 1023), 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 100.0, 255.0], [0, 100, 255]),
+        ([-1.0, 0.0, 1.0], [0, 128, 255]),
+        ([np.nan, 0.5, np.inf], [0, 128, 0]),
+        ([7.0, 7.0, 7.0], [7, 7, 7]),
+    ],
+)
+def test_floating_point_pictures(samples, expected):
+    picture = decode_picture(_tiff(np.array([samples], np.float32)), "x")
+    np.testing.assert_array_equal(picture[0, :, 0], expected)
+
+
+def test_what_browsers_show(tmp_path):
+    deep = np.full((4, 4), 4000, np.uint16)
+    for name, samples, shown in (
+        ("a.tif", deep.astype(np.uint8), False),
+        ("b.png", deep, False),
+        ("c.png", deep.astype(np.uint8), True),
+        ("d.jpg", deep.astype(np.uint8), True),
+    ):
+        cv2.imwrite(str(tmp_path / name), samples)
+        assert browsers_show(tmp_path / name) == shown
+
+
+@pytest.mark.data
+def test_the_size_of_a_turned_photograph_is_that_of_the_decoded_one(data_folder):
+    path = data_folder / "foreign" / "traps" / "Portrait_6.jpg"
+    assert upright_size(str(path)) == (1200, 1800)
+    assert decode_picture(path.read_bytes(), "x").shape == (1800, 1200, 3)

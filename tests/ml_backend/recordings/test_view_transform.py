@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,9 +7,15 @@ from hypothesis import strategies as st
 
 from label_config.values import ImageRef
 from ml_backend.recordings.errors import UnreadableImageError
-from ml_backend.recordings.transform import points_to_source, points_to_view, to_view, view_size
+from ml_backend.recordings.transform import ViewTransform
 
 WIDTH, HEIGHT = 31, 17
+
+
+def to_view(picture, ref):
+    return ViewTransform.of(ref, (picture.shape[1], picture.shape[0])).picture(picture)
+
+
 PICTURE = np.arange(WIDTH * HEIGHT * 3, dtype=np.uint32).reshape(HEIGHT, WIDTH, 3).astype(np.uint8)
 
 
@@ -31,12 +39,17 @@ def test_crop_outside_is_an_error(crop):
     with pytest.raises(UnreadableImageError, match="does not lie inside the 31 × 17 picture"):
         to_view(PICTURE, ImageRef("a", crop=crop))
     with pytest.raises(UnreadableImageError, match="does not lie inside"):
-        view_size(ImageRef("a", crop=crop), (WIDTH, HEIGHT))
+        ViewTransform.of(ImageRef("a", crop=crop), (WIDTH, HEIGHT))
 
 
 def test_odd_rotation_is_an_error():
     with pytest.raises(UnreadableImageError, match="got 45"):
         to_view(PICTURE, ImageRef("a", rotation=45))
+
+
+def test_the_crop_is_in_pixels_of_the_source_whatever_the_rotation():
+    turned = to_view(PICTURE, ImageRef("a", crop=(20, 3, 10, 5), rotation=90, flip=True))
+    np.testing.assert_array_equal(turned, np.rot90(PICTURE[3:8, 20:30], -1)[:, ::-1])
 
 
 @settings(deadline=None, max_examples=60)
@@ -52,10 +65,12 @@ def test_points_go_where_their_pixels_go(rotation, flip, cropped, x, y):
     marked = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     marked[y, x] = 255
     view = to_view(marked, ref)
-    assert view_size(ref, (WIDTH, HEIGHT)) == (view.shape[1], view.shape[0])
-    there = points_to_view(np.array([x, y], dtype=float), ref, (WIDTH, HEIGHT))
+    transform = ViewTransform.of(ref, (WIDTH, HEIGHT))
+    assert transform.size_px == (view.shape[1], view.shape[0])
+    assert ViewTransform.of_view(replace(ref, size_px=transform.size_px)) == transform
+    there = transform.to_view(np.array([x, y], dtype=float))
     inside = 0 <= there[0] < view.shape[1] and 0 <= there[1] < view.shape[0]
     assert inside == bool(view.any())
     if inside:
         assert view[int(there[1]), int(there[0]), 0] == 255
-    np.testing.assert_array_equal(points_to_source(there, ref, (WIDTH, HEIGHT)), [x, y])
+    np.testing.assert_array_equal(transform.to_source(there), [x, y])
