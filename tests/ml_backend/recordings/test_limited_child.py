@@ -1,0 +1,70 @@
+"""What a child process makes of a file: its value, its own words, or what became of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from label_config.values import BadInputError
+from ml_backend.recordings.limited_child import read_limited
+
+READERS = """
+import ctypes, time
+import numpy as np
+from label_config.values import BadInputError
+
+def good(path):
+    print("a library talks")
+    return {"size": path.stat().st_size, "names": ["a", "b"], "values": np.arange(6.0).reshape(2, 3)}
+
+def words(path):
+    raise BadInputError("row 3 has no name")
+
+def strange(path):
+    return {}["nothing"]
+
+def greedy(path):
+    return {"values": np.ones(2**31)}
+
+def crashes(path):
+    ctypes.string_at(0)
+
+def hangs(path):
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "readers_of_this_test.py").write_text(READERS)
+    (tmp_path / "f.h5").write_bytes(b"12345")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    return tmp_path / "f.h5"
+
+
+def test_values_and_arrays_come_back(file: Path) -> None:
+    found = read_limited("readers_of_this_test:good", file)
+    assert (found["size"], found["names"]) == (5, ["a", "b"])
+    np.testing.assert_array_equal(found["values"], np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("words", r"f\.h5: row 3 has no name"),
+        ("strange", r"f\.h5: cannot be read \('nothing'\)"),
+        ("greedy", r"f\.h5: cannot be read \(Unable to allocate"),
+        ("crashes", r"f\.h5: cannot be read: the reader ended with status -11"),
+    ],
+)
+def test_errors_name_the_file_and_cost_the_child_only(name: str, message: str, file: Path) -> None:
+    with pytest.raises(BadInputError, match=message):
+        read_limited(f"readers_of_this_test:{name}", file, memory_bytes=512 * 2**20)
+
+
+def test_a_reader_that_hangs_is_ended(file: Path) -> None:
+    with pytest.raises(BadInputError, match="still no end after 2 s"):
+        read_limited("readers_of_this_test:hangs", file, seconds=2.0)
