@@ -79,8 +79,8 @@ def serve(request: dict[str, Any]) -> None:
         function = getattr(importlib.import_module(module), name)
         _limit(request["memory"])
         value = function(Path(request["file"]))
-        arrays = {f"array:{key}": item for key, item in value.items() if isinstance(item, np.ndarray)}
-        rest = {"value": {key: item for key, item in value.items() if not isinstance(item, np.ndarray)}}
+        arrays: dict[str, Any] = {f"array:{key}": item for key, item in value.items() if isinstance(item, np.ndarray)}
+        rest: dict[str, Any] = {"value": {key: item for key, item in value.items() if not isinstance(item, np.ndarray)}}
     except BaseException as error:  # whatever a library makes of a damaged file
         words = str(error) or type(error).__name__
         arrays, rest = {}, {"error": words if isinstance(error, BadInputError) else f"cannot be read ({words[:500]})"}
