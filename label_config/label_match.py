@@ -21,7 +21,7 @@ def match_labels(
         count = list(labels).count(label)
         if count > 1:
             problems.append(Problem("warning", f"label {label!r} is given {count} times", view))
-        keypoint = _keypoint_of(label, labels, skeleton, aliases)
+        keypoint = keypoint_of(label, labels, skeleton, aliases)
         if keypoint is None:
             problems.append(Problem("warning", _unknown(label, skeleton), view))
         elif keypoint in matched.values():
@@ -36,7 +36,8 @@ def match_labels(
     return matched
 
 
-def _keypoint_of(label: str, labels: Sequence[str], skeleton: Skeleton, aliases: Mapping[str, str]) -> int | None:
+def keypoint_of(label: str, labels: Sequence[str], skeleton: Skeleton, aliases: Mapping[str, str]) -> int | None:
+    """The keypoint that a label stands for among ``labels``, None for none: see :func:`match_labels`."""
     if label in aliases:
         return skeleton.index.get(aliases[label])
     if label in skeleton.index:

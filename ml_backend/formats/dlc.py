@@ -1,42 +1,83 @@
-"""DeepLabCut: hand labels (CollectedData CSV, one or several animals) and predictions (CSV).
+"""DeepLabCut: hand labels (CollectedData, CSV or HDF5, one or several animals) and predictions (the same with likelihood).
 
 What the format cannot say: whether a placed point is occluded (it reads as visible), and absent (it becomes unlabelled).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from label_config.skeleton import Skeleton
-from label_config.values import DEFAULT_SUBJECT, BadInputError, FloatArray, ImageRef, IntArray, PointState
-from ml_backend.formats.point_table import PointTable, read_point_table, write_point_table
-from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path
+from label_config.values import BadInputError, FloatArray, ImageRef, IntArray, PointState
+from ml_backend.formats.point_table import (
+    PointTable,
+    check_columns,
+    clean_path,
+    point_table,
+    read_point_table,
+    write_point_table,
+)
+from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path, with_one_label_each
+from ml_backend.recordings.limited_child import read_limited
+
+
+def read_table(path: Path) -> PointTable:
+    """A table of DeepLabCut's, CSV or (``.h5``) HDF5.  Raises BadInputError."""
+    if path.suffix.lower() not in (".h5", ".hdf5", ".hdf"):
+        return read_point_table(path)
+    found = read_limited("ml_backend.formats.dlc_h5:read", path)
+    columns = [(individual, bodypart, coord.lower()) for _, individual, bodypart, coord in found["columns"]]
+    if not columns:
+        raise BadInputError(f"{path}: the table names no keypoint")
+    check_columns(str(path), columns)
+    if np.isinf(found["values"]).any():
+        raise BadInputError(f"{path}: expected finite numbers, got an infinite one")
+    rows = [clean_path(row) for row in found["rows"]]
+    return point_table(found["columns"][0][0], columns, rows, found["values"], range(1, len(rows) + 1))
 
 
 def read_dlc(path: Path) -> LabelSet:
-    """A CollectedData CSV.  Individuals become subjects in the order of the header; one without a point in a picture is
-    left out there, except that every picture keeps at least its first.
+    """A CollectedData table.  Individuals become subjects in the order of the header; pictures in which a subject has no
+    point are left out for it, and counted in a note where no subject has any.
 
     Mirror rigs, whose keypoint names end in the view: see :func:`ml_backend.formats.records.split_views`.
     """
-    table = read_point_table(path)
+    table = read_table(path)
     if not {"x", "y"} <= set(table.coords) or "likelihood" in table.coords:
         raise BadInputError(
             f"{path}: expected hand labels with coords x, y, got {', '.join(table.coords)}; "
             "files with likelihood are predictions, not labels"
         )
+    skeleton = Skeleton(path.stem, table.bodyparts)
+    labels, notes = with_one_label_each(str(path), list(_labels(path, table)))
+    return LabelSet(skeleton, labels, (*table.notes, *_about(table, len({label.image for label in labels})), *notes))
+
+
+def _labels(path: Path, table: PointTable) -> Iterator[tuple[str, LabelledImage]]:
     xy = xy_of(path, table)
-    labels = []
+    people = (table.scorer,) if table.scorer else ()
     for row, name in enumerate(table.rows):
         for subject in range(len(table.individuals)):
             placed = np.isfinite(xy[row, subject]).all(axis=-1)
-            if subject == DEFAULT_SUBJECT or placed.any():
+            if placed.any():
                 state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
-                labels.append(LabelledImage(ImageRef(name), xy[row, subject], state, key=key_from_path(name), subject=subject))
-    return LabelSet(Skeleton(path.stem, table.bodyparts), tuple(labels))
+                label = LabelledImage(
+                    ImageRef(name), xy[row, subject], state, key=key_from_path(name), subject=subject, people=people
+                )
+                yield f"row {table.lines[row]}", label
+
+
+def _about(table: PointTable, pictures: int) -> list[str]:
+    notes = []
+    if len(table.individuals) > 1:
+        names = ", ".join(f"{name!r} is subject {i}" for i, name in enumerate(table.individuals))
+        notes.append(f"{len(table.individuals)} individuals: {names}")
+    empty = len(set(table.rows)) - pictures
+    return [*notes, f"{empty} of {len(set(table.rows))} pictures have no point and are left out"] if empty else notes
 
 
 def xy_of(path: Path, table: PointTable) -> FloatArray:
@@ -91,18 +132,39 @@ class Predictions:
 
 
 def read_dlc_predictions(path: Path) -> Predictions:
-    """A prediction CSV (x, y, likelihood; one animal) of DeepLabCut, Lightning Pose or EKS."""
-    table = read_point_table(path)
+    """Predictions (x, y, likelihood; one animal) of DeepLabCut, Lightning Pose or EKS."""
+    table = read_table(path)
     if not {"x", "y", "likelihood"} <= set(table.coords):
         raise BadInputError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
     if len(table.individuals) != 1:
         raise BadInputError(f"{path}: expected the predictions of one animal, got {', '.join(table.individuals)}")
-    wrong = next((i for i, name in enumerate(table.rows) if not name.isdecimal()), None)
-    if wrong is not None:
-        raise BadInputError(f"{path}:{table.lines[wrong]}: expected a frame number in column 1, got {table.rows[wrong]!r}")
     return Predictions(
         Skeleton(path.stem, table.bodyparts),
-        np.array([int(name) for name in table.rows], dtype=np.int64),
+        _frame_numbers(path, table),
         xy_of(path, table)[:, 0],
         table.values[:, 0, :, table.coords.index("likelihood")],
     )
+
+
+def read_dlc_predicted(path: Path, video: str) -> LabelSet:
+    """The same, of one or several animals, as predicted labels of frames of ``video`` (its file name)."""
+    table = read_table(path)
+    if not {"x", "y", "likelihood"} <= set(table.coords):
+        raise BadInputError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
+    xy, numbers = xy_of(path, table), _frame_numbers(path, table)
+    likelihood = np.clip(table.values[..., table.coords.index("likelihood")], 0.0, 1.0)
+    labels = []
+    for row, subject in np.argwhere(np.isfinite(xy).all(axis=-1).any(axis=-1)).tolist():
+        placed = np.isfinite(xy[row, subject]).all(axis=-1)
+        state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
+        image = ImageRef(video, frame_index=int(numbers[row]))
+        label = LabelledImage(image, xy[row, subject], state, subject=subject)
+        labels.append(replace(label, confidence=np.where(placed, likelihood[row, subject], np.nan)))
+    return LabelSet(Skeleton(path.stem, table.bodyparts), tuple(labels), (*table.notes, *_about(table, len(set(table.rows)))))
+
+
+def _frame_numbers(path: Path, table: PointTable) -> IntArray:
+    wrong = next((i for i, name in enumerate(table.rows) if not name.isdecimal() or len(name) > 12), None)
+    if wrong is not None:
+        raise BadInputError(f"{path}:{table.lines[wrong]}: expected a frame number in column 1, got {table.rows[wrong]!r}")
+    return np.array([int(name) for name in table.rows], dtype=np.int64)

@@ -1,12 +1,13 @@
 """Tables of points with DeepLabCut's header: what DeepLabCut, Lightning Pose and EKS share.
 
-Three header rows (scorer, bodyparts, coords) or four (individuals after scorer); then one row per picture.  The first
+Header rows scorer, individuals, bodyparts, coords, of which the first two may be missing; then one row per picture.  The first
 column, or the first three in newer DeepLabCut files, name the picture.
 """
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import BadInputError, FloatArray
+from ml_backend.formats.csv_text import read_cells
 
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
 
@@ -28,6 +30,7 @@ class PointTable:
     rows         name of the picture of each row, forward slashes
     values       (rows, individuals, bodyparts, coords), NaN where the cell is empty or the column is missing
     lines        line number of each row in the file
+    notes        what was assumed
     """
 
     scorer: str
@@ -37,45 +40,65 @@ class PointTable:
     rows: tuple[str, ...]
     values: FloatArray
     lines: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_point_table(path: Path) -> PointTable:
-    """Read a CSV.  Raises BadInputError naming file and line for anything that is no such table."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            content = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInputError(f"{path}: cannot be read as a CSV table ({error})") from error
+    """Read a CSV.  Raises BadInputError naming file, line and column for anything that is no such table."""
+    cells = read_cells(path)
+    content = list(cells.rows)
     header: dict[str, list[str]] = {}
-    while content and content[0][1][0] in _HEADER:
-        row = content.pop(0)[1]
-        header[row[0]] = row
-    missing = [name for name in ("scorer", "bodyparts", "coords") if name not in header]
+    while content and content[0][1][0].lower() in _HEADER:
+        line, row = content.pop(0)
+        if row[0].lower() in header:
+            raise BadInputError(f"{path}:{line}: header row {row[0]!r} appears twice")
+        header[row[0].lower()] = row
+    missing = [name for name in ("bodyparts", "coords") if name not in header]
     if missing:
         raise BadInputError(f"{path}:1: expected header rows scorer, bodyparts, coords; missing: {', '.join(missing)}")
     width = len(header["coords"])
-    first = next((i for i, cell in enumerate(header["coords"]) if i and cell), width)
+    named = [not _unnamed(cell) for cell in header["coords"]]
+    first = next((i for i, cell in enumerate(named) if i and cell), width)
     columns = _columns(path, header, first)
-    individuals, bodyparts, coords = (tuple(dict.fromkeys(c[i] for c in columns)) for i in range(3))
     numbers = np.full((len(content), len(columns)), np.nan)
+    short = sum(len(row) < width for _, row in content)
     for i, (line, row) in enumerate(content):
-        if len(row) != width:
+        row += [""] * (width - len(row))  # as pandas reads rows whose last cells are not there
+        if len(row) > width:
             raise BadInputError(f"{path}:{line}: expected {width} cells as in the header, got {len(row)}")
-        numbers[i] = _numbers(path, line, row, first)
-    values = np.full((len(content), len(individuals), len(bodyparts), len(coords)), np.nan)
+        if not any(row[:first]):
+            raise BadInputError(f"{path}:{line}: column 1: expected the name of a picture, got nothing")
+        numbers[i] = [cells.number(path, line, column, cell) for column, cell in enumerate(row[first:], start=first + 1)]
+    names = [clean_path("/".join(cell for cell in row[:first] if cell)) for _, row in content]
+    scorer = header["scorer"][first] if "scorer" in header else ""
+    notes = cells.notes + ((f"{short} rows end early; the cells that they lack were read as empty",) if short else ())
+    return point_table(scorer, columns, names, numbers, [line for line, _ in content], notes)
+
+
+def point_table(
+    scorer: str,
+    columns: Sequence[tuple[str, str, str]],
+    rows: Sequence[str],
+    numbers: FloatArray,
+    lines: Sequence[int],
+    notes: tuple[str, ...] = (),
+) -> PointTable:
+    """The table of (individual, bodypart, coordinate) columns; numbers (rows, columns)."""
+    individuals, bodyparts, coords = (tuple(dict.fromkeys(column[i] for column in columns)) for i in range(3))
+    values = np.full((len(rows), len(individuals), len(bodyparts), len(coords)), np.nan)
     for j, (individual, bodypart, coord) in enumerate(columns):
         values[:, individuals.index(individual), bodyparts.index(bodypart), coords.index(coord)] = numbers[:, j]
-    names = tuple("/".join(row[:first]).replace("\\", "/") for _, row in content)
-    return PointTable(
-        header["scorer"][first],
-        individuals,
-        bodyparts,
-        coords,
-        names,
-        values,
-        tuple(n for n, _ in content),
-    )
+    return PointTable(scorer, individuals, bodyparts, coords, tuple(rows), values, tuple(lines), notes)
+
+
+def clean_path(text: str) -> str:
+    """With forward slashes, and without the ``..\\`` that old DeepLabCut files begin with."""
+    return text.replace("\\", "/").removeprefix("./")
+
+
+def _unnamed(cell: str) -> bool:
+    """pandas writes ``Unnamed: 1_level_2`` where a header cell is empty."""
+    return not cell or cell.startswith("Unnamed:")
 
 
 def _columns(path: Path, header: dict[str, list[str]], first: int) -> list[tuple[str, str, str]]:
@@ -85,25 +108,23 @@ def _columns(path: Path, header: dict[str, list[str]], first: int) -> list[tuple
             raise BadInputError(f"{path}: header row {name!r} has {len(row)} cells, expected {width} as row 'coords'")
     if first == width:
         raise BadInputError(f"{path}: the header names no keypoint")
+    for name in ("bodyparts", "coords"):
+        empty = next((i for i in range(first, width) if _unnamed(header[name][i])), None)
+        if empty is not None:
+            raise BadInputError(f"{path}: column {empty + 1}: header row {name!r} names nothing; is a column too many there?")
     individual = header.get("individuals", [""] * width)
-    columns = list(zip(individual[first:], header["bodyparts"][first:], header["coords"][first:], strict=True))
-    repeated = {c for c in columns if columns.count(c) > 1} if len(set(columns)) < len(columns) else set()
-    if repeated:
-        names = " ".join(part for part in min(repeated) if part)
-        raise BadInputError(f"{path}: column {names!r} appears twice in the header; keypoint names must be unique")
+    coords = [cell.lower() for cell in header["coords"]]
+    columns = list(zip(individual[first:], header["bodyparts"][first:], coords[first:], strict=True))
+    check_columns(str(path), columns)
     return columns
 
 
-def _numbers(path: Path, line: int, row: list[str], first: int) -> list[float]:
-    try:
-        return [float(cell) if cell else np.nan for cell in row[first:]]
-    except ValueError:
-        for column, cell in enumerate(row[first:], start=first + 1):
-            try:
-                float(cell or "nan")
-            except ValueError:
-                raise BadInputError(f"{path}:{line}: column {column}: expected a number or nothing, got {cell!r}") from None
-        raise
+def check_columns(path: str, columns: Sequence[tuple[str, str, str]]) -> None:
+    """Raise BadInputError for a column that is named twice."""
+    repeated = [column for column, count in Counter(columns).items() if count > 1]
+    if repeated:
+        names = " ".join(part for part in min(repeated) if part)
+        raise BadInputError(f"{path}: column {names!r} appears twice in the header; keypoint names must be unique")
 
 
 def write_point_table(

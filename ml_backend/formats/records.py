@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from label_config.label_match import keypoint_of
 from label_config.skeleton import Skeleton
 from label_config.values import DEFAULT_SUBJECT, BadInputError, FloatArray, FrameKey, ImageRef, IntArray, PointState
 
@@ -28,6 +29,8 @@ class LabelledImage:
     view     name of the camera, None = not said
     key      instant of the recording, None = not said
     box_px   (x, y, width, height) around the subject, None = not said
+    people   who placed the points, as the file names them
+    confidence  (K,) in [0, 1] of points that a network placed, NaN = not said; None = they are a person's
     """
 
     image: ImageRef
@@ -37,6 +40,8 @@ class LabelledImage:
     key: FrameKey | None = None
     subject: int = DEFAULT_SUBJECT
     box_px: tuple[float, float, float, float] | None = None
+    people: tuple[str, ...] = ()
+    confidence: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.xy_px.ndim != 2 or self.xy_px.shape[1] != 2 or self.state.shape != self.xy_px.shape[:1]:
@@ -52,13 +57,22 @@ class LabelledImage:
                 f"at {self.xy_px[wrong[0]].tolist()}; placed points need coordinates and only they may have some"
             )
 
+    @property
+    def says_something(self) -> bool:
+        """Whether any keypoint is placed or absent."""
+        return bool((self.state != PointState.UNLABELLED).any())
+
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels of many pictures with one skeleton, in the order of the file."""
+    """Labels of many pictures with one skeleton, in the order of the file.
+
+    notes  what was assumed or left out, in words for a person
+    """
 
     skeleton: Skeleton
     labels: tuple[LabelledImage, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for label in self.labels:
@@ -69,26 +83,52 @@ class LabelSet:
                 )
 
 
-def map_to_skeleton(labels: LabelSet, skeleton: Skeleton) -> LabelSet:
-    """The same labels in the order of another skeleton, by keypoint name; keypoints that the file lacks are unlabelled.
+def map_to_skeleton(
+    labels: LabelSet, skeleton: Skeleton, aliases: Mapping[str, str] | None = None, *, leave_out: bool = False
+) -> LabelSet:
+    """The same labels in the order of another skeleton; keypoints that the file lacks are unlabelled.
 
-    Raises BadInputError when the file labels a keypoint that ``skeleton`` does not have.
+    Names stand for keypoints as labels of a labelling config do: by ``aliases``, by name, by the only name that differs in case.
+    leave_out  keypoints that ``skeleton`` does not have are left out, with a note; else they are an error
+
+    Raises BadInputError for unknown keypoints, and when no name is known.
     """
-    unknown = [name for name in labels.skeleton.keypoints if name not in skeleton.index]
-    if unknown:
+    names = labels.skeleton.keypoints
+    found = [keypoint_of(name, names, skeleton, aliases or {}) for name in names]
+    taken = [k for k in found if k is not None]
+    twice = [name for name, k in zip(names, found, strict=True) if k is not None and taken.count(k) > 1]
+    unknown = [i for i, k in enumerate(found) if k is None]
+    if twice:
+        raise BadInputError(f"keypoints {', '.join(twice)} stand for the same keypoint of skeleton {skeleton.name!r}")
+    if unknown and (not leave_out or not taken):
         raise BadInputError(
-            f"keypoints {', '.join(unknown)} are not in skeleton {skeleton.name!r} ({', '.join(skeleton.keypoints)}); "
-            "add them to the skeleton or rename them in the file"
+            f"keypoints {', '.join(names[i] for i in unknown)} are not in skeleton {skeleton.name!r} "
+            f"({', '.join(skeleton.keypoints)}); add them to the skeleton, to aliases, or rename them in the file"
         )
-    position = [skeleton.index[name] for name in labels.skeleton.keypoints]
-    return LabelSet(skeleton, tuple(_spread(label, position, len(skeleton)) for label in labels.labels))
+    notes = [
+        f"keypoint {names[i]!r} is not in skeleton {skeleton.name!r}: its {count} points are left out"
+        for i in unknown
+        if (count := sum(int(label.state[i] != PointState.UNLABELLED) for label in labels.labels))
+    ]
+    notes += [
+        f"keypoint {name!r} of the file is taken for {skeleton.keypoints[k]!r}"
+        for name, k in zip(names, found, strict=True)
+        if k is not None and name != skeleton.keypoints[k]
+    ]
+    kept = [i for i, k in enumerate(found) if k is not None]
+    spread = tuple(_spread(label, kept, taken, len(skeleton)) for label in labels.labels)
+    return LabelSet(skeleton, spread, (*labels.notes, *notes))
 
 
-def _spread(label: LabelledImage, position: Sequence[int], count: int) -> LabelledImage:
+def _spread(label: LabelledImage, kept: Sequence[int], position: Sequence[int], count: int) -> LabelledImage:
     xy = np.full((count, 2), np.nan)
     state = np.full(count, PointState.UNLABELLED, dtype=np.int64)
-    xy[list(position)], state[list(position)] = label.xy_px, label.state
-    return replace(label, xy_px=xy, state=state)
+    xy[list(position)], state[list(position)] = label.xy_px[list(kept)], label.state[list(kept)]
+    if label.confidence is None:
+        return replace(label, xy_px=xy, state=state)
+    confidence = np.full(count, np.nan)
+    confidence[list(position)] = label.confidence[list(kept)]
+    return replace(label, xy_px=xy, state=state, confidence=confidence)
 
 
 def split_views(
@@ -124,8 +164,8 @@ def split_views(
             for index, base in place[view]:
                 xy[names[base]], state[names[base]] = label.xy_px[index] - origin, label.state[index]
             image = replace(label.image, crop=crop, size_px=(crop[2], crop[3])) if crop else label.image
-            found.append(replace(label, image=image, xy_px=xy, state=state, view=view, box_px=None))
-    return LabelSet(Skeleton(labels.skeleton.name, tuple(names)), tuple(found))
+            found.append(replace(label, image=image, xy_px=xy, state=state, view=view, box_px=None, confidence=None))
+    return LabelSet(Skeleton(labels.skeleton.name, tuple(names)), tuple(found), labels.notes)
 
 
 def join_views(labels: LabelSet, suffixes: Mapping[str, str], keypoints: Sequence[str]) -> LabelSet:
@@ -144,7 +184,7 @@ def join_views(labels: LabelSet, suffixes: Mapping[str, str], keypoints: Sequenc
             index = skeleton.index.get(name + suffixes[label.view or ""])
             if index is not None:
                 xy[index], state[index] = label.xy_px[k] + origin, label.state[k]
-    return LabelSet(skeleton, tuple(replace(label, xy_px=xy, state=state) for label, xy, state in joined.values()))
+    return LabelSet(skeleton, tuple(replace(label, xy_px=xy, state=state) for label, xy, state in joined.values()), labels.notes)
 
 
 def key_from_path(path: str) -> FrameKey | None:
@@ -177,3 +217,24 @@ def keypoint_forest(count: int, edges: Sequence[tuple[int, int]], root: int = 0)
                     limbs.append((node, other))
                     queue.append(other)
     return tuple(limbs)
+
+
+def with_one_label_each(path: str, labels: Sequence[tuple[str, LabelledImage]]) -> tuple[tuple[LabelledImage, ...], list[str]]:
+    """Labels (place in the file, label) without repetitions; notes say how many repeated another.
+
+    Raises BadInputError naming both places where two labels of one picture, view and subject contradict one another.
+    """
+    first: dict[tuple[str, int | None, str | None, int], tuple[str, LabelledImage]] = {}
+    repeated = 0
+    for place, label in labels:
+        key = (label.image.source, label.image.frame_index, label.view, label.subject)
+        if key not in first:
+            first[key] = (place, label)
+            continue
+        where, other = first[key]
+        if not (np.array_equal(other.xy_px, label.xy_px, equal_nan=True) and np.array_equal(other.state, label.state)):
+            raise BadInputError(
+                f"{path}: {where} and {place} label the same picture {label.image.source!r} differently; delete one of them"
+            )
+        repeated += 1
+    return tuple(label for _, label in first.values()), [f"{repeated} repeated rows were read once"] if repeated else []
