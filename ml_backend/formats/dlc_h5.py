@@ -51,7 +51,8 @@ def _axis(group: h5py.Group, name: str) -> tuple[list[str], list[tuple[str, ...]
     """Names of the levels, and the labels of every position."""
     if name in group:
         return [""], [(_text(value),) for value in group[name][()]]
-    levels, names = [], []
+    levels: list[list[str]] = []
+    names: list[str] = []
     while f"{name}_level{len(levels)}" in group:
         level = group[f"{name}_level{len(levels)}"]
         names.append(_text(level.attrs.get("name", b"")))

@@ -1,7 +1,8 @@
 """Lightning Pose: one CollectedData CSV per view, with the optional ``visible`` column of its 2.1.2 layout.
 
 visible 2 = visible, 1 = occluded, 0 = not labelled.  An occluded point without coordinates asks Lightning Pose for an
-empty heatmap; that is our "absent".  So all four states survive a round trip.  One subject only.
+empty heatmap; that is our "absent".  So all four states survive a round trip.  Lightning Pose's training does not use the
+coordinates of occluded points, so they may also be written as visible ones.  One subject only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from label_config.skeleton import Skeleton
 from label_config.values import DEFAULT_SUBJECT, BadInputError, BoolArray, ImageRef, IntArray, PointState
 from ml_backend.formats.dlc import xy_of
 from ml_backend.formats.point_table import PointTable, read_point_table, write_point_table
-from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path
+from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 
 _VISIBLE = {PointState.UNLABELLED: 0, PointState.ABSENT: 1, PointState.OCCLUDED: 1, PointState.VISIBLE: 2}
 
@@ -24,7 +25,8 @@ def read_lightning_pose(paths: Mapping[str | None, Path]) -> LabelSet:
     """View → CSV; ``{None: path}`` for a single view.  The n-th rows of all files show the same instant."""
     if not paths:
         raise BadInputError("Lightning Pose: expected at least one CSV, got none")
-    labels: list[LabelledImage] = []
+    labels: list[tuple[str, LabelledImage]] = []
+    notes: list[str] = []
     keypoints: tuple[str, ...] | None = None
     rows: int | None = None
     for view, path in paths.items():
@@ -37,11 +39,22 @@ def read_lightning_pose(paths: Mapping[str | None, Path]) -> LabelSet:
         xy = xy_of(path, table)[:, 0]
         state = _state(path, table, np.asarray(np.isfinite(xy).all(axis=-1)))
         xy[~np.isin(state, (PointState.VISIBLE, PointState.OCCLUDED))] = np.nan
-        labels += [
-            LabelledImage(ImageRef(name), xy[i], state[i], view=view, key=key_from_path(name))
+        people = (table.scorer,) if table.scorer else ()
+        found = [
+            (
+                f"{path.name} row {table.lines[i]}",
+                LabelledImage(ImageRef(name), xy[i], state[i], view, key_from_path(name), people=people),
+            )
             for i, name in enumerate(table.rows)
         ]
-    return LabelSet(Skeleton(next(iter(paths.values())).stem, keypoints or ()), tuple(labels))
+        kept = [item for item in found if item[1].says_something]
+        notes += table.notes
+        if len(kept) < len(found):
+            notes.append(f"{path.name}: {len(found) - len(kept)} of {len(found)} pictures have no point and are left out")
+        labels += kept
+    skeleton = Skeleton(next(iter(paths.values())).stem, keypoints or ())
+    once, repeated = with_one_label_each(str(next(iter(paths.values()))), labels)
+    return LabelSet(skeleton, once, (*notes, *repeated))
 
 
 def _state(path: Path, table: PointTable, placed: BoolArray) -> IntArray:
@@ -63,8 +76,14 @@ def _state(path: Path, table: PointTable, placed: BoolArray) -> IntArray:
     return state
 
 
-def write_lightning_pose(labels: LabelSet, paths: Mapping[str | None, Path], *, scorer: str) -> None:
-    """One CSV with a ``visible`` column for every view in ``paths``, rows in the order of the labels."""
+def write_lightning_pose(
+    labels: LabelSet, paths: Mapping[str | None, Path], *, scorer: str, occluded_as_visible: bool = False
+) -> None:
+    """One CSV with a ``visible`` column for every view in ``paths``, rows in the order of the labels.
+
+    occluded_as_visible  so that Lightning Pose trains on placed points that are hidden
+    """
+    code = _VISIBLE | ({PointState.OCCLUDED: 2} if occluded_as_visible else {})
     for view, path in paths.items():
         chosen = [label for label in labels.labels if label.view == view]
         other = next((label for label in chosen if label.subject != DEFAULT_SUBJECT), None)
@@ -76,7 +95,7 @@ def write_lightning_pose(labels: LabelSet, paths: Mapping[str | None, Path], *, 
         values = np.full((len(chosen), 1, len(labels.skeleton), 3), np.nan)
         for i, label in enumerate(chosen):
             values[i, 0, :, :2] = label.xy_px
-            values[i, 0, :, 2] = [_VISIBLE[PointState(s)] for s in label.state]
+            values[i, 0, :, 2] = [code[PointState(s)] for s in label.state]
         write_point_table(
             path,
             scorer=scorer,
