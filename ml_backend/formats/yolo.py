@@ -8,15 +8,19 @@ numbered by line, and view and instant are whatever the path tells.
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
 from label_config.skeleton import Skeleton
+from label_config.skeleton_files import load_skeleton, skeleton_to_mapping
 from label_config.values import BadInputError, FloatArray, ImageRef, PointState
+from ml_backend.formats.guarded import understood
 from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path
 from ml_backend.heatmaps.crops import box_around
+from ml_backend.recordings import UnreadableImageError
+from ml_backend.recordings.sources import read_picture
 
 _CODE = {PointState.UNLABELLED: 0, PointState.ABSENT: 0, PointState.OCCLUDED: 1, PointState.VISIBLE: 2}
 _STATE = {0: PointState.UNLABELLED, 1: PointState.OCCLUDED, 2: PointState.VISIBLE}
@@ -24,26 +28,31 @@ _PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def write_yolo(labels: LabelSet, folder: Path) -> None:
-    """``data.yaml`` and the label files below ``folder``; pictures must lie at ``images/…`` there and have a known size."""
+    """``data.yaml`` and the label files below ``folder``; pictures must lie at ``images/…`` there and have a known size.
+
+    A picture without a placed point gets no file: Ultralytics takes an empty one for "no subject here".  ``flip_idx`` is left
+    out where mirrored copies are no valid examples, which turns Ultralytics' own mirroring off.  No ``path``: a relative one
+    counts from wherever the training starts, its absence from the file.
+    """
     lines: dict[Path, list[str]] = {}
     for label in sorted(labels.labels, key=lambda item: item.subject):
         target = folder / _label_path(label.image.source)
-        lines.setdefault(target, [])
         if np.isfinite(label.xy_px).any():
-            lines[target].append(_line(label))
+            lines.setdefault(target, []).append(_line(label))
     for target, content in lines.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
     skeleton = labels.skeleton
-    about = {
-        "path": ".",
+    about: dict[str, Any] = {
         "train": "images",
         "val": "images",
         "kpt_shape": [len(skeleton), 3],
-        "flip_idx": list(skeleton.mirror),
         "names": {0: skeleton.name},
         "kpt_names": {0: list(skeleton.keypoints)},
     }
+    if skeleton.flip_augment:
+        about["flip_idx"] = list(skeleton.mirror)
+    about["parallax"] = skeleton_to_mapping(skeleton)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
 
@@ -73,56 +82,104 @@ def _line(label: LabelledImage) -> str:
 
 
 def read_yolo(folder: Path) -> LabelSet:
-    """A data set as :func:`write_yolo` lays it out; keypoint names come from ``kpt_names``, else they are numbered.
+    """A data set as :func:`write_yolo` lays it out, or its ``data.yaml``; names come from ``kpt_names``, else are numbered.
 
     Raises BadInputError naming file and line.
     """
-    skeleton, dimensions = _read_about(folder / "data.yaml")
+    about_path = folder if folder.suffix in (".yaml", ".yml") else folder / "data.yaml"
+    folder = about_path.parent
+    with understood(about_path, "the data.yaml of a YOLO-pose data set"):
+        skeleton, dimensions, notes = _read_about(about_path)
     labels: list[LabelledImage] = []
-    for picture in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES):
+    empty = missing = comments = 0
+    for picture in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES and not p.name.startswith(".")):
         source = picture.relative_to(folder).as_posix()
         if "images" not in picture.relative_to(folder).parts:
             continue
         path = folder / _label_path(source)
-        if path.exists():
-            labels += _read_labels(path, picture, source, len(skeleton), dimensions)
-    return LabelSet(skeleton, tuple(labels))
+        if not path.exists():
+            missing += 1
+            continue
+        lines = _lines(path)
+        comments += sum(line.startswith("#") for _, line in lines)
+        found = _read_labels(
+            path, picture, source, len(skeleton), dimensions, [(n, t) for n, t in lines if not t.startswith("#")]
+        )
+        empty += not found
+        labels += found
+    lost = sum(not item.says_something for item in labels)
+    labels = [item for item in labels if item.says_something]
+    for count, what in (
+        (missing, "pictures have no label file: nobody labelled them"),
+        (empty, "label files are empty (no subject in the picture): nothing is imported for them"),
+        (lost, "subjects have a box but no keypoint: they are left out"),
+        (comments, "lines begin with # and were passed over; Ultralytics refuses such files"),
+    ):
+        if count:
+            notes.append(f"{count} {what}")
+    return LabelSet(skeleton, tuple(labels), tuple(notes))
 
 
-def _read_about(path: Path) -> tuple[Skeleton, int]:
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read as text ({error})") from error
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _read_about(path: Path) -> tuple[Skeleton, int, list[str]]:
     try:
         about = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BadInputError(f"{path}: cannot be read as YAML ({error})") from error
     shape = about.get("kpt_shape") if isinstance(about, dict) else None
-    if not (isinstance(shape, list) and len(shape) == 2 and shape[1] in (2, 3) and isinstance(shape[0], int)):
+    if not (
+        isinstance(shape, list) and len(shape) == 2 and shape[1] in (2, 3) and type(shape[0]) is int and 0 < shape[0] < 10_000
+    ):
         raise BadInputError(f"{path}: expected kpt_shape: [number of keypoints, 2 or 3], got {shape!r}")
     classes = about.get("names", {0: path.parent.name})
+    classes = list(classes.values()) if isinstance(classes, dict) else list(classes)
     if len(classes) != 1:
         raise BadInputError(f"{path}: expected one class, got {len(classes)}")
-    given = about.get("kpt_names", {0: [f"keypoint{i}" for i in range(shape[0])]})
-    names = tuple(given[0])
+    notes = []
+    if about.get("kpt_names") is None:
+        notes.append(f"data.yaml has no kpt_names: the keypoints are called keypoint0 … keypoint{shape[0] - 1}; give aliases")
+    given = about.get("kpt_names") or {0: [f"keypoint{i}" for i in range(shape[0])]}
+    names = tuple(map(str, next(iter(given.values())) if isinstance(given, dict) else given))
     if len(names) != shape[0]:
         raise BadInputError(f"{path}: kpt_names has {len(names)} names, kpt_shape says {shape[0]}")
-    flip = about.get("flip_idx") or list(range(len(names)))
+    if isinstance(about.get("parallax"), dict):
+        skeleton = load_skeleton(about["parallax"])
+        if skeleton.keypoints != names:
+            raise BadInputError(f"{path}: 'parallax' and 'kpt_names' name different keypoints; delete 'parallax'")
+        return skeleton, shape[1], notes
+    flip = [int(i) for i in about.get("flip_idx") or range(len(names))]
+    if sorted(flip) != list(range(len(names))):
+        raise BadInputError(f"{path}: flip_idx: expected every number from 0 to {len(names) - 1} once, got {flip}")
     pairs = tuple((i, j) for i, j in enumerate(flip) if i < j)
-    return Skeleton(str(classes[0]), names, pairs=pairs), shape[1]
+    return Skeleton(str(classes[0]), names, pairs=pairs, flip_augment="flip_idx" in about), shape[1], notes
 
 
-def _read_labels(path: Path, picture: Path, source: str, count: int, dimensions: int) -> list[LabelledImage]:
-    image = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise BadInputError(f"{picture}: cannot be read as a picture; its size is needed for {path}")
+def _read_labels(
+    path: Path, picture: Path, source: str, count: int, dimensions: int, lines: list[tuple[int, str]]
+) -> list[LabelledImage]:
+    if not lines:
+        return []
+    try:
+        image = read_picture(str(picture))  # upright by its EXIF orientation, as Ultralytics reads it
+    except UnreadableImageError as error:
+        raise BadInputError(f"{error}; its size is needed for {path}") from error
     h, w = image.shape[:2]
     labels: list[LabelledImage] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in lines:
         values = _numbers(f"{path}:{number}", line, 5 + count * dimensions)
         points = values[5:].reshape(count, dimensions)
         seen = points[:, 2] if dimensions == 3 else np.where((points != 0).any(axis=1), 2.0, 0.0)
         if not np.isin(seen, (0, 1, 2)).all():
             raise BadInputError(f"{path}:{number}: visibility must be 0, 1 or 2")
+        if (np.abs(points[:, :2]) > 2).any() or (np.abs(values[1:5]) > 2).any():
+            raise BadInputError(f"{path}:{number}: expected coordinates relative to the picture, from 0 to 1; these are pixels")
         width, height = values[3] * w, values[4] * h
         labels.append(
             LabelledImage(
