@@ -169,7 +169,7 @@ def _read_labels(
     try:
         image = read_picture(str(picture))  # upright by its EXIF orientation, as Ultralytics reads it
     except UnreadableImageError as error:
-        raise BadInputError(f"{error}; its size is needed for {path}") from error
+        raise BadInputError(f"{picture}: cannot be read as a picture ({error}); its size is needed for {path}") from error
     h, w = image.shape[:2]
     labels: list[LabelledImage] = []
     for number, line in lines:

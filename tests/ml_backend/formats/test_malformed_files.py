@@ -24,7 +24,8 @@ HEADER = "scorer,me,me,me,me\nbodyparts,a,a,b,b\ncoords,x,y,x,y\n"
         ("scorer\nbodyparts\ncoords\n", "names no keypoint"),
         ("scorer,me,me\nbodyparts,a\ncoords,x,y\n", "header row 'bodyparts' has 2 cells, expected 3"),
         ("scorer,me,me,me,me\nbodyparts,a,a,a,a\ncoords,x,y,x,y\n", "column 'a x' appears twice"),
-        (HEADER + "i1.png,1,2,3,4\ni2.png,1,2,3\n", r"c\.csv:5: expected 5 cells as in the header, got 4"),
+        (HEADER + "i1.png,1,2,3,4\ni2.png,1,2,3\n", r"c\.csv:5: keypoint 'b' has only one of x and y"),
+        (HEADER + "i1.png,1,2,3,4,5\n", r"c\.csv:4: expected 5 cells as in the header, got 6"),
         (HEADER + "i1.png,1,2,3,x\n", r"c\.csv:4: column 5: expected a number or nothing, got 'x'"),
         (HEADER + "i1.png,1,2,3,\n", r"c\.csv:4: keypoint 'b' has only one of x and y"),
         ("scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,likelihood\n0,1,2,0.5\n", "predictions, not labels"),
@@ -62,7 +63,8 @@ def test_dlc_of_newer_versions_and_windows_paths(tmp_path):
     three = "scorer,,,me,me\nbodyparts,,,a,a\ncoords,,,x,y\nlabeled-data,run,img03.png,1.5,2\nlabeled-data,run,img04.png,,\n"
     (tmp_path / "c.csv").write_text(three)
     got = read_dlc(tmp_path / "c.csv")
-    assert [item.image.source for item in got.labels] == ["labeled-data/run/img03.png", "labeled-data/run/img04.png"]
+    assert [item.image.source for item in got.labels] == ["labeled-data/run/img03.png"]
+    assert got.notes == ("1 of 2 pictures have no point and are left out",)
     assert str(got.labels[0].key) == "run/000003"
     (tmp_path / "w.csv").write_text(HEADER + "labeled-data\\run\\img03.png,1,2,3,4\n")
     assert read_dlc(tmp_path / "w.csv").labels[0].image.source == "labeled-data/run/img03.png"
@@ -115,7 +117,6 @@ def coco(**change):
         ),
         (coco(categories=[{"id": 1, "name": "x", "keypoints": ["a"], "skeleton": [[1, 2]]}]), "points outside 1..1"),
         (coco(categories=[{"id": 1, "name": "x", "keypoints": ["a", "a"]}]), r"c\.json: .*must be unique"),
-        (coco(annotations=[{"id": 9, "image_id": 7, "category_id": 1}]), "annotation 9: there is no image 7"),
         (coco(annotations=[{"id": 9, "category_id": 1}]), "annotation 9: field 'image_id' is missing"),
         (coco(annotations=[{"id": 9, "image_id": 1, "category_id": 1}]), "annotation 9: expected 1 × 3 numbers"),
         (coco(annotations=[{"id": 9, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 3]}]), "annotation 9: visibility"),

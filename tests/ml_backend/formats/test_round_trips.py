@@ -119,7 +119,11 @@ def test_coco_of_others_numbers_subjects_and_cuts_cycles(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps(content))
     got = read_coco(tmp_path / "c.json")
     assert got.skeleton.limbs == ((0, 1), (0, 2))  # b–c closes a cycle; limbs lead away from the first keypoint
-    assert [item.subject for item in got.labels] == [0, 1]
+    assert [item.subject for item in got.labels] == [0]
+    assert got.notes == (
+        "1 annotations without a labelled keypoint are left out",
+        "1 points have coordinates but visibility 0: they count as not labelled",
+    )
     assert got.labels[0].state.tolist() == [V, H, U]
     assert np.isnan(got.labels[0].xy_px[2]).all()
     assert got.labels[0].box_px == (0, 1, 5, 6)
