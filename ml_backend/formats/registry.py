@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 from label_config.values import BadInputError
@@ -12,21 +11,10 @@ from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, read_table
 from ml_backend.formats.guarded import load_json
 from ml_backend.formats.label_studio import read_label_studio
 from ml_backend.formats.lightning_pose import read_lightning_pose
+from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.records import LabelSet
 from ml_backend.formats.sleap import read_sleap
 from ml_backend.formats.yolo import read_yolo
-
-
-class LabelFormat(StrEnum):
-    """Label files of these tools are read and written."""
-
-    DLC = "dlc"
-    LIGHTNING_POSE = "lightning-pose"
-    COCO = "coco"
-    SLEAP = "sleap"
-    YOLO = "yolo"
-    LABEL_STUDIO = "label-studio"
-
 
 _TABLES, _SLEAP, _HDF5 = (".csv", ".tsv", ".txt"), (".slp",), (".h5", ".hdf5", ".hdf")
 

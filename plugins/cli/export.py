@@ -2,85 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from label_config.values import BadInputError, ParallaxError
-from plugins.cli.context import console, open_project
+from ml_backend.formats.names import LabelFormat
+from plugins.cli.context import connect, console, open_project
 
 if TYPE_CHECKING:
-    from ml_backend.formats.records import LabelledImage, LabelSet
+    from collections.abc import Mapping, Sequence
+
+    from label_config.values import ImageRef
+    from ml_backend.formats.exporting import WritePictures
+    from ml_backend.formats.records import LabelSet
+    from ml_backend.labels.snapshot import Snapshot
     from ml_backend.store.workspace import Workspace
-
-SCORER = "parallax"
-
-
-class Format(StrEnum):
-    """What can be written."""
-
-    COCO = "coco"
-    DLC = "dlc"
-    LIGHTNING_POSE = "lightning-pose"
 
 
 def export(
     ctx: typer.Context,
-    format: Annotated[Format, typer.Argument(help="Tool to write for.")],
-    target: Annotated[Path, typer.Argument(help="File (coco) or folder (one file per camera) to write.")],
+    format: Annotated[LabelFormat, typer.Argument(help="Tool to write for.")],
+    target: Annotated[Path, typer.Argument(help="File to write; a folder for dlc, lightning-pose, yolo and with --pictures.")],
+    pictures: Annotated[bool, typer.Option("--pictures", help="Write the pictures too, so that the folder is complete.")] = False,
+    occluded_as_visible: Annotated[
+        bool, typer.Option("--occluded-as-visible", help="Lightning Pose trains on placed points only where they are visible.")
+    ] = False,
 ) -> None:
     """Write the labels of the last training snapshot; points that people placed, nothing predicted."""
+    from ml_backend.formats.exporting import Export
+
     if target.exists():
         raise BadInputError(f"{target}: exists already; choose another name")
+    if occluded_as_visible and format is not LabelFormat.LIGHTNING_POSE:
+        raise BadInputError(
+            "--occluded-as-visible: expected the format lightning-pose; the others keep the state or say that it is lost"
+        )
     workspace = open_project(ctx)
-    labels = labels_of_last_snapshot(workspace)
-    _writers()[format](labels, target, workspace.views)
-    console().print(f"{target}: {len(labels.labels)} labelled pictures", markup=False)
+    # Rows of Lightning Pose's files correspond, so that each camera has a row for every frame.
+    labels = labels_of_last_snapshot(workspace, every_view=format is LabelFormat.LIGHTNING_POSE)
+    brings = pictures or format is LabelFormat.YOLO
+    notes = Export(labels, format, target, _writer(workspace) if brings else None, occluded_as_visible).write()
+    out = console()
+    out.print(f"{target}: {sum(label.says_something for label in labels.labels)} labelled pictures", markup=False)
+    for note in notes:
+        out.print(f"note: {note}", markup=False)
 
 
-def _writers() -> dict[Format, Callable[[LabelSet, Path, tuple[str, ...]], None]]:
-    from dataclasses import replace
+def _writer(workspace: Workspace) -> WritePictures:
+    """Pictures of the views, from disk or from Label Studio, as files."""
+    from ml_backend.jobs.pictures import Pictures
+    from ml_backend.recordings import UnreadableImageError, write_picture
 
-    from ml_backend.formats.coco import write_coco
-    from ml_backend.formats.dlc import write_dlc
-    from ml_backend.formats.lightning_pose import write_lightning_pose
+    source = Pictures(workspace)
 
-    def coco(labels: LabelSet, target: Path, views: tuple[str, ...]) -> None:
-        write_coco(labels, target)
+    def write(wanted: Sequence[tuple[ImageRef, Path]]) -> Mapping[Path, Exception]:
+        failed: dict[Path, Exception] = {}
+        for ref, path in wanted:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(source.read(ref), path)
+            except UnreadableImageError as error:
+                failed[path] = error
+        return failed
 
-    def dlc(labels: LabelSet, target: Path, views: tuple[str, ...]) -> None:
-        labels = _one_name_per_picture(labels)
-        target.mkdir(parents=True)
-        for view in views:
-            chosen = tuple(label for label in labels.labels if label.view == view)
-            write_dlc(replace(labels, labels=chosen), target / f"CollectedData_{view}.csv", scorer=SCORER)
-
-    def lightning_pose(labels: LabelSet, target: Path, views: tuple[str, ...]) -> None:
-        labels = _one_name_per_picture(labels)
-        target.mkdir(parents=True)
-        write_lightning_pose(labels, {view: target / f"{view}.csv" for view in views}, scorer=SCORER)
-
-    return {Format.COCO: coco, Format.DLC: dlc, Format.LIGHTNING_POSE: lightning_pose}
+    return write
 
 
-def _one_name_per_picture(labels: LabelSet) -> LabelSet:
-    """These tools know pictures by path only, so a frame of a video gets the path that they would extract it to."""
-    from dataclasses import replace
+def labels_of_last_snapshot(workspace: Workspace, *, every_view: bool = False) -> LabelSet:
+    """One label per picture; what people did not say (filled by geometry, pseudo-labels) is unlabelled.
 
-    def named(label: LabelledImage) -> LabelledImage:
-        if label.image.frame_index is None or label.key is None:
-            return label
-        source = f"labeled-data/{label.key.sequence}_{label.view}/img{label.key.index:06d}.png"
-        return replace(label, image=replace(label.image, source=source, frame_index=None))
-
-    return replace(labels, labels=tuple(named(label) for label in labels.labels))
-
-
-def labels_of_last_snapshot(workspace: Workspace) -> LabelSet:
-    """One label per picture; what people did not say (filled by geometry, pseudo-labels) is unlabelled."""
+    every_view  pictures of labelled frames about which nobody said anything are there too
+    """
     import numpy as np
 
     from label_config.values import PointState
@@ -97,6 +91,7 @@ def labels_of_last_snapshot(workspace: Workspace) -> LabelSet:
     absent = snapshot.state == PointState.ABSENT
     state = np.where(snapshot.human | absent, snapshot.state, PointState.UNLABELLED).astype(np.int64)
     xy = np.where(snapshot.human[..., None], snapshot.xy_px, np.nan)
+    people = _people(workspace, snapshot)
     labels = [
         LabelledImage(
             rows[frame].images[view],
@@ -105,9 +100,31 @@ def labels_of_last_snapshot(workspace: Workspace) -> LabelSet:
             box_px=box_or_none(snapshot.box_px[i, v]),
             view=view,
             key=rows[frame].key,
+            people=people.get((frame, view), ()),
         )
         for i, frame in enumerate(snapshot.frame_ids.tolist())
         for v, view in enumerate(workspace.views)
-        if view in rows[frame].images and (state[i, v] != PointState.UNLABELLED).any()
+        if view in rows[frame].images and (every_view or (state[i, v] != PointState.UNLABELLED).any())
     ]
     return LabelSet(workspace.binding.skeleton, tuple(labels))
+
+
+def _people(workspace: Workspace, snapshot: Snapshot) -> dict[tuple[int, str], tuple[str, ...]]:
+    """(frame id, view) → who labelled it: e-mail addresses, or numbers where Label Studio cannot be asked."""
+    from ml_backend.store import submissions, tasks
+
+    used = {number for number, _ in snapshot.annotations}
+    rows = [row for row in submissions.list_annotations(workspace.store, workspace.project_id) if row.ls_annotation_id in used]
+    views_of = {task.id: task.views for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    try:
+        client = connect(workspace.spec)
+        names = {number: email for email, number in client.users().items()}
+        client.close()
+    except ParallaxError:
+        names = {}
+    found: dict[tuple[int, str], dict[str, None]] = {}
+    for row in rows:
+        for view in views_of.get(row.task_id) or workspace.views:
+            if row.person is not None:
+                found.setdefault((row.frame_id, view), {})[names.get(row.person, f"user {row.person}")] = None
+    return {key: tuple(people) for key, people in found.items()}

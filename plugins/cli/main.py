@@ -20,6 +20,7 @@ from plugins.cli import (
     evaluate,
     export,
     harvest,
+    import_labels,
     init,
     leave,
     push,
@@ -108,6 +109,7 @@ for _command in (
     version.version,
 ):
     app.command()(_command)
+app.command("import")(import_labels.import_labels)
 app.add_typer(scores.app, name="scores")
 app.add_typer(calibration.app, name="calibration")
 app.add_typer(harvest.app, name="harvest")

@@ -71,7 +71,10 @@ def understand(spec: Spec, client: Client) -> Plan:
         if entry.labels is not None
     )
     for found in labels:
-        lines.append(f"would import {len(found.poses)} labelled frames of {found.sequence!r}")
+        lines.append(
+            f"would import {len(found.poses)} labelled frames of {next(iter(found.poses)).sequence!r} from {found.source}"
+        )
+        lines += [f"note: {found.source}: {note}" for note in found.notes]
     if project is not None:
         lines += describe_tasks(client, project["id"], TaskNames(spec, binding, tuple(views)))
     lines += _would_change(spec, client, project)

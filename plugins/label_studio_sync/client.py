@@ -121,6 +121,10 @@ class Client:
         """The user that the token belongs to."""
         return dict(self.call("GET", "api/current-user/whoami"))
 
+    def users(self) -> dict[str, int]:
+        """E-mail address → number of every user that the token may see."""
+        return {str(user["email"]): int(user["id"]) for user in self.call("GET", "api/users/")}
+
     # --- projects ----------------------------------------------------------------------------------------------
 
     def project(self, project: int) -> dict[str, Any]:
@@ -182,9 +186,9 @@ class Client:
         """Replace the task's data; its new ``updated_at``."""
         return str(self.call("PATCH", f"api/tasks/{task}/", body={"data": data})["updated_at"])
 
-    def annotate(self, task: int, result: Sequence[dict[str, Any]]) -> int:
-        """Submit an annotation as the token's own user; its number."""
-        body = {"result": list(result), "ground_truth": False}
+    def annotate(self, task: int, result: Sequence[dict[str, Any]], *, by: int | None = None) -> int:
+        """Submit an annotation as made by this user, None = the token's own; its number."""
+        body = {"result": list(result), "ground_truth": False} | ({} if by is None else {"completed_by": by})
         return int(self.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])
 
     def delete_task(self, task: int) -> None:

@@ -25,10 +25,17 @@ def lacks_storage(spec: Spec, client: Client, project: int) -> bool:
 
 def create_storage(workspace: Workspace, client: Client) -> None:
     """Make the folder, and let Label Studio serve it."""
+    if workspace.spec.recordings:
+        serve_our_pictures(workspace, client)
+
+
+def serve_our_pictures(workspace: Workspace, client: Client) -> None:
+    """The same, also for a project without recordings."""
     project = workspace.project.ls_project_id
     folder = picture_folder(workspace.spec, project)
-    if workspace.spec.documents_root is not None and workspace.spec.recordings:
-        folder.mkdir(parents=True, exist_ok=True)
-    if lacks_storage(workspace.spec, client, project):
+    if workspace.spec.documents_root is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if str(folder) not in {storage["path"] for storage in client.local_storages(project)}:
         number = client.create_local_storage(project, str(folder), "Parallax frames")
         ledger.record(workspace.store, workspace.project_id, "local_storage", number, new=str(folder))

@@ -118,7 +118,7 @@ def coco(**change):
         (coco(categories=[{"id": 1, "name": "x", "keypoints": ["a"], "skeleton": [[1, 2]]}]), "points outside 1..1"),
         (coco(categories=[{"id": 1, "name": "x", "keypoints": ["a", "a"]}]), r"c\.json: .*must be unique"),
         (coco(annotations=[{"id": 9, "category_id": 1}]), "annotation 9: field 'image_id' is missing"),
-        (coco(annotations=[{"id": 9, "image_id": 1, "category_id": 1}]), "annotation 9: expected 1 × 3 numbers"),
+        (coco(annotations=[{"id": 9, "image_id": 7, "category_id": 1}]), "annotation 9: there is no image 7"),
         (coco(annotations=[{"id": 9, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 3]}]), "annotation 9: visibility"),
         (coco(annotations=[{"id": 9, "image_id": 1, "category_id": 1, "keypoints": ["x", 2, 2]}]), "annotation 9: expected"),
     ],

@@ -280,7 +280,9 @@ def test_export_writes_what_people_said(run: Run, workspace: Workspace, tmp_path
     assert left.state.tolist() == [PointState.VISIBLE, PointState.ABSENT, PointState.UNLABELLED]
     assert found[FrameKey("s", 1), "right"].xy_px == pytest.approx(pose_of(1).xy_px[1])
     said(run("export", "dlc", str(tmp_path / "dlc")))
-    right = read_dlc(tmp_path / "dlc" / "CollectedData_right.csv")
+    (table,) = (tmp_path / "dlc" / "labeled-data" / "right").iterdir()
+    assert table.name == "CollectedData_parallax.csv"
+    right = read_dlc(table)
     assert [label.key.index for label in right.labels if label.key] == [0, 1]
     assert right.labels[0].xy_px == pytest.approx(pose_of(0).xy_px[1])
     said(run("export", "lightning-pose", str(tmp_path / "lp")))

@@ -1,0 +1,16 @@
+"""The label formats by name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class LabelFormat(StrEnum):
+    """Label files of these tools are read and written."""
+
+    DLC = "dlc"
+    LIGHTNING_POSE = "lightning-pose"
+    COCO = "coco"
+    SLEAP = "sleap"
+    YOLO = "yolo"
+    LABEL_STUDIO = "label-studio"
