@@ -135,7 +135,7 @@ def _choose(
     best = max(score.values())
     chosen = [name for name in able if score[name] == best]
     if best == 0:
-        real = [name for name in chosen if folders[name].names or folders[name].of_video] or chosen
+        real = [name for name in chosen if folders[name].names]  # a frame number alone says nothing
         text = "/".join(parts) or "without a folder"
         if alone and len(real) == 1 and not members[0].image.frame_index:
             return real[0], f"pictures {text} are taken for those in {'/'.join(real[0])}, which have the same names"

@@ -64,6 +64,7 @@ def test_frames_of_a_video_are_known_by_its_name_and_the_camera_s_own_number() -
     assert found([label("labeled-data/run_right/img42.png")], pool, *views)[0][2] == "right"
     assert found([label("C:\\lab\\right.mp4", 42)], pool, *views)[0][1:] == ("run/000000", "right")
     assert found([label("other.mp4", 42)], pool, *views) == []
+    assert found([label("labeled-data/other/img0042.png")], pool, *views) == []
 
 
 def test_one_picture_of_several_cameras_needs_the_camera() -> None:
