@@ -112,9 +112,7 @@ class Export:
         for state in _LOST.get(self.format, ()):
             if count[state]:
                 becomes = "visible" if state is PointState.OCCLUDED else "not labelled"
-                notes.append(
-                    f"{count[state]} {state.name.lower()} points: the format has no word for them, they read as {becomes}"
-                )
+                notes.append(f"{count[state]} {state.name.lower()} points read as {becomes}: the format has no word for them")
         hidden = count[PointState.OCCLUDED]
         if self.format is LabelFormat.LIGHTNING_POSE and hidden:
             notes.append(
