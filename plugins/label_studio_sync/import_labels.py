@@ -107,7 +107,7 @@ def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], know
     keys: dict[str, FrameKey] = {}
     for label in matches.rest:
         path = _file(label, folders)
-        view = label.view if label.view in views else views[0] if len(views) == 1 else None
+        view = label.view if label.view in views else view_of_folder(label, views)
         if path is None or view is None:
             rest.append(label)
             continue
@@ -122,6 +122,15 @@ def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], know
         brought.append((label, Place(key, view, ref)))
     new = [Frame(key, of_views) for key, of_views in sorted(images.items())]
     return new, Matches((*matches.found, *brought), tuple(rest), matches.notes)
+
+
+def view_of_folder(label: LabelledImage, views: Sequence[str]) -> str | None:
+    """The camera whose name the picture's folder has, or ends in; the only one of a project with one."""
+    if len(views) == 1:
+        return views[0]
+    folder = picture_parts(label.image.source)[-2:-1]
+    named = [view for view in views if folder and re.search(rf"(^|[_.-]){re.escape(view)}$", folder[0])]
+    return max(named, key=len, default=None)
 
 
 def _file(label: LabelledImage, folders: Sequence[Path]) -> Path | None:
@@ -145,7 +154,7 @@ def _key(label: LabelledImage, view: str, position: int) -> FrameKey:
         parts = picture_parts(label.image.source)
         digits = re.findall(r"\d+", parts[-1].rpartition(".")[0])
         folder, number = (parts[-2] if len(parts) > 1 else "imported"), int(digits[-1][-9:]) if digits else position
-    stripped = re.sub(rf"[_.-]?{re.escape(view)}$", "", folder) if label.view is not None else folder
+    stripped = re.sub(rf"(^|[_.-]){re.escape(view)}$", "", folder)
     name = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", stripped or folder).lstrip(".") or "imported"
     return FrameKey(name, number)
 
