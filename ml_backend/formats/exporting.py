@@ -18,7 +18,7 @@ from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.records import LabelledImage, LabelSet, join_views
 from ml_backend.formats.sleap import write_sleap
 from ml_backend.formats.yolo import write_yolo
-from ml_backend.recordings import points_to_source, probe
+from ml_backend.recordings import ViewTransform, probe
 
 #: Writes the picture of each view to its target; target → error for those that failed.
 WritePictures = Callable[[Sequence[tuple[ImageRef, Path]]], Mapping[Path, Exception]]
@@ -201,7 +201,7 @@ def _named(labels: Sequence[LabelledImage], format: LabelFormat) -> tuple[Labell
         size = _source_size(ref)
         xy = label.xy_px
         if ref != replace(ref, crop=None, flip=False, rotation=0):
-            xy = points_to_source(xy, ref, size or probe(ref.source).size_px)
+            xy = ViewTransform.of_view(ref).to_source(xy)
             box = None
         else:
             box = label.box_px

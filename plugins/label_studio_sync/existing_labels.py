@@ -27,7 +27,7 @@ from ml_backend.formats.label_studio import given_regions
 from ml_backend.formats.matching import Matches, Place, match_labels_to_frames
 from ml_backend.formats.records import LabelledImage, LabelSet, map_to_skeleton, split_views
 from ml_backend.formats.registry import read_labels
-from ml_backend.recordings import Recording, points_to_view, probe
+from ml_backend.recordings import Recording, ViewTransform
 from ml_backend.store import frames, ledger, tasks
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -242,10 +242,9 @@ def points_in_view(source: str, label: LabelledImage, place: Place) -> FloatArra
         )
     if ref == replace(ref, crop=None, flip=False, rotation=0):
         return label.xy_px
-    if whole and ref.size_px is not None:
-        return points_to_view(label.xy_px, ref, _turned(ref.size_px, ref))
-    size = (1, 1) if not ref.rotation else probe(ref.source).size_px  # turning needs it, cutting out does not
-    return points_to_view(label.xy_px, ref, size)
+    if whole and ref.size_px is None and given is not None:
+        return ViewTransform.of(ref, given).to_view(label.xy_px)
+    return ViewTransform.of_view(ref).to_view(label.xy_px)
 
 
 def _turned(size_px: tuple[int, int], ref: ImageRef) -> tuple[int, int]:
