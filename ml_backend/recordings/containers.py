@@ -23,6 +23,9 @@ from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, check_pixels
 
+# FFmpeg's messages through Python's logging: a decoder's thread waits for the interpreter, which waits for that thread.
+av.logging.set_level(None)
+
 #: What FFmpeg's functions raise for files that are not as they should be.
 DAMAGED = (av.FFmpegError, ValueError, OSError, OverflowError, ArithmeticError, MemoryError, RuntimeError, TypeError, LookupError)
 #: Only containers of one file; playlists could name other files and addresses.
