@@ -13,9 +13,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration import anipose, dannce, easymocap, jarvis, opencv, panoptic, pose2sim, qualisys
-from ml_backend.geometry.calibration.base import Calibration, Sizes, convert_unit
-from ml_backend.geometry.calibration.detect import detect_format
+from ml_backend.geometry.calibration import (
+    anipose,
+    caliscope,
+    dannce,
+    easymocap,
+    jarvis,
+    kalibr,
+    mc_calib,
+    opencv,
+    panoptic,
+    pose2sim,
+    qualisys,
+)
+from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, convert_unit, with_unit
+from ml_backend.geometry.calibration.detect import detect_format, locate
 from ml_backend.geometry.calibration.views import match_views
 from ml_backend.geometry.cameras import Rig
 
@@ -31,17 +43,20 @@ __all__ = [
 ]
 
 _F = TypeVar("_F")
-_FORMATS = (anipose, opencv, pose2sim, qualisys, panoptic, dannce, easymocap, jarvis)
+_FORMATS = (anipose, opencv, pose2sim, qualisys, panoptic, dannce, easymocap, jarvis, caliscope, kalibr, mc_calib)
 #: Format name → reader.
 READERS: dict[str, Callable[[Path, Sizes | None], Calibration]] = {module.FORMAT: module.read for module in _FORMATS}
 #: Format name → writer, for the formats that are alive.
 WRITERS: dict[str, Callable[[Rig, Path], None]] = {module.FORMAT: module.write for module in (anipose, opencv, pose2sim)}
 
 
-def read_calibration(path: str | Path, format: str | None = None, *, sizes_px: Sizes | None = None) -> Calibration:
+def read_calibration(
+    path: str | Path, format: str | None = None, *, unit: str | None = None, sizes_px: Sizes | None = None
+) -> Calibration:
     """Read a calibration file or folder.
 
-    format    one of ``READERS``; None = judged by content
+    format    one of ``READERS``; None = seen by content
+    unit      m, cm or mm: the file's numbers are in it; None = what the file or format says
     sizes_px  (width, height) by camera name, for files that lack picture sizes or have them wrong
 
     The notes of the result say every convention that was detected or assumed.
@@ -54,8 +69,12 @@ def read_calibration(path: str | Path, format: str | None = None, *, sizes_px: S
         exists = False
     if not exists:
         raise BadInputError(f"{path}: expected a calibration file or folder, found nothing there")
-    name = detect_format(path) if format is None else format
-    return _choose(READERS, name, "read")(path, sizes_px)
+    where, name = locate(path) if format is None else (path, format)
+    try:
+        calibration = _choose(READERS, name, "read")(where, sizes_px)
+    except (OverflowError, RecursionError, MemoryError) as error:
+        raise BadInputError(f"{path}: cannot be read as {name}: {type(error).__name__}: {str(error)[:200]}") from None
+    return calibration if unit is None else with_unit(calibration, unit, Where(path))
 
 
 def write_calibration(rig: Rig, path: str | Path, format: str) -> None:

@@ -30,11 +30,17 @@ Sizes = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """A rig, the format it was read from, and in words every convention that was detected or assumed."""
+    """A rig, the format it was read from, and in words every convention that was detected or assumed.
+
+    guessed_sizes  cameras whose picture size is not in the file; theirs is twice the principal point, until somebody knows
+    unit_stated    the file or the user says the rig's unit; otherwise it is the format's, or assumed
+    """
 
     rig: Rig
     format: str
     notes: tuple[str, ...] = ()
+    guessed_sizes: frozenset[str] = frozenset()
+    unit_stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,12 @@ class Where:
             array = np.array(value, dtype=np.float64)
         except (TypeError, ValueError, OverflowError, RecursionError):
             raise self.fail(key, "numbers", _short(value)) from None
+        if array.ndim > 4:
+            raise self.fail(key, "numbers", f"{array.ndim} nested lists of them")
         if not (np.abs(array) <= _LARGEST).all():
             raise self.fail(key, f"finite numbers up to {_LARGEST:.0e}", _short(value), "calibrate this camera again")
         for shape in shapes:
-            if shape == (-1,) or array.size == np.prod(shape):
+            if shape == (-1,) or array.size == np.prod(shape) or (shape == (-1, 2) and array.size and array.size % 2 == 0):
                 return array.reshape(shape)
         wanted = " or ".join(str(shape) for shape in shapes)
         raise self.fail(key, f"numbers of shape {wanted}", f"shape {array.shape}: {_short(value)}")
@@ -135,16 +143,32 @@ def convert_unit(rig: Rig, unit: str) -> Rig:
     return Rig(tuple(replace(camera, t_cam_world=camera.t_cam_world * factor) for camera in rig.cameras), unit)
 
 
+def with_unit(calibration: Calibration, unit: str, where: Where) -> Calibration:
+    """The calibration in the unit that the user says its numbers have.  Raises BadInputError when the file says another."""
+    if unit not in UNITS:
+        raise where.fail("unit", f"one of {', '.join(UNITS)}", repr(unit))
+    rig = calibration.rig
+    if calibration.unit_stated and rig.unit != unit:
+        raise where.fail("unit", f"{unit}, as given", f"{rig.unit} in the file", "correct one of the two")
+    kept = tuple(note for note in calibration.notes if not note.startswith("unit:"))
+    return replace(calibration, rig=Rig(rig.cameras, unit), notes=(*kept, f"unit: {unit}, as given"), unit_stated=True)
+
+
 def spread(rig: Rig) -> float:
     """Largest distance between two cameras' centres, world units."""
     centres = np.stack([camera.centre for camera in rig.cameras])
     return float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
 
 
+def fits_unit(apart: float, unit: str) -> bool:
+    """Nobody films one subject from 100 m, or with cameras 5 mm apart; 0 (one camera) fits every unit."""
+    return apart == 0 or unit not in UNITS or SMALLEST_M <= apart / UNITS[unit] <= LARGEST_M
+
+
 def implausible(rig: Rig) -> str:
-    """Why the rig's unit cannot be right, or nothing: nobody films one subject from 100 m, or with cameras 5 mm apart."""
+    """Why the rig's unit cannot be right, or nothing."""
     apart = spread(rig)
-    if rig.unit not in UNITS or apart == 0 or SMALLEST_M <= apart / UNITS[rig.unit] <= LARGEST_M:
+    if fits_unit(apart, rig.unit):
         return ""
     return f"cameras are up to {apart:.4g} {rig.unit} apart: another unit? say which with --unit, or 'unit' in parallax.yaml"
 

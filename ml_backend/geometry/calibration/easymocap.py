@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, Sizes, Where
-from ml_backend.geometry.calibration.opencv import flat_cameras, raw_camera
+from ml_backend.geometry.calibration.base import Calibration, Sizes
+from ml_backend.geometry.calibration.opencv import flat_cameras, placed_cameras
 from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.calibration.storage import read_storage
 
@@ -29,5 +29,6 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
             raise BadInputError(f"{folder}: expected {INTRINSICS} and {EXTRINSICS} side by side, {name} is missing")
     tree = {**read_storage(folder / INTRINSICS), **read_storage(folder / EXTRINSICS)}
     tree.pop("names", None)
-    cameras = [raw_camera(Where(folder, name), fields) for name, fields in flat_cameras(tree).items()]
-    return build(folder, cameras, format=FORMAT, unit="m", sizes_px=sizes_px)
+    notes: list[str] = []
+    cameras = placed_cameras(folder, flat_cameras(folder, tree), notes)
+    return build(folder, cameras, format=FORMAT, unit="m", notes=notes, sizes_px=sizes_px)

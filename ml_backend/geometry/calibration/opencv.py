@@ -2,23 +2,24 @@
 
 * a list ``cameras`` of maps, or one map per camera, or one file per camera in a folder;
 * flat keys with a camera's name or number behind them: ``K_left``, ``camera_matrix_0``, ``M1``;
-* a stereo pair with one ``R`` and ``T``: the first camera is then the world.
+* a stereo pair with one ``R`` and ``T``, in one file or in ``intrinsics.yml`` and ``extrinsics.yml``: the first camera is the world.
 
-Rotations may be vectors or matrices, world → camera.  The file does not say its unit; millimetres are assumed.
+Rotations may be vectors or matrices, world → camera.  The file does not say its unit unless we wrote it; millimetres are assumed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, spread
+from label_config.values import BadInputError, FloatArray
+from ml_backend.geometry.calibration.base import UNITS, Calibration, RawCamera, Sizes, Where
+from ml_backend.geometry.calibration.lenses import lens_model, refuse_unknown
 from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.calibration.storage import read_storage
 from ml_backend.geometry.cameras import Rig
@@ -28,13 +29,17 @@ FORMAT = "opencv"
 #: Names in use for each value, lower case without underscores; the first one present wins.
 _NAMES = {
     "K": ("k", "m", "cameramatrix", "intrinsicmatrix", "intrinsics", "intrinsic", "matrix"),
-    "dist": ("d", "dist", "distcoeffs", "distcoef", "distortioncoefficients", "distortions", "distortion"),
+    "dist": (
+        *("d", "dist", "distcoeffs", "distcoeff", "distcoefs", "distcoef", "distortioncoefficients", "distortioncoeffs"),
+        *("distortionvector", "distortionparameters", "distortions", "distortion"),
+    ),
     "R": ("rot", "rotationmatrix", "r", "rotation", "rvec", "rotationvector"),
     "t": ("t", "translationvector", "translation", "tvec"),
     "size": ("imagesize", "size", "resolution"),
     "width": ("imagewidth", "width", "w"),
     "height": ("imageheight", "height", "h"),
-    "model": ("distortionmodel", "cameramodel", "model"),
+    "model": ("distortionmodel", "lensmodel", "model"),
+    "projection": ("cameramodel", "projectionmodel"),
     "fisheye": ("fisheye",),
     "name": ("name", "camera", "cameraname", "id"),
 }
@@ -46,15 +51,67 @@ Fields = dict[str, Any]
 def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
     """Read a file, or a folder with one file per camera.  Raises BadInputError."""
     notes: list[str] = []
-    if path.is_dir():
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in (".yml", ".yaml", ".xml")]
-        found = {file.stem: fields_of(read_storage(file)) for file in files}
+    unit: str | None = None
+    pair = stereo_pair(path)
+    if pair is not None:
+        found = cameras_in(path, {**read_storage(pair[0]), **read_storage(pair[1])}, notes)
+        notes.append(f"read {pair[0].name} and {pair[1].name} together")
+    elif path.is_dir():
+        found = one_per_file(path, [file for file in sorted(path.iterdir()) if is_storage(file)], notes)
     else:
-        found = cameras_in(path, read_storage(path), notes)
-    cameras = [raw_camera(Where(path, name), fields) for name, fields in found.items()]
-    calibration = build(path, cameras, format=FORMAT, unit="mm", notes=notes, sizes_px=sizes_px)
-    unit = f"unit: not in the file, mm assumed (cameras are up to {spread(calibration.rig):.4g} apart)"
-    return Calibration(calibration.rig, FORMAT, (*calibration.notes, unit))
+        tree = read_storage(path)
+        found, unit = cameras_in(path, tree, notes), _stated_unit(path, tree)
+    cameras = placed_cameras(path, found, notes)
+    unit_from = "file" if unit else "assumed"
+    return build(path, cameras, format=FORMAT, unit=unit or "mm", unit_from=unit_from, notes=notes, sizes_px=sizes_px)
+
+
+def is_storage(file: Path) -> bool:
+    """A visible file whose name is that of OpenCV's storage."""
+    return file.suffix.lower() in (".yml", ".yaml", ".xml") and not file.name.startswith(".") and file.is_file()
+
+
+def stereo_pair(path: Path) -> tuple[Path, Path] | None:
+    """The two files that OpenCV's stereo_calib writes, given their folder or either of them."""
+    folder = path if path.is_dir() else path.parent
+    for suffix in (".yml", ".yaml", ".xml"):
+        pair = folder / f"intrinsics{suffix}", folder / f"extrinsics{suffix}"
+        if (path.is_dir() or path in pair) and all(file.is_file() for file in pair):
+            return pair
+    return None
+
+
+def one_per_file(path: Path, files: Sequence[Path], notes: list[str]) -> dict[str, Fields]:
+    """Camera (the file's name) → fields, for a folder; files without intrinsics are left out and noted."""
+    found = {}
+    for file in files:
+        fields = fields_of(read_storage(file), Where(file))
+        if "K" in fields:
+            found[file.stem] = fields
+        else:
+            notes.append(f"{file.name} has no camera in it: left out")
+    if not found:
+        raise Where(path).fail("cameras", "the intrinsics of at least one camera", f"none in {len(files)} files")
+    return found
+
+
+def placed_cameras(path: Path, found: Mapping[str, Fields], notes: list[str]) -> list[RawCamera]:
+    """The cameras that have a place in the world; those with intrinsics alone are left out and noted.
+
+    Raises BadInputError when no camera has one.
+    """
+    lost = [name for name, fields in found.items() if not {"R", "t"} & fields.keys()]
+    if lost and len(lost) < len(found):
+        notes.append(f"{len(lost)} cameras have intrinsics only and no place in the world: left out ({', '.join(lost)})")
+        found = {name: fields for name, fields in found.items() if name not in lost}
+    return [raw_camera(Where(path, name), fields) for name, fields in found.items()]
+
+
+def _stated_unit(path: Path, tree: Mapping[str, Any]) -> str | None:
+    unit = tree.get("unit")
+    if unit is not None and (not isinstance(unit, str) or unit not in UNITS):
+        raise Where(path).fail("unit", f"one of {', '.join(UNITS)}", repr(unit))
+    return unit
 
 
 def write(rig: Rig, path: Path) -> None:
@@ -78,8 +135,11 @@ def write(rig: Rig, path: Path) -> None:
     path.write_text(storage.releaseAndGetString(), encoding="utf-8")
 
 
-def fields_of(table: Mapping[str, Any]) -> Fields:
-    """Known values of one camera's map under their canonical names."""
+def fields_of(table: Mapping[str, Any], where: Where) -> Fields:
+    """Known values of one camera's map under their canonical names.  Raises BadInputError for others about the lens."""
+    refuse_unknown(
+        where, (key for key in table if _canonical(key) not in _FIELD_OF), ("camera_matrix", "distortion_coefficients")
+    )
     fields: Fields = {}
     rank_of: dict[str, int] = {}
     for key, value in table.items():
@@ -94,30 +154,30 @@ def cameras_in(path: Path, tree: Mapping[str, Any], notes: list[str]) -> dict[st
     listed = tree.get("cameras")
     if isinstance(listed, list):
         tables = [entry for entry in listed if isinstance(entry, Mapping)]
-        fields = [fields_of(table) for table in tables]
+        fields = [fields_of(table, Where(path)) for table in tables]
         return {_text(entry.get("name", position)): entry for position, entry in enumerate(fields)}
     holder = listed if isinstance(listed, Mapping) else tree
-    nested = {name: fields_of(table) for name, table in holder.items() if isinstance(table, Mapping)}
+    nested = {name: fields_of(table, Where(path, name)) for name, table in holder.items() if isinstance(table, Mapping)}
     nested = {name: fields for name, fields in nested.items() if "K" in fields}
     if nested:
         return nested
-    flat = flat_cameras(tree)
+    flat = flat_cameras(path, tree)
     if flat:
-        return _with_stereo_pose(tree, flat, notes)
-    single = fields_of(tree)
+        return _with_stereo_pose(path, tree, flat, notes)
+    single = fields_of(tree, Where(path))
     if "K" in single:
         return {path.stem: single}
     raise Where(path).fail("cameras", "the intrinsics of at least one camera", f"only {', '.join(list(tree)[:20]) or 'nothing'}")
 
 
-def flat_cameras(tree: Mapping[str, Any]) -> dict[str, Fields]:
+def flat_cameras(path: Path, tree: Mapping[str, Any]) -> dict[str, Fields]:
     """Keys such as ``K_left``, ``left_K`` or ``M1`` → fields of the cameras ``left`` and ``1``."""
     cameras: dict[str, dict[str, Any]] = {}
     for key, value in tree.items():
         split = _split(key)
         if split is not None:
             cameras.setdefault(split[1], {})[split[0]] = value
-    found = {name: fields_of(table) for name, table in cameras.items()}
+    found = {name: fields_of(table, Where(path, name)) for name, table in cameras.items()}
     return {name: fields for name, fields in found.items() if "K" in fields}
 
 
@@ -126,24 +186,36 @@ def raw_camera(where: Where, fields: Fields) -> RawCamera:
     size = fields.get("size")
     if size is None and {"width", "height"} <= fields.keys():
         size = [fields["width"], fields["height"]]
-    fisheye = "fisheye" in str(fields.get("model", "")).lower() or str(fields.get("fisheye", 0)).lower() in ("1", "true")
+    lens_model(where, "camera_model", fields.get("projection", "pinhole"))
+    model = lens_model(where, "distortion_model", fields.get("model", fields.get("projection", "")))
+    if str(fields.get("fisheye", 0)).lower() in ("1", "true"):
+        model = "fisheye"
     for key, what in (("R", "extrinsics (rotation world → camera)"), ("t", "extrinsics (translation world → camera)")):
         if key not in fields:
             raise where.fail(key, what, "none", "export extrinsics too; intrinsics alone place no camera in the world")
     return RawCamera(
         name=str(where.camera),
-        K=where.numbers("K", where.get(fields, "K"), (3, 3)),
+        K=_intrinsics(where, where.get(fields, "K")),
         rotation=where.numbers("R", fields["R"], (3, 3), (3,)),
         t=where.numbers("t", fields["t"], (3,)),
         dist=where.numbers("dist", fields.get("dist", []), (-1,)),
         size_px=None if size is None else where.size("size", size),
-        model="fisheye" if fisheye else "pinhole",
+        model=model,
     )
 
 
-def _with_stereo_pose(tree: Mapping[str, Any], cameras: dict[str, Fields], notes: list[str]) -> dict[str, Fields]:
+def _intrinsics(where: Where, value: Any) -> FloatArray:
+    """A matrix, or fx fy cx cy."""
+    numbers = where.numbers("K", value, (3, 3), (4,))
+    if numbers.shape == (3, 3):
+        return numbers
+    fx, fy, cx, cy = numbers
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+
+def _with_stereo_pose(path: Path, tree: Mapping[str, Any], cameras: dict[str, Fields], notes: list[str]) -> dict[str, Fields]:
     """One R and T for two cameras: the second relative to the first (stereoCalibrate).  R1 and R2 are then rectifications."""
-    common = fields_of(tree)
+    common = fields_of({key: value for key, value in tree.items() if _split(key) is None}, Where(path))
     if len(cameras) != 2 or any("t" in fields for fields in cameras.values()) or not {"R", "t"} <= common.keys():
         return cameras
     first, second = cameras

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, read_text
+from ml_backend.geometry.calibration.lenses import refuse_unknown
 from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "panoptic"
 
 
-def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
-    """Read the file.  Raises BadInputError."""
+def parse(path: Path, text: str) -> Any:
+    """JSON text → value.  Raises BadInputError."""
     try:
-        document = json.loads(read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: expected JSON, got something else: {str(error)[:200]}") from None
+
+
+def recognises(document: object) -> bool:
+    """True for an object with a list ``cameras`` of objects that have K, R and t."""
+    cameras = document.get("cameras") if isinstance(document, dict) else None
+    return isinstance(cameras, list) and any(isinstance(entry, dict) and {"K", "R", "t"} & entry.keys() for entry in cameras)
+
+
+def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
+    """Read the file.  Raises BadInputError."""
+    document = parse(path, read_text(path))
     where = Where(path)
     entries = where.get(document, "cameras")
     if not isinstance(entries, list):
@@ -25,6 +38,8 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
     cameras = []
     for position, entry in enumerate(entries):
         here = where.of(str(entry.get("name", position)) if isinstance(entry, dict) else str(position))
+        if isinstance(entry, dict):
+            refuse_unknown(here, entry, ("distCoef",))
         K = here.numbers("K", here.get(entry, "K"), (3, 3))
         size = entry.get("resolution")
         cameras.append(

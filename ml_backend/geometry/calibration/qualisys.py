@@ -15,6 +15,8 @@ from ml_backend.geometry.calibration.xml import Element, parse
 FORMAT = "qualisys"
 #: Qualisys counts 64 sub-pixels to a pixel.
 _SUBPIXELS = 64.0
+#: Models that record pictures ("none": anonymised).
+_VIDEO = ("video", "hybrid", "none")
 #: Qualisys camera axes → x right, y down, z forwards.
 _AXES = np.diag([1.0, -1.0, -1.0])
 
@@ -32,12 +34,12 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
                 f"camera {where.camera!r}: viewrotation {rotation}° is not applied: pictures must be as the sensor delivers"
             )
         cameras.append(_camera(where, element))
-    return build(path, cameras, format=FORMAT, unit="mm", notes=notes, sizes_px=sizes_px)
+    return build(path, cameras, format=FORMAT, unit="mm", notes=notes, defined=True, sizes_px=sizes_px)
 
 
 def _video_cameras(root: Element, notes: list[str]) -> list[Element]:
     active = [element for element in root.iter("camera") if element.get("active", "1") != "0"]
-    video = [element for element in active if "video" in element.get("model", "").lower() or element.get("model") == "none"]
+    video = [element for element in active if any(kind in element.get("model", "").lower() for kind in _VIDEO)]
     kept = video or active
     dropped = sum(1 for _ in root.iter("camera")) - len(kept)
     if dropped:

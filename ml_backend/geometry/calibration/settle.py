@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from label_config.values import BadInputError, FloatArray
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where
+from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, fits_unit, spread
 from ml_backend.geometry.calibration.convergence import stored_transposed
 from ml_backend.geometry.cameras import Camera, Rig
 
@@ -20,6 +21,7 @@ from ml_backend.geometry.cameras import Camera, Rig
 ROUNDING_TOLERANCE = 1e-2
 _EXACT = 1e-7
 _ZERO = 1e-9
+UnitFrom = Literal["file", "format", "assumed"]
 _LENGTHS = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (0, 4)}
 
 
@@ -29,13 +31,17 @@ def build(
     *,
     format: str,
     unit: str,
+    unit_from: UnitFrom = "format",
     notes: Sequence[str] = (),
     row_vectors: bool = False,
+    defined: bool = False,
     sizes_px: Sizes | None = None,
 ) -> Calibration:
     """Raw cameras → calibration.
 
+    unit_from    who says the unit: the "file", the "format" by its definition, or nobody ("assumed")
     row_vectors  the format stores matrices transposed, for points as row vectors
+    defined      the format leaves no doubt about its rotations: they are not turned, wherever the cameras look
     sizes_px     picture sizes that the file lacks or has wrong, by camera name
     """
     where = Where(file)
@@ -43,15 +49,16 @@ def build(
         raise where.fail("cameras", "at least one calibrated camera", "none")
     found = list(notes)
     intrinsics, transposed = _settle_intrinsics(where, cameras, row_vectors, found)
-    rotations = _settle_rotations(where, cameras, transposed, found)
-    sizes = _settle_sizes(cameras, intrinsics, sizes_px or {}, found)
+    rotations = _settle_rotations(where, cameras, None if defined else transposed, found)
+    sizes, guessed = _settle_sizes(cameras, intrinsics, sizes_px or {}, found)
     lenses = [_padded(where.of(camera.name), camera) for camera in cameras]
     try:
         settled = [
             Camera(camera.name, K, R, camera.t, dist, camera.model, size)
             for camera, K, R, dist, size in zip(cameras, intrinsics, rotations, lenses, sizes, strict=True)
         ]
-        return Calibration(Rig(tuple(settled), unit), format, tuple(found))
+        rig = _settle_unit(Rig(tuple(settled), unit), unit_from, found)
+        return Calibration(rig, format, tuple(found), guessed, unit_from == "file")
     except BadInputError as error:
         raise BadInputError(f"{file}: {error}") from None
 
@@ -84,11 +91,14 @@ def _upright(where: Where, stored: FloatArray) -> tuple[FloatArray, bool | None]
     return np.vstack((K[:2] / K[2, 2], [0, 0, 1])), None if row and column else not row
 
 
-def _settle_rotations(where: Where, cameras: Sequence[RawCamera], transposed: bool, notes: list[str]) -> list[FloatArray]:
-    """Every rotation as a matrix world → camera.  Matrices follow the Ks unless only the other reading lets cameras converge."""
+def _settle_rotations(where: Where, cameras: Sequence[RawCamera], transposed: bool | None, notes: list[str]) -> list[FloatArray]:
+    """Every rotation as a matrix world → camera.  Matrices follow the Ks unless only the other reading lets cameras converge.
+
+    transposed  whether the Ks are stored so; None = rotations are as they should be
+    """
     is_matrix = [camera.rotation.shape == (3, 3) for camera in cameras]
     stored = [camera.rotation if whole else _matrix(camera.rotation) for camera, whole in zip(cameras, is_matrix, strict=True)]
-    if any(is_matrix):
+    if any(is_matrix) and transposed is not None:
         decided = stored_transposed(stored, [camera.t for camera in cameras], is_matrix)
         if decided is None:
             notes.append("R: whether it is transposed cannot be seen from the cameras' directions, taken as K's")
@@ -120,18 +130,33 @@ def _nearest_rotation(R: FloatArray) -> FloatArray:
 
 def _settle_sizes(
     cameras: Sequence[RawCamera], intrinsics: Sequence[FloatArray], sizes_px: Sizes, notes: list[str]
-) -> list[tuple[int, int]]:
-    """Given sizes first, then the file's, else twice the principal point."""
-    sizes, guessed = [], []
+) -> tuple[list[tuple[int, int]], frozenset[str]]:
+    """Given sizes first, then the file's, else twice the principal point; and the cameras whose size is such a guess."""
+    sizes, guessed = [], {}
     for camera, K in zip(cameras, intrinsics, strict=True):
         size = sizes_px.get(camera.name, camera.size_px)
         if size is None:
             size = (max(1, round(2 * K[0, 2] + 1)), max(1, round(2 * K[1, 2] + 1)))
-            guessed.append(f"{camera.name} {size[0]}×{size[1]}")
+            guessed[camera.name] = f"{camera.name} {size[0]}×{size[1]}"
         sizes.append((int(size[0]), int(size[1])))
     if guessed:
-        notes.append(f"no picture size in the file, assumed from the principal point: {', '.join(guessed)}; pass sizes_px")
-    return sizes
+        listed = ", ".join(guessed.values())
+        notes.append(f"no picture size in the file, assumed from the principal point until the pictures are known: {listed}")
+    return sizes, frozenset(guessed)
+
+
+def _settle_unit(rig: Rig, unit_from: UnitFrom, notes: list[str]) -> Rig:
+    """The unit of the file or format, unless the rig would be impossibly small or large and another unit fits."""
+    if unit_from == "file":
+        return rig
+    apart = spread(rig)
+    fitting = [unit for unit in (rig.unit, "m", "mm", "cm") if fits_unit(apart, unit)]
+    unit = fitting[0] if fitting else rig.unit
+    if unit_from == "assumed":
+        notes.append(f"unit: not in the file, {unit} assumed (cameras are up to {apart:.4g} apart); say it with 'unit'")
+    elif unit != rig.unit:
+        notes.append(f"unit: {unit}, not the format's {rig.unit}: cameras are {apart:.4g} apart; say it with 'unit'")
+    return Rig(rig.cameras, unit)
 
 
 def _padded(where: Where, camera: RawCamera) -> FloatArray:

@@ -1,0 +1,68 @@
+"""The part of reading MATLAB files that a child process does: scipy's decoder may crash, hang or exhaust memory on damaged bytes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from label_config.values import BadInputError
+
+#: Label files also hold labels and frame tables; only the calibration in them is decoded.
+MAX_BYTES = 256_000_000
+FIELDS = ("K", "r", "t", "RDistort", "TDistort")
+#: Names of the cells with one struct per camera: DANNCE's, and those of Label3D's saved sessions.
+_CELLS = ("params", "camParams")
+
+
+def read_cameras(file: Path) -> dict[str, Any]:
+    """``cameras``: a list of what is stored of each (fields → lists of numbers, "name" where there are names), and "size" (h, w)."""
+    with file.open("rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise BadInputError(f"expected a calibration of at most {MAX_BYTES:,} bytes, got a larger file")
+    if b"MATLAB 7.3" in raw[:128] or raw.startswith(b"\x89HDF"):
+        raise BadInputError("expected a MATLAB v5 file, got v7.3 (HDF5); save it again in MATLAB with '-v7'")
+    source: Any = BytesIO(raw)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            contents = dict(loadmat(source, variable_names=[*_CELLS, "camnames", "imageSize", *FIELDS]))
+    except Exception as error:  # a damaged file can fail anywhere in the decoder
+        raise BadInputError(f"expected a MATLAB v5 file, it is damaged or something else: {str(error)[:200]}") from None
+    size = _plain(contents["imageSize"]) if "imageSize" in contents else None
+    cells = next((contents[name] for name in _CELLS if name in contents), None)
+    structs = [contents] if cells is None else [_struct(cell) for cell in np.asarray(cells, dtype=object).ravel()]
+    cameras = [{field: _plain(struct[field]) for field in FIELDS if field in struct} for struct in structs]
+    names = [str(_scalar(cell)) for cell in np.asarray(contents["camnames"]).ravel()] if "camnames" in contents else []
+    if len(names) == len(cameras):
+        for camera, name in zip(cameras, names, strict=True):
+            camera["name"] = name
+    return {"cameras": cameras, "several": cells is not None, "size": size}
+
+
+def _struct(cell: Any) -> Mapping[str, Any]:
+    struct = _scalar(cell)
+    if not isinstance(struct, np.void) or struct.dtype.names is None:
+        raise BadInputError(f"params: expected a struct with {', '.join(FIELDS)} per camera, got {type(struct).__name__}")
+    return {field: struct[field] for field in struct.dtype.names}
+
+
+def _scalar(cell: Any) -> Any:
+    """The value inside MATLAB's nested 1×1 cells."""
+    while isinstance(cell, np.ndarray) and cell.size == 1:
+        cell = cell.ravel()[0]
+    return cell
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as lists, anything else as text: what is wrong with it, the parent says."""
+    array = np.asarray(value)
+    if array.size == 1 and array.dtype == object:
+        return _plain(array.ravel()[0])
+    return array.tolist() if array.dtype.kind in "fiub" else str(value)[:200]
