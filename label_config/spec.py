@@ -114,12 +114,14 @@ class Recording(Section):
     """One sequence: its cameras, their calibration, the frames to use and labels that exist already.
 
     pairing  what says which pictures belong together: their times, their place, or the numbers in their names; None: the sources
+    unit  of the calibration's lengths, for files that do not say it or have it wrong; None: as the file or its format says
     """
 
     sequence: str
     views: dict[str, Annotated[ViewSource, BeforeValidator(source_alone)]]
     pairing: Literal["time", "index", "number"] | None = None
     calibration: Location | None = None
+    unit: Literal["m", "cm", "mm"] | None = None
     start: CountOrZero = 0
     stop: Count | None = None
     stride: Count = 1

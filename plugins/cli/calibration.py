@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Camera calibrations.")
 File = Annotated[Path, typer.Argument(help="Calibration file or folder.")]
-Format = Annotated[str | None, typer.Option("--format", help="Its format; judged by content when left out.")]
+Format = Annotated[str | None, typer.Option("--format", help="Its format; found by content when left out.")]
+Unit = Annotated[str | None, typer.Option("--unit", help="m, cm or mm: unit of its lengths, where the file does not say it.")]
 
 
 @app.command()
 def check(
     file: File,
     format: Format = None,
+    unit: Unit = None,
     points: Annotated[
         list[str] | None,
         typer.Option(help="CAMERA=FILE: points of one camera as a DeepLabCut CSV (labels or predictions); once per camera."),
@@ -34,14 +37,16 @@ def check(
     from ml_backend.geometry.calibration.check_points import check_points
 
     out = console()
-    calibration = read_calibration(file, format)
+    calibration = read_calibration(file, format, unit=unit)
     rig = calibration.rig
-    out.print(f"{file}: {calibration.format}, {len(rig.cameras)} cameras: {', '.join(rig.names)}", markup=False)
+    described = f"{calibration.format}, {len(rig.cameras)} cameras in {rig.unit}: {', '.join(rig.names)}"
+    out.print(f"{file}: {described}", markup=False)
     for note in calibration.notes:
         out.print(f"note: {note}", markup=False)
     findings = check_rig(rig)
     if points:
         chosen, xy_px = _read_points(rig, points)
+        out.print(f"points: {len(xy_px)} frames that {len(chosen)} cameras have in common", markup=False)
         findings += check_points(chosen, xy_px)
     for finding in findings:
         out.print(f"{finding.level}: {finding.camera + ': ' if finding.camera else ''}{finding.message}", markup=False)
@@ -57,14 +62,20 @@ def convert(
     target: Annotated[Path, typer.Argument(help="File or folder to write.")],
     to: Annotated[str, typer.Option(help="Format to write: anipose, opencv or pose2sim.")],
     format: Format = None,
+    unit: Unit = None,
 ) -> None:
-    """Write a calibration in another format."""
+    """Write a calibration in another format, with what was assumed."""
     from ml_backend.geometry.calibration import read_calibration, write_calibration
 
     if target.exists():
         raise BadInputError(f"{target}: exists already; choose another name")
-    write_calibration(read_calibration(file, format).rig, target, to)
-    console().print(f"{target}: {to}", markup=False)
+    calibration = read_calibration(file, format, unit=unit)
+    write_calibration(calibration.rig, target, to)
+    written = read_calibration(target, to)
+    out = console()
+    for note in calibration.notes:
+        out.print(f"note: {note}", markup=False)
+    out.print(f"{target}: {to}, lengths in {written.rig.unit} (read as {calibration.rig.unit})", markup=False)
 
 
 def _read_points(rig: Rig, points: list[str]) -> tuple[Rig, FloatArray]:
@@ -98,6 +109,29 @@ def _one_camera(rig: Rig, entry: str) -> tuple[str, dict[tuple[int, str], FloatA
         keypoints = found.skeleton.keypoints
     else:
         labels = read_dlc(path)
-        numbered = [(label.key.index, label.xy_px) for label in labels.labels if label.key is not None]
+        numbers = frame_numbers([label.image.source for label in labels.labels], file)
+        numbered = [(number, label.xy_px) for number, label in zip(numbers, labels.labels, strict=True)]
         keypoints = labels.skeleton.keypoints
     return camera, {(frame, name): xy[k] for frame, xy in numbered for k, name in enumerate(keypoints)}
+
+
+def frame_numbers(names: list[str], file: str) -> list[int]:
+    """The number in every picture's name that counts the frames: the one that varies, and never twice the same.
+
+    Numbers that all names share (a camera, the size of the pictures) say nothing.  Raises BadInputError where none or several do.
+    """
+    stems = [PurePath(name.replace("\\", "/")).stem for name in names]
+    numbers = [[int(digits) for digits in re.findall(r"\d{1,18}", stem)] for stem in stems]
+    if len({len(row) for row in numbers}) > 1:
+        raise BadInputError(f"--points {file}: the pictures' names do not have the same numbers: {_some(stems)}")
+    columns = list(zip(*numbers, strict=True))
+    varying = [column for column in columns if len(set(column)) > 1] or columns[-1:]
+    counting = [column for column in varying if len(set(column)) == len(column)]
+    if len(counting) != 1 or len(varying) != 1:
+        why = "no number counts the frames" if not counting else "more than one number varies"
+        raise BadInputError(f"--points {file}: {why} in the pictures' names: {_some(stems)}; name them by frame, like img0012")
+    return list(counting[0])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")

@@ -16,7 +16,7 @@ from label_config.skeleton import Skeleton
 from label_config.skeleton_files import load_skeleton
 from label_config.spec import Spec
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration import match_views, read_calibration
+from ml_backend.geometry.calibration import read_calibration, rig_of_views, same_unit
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.views import camera_of_view
 from ml_backend.recordings import Recording, limits_of, open_recording
@@ -46,7 +46,7 @@ class Plan:
 def understand(spec: Spec, client: Client) -> Plan:
     """Look at everything and change nothing.  Raises ParallaxError for what cannot work."""
     lines = [f"Label Studio {client.version()} at {spec.label_studio.url} as {client.whoami()['email']}"]
-    recordings = tuple(_recording(entry, spec, lines) for entry in spec.recordings)
+    recordings = _in_one_unit(tuple(_recording(entry, spec, lines) for entry in spec.recordings), lines)
     number = spec.label_studio.project
     project = client.project(number) if number is not None else None
     skeleton = load_skeleton(spec.skeleton) if spec.skeleton is not None else None
@@ -84,6 +84,18 @@ def understand(spec: Spec, client: Client) -> Plan:
             "the pictures of frames that become tasks are written there"
         )
     return Plan(spec, client, project, xml, binding, tuple(views), recordings, labels, lines)
+
+
+def _in_one_unit(
+    recordings: tuple[tuple[Recording, Rig | None], ...], lines: list[str]
+) -> tuple[tuple[Recording, Rig | None], ...]:
+    """Lengths of all recordings are compared with one another, so they are all measured in the unit of the first rig."""
+    rigs = [rig for _, rig in recordings if rig is not None]
+    if len({rig.unit for rig in rigs}) < 2:
+        return recordings
+    converted = iter(same_unit(rigs))
+    lines.append(f"note: calibrations in {', '.join(sorted({rig.unit for rig in rigs}))}; all are converted to {rigs[0].unit}")
+    return tuple((recording, None if rig is None else next(converted)) for recording, rig in recordings)
 
 
 def _views_of(recordings: tuple[tuple[Recording, Rig | None], ...]) -> tuple[str, ...]:
@@ -142,9 +154,10 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
     lines += [f"note: {note}" for note in recording.notes]
     if entry.calibration is None or len(recording.views) < 2:
         return recording, None
-    calibration = read_calibration(entry.calibration)
+    calibration = read_calibration(entry.calibration, unit=entry.unit)
     lines += [f"calibration {Path(entry.calibration).name} ({calibration.format}): {note}" for note in calibration.notes]
-    rig = match_views(calibration.rig, spec.views or recording.views)
+    rig, remarks = rig_of_views(calibration, spec.views or recording.views, recording.size_px)
+    lines += [f"note: {remark}" for remark in remarks]
     cameras = []
     for camera in rig.cameras:
         transform = recording.transforms.get(camera.name)

@@ -26,9 +26,9 @@ from ml_backend.geometry.calibration import (
     pose2sim,
     qualisys,
 )
-from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, convert_unit, with_unit
+from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, convert_unit, same_unit, with_unit
 from ml_backend.geometry.calibration.detect import detect_format, locate
-from ml_backend.geometry.calibration.views import match_views
+from ml_backend.geometry.calibration.views import match_views, rig_of_views
 from ml_backend.geometry.cameras import Rig
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
     "detect_format",
     "match_views",
     "read_calibration",
+    "rig_of_views",
+    "same_unit",
     "write_calibration",
 ]
 

@@ -6,7 +6,7 @@ A reader turns its file into :class:`RawCamera` values as stored and hands them 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ _LARGEST = 1e12
 #: World units per metre.
 UNITS = {"m": 1.0, "cm": 100.0, "mm": 1000.0}
 
+#: A principal point farther from the middle, as a share of the side, is that of a cropped picture or of another size …
+OFF_CENTRE = 0.25
+#: … and one that is nearer by this to the middle of the picture with width and height exchanged is that of this picture.
+SWAPPED = 0.08
 #: Cameras of one rig are at least and at most this far apart, in metres.
 SMALLEST_M, LARGEST_M = 0.005, 100.0
 
@@ -152,6 +156,16 @@ def with_unit(calibration: Calibration, unit: str, where: Where) -> Calibration:
         raise where.fail("unit", f"{unit}, as given", f"{rig.unit} in the file", "correct one of the two")
     kept = tuple(note for note in calibration.notes if not note.startswith("unit:"))
     return replace(calibration, rig=Rig(rig.cameras, unit), notes=(*kept, f"unit: {unit}, as given"), unit_stated=True)
+
+
+def off_centre(centre: FloatArray, size_px: tuple[int, int]) -> float:
+    """The principal point's distance from the middle along the worse side, as a share of the side."""
+    return float(np.abs((centre + 0.5) / size_px - 0.5).max())
+
+
+def same_unit(rigs: Sequence[Rig]) -> list[Rig]:
+    """The rigs in the unit of the first.  Raises BadInputError for a unit that cannot be converted."""
+    return [rig if rig.unit == rigs[0].unit else convert_unit(rig, rigs[0].unit) for rig in rigs]
 
 
 def spread(rig: Rig) -> float:

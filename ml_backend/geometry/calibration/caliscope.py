@@ -39,8 +39,6 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
             notes.append(f"camera {name!r} has no place in the file yet: left out")
         else:
             if table.get("rotation_count"):
-                notes.append(
-                    f"camera {name!r}: rotation_count turns the picture in caliscope's window only; pictures as recorded"
-                )
+                notes.append(f"camera {name!r}: rotation_count turns pictures in caliscope only; ours are as recorded")
             cameras.append(toml_cameras.raw_camera(Where(path, name), table))
     return build(path, cameras, format=FORMAT, unit="m", notes=notes, sizes_px=sizes_px)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ml_backend.geometry.calibration.base import implausible
+from ml_backend.geometry.calibration.base import OFF_CENTRE, SWAPPED, implausible, off_centre
 from ml_backend.geometry.calibration.convergence import ASTRAY_DEG, common_point, off_axis_deg
 from ml_backend.geometry.cameras import Camera, Rig
 
@@ -19,10 +19,6 @@ _SAME_DIRECTION_DEG = 0.1
 #: Focal length in picture widths: below is wider than any lens, above is nearly orthographic.
 _SHORTEST, _LONGEST = 0.2, 20.0
 _MAX_ASPECT = 1.2
-#: Principal point's distance from the middle, as a share of the picture.
-_OFF_CENTRE = 0.25
-#: Lenses are nearer to the middle than this, unless width and height are exchanged (4:3 is then 17 % off).
-_CENTRED = 0.1
 #: Cosine between two cameras' "down" from which they agree (or, negative, are opposed).
 _CLEARLY = 0.2
 #: Rounding of a camera's centre, as a share of its distance from the world's origin.
@@ -46,16 +42,17 @@ def check_rig(rig: Rig) -> list[Finding]:
 
 def _check_camera(camera: Camera) -> Iterator[Finding]:
     width, height = camera.size_px
-    cx, cy = camera.K[0, 2], camera.K[1, 2]
+    centre = camera.K[:2, 2]
+    cx, cy = centre
     if not (0 <= cx < width and 0 <= cy < height):
         swapped = "; width and height may be swapped" if 0 <= cx < height and 0 <= cy < width else ""
         text = f"principal point ({cx:.1f}, {cy:.1f}) is outside the picture of {width}×{height}{swapped}"
         yield Finding("error", camera.name, text)
-    elif _off_centre(cx, cy, width, height) > max(_CENTRED, 2 * _off_centre(cx, cy, height, width)):
+    elif off_centre(centre, (height, width)) < off_centre(centre, (width, height)) - SWAPPED:
         fits = f"fits a picture of {height}×{width}, not {width}×{height}: width and height swapped?"
         text = f"principal point ({cx:.1f}, {cy:.1f}) {fits}"
         yield Finding("error", camera.name, text)
-    elif _off_centre(cx, cy, width, height) > _OFF_CENTRE:
+    elif off_centre(centre, (width, height)) > OFF_CENTRE:
         text = (
             f"principal point ({cx:.1f}, {cy:.1f}) is far from the middle of {width}×{height}: cropped pictures, or a wrong size?"
         )
@@ -73,11 +70,6 @@ def _check_camera(camera: Camera) -> Iterator[Finding]:
     if not np.isfinite(camera.undistort(corners)).all():
         text = f"lens coefficients {camera.dist.tolist()} fold the picture over before its corners: too many for the data?"
         yield Finding("warning", camera.name, text)
-
-
-def _off_centre(cx: float, cy: float, width: int, height: int) -> float:
-    """The principal point's distance from the middle along the worse side, as a share of the side."""
-    return float(max(abs(cx / width - 0.5), abs(cy / height - 0.5)))
 
 
 def _check_duplicates(rig: Rig) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """DANNCE and Label3D ``.mat``: MATLAB's row-vector convention (K and r transposed), millimetres, no picture sizes.
 
-Either one file with ``params`` (and ``camnames``), a session saved by Label3D with ``camParams`` (and ``imageSize``), or a folder with
-one ``*_params.mat`` per camera.
+Either one file with ``params`` (and ``camnames``), a session saved by Label3D with ``camParams`` (and ``imageSize``), or a folder
+with one ``*_params.mat`` per camera.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from label_config.values import BadInputError
 from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import build
 from ml_backend.recordings.limited_child import read_limited
@@ -26,6 +27,7 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
     notes = ["points are 0-based pixels"]
     files = [file for file in sorted(path.glob("*.mat")) if not file.name.startswith(".")] if path.is_dir() else [path]
     for file in files:
+        _check_start(file)
         found = read_limited(_READER, file)
         if len(files) > 1 and not any("K" in stored for stored in found["cameras"]):
             notes.append(f"{file.name} has no camera in it: left out")
@@ -34,6 +36,19 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
             default = f"Camera{number}" if found["several"] else file.stem.removesuffix("_params")
             cameras.append(_camera(Where(file, stored.get("name", default)), stored, _size(file, found["size"])))
     return build(path, cameras, format=FORMAT, unit="mm", notes=notes, row_vectors=True, sizes_px=sizes_px)
+
+
+def _check_start(file: Path) -> None:
+    """Raise BadInputError for what is no MATLAB v5 file at all, before a process is started for it."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(128)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{file}: cannot be read: {error}") from None
+    if b"MATLAB 7.3" in head or head.startswith(b"\x89HDF"):
+        raise BadInputError(f"{file}: expected a MATLAB v5 file, got v7.3 (HDF5); save it again in MATLAB with '-v7'")
+    if head[126:128] not in (b"IM", b"MI"):
+        raise BadInputError(f"{file}: expected a MATLAB v5 file, got something else; save it in MATLAB with '-v7'")
 
 
 def _size(file: Path, stored: Any) -> tuple[int, int] | None:

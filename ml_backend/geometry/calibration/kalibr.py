@@ -50,8 +50,8 @@ def _poses(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> tuple[dict[st
             chain[name] = np.eye(4)
         elif "T_cn_cnm1" in table and previous in chain:
             chain[name] = _transform(where, "T_cn_cnm1", table["T_cn_cnm1"]) @ chain[previous]
-        if previous in by_imu and name in by_imu and "T_cn_cnm1" in table:
-            relative = by_imu[name] @ np.linalg.inv(by_imu[previous])
+        if previous is not None and previous in by_imu and name in by_imu and "T_cn_cnm1" in table:
+            relative: FloatArray = by_imu[name] @ np.linalg.inv(by_imu[previous])
             off = float(np.abs(relative - _transform(where, "T_cn_cnm1", table["T_cn_cnm1"])).max())
             if off > _SAME_POSE:
                 raise where.fail("T_cn_cnm1", "the pose that T_cam_imu gives", f"another by {off:.3g}", "keep one of the two")
@@ -76,7 +76,7 @@ def _imu_pose(where: Where, table: Mapping[str, Any]) -> FloatArray | None:
 
 
 def _transform(where: Where, key: str, value: Any) -> FloatArray:
-    matrix: FloatArray = where.numbers(key, value, (4, 4))
+    matrix = where.numbers(key, value, (4, 4))
     if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6) or np.abs(matrix[:3, :3] @ matrix[:3, :3].T - np.eye(3)).max() > 1e-2:
         raise where.fail(key, "a 4×4 matrix of a rotation and a shift", f"{matrix.tolist()}")
     return matrix

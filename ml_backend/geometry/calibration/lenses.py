@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ml_backend.geometry.calibration.base import Where
 from ml_backend.geometry.cameras import Model
 
-#: Names without regard to case and punctuation.  "Pinhole" alone says nothing about the lens, and no lens is a special case of Brown's.
+#: Names without regard to case and punctuation.  No lens at all is a special case of Brown's.
 _MODELS: dict[str, Model] = {
     **dict.fromkeys(("", "none", "pinhole", "perspective", "standard", "opencv", "brown", "brownconrady", "radtan"), "pinhole"),
     **dict.fromkeys(("plumbbob", "rationalpolynomial", "rational", "radialtangential", "pinholeradtan"), "pinhole"),
@@ -32,6 +32,4 @@ def refuse_unknown(where: Where, keys: Iterable[str], known: Iterable[str]) -> N
     expected = set(known)
     for key in keys:
         if key not in expected and _ABOUT_THE_LENS.search(key):
-            raise where.fail(
-                key, f"only keys that are known here ({', '.join(sorted(expected))})", "this key", "rename or remove it"
-            )
+            raise where.fail(key, f"only keys that are known here ({', '.join(sorted(expected))})", "this key", "rename it")

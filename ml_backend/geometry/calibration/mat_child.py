@@ -1,4 +1,4 @@
-"""The part of reading MATLAB files that a child process does: scipy's decoder may crash, hang or exhaust memory on damaged bytes."""
+"""What a child process does of reading MATLAB files: on damaged bytes scipy's decoder may crash, hang or exhaust memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ _CELLS = ("params", "camParams")
 
 
 def read_cameras(file: Path) -> dict[str, Any]:
-    """``cameras``: a list of what is stored of each (fields → lists of numbers, "name" where there are names), and "size" (h, w)."""
+    """What is stored: ``cameras`` (a list of fields → lists of numbers, "name" where there are names) and ``size`` (h, w)."""
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise BadInputError(f"expected a calibration of at most {MAX_BYTES:,} bytes, got a larger file")
-    if b"MATLAB 7.3" in raw[:128] or raw.startswith(b"\x89HDF"):
-        raise BadInputError("expected a MATLAB v5 file, got v7.3 (HDF5); save it again in MATLAB with '-v7'")
     source: Any = BytesIO(raw)
     try:
         with warnings.catch_warnings():

@@ -2,7 +2,8 @@
 
 * a list ``cameras`` of maps, or one map per camera, or one file per camera in a folder;
 * flat keys with a camera's name or number behind them: ``K_left``, ``camera_matrix_0``, ``M1``;
-* a stereo pair with one ``R`` and ``T``, in one file or in ``intrinsics.yml`` and ``extrinsics.yml``: the first camera is the world.
+* a stereo pair with one ``R`` and ``T``, in one file or in ``intrinsics.yml`` and ``extrinsics.yml``; the first camera is then
+  the world.
 
 Rotations may be vectors or matrices, world → camera.  The file does not say its unit unless we wrote it; millimetres are assumed.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from label_config.values import BadInputError, FloatArray
 from ml_backend.geometry.calibration.base import UNITS, Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.lenses import lens_model, refuse_unknown
-from ml_backend.geometry.calibration.settle import build
+from ml_backend.geometry.calibration.settle import UnitFrom, build
 from ml_backend.geometry.calibration.storage import read_storage
 from ml_backend.geometry.cameras import Rig
 
@@ -62,7 +63,7 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
         tree = read_storage(path)
         found, unit = cameras_in(path, tree, notes), _stated_unit(path, tree)
     cameras = placed_cameras(path, found, notes)
-    unit_from = "file" if unit else "assumed"
+    unit_from: UnitFrom = "file" if unit else "assumed"
     return build(path, cameras, format=FORMAT, unit=unit or "mm", unit_from=unit_from, notes=notes, sizes_px=sizes_px)
 
 
@@ -85,9 +86,9 @@ def one_per_file(path: Path, files: Sequence[Path], notes: list[str]) -> dict[st
     """Camera (the file's name) → fields, for a folder; files without intrinsics are left out and noted."""
     found = {}
     for file in files:
-        fields = fields_of(read_storage(file), Where(file))
-        if "K" in fields:
-            found[file.stem] = fields
+        tree = read_storage(file)
+        if any(_FIELD_OF.get(_canonical(key), ("", 0))[0] == "K" for key in tree):
+            found[file.stem] = fields_of(tree, Where(file))
         else:
             notes.append(f"{file.name} has no camera in it: left out")
     if not found:

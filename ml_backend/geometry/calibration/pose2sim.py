@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_backend.geometry.calibration import toml_cameras
 from ml_backend.geometry.calibration.base import Calibration, Sizes, convert_unit, read_text
-from ml_backend.geometry.calibration.settle import build
+from ml_backend.geometry.calibration.settle import UnitFrom, build
 from ml_backend.geometry.cameras import Rig
 
 FORMAT = "pose2sim"
@@ -31,7 +31,7 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
     """Read the file.  Raises BadInputError."""
     document = toml_cameras.parse(path, read_text(path))
     cameras, unit = toml_cameras.raw_cameras(path, document), toml_cameras.stated_unit(path, document)
-    unit_from = "file" if unit else "format"
+    unit_from: UnitFrom = "file" if unit else "format"
     return build(path, cameras, format=FORMAT, unit=unit or "m", unit_from=unit_from, sizes_px=sizes_px)
 
 

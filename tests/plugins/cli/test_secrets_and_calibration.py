@@ -94,7 +94,7 @@ def _projected(rig: Rig) -> FloatArray:
 def test_a_good_calibration(run: Run, toml: Path) -> None:
     result = run("calibration", "check", str(toml))
     assert result.exit_code == 0, result.output
-    assert "anipose, 4 cameras: a, b, c, d" in result.stdout
+    assert "anipose, 4 cameras in mm: a, b, c, d" in result.stdout
     assert "nothing looks wrong" in result.stdout
 
 

@@ -102,7 +102,7 @@ def test_millimetres_in_a_format_of_metres(rig, tmp_path):
     text = path.read_text()
     for c in rig.cameras:
         text = text.replace(json.dumps((c.t_cam_world / 1000).tolist()), json.dumps(c.t_cam_world.tolist()))
-    path.write_text(text)
+    path.write_text(text.replace('unit = "m"\n', ""))
     calibration = read_calibration(path)
     assert calibration.rig.unit == "mm"
     assert any("unit: mm, not the format's m" in note for note in calibration.notes)
@@ -219,15 +219,10 @@ def test_garbage_raises_bad_input_only(data, start, tmp_path):
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), name=st.sampled_from([*WRITTEN, "dannce"]))
+@given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), name=st.sampled_from(list(WRITTEN)))
 def test_one_damaged_byte_raises_bad_input_only(position, value, name, rig, tmp_path):
-    path = tmp_path / WRITTEN.get(name, "c.mat")
-    if name == "dannce":
-        params = np.empty((1, 1), dtype=object)
-        params[0, 0] = {"K": rig.cameras[0].K.T, "r": rig.cameras[0].R_cam_world.T, "t": rig.cameras[0].t_cam_world}
-        savemat(path, {"params": params}, do_compression=True)
-    else:
-        write_calibration(rig, path, name)
+    path = tmp_path / WRITTEN[name]
+    write_calibration(rig, path, name)
     raw = bytearray(path.read_bytes())
     raw[int(position * len(raw))] = value
     path.write_bytes(bytes(raw))
