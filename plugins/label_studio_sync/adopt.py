@@ -156,7 +156,7 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
         return recording, None
     calibration = read_calibration(entry.calibration, unit=entry.unit)
     lines += [f"calibration {Path(entry.calibration).name} ({calibration.format}): {note}" for note in calibration.notes]
-    rig, remarks = rig_of_views(calibration, spec.views or recording.views, recording.size_px)
+    rig, remarks = rig_of_views(calibration, spec.views or recording.views, recording.source_size_px)
     lines += [f"note: {remark}" for remark in remarks]
     cameras = []
     for camera in rig.cameras:

@@ -27,7 +27,7 @@ OFF_CENTRE = 0.25
 #: … and one that is nearer by this to the middle of the picture with width and height exchanged is that of this picture.
 SWAPPED = 0.08
 #: Cameras of one rig are at least and at most this far apart, in metres.
-SMALLEST_M, LARGEST_M = 0.005, 100.0
+SMALLEST_M, LARGEST_M = 0.02, 100.0
 
 Sizes = Mapping[str, tuple[int, int]]
 
@@ -175,7 +175,7 @@ def spread(rig: Rig) -> float:
 
 
 def fits_unit(apart: float, unit: str) -> bool:
-    """Nobody films one subject from 100 m, or with cameras 5 mm apart; 0 (one camera) fits every unit."""
+    """Nobody films one subject from 100 m, or with cameras 2 cm apart; 0 (one camera) fits every unit."""
     return apart == 0 or unit not in UNITS or SMALLEST_M <= apart / UNITS[unit] <= LARGEST_M
 
 
