@@ -364,6 +364,11 @@ class Spec(Section):
     _path: Path | None = PrivateAttr(default=None)
 
     @property
+    def path(self) -> Path | None:
+        """The file that this was read from."""
+        return self._path
+
+    @property
     def folder(self) -> Path:
         """The folder of the file that this was read from; the working folder for one that was not."""
         return self._path.parent if self._path else Path.cwd()

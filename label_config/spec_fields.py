@@ -73,8 +73,19 @@ def absent_section() -> Any:
     return Field(default_factory=dict)
 
 
+#: Pages of Label Studio, as the address bar of a browser shows them.
+_PAGE = re.compile(r"(https?://[^?#]*?)/(?:projects(?:/(\d+))?|user/(?:login|signup|account))(?:[/?#].*)?$")
+
+
 def http_address(url: str) -> str:
-    address = url.rstrip("/")
+    """The address without a slash at its end.  Raises ValueError for what is none, or is that of a page."""
+    address = url.strip().rstrip("/")
+    page = _PAGE.match(address)
+    if page is not None:
+        number = f", and project: {page[2]}" if page[2] else ""
+        raise ValueError(f"expected the address of the server, got that of one of its pages; write url: {page[1]}{number}")
+    if "?" in address or "#" in address:
+        raise ValueError(f"expected an address without ? and #, got {url!r}; write {re.split('[?#]', address)[0].rstrip('/')}")
     if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", address):
         raise ValueError(f"expected an address such as http://localhost:8080, without user or password, got {url!r}")
     return address

@@ -16,8 +16,8 @@ NOTABLE = 0.8
 LONGEST = 160
 
 BLIND = "picked at random to measure the model fairly"
-DIVERSE = "unlike the labelled frames"
-UNSCORED = "no score yet; unlike the labelled frames"
+DIVERSE = "unlike the labelled frames: check every point"
+UNSCORED = "no score yet; unlike the labelled frames: check every point"
 RANKED = "next by score"
 
 #: score -> (text when a point is known, text otherwise).  {point} is "left wrist (cam5: 84 px)", {value} the frame's score.

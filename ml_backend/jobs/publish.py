@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ml_backend.geometry.cameras import Rig
+from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.validate import Judgement, judge
@@ -42,6 +45,7 @@ def publish_if_good(
         max_p_worse=workspace.spec.gate.confidence,
         group=new.block,
     )
+    status = decision.status if old else "the first model, nothing to compare it with"
     version = versions.add(
         workspace.store,
         workspace.project_id,
@@ -49,33 +53,36 @@ def publish_if_good(
         snapshot_id=row.id,
         path=folder.name,
         sha256=read_manifest(folder).files["weights.safetensors"],
-        metrics=_metrics(new, old, decision.status),
+        metrics=_metrics(new, old, status, rigs_of(workspace)),
     )
     reach("version noted")
     if not decision.passed:
-        versions.reject(workspace.store, version.id, decision.status)
-        tell(workspace, f"px-{version.number} was not published: {decision.status}", "warning")
+        versions.reject(workspace.store, version.id, status)
+        tell(workspace, f"px-{version.number} was not published: {status}", "warning")
     elif not versions.publish(workspace.store, workspace.project_id, version.id, job.attempt):
         tell(workspace, f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
     else:
         reach("published")
-        tell(workspace, f"px-{version.number} is live ({len(snapshot.keys)} labelled frames; gate: {decision.status})")
+        tell(workspace, f"px-{version.number} is live ({len(snapshot.keys)} labelled frames; gate: {status})")
         work.request(workspace.store, workspace.project_id, "rescore", {"version_id": version.id})
     return versions.get(workspace.store, version.id)
 
 
-def _metrics(new: Judgement, old: Judgement | None, gate_status: str) -> dict[str, Any]:
+def _metrics(new: Judgement, old: Judgement | None, gate_status: str, rigs: Mapping[str, Rig]) -> dict[str, Any]:
     return {
         "validation_frames": int(np.isfinite(new.per_frame_px).sum()),
         "validation_px": new.mean_px,
+        "validation_median_px": new.median_px,
         "previous_px": old.mean_px if old else None,
+        "previous_median_px": old.median_px if old else None,
         "per_keypoint_px": new.per_keypoint_px,
         "previous_per_keypoint_px": old.per_keypoint_px if old else None,
         "validation_world": new.mean_world,
+        "world_unit": next((rig.unit for rig in rigs.values()), None),
         "gate": gate_status,
     }
 
 
 def tell(workspace: Workspace, text: str, level: str = "info") -> None:
-    """Write into the project's diary."""
+    """Write into the project's event log."""
     presence.tell(workspace.store, workspace.project_id, text, level=level)

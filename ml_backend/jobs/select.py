@@ -269,7 +269,7 @@ def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int]
             score=rank_score(rank, before + len(positions)),
             blind=False,
             pseudo=True,
-            reason="all cameras agree; labelled by itself",
+            reason="all cameras agree; pseudo-labelled",
             record=None,
             poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
             notes=_rounded(scored.arrays["reprojection_px"][i]),

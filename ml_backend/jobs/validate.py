@@ -30,6 +30,7 @@ class Judgement:
     per_frame_px: FloatArray
     block: IntArray
     mean_px: float | None
+    median_px: float | None
     per_keypoint_px: list[float | None]
     mean_world: float | None
 
@@ -87,6 +88,7 @@ def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: 
         per_frame_px=_mean(error, axis=(1, 2)),
         block=seen.block,
         mean_px=_number(_mean(error.ravel(), axis=0)),
+        median_px=float(np.median(error[known])) if (known := np.isfinite(error)).any() else None,
         per_keypoint_px=[_number(value) for value in _mean(error, axis=(0, 1))],
         mean_world=_number(_mean(world.ravel(), axis=0)),
     )

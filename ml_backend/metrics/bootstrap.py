@@ -29,7 +29,7 @@ class Comparison:
 def paired_bootstrap(
     old_err: FloatArray, new_err: FloatArray, seed: int, *, group: IntArray | None = None, resamples: int = 2000
 ) -> Comparison:
-    """Compare two models by their errors (n,) on the same frames.
+    """Compare two models by their errors (n,) in pixels on the same frames.
 
     Frames where either is NaN are left out.  ``group`` (n,) names what is drawn together, such as the time block of a
     frame: neighbours err alike, and drawing them one by one would promise too narrow an interval.  All NaN when no
@@ -84,7 +84,7 @@ def gate(
     seed: int = 0,
     group: IntArray | None = None,
 ) -> GateDecision:
-    """Refuse a new model that is worse than the live one beyond ``max_p_worse`` doubt; errors (n,) on the same frames.
+    """Refuse a new model that is worse than the live one beyond ``max_p_worse`` doubt; errors (n,) in pixels on the same frames.
 
     ``group`` as in :func:`paired_bootstrap`.  Below ``min_frames`` common frames, or where all of them are one group, the
     gate is off and says so.
@@ -92,14 +92,14 @@ def gate(
     common = np.isfinite(old_err) & np.isfinite(new_err)
     n = int(common.sum())
     if n < min_frames:
-        return GateDecision(True, f"not enough yet: {n} of {min_frames}", None)
+        return GateDecision(True, f"not enough yet: {n} of {min_frames} labelled validation frames", None)
     if group is not None and len(np.unique(group[common])) < 2:
         return GateDecision(True, f"not enough yet: the {n} frames lie in one block of time", None)
     comparison = paired_bootstrap(old_err, new_err, seed, group=group)
     passed = not comparison.p_worse > max_p_worse
     verdict = "passed" if passed else "rejected"
-    spread = f"{comparison.delta:+.2f} ({comparison.lo:+.2f} … {comparison.hi:+.2f}) on {_count(n, group, common)}"
-    return GateDecision(passed, f"{verdict}: error {spread}", comparison)
+    spread = f"{comparison.delta:+.2f} px ({comparison.lo:+.2f} … {comparison.hi:+.2f}) on {_count(n, group, common)}"
+    return GateDecision(passed, f"{verdict}: mean error {spread}", comparison)
 
 
 def _count(n: int, group: IntArray | None, common: BoolArray) -> str:

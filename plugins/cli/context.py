@@ -30,9 +30,12 @@ label_studio:
 documents_root: /path/to/LOCAL_FILES_DOCUMENT_ROOT"""
 
 
-def console() -> Console:
-    """For what a command answers."""
-    return Console(highlight=False, soft_wrap=True)
+def console(*, wrap: bool = False) -> Console:
+    """For what a command answers.
+
+    wrap  break lines between words to the width of the terminal; else each is one line, however long
+    """
+    return Console(highlight=False, soft_wrap=not wrap)
 
 
 def log_to_stderr() -> None:

@@ -2,68 +2,64 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from label_config.values import BadInputError
+from label_config.spec import load_spec
 from plugins.cli.context import config_path, connect, console, read_spec
 from plugins.cli.secrets import ensure_secret
+from plugins.cli.settings_file import set_in_yaml, write_whole
 
 
 def init(
     ctx: typer.Context,
     project: Annotated[int | None, typer.Option(help="Number of the Label Studio project to adopt.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was understood and would change.")] = False,
+    header: Annotated[
+        bool | None, typer.Option(help="Add a line above the pictures that says why a task was chosen; asked when left out.")
+    ] = None,
 ) -> None:
     """Set up a Label Studio project: adopt the one in parallax.yaml, or create it from the recordings there."""
     from plugins.label_studio_sync.adopt import understand
+    from plugins.label_studio_sync.reason_header import add_header, shows_reason
     from plugins.label_studio_sync.set_up import carry_out
 
     spec = read_spec(ctx)
     if project is not None:
         spec = spec.model_copy(update={"label_studio": spec.label_studio.model_copy(update={"project": project})})
     out = console()
-    plan = understand(spec, connect(spec))
-    for line in plan.lines:
+    client = connect(spec)
+    ctx.call_on_close(client.close)
+    plan = understand(spec, client)
+    changes = [*plan.changes, *(["add a line with the reason above the pictures"] if header else [])]
+    for line in (*plan.lines, *(f"{'would' if dry_run else 'will'} {change}" for change in changes), *plan.remarks):
         out.print(line, markup=False)
     if dry_run:
         out.print("dry run: nothing was changed")
         return
-    workspace = carry_out(plan, ensure_secret(spec))
+    if header is None and sys.stdin.isatty() and not shows_reason(plan.label_config):
+        header = typer.confirm("Add a line above the pictures that says why a task was chosen?", default=True)
+    workspace = carry_out(plan, ensure_secret(spec), note=_Number(config_path(ctx)))
+    ctx.call_on_close(workspace.store.close)
+    if header and not add_header(workspace, client):
+        out.print("no line was added: the labelling config has one, or its first tag is no <View>")
     number = workspace.project.ls_project_id
-    path = config_path(ctx)
-    write_project_number(path, number)
-    out.print(f"project {number} is set up: {spec.label_studio.url}/projects/{number}; next: `parallax up`", markup=False)
+    out.print(f"project {number} is set up: {spec.label_studio.url}/projects/{number}/data", markup=False)
+    out.print("next: `parallax up` in a terminal of its own, then `parallax doctor`", markup=False)
 
 
-def write_project_number(path: Path, number: int) -> None:
-    """Set ``label_studio.project`` in the file and leave every other line, comments among them, as it is.
+class _Number:
+    """Writes ``label_studio.project`` where another one, or none, stands; None puts back what stood there before."""
 
-    Raises BadInputError when the section is written in a way that cannot be changed line by line.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    start = next((i for i, line in enumerate(lines) if re.match(r"label_studio\s*:\s*(#.*)?$", line)), None)
-    if start is None:
-        if any(re.match(r"label_studio\s*:", line) for line in lines):
-            raise BadInputError(f"{path}: write `project: {number}` into label_studio yourself; the section is on one line")
-        lines += ["label_studio:", f"  project: {number}"]
-    else:
-        section = range(start + 1, _end_of_section(lines, start))
-        indent = next((m[1] for i in section if (m := re.match(r"(\s+)[^\s#]", lines[i]))), "  ")
-        known = next((i for i in section if re.match(rf"{indent}project\s*:", lines[i])), None)
-        if known is None:
-            lines.insert(start + 1, f"{indent}project: {number}")
-        else:
-            comment = re.search(r"\s+#.*$", lines[known])
-            lines[known] = f"{indent}project: {number}{comment[0] if comment else ''}"
-    try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInputError(f"{path}: write `project: {number}` into label_studio yourself ({error.strerror})") from error
+    def __init__(self, path: Path) -> None:
+        self.path, self.before = path, path.read_bytes().decode("utf-8")
+        self.written = load_spec(path).label_studio.project
 
-
-def _end_of_section(lines: list[str], start: int) -> int:
-    return next((i for i in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[i])), len(lines))
+    def __call__(self, number: int | None) -> None:
+        if number is None:
+            write_whole(self.path, self.before, "take label_studio.project out")
+        elif number != self.written:
+            set_in_yaml(self.path, "label_studio", "project", number)

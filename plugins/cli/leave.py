@@ -21,7 +21,7 @@ def leave(
 
     workspace = open_project(ctx)
     out = console()
-    report = take_back(workspace, connect(workspace.spec), dry_run=dry_run, remove_tasks=remove_tasks)
+    report = take_back(workspace, connect(workspace.spec), dry_run=dry_run, remove_tasks=remove_tasks, tell=out.print)
     for line in report.done:
         out.print(f"{'would ' if dry_run else ''}{line}", markup=False)
     for line in report.kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,9 @@ from plugins.cli import (
 )
 from plugins.cli.context import CONFIG_VARIABLE
 
+#: What a person mends: no permission, mounted for reading only, full.
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+
 
 class _CleanErrors(TyperGroup):
     """What a user can act upon is said in words, without a traceback."""
@@ -53,6 +57,11 @@ class _CleanErrors(TyperGroup):
             return super().invoke(ctx)
         except ParallaxError as error:
             typer.echo(f"parallax: {error}", err=True)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK or error.filename is None:
+                raise
+            typer.echo(f"parallax: {error.filename}: {error.strerror}; it must be possible to write there", err=True)
             raise typer.Exit(1) from error
 
 

@@ -95,15 +95,20 @@ def _metrics(workspace: Workspace, version: VersionRow) -> str:
     error, before = _number(version.metrics.get("validation_px")), _number(version.metrics.get("previous_px"))
     if error is None:
         return f"not enough yet: no validation frame is labelled, of {workspace.spec.gate.min_frames} that the gate needs"
-    text = f"{error:.2f} px on {held_out} validation frames"
+    text = f"{_error(error, version.metrics.get('validation_median_px'))} on {held_out} validation frames"
     if before is not None:
-        text += f", the one before {before:.2f} px"
+        text += f", the one before {_error(before, version.metrics.get('previous_median_px'))}"
     world = _number(version.metrics.get("validation_world"))
     if world is not None:
-        text += f", {world:.2f} in world units"
-    if held_out < workspace.spec.gate.min_frames:
-        text += f"; not enough yet for the gate: {held_out} of {workspace.spec.gate.min_frames}"
-    return text
+        text += f"; {world:.2f} {version.metrics.get('world_unit') or 'in the unit of the calibration'} in 3-D on average"
+    # The gate's own words, as the event log has them: it counts the frames on which both models have an error.
+    return f"{text}; gate: {version.metrics['gate']}" if version.metrics.get("gate") else text
+
+
+def _error(mean_px: float, median_px: Any) -> str:
+    """Both figures: a few points that are far off move the mean, and not the median."""
+    middle = _number(median_px)
+    return f"{mean_px:.2f} px on average" + ("" if middle is None else f" and {middle:.2f} px in the median")
 
 
 def _number(value: Any) -> float | None:

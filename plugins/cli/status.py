@@ -18,4 +18,4 @@ def status(ctx: typer.Context) -> None:
     table = Table.grid(padding=(0, 2))
     for name, text in overview(open_project(ctx)):
         table.add_row(Text(name, style=_STYLE.get(name, "bold")), Text(text))
-    console().print(table)
+    console(wrap=True).print(table)

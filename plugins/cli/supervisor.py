@@ -20,6 +20,8 @@ STABLE_S = 60.0
 GRACE_S = 15.0
 POLL_S = 0.2
 MAX_LOG_BYTES = 20 * 2**20
+#: Of what a child wrote before it ended so much is read, and of its last line so much is said.
+REASON_BYTES, REASON_LENGTH = 8192, 400
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,6 +40,7 @@ class Child:
     ready: Callable[[], bool] | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
+    log_start: int = 0
     failures: int = 0
     start_at: float = 0.0
 
@@ -92,6 +95,7 @@ class Supervisor:
         log = self.logs / f"{child.name}.log"
         if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
+        child.log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             child.process = subprocess.Popen(
                 list(child.command),
@@ -119,8 +123,15 @@ class Supervisor:
         pause = min(MAX_BACK_OFF_S, 2.0 ** (child.failures - 1))
         child.start_at = time.monotonic() + pause
         how = _ending(child.process.returncode)
-        self.say(f"{child.name} {how}; see {self.logs / child.name}.log; starts again in {pause:.0f} s")
+        self.say(f"{child.name} {how}{self._reason(child)}; starts again in {pause:.0f} s; log: {self.logs / child.name}.log")
         child.process, child._was_ready = None, False
+
+    def _reason(self, child: Child) -> str:
+        """The last line that it wrote: our own message, or the error at the end of a traceback."""
+        with (self.logs / f"{child.name}.log").open("rb") as log:
+            log.seek(max(child.log_start, log.seek(0, os.SEEK_END) - REASON_BYTES))
+            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        return f": {lines[-1].removeprefix('parallax: ')[:REASON_LENGTH]}" if lines else ""
 
     def _end(self) -> None:
         """Those that others wait for end last: workers hand back their jobs while Redis is still there."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import socket
 import sys
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ import typer
 
 import plugins
 from label_config.spec import Spec
+from label_config.values import ParallaxError
 from plugins.cli.context import CONFIG_VARIABLE, config_path, connect, console, open_project
 from plugins.cli.ports import free_port
 from plugins.cli.secrets import SECRET_VARIABLE, ensure_secret
@@ -29,11 +32,44 @@ def up(ctx: typer.Context) -> None:
     connect(spec)  # a missing token is said here, once
     logs = spec.folder / ".parallax" / "logs"
     out = console()
+    _only_one_here(ctx, spec.folder / ".parallax")
+    _port_is_free(spec)
     children = children_of(spec, config_path(ctx))
     out.print(f"backend {spec.backend.url}, logs in {logs}; Ctrl-C ends all", markup=False)
     supervisor = Supervisor(children, logs, lambda text: out.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False))
     stop_on_signals(supervisor.stop)
     supervisor.run()
+
+
+def _only_one_here(ctx: typer.Context, folder: Path) -> None:
+    """Hold the folder's lock until this process ends, however it ends.  Raises ParallaxError when another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "up.lock").open("a+", encoding="utf-8")
+    ctx.call_on_close(lock.close)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ParallaxError(
+            f"`parallax up` runs already for {folder.parent} (process {lock.read().strip() or 'unknown'}); "
+            "stop that one first, or see `parallax status`"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+
+
+def _port_is_free(spec: Spec) -> None:
+    """Raise ParallaxError when something else listens where the backend is going to."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((spec.backend.host, spec.backend.port))
+        except OSError as error:
+            raise ParallaxError(
+                f"backend in parallax.yaml: {spec.backend.host}:{spec.backend.port} cannot be listened on ({error.strerror}); "
+                "another project's `parallax up`, say, has it. Set another backend.port, and the same in backend.url"
+            ) from error
 
 
 def children_of(spec: Spec, config: Path) -> list[Child]:

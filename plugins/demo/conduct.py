@@ -120,7 +120,7 @@ class Demo:
         spec = load_spec(path)
         self.client = Client(spec.label_studio.url, self.platform.token)
         plan = adopt.understand(spec, self.client)
-        for line in plan.lines:
+        for line in (*plan.lines, *(f"will {change}" for change in plan.changes)):
             self.console.print(f"  {line}", style="dim")
         self.workspace = set_up.carry_out(plan, os.environ["PARALLAX_SECRET"])
         config["label_studio"] |= {"project": self.workspace.project.ls_project_id}  # type: ignore[operator]

@@ -21,16 +21,24 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.views import camera_of_view
 from ml_backend.recordings import Recording, limits_of, open_recording
 from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.connection import answers
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
-from plugins.label_studio_sync.storage import lacks_storage, picture_folder
+from plugins.label_studio_sync.reason_header import shows_reason
+from plugins.label_studio_sync.storage import check_documents_root, lacks_storage, picture_folder
 from plugins.label_studio_sync.tabs import missing_tabs
 from plugins.label_studio_sync.task_names import TaskNames
+from plugins.label_studio_sync.which_project import named_project
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What init understood.  ``lines`` say it, and what it would change, to a person."""
+    """What init understood, and what it is going to do.
+
+    lines    what was understood, in words
+    changes  what will be done now, each as in "would …" or "will …"
+    remarks  what else a person should know before
+    """
 
     spec: Spec
     client: Client
@@ -41,20 +49,23 @@ class Plan:
     recordings: tuple[tuple[Recording, Rig | None], ...]
     labels: tuple[LabelledFrames, ...]
     lines: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def understand(spec: Spec, client: Client) -> Plan:
     """Look at everything and change nothing.  Raises ParallaxError for what cannot work."""
+    changes: list[str] = []
     lines = [f"Label Studio {client.version()} at {spec.label_studio.url} as {client.whoami()['email']}"]
     recordings = _in_one_unit(tuple(_recording(entry, spec, lines) for entry in spec.recordings), lines)
     number = spec.label_studio.project
-    project = client.project(number) if number is not None else None
+    project = named_project(client, number) if number is not None else None
     skeleton = load_skeleton(spec.skeleton) if spec.skeleton is not None else None
     views = spec.views
     if project is None:
         views = views or _views_of(recordings)
         xml = _new_config(skeleton, views)
-        lines.append(f"would create the project {spec.label_studio.title!r} with the views {', '.join(views)}")
+        changes.append(f"create the project {spec.label_studio.title!r} with the views {', '.join(views)}")
     else:
         xml = project["label_config"]
         lines.append(f"adopts project {number} {project['title']!r}; its labelling config stays as it is")
@@ -71,19 +82,18 @@ def understand(spec: Spec, client: Client) -> Plan:
         if entry.labels is not None
     )
     for found in labels:
-        lines.append(
-            f"would import {len(found.poses)} labelled frames of {next(iter(found.poses)).sequence!r} from {found.source}"
-        )
+        changes.append(f"import {len(found.poses)} labelled frames of {next(iter(found.poses)).sequence!r} from {found.source}")
         lines += [f"note: {found.source}: {note}" for note in found.notes]
     if project is not None:
         lines += describe_tasks(client, project["id"], TaskNames(spec, binding, tuple(views)))
-    lines += _would_change(spec, client, project)
-    if recordings and spec.documents_root is None:
-        raise BadInputError(
-            "documents_root in parallax.yaml: expected Label Studio's LOCAL_FILES_DOCUMENT_ROOT, got nothing; "
-            "the pictures of frames that become tasks are written there"
-        )
-    return Plan(spec, client, project, xml, binding, tuple(views), recordings, labels, lines)
+    any_project = project["id"] if project is not None else next((found["id"] for found in client.projects()), None)
+    check_documents_root(spec, client, any_project)
+    views = tuple(views)
+    return Plan(
+        *(spec, client, project, xml, binding, views, recordings, labels, lines),
+        changes=[*changes, *_changes(spec, client, project, views)],
+        remarks=_remarks(spec, project),
+    )
 
 
 def _in_one_unit(
@@ -119,32 +129,38 @@ def _where(problem: Problem) -> str:
     return f"{problem.view}: " if problem.view else ""
 
 
-def _would_change(spec: Spec, client: Client, project: dict[str, Any] | None) -> list[str]:
+def _changes(spec: Spec, client: Client, project: dict[str, Any] | None, views: tuple[str, ...]) -> list[str]:
+    """What ``set_up.carry_out``, and then the first push, will do."""
     if project is None:
-        return ["would register a webhook, an ML backend, two tabs and a local storage"]
-    lines = []
+        storage = ", a local storage" if spec.recordings else ""
+        return [f"create our tabs{storage}, a webhook and an ML backend in it"]
+    lines = [f"create the tab {tab['title']!r}" for tab in missing_tabs(spec, client, project["id"], views)]
+    if lacks_storage(spec, client, project["id"]):
+        lines.append(f"let Label Studio serve {picture_folder(spec, project['id'])}")
+    url, when = spec.backend.url.rstrip("/"), "" if answers(spec.backend.url) else " as soon as `parallax up` runs"
+    if not any(hook["url"].rstrip("/") == f"{url}/webhook" for hook in client.webhooks(project["id"])):
+        lines.append(f"register the webhook {url}/webhook{when}")
+    if not any(backend["url"].rstrip("/") == url for backend in client.backends(project["id"])):
+        lines.append(f"connect the ML backend {url}{when}")
     if project["sampling"] != "Uncertainty sampling":
-        lines.append(f"would change sampling {project['sampling']!r} → 'Uncertainty sampling' at the first push")
+        lines.append(f"change sampling {project['sampling']!r} → 'Uncertainty sampling' at the first push")
     if not str(project.get("model_version") or "").startswith("px-"):
-        lines.append(f"would change model_version {project.get('model_version')!r} → px-… at the first push")
+        lines.append(f"change model_version {project.get('model_version')!r} → px-… at the first push")
+    return lines
+
+
+def _remarks(spec: Spec, project: dict[str, Any] | None) -> list[str]:
+    if project is None:
+        return []
+    found = []
     if project.get("maximum_annotations", 1) > 1:
-        lines.append("warning: more than one annotation per task; Label Studio then serves started tasks first, in random order")
-    lines += [f"would {what}" for what in _missing(spec, client, project["id"])]
-    return [*lines, "`parallax leave` takes everything back"]
-
-
-def _missing(spec: Spec, client: Client, project: int) -> list[str]:
-    """What ``set_up.carry_out`` will create."""
-    url = spec.backend.url.rstrip("/")
-    missing = []
-    if not any(hook["url"].rstrip("/") == f"{url}/webhook" for hook in client.webhooks(project)):
-        missing.append(f"register the webhook {url}/webhook")
-    if not any(backend["url"].rstrip("/") == url for backend in client.backends(project)):
-        missing.append(f"connect the ML backend {url}")
-    missing += [f"create the tab {tab['title']!r}" for tab in missing_tabs(client, project)]
-    if lacks_storage(spec, client, project):
-        missing.append(f"let Label Studio serve {picture_folder(spec, project)}")
-    return missing
+        found.append("warning: more than one annotation per task; Label Studio then serves started tasks first, in random order")
+    if not shows_reason(project["label_config"]):
+        found.append(
+            "why a task was chosen stands in the tab 'Parallax: next', not on the labelling screen; "
+            "`parallax init --header` adds a line above the pictures"
+        )
+    return [*found, "`parallax leave` takes everything back"]
 
 
 def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig | None]:

@@ -127,6 +127,15 @@ class Client:
 
     # --- projects ----------------------------------------------------------------------------------------------
 
+    def projects(self) -> list[dict[str, Any]]:
+        """Number and title of every project that the token's user may see."""
+        answer = self.call("GET", "api/projects/", params={"page_size": 1000, "include": "id,title"})
+        return sorted(({"id": int(p["id"]), "title": str(p["title"])} for p in answer["results"]), key=lambda p: p["id"])
+
+    def delete_project(self, project: int) -> None:
+        """Delete a project with everything in it."""
+        self.call("DELETE", f"api/projects/{project}/")
+
     def project(self, project: int) -> dict[str, Any]:
         """All settings of one project."""
         return dict(self.call("GET", f"api/projects/{project}/"))
@@ -229,6 +238,18 @@ class Client:
             if error.status != 404:
                 raise
 
+    def delete_predictions_of(self, project: int, tasks: Sequence[int]) -> None:
+        """Delete every prediction of these tasks, whoever made it, and count anew."""
+        selected = {"selectedItems": {"all": False, "included": list(tasks)}}
+        self.call("POST", "api/dm/actions", params={"id": "delete_tasks_predictions", "project": project}, body=selected)
+
+    def recount_predictions(self, project: int, tasks: Sequence[int]) -> None:
+        """Let Label Studio count the predictions of these tasks, which it does not when one of them is deleted.
+
+        It counts after every import, also after one of which it takes nothing: a score above 1 is refused without a word.
+        """
+        self.import_predictions(project, [{"task": task, "model_version": "none", "score": 2.0, "result": []} for task in tasks])
+
     # --- webhooks, backends, views, storage ------------------------------------------------------------------
 
     def webhooks(self, project: int) -> list[dict[str, Any]]:
@@ -286,6 +307,16 @@ class Client:
         """Let the server serve files under ``path`` to annotators of this project."""
         body = {"project": project, "path": path, "title": title, "use_blob_urls": True}
         return int(self.call("POST", "api/storages/localfiles/", body=body)["id"])
+
+    def storage_refusal(self, project: int, path: str) -> str | None:
+        """Why the server would not serve this folder as a storage, None when it would; nothing is created."""
+        try:
+            self.call("POST", "api/storages/localfiles/validate", body={"project": project, "path": path, "use_blob_urls": True})
+        except LabelStudioError as error:
+            if error.status != 400:
+                raise
+            return str(error)
+        return None
 
     def delete_local_storage(self, storage: int) -> None:
         """Take a local file storage away; the files stay."""

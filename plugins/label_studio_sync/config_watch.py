@@ -10,7 +10,8 @@ import json
 from dataclasses import replace
 
 from label_config.binding import Binding, bind
-from label_config.values import ParallaxError
+from label_config.spec import Spec, load_spec
+from label_config.values import BadInputError, ParallaxError
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace
 
@@ -19,7 +20,7 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     """Bind the project's config again; say what does not fit, and take over what does."""
     project, old = workspace.project, workspace.binding
     try:
-        new = bind(label_config, old.skeleton, views=old.names, aliases=workspace.spec.aliases)
+        new = bind(label_config, old.skeleton, views=old.names, aliases=current_aliases(workspace.spec))
     except ParallaxError as error:
         _stop(workspace, str(error))
         return
@@ -35,6 +36,17 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     values = {} if same else {"binding": merged.to_json(), "select_requested": True}
     projects.change(workspace.store, project.id, binding_problem=None, swept_at=None, **values)
     presence.tell(workspace.store, project.id, "the labelling config fits again" if same else _CHANGED, key="config")
+
+
+def current_aliases(spec: Spec) -> dict[str, str]:
+    """``aliases`` as parallax.yaml has them now: who renames a label need not restart what runs.
+
+    A file that is being edited, or was moved away, leaves those that were read last.
+    """
+    try:
+        return load_spec(spec.path).aliases if spec.path is not None else spec.aliases
+    except BadInputError:
+        return spec.aliases
 
 
 _CHANGED = "the labelling config changed; the new one fits"

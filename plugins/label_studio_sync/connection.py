@@ -48,7 +48,7 @@ def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> 
     webhook and backend labels are found by polling, and the queue is served by Label Studio itself.
     """
     url = workspace.spec.backend.url.rstrip("/")
-    if secret is None or not _answers(url):
+    if secret is None or not answers(url):
         return []
     try:
         done = connect(workspace, client, secret)
@@ -60,9 +60,10 @@ def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> 
     return done
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """The backend at this address is there."""
     try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+        return httpx.get(f"{url.rstrip('/')}/health", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
 

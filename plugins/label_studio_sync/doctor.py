@@ -18,10 +18,13 @@ from ml_backend.store.workspace import Workspace, open_workspace
 from plugins.label_studio_sync.client import TESTED_VERSIONS, Client, LabelStudioError
 from plugins.label_studio_sync.config_watch import what_is_lost
 from plugins.label_studio_sync.connection import BACKEND_TITLE, SECRET_HEADER
+from plugins.label_studio_sync.which_project import NoProjectError, named_project
 
 State = Literal["ok", "warning", "error"]
 #: Label Studio waits this long for a backend's health and for a webhook.
 PATIENCE_S = 1.0
+#: Processes give a sign of life every 10 to 30 seconds.
+ALIVE_WITHIN_S = 90.0
 PRIVATE_HINT = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment and restart it"
 
 
@@ -61,13 +64,19 @@ def _examine(spec: Spec, connect: Callable[[str, str], Client], opened: contextl
     try:
         workspace = open_workspace(spec)
         opened.callback(workspace.store.close)
-        project = client.project(workspace.project.ls_project_id)
     except ParallaxError as error:
         yield Finding("project", "error", str(error), "run `parallax init`")
+        return
+    try:
+        project = named_project(client, workspace.project.ls_project_id)
+    except NoProjectError as error:
+        seen, _, fix = str(error).partition(". ")
+        yield Finding("project", "error", seen, fix)
         return
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
     yield from _scores(workspace)
+    yield from _redis(spec)
     yield _backend(workspace)
     yield _backend_entry(workspace, client)
     yield _webhook(workspace, client)
@@ -148,10 +157,12 @@ def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
     lost = what_is_lost(held, binding)
     if lost:
         yield Finding("labels", "error", lost, "restore the label, or write `aliases` in parallax.yaml")
+    drafted = workspace.spec.skeleton is None
+    fix = "correct the labelling config, or write `aliases` in parallax.yaml" + (
+        "; labels that are new become keypoints with `parallax init`, and the next model learns them" if drafted else ""
+    )
     for problem in binding.problems:
-        yield Finding(
-            "labels", problem.severity, problem.message, "correct the labelling config, or write `aliases` in parallax.yaml"
-        )
+        yield Finding("labels", problem.severity, problem.message, fix)
     if not binding.problems and not lost:
         yield Finding("labels", "ok", f"{len(binding.skeleton)} keypoints in {len(binding.views)} pictures")
 
@@ -175,6 +186,8 @@ def _backend(workspace: Workspace) -> Finding:
     try:
         answer = httpx.get(f"{url}/health", timeout=5)
     except httpx.HTTPError as error:
+        if not any(name.startswith("server@") for name in _ever_heard_of(workspace)):
+            return Finding("backend", "warning", "has not run yet", "run `parallax up` in a terminal of its own")
         seen = f"{url} does not answer ({type(error).__name__})"
         return Finding("backend", "error", seen, "start it with `parallax up` or `parallax serve`")
     took = time.monotonic() - started
@@ -219,16 +232,43 @@ def _webhook(workspace: Workspace, client: Client) -> Finding:
 
 
 def _processes(workspace: Workspace) -> Iterator[Finding]:
-    alive = presence.alive(workspace.store, within_s=90)
+    heard = _ever_heard_of(workspace)
     for role, command in (
         ("sync", "parallax sync"),
         ("infer", "parallax worker --queues infer"),
         ("train", "parallax worker --queues train"),
     ):
-        if any(name.split("@")[0] == role for name in alive):
-            yield Finding(role, "ok", "alive")
+        age = min((age for name, age in heard.items() if name.split("@")[0] == role), default=None)
+        if age is None:
+            yield Finding(role, "warning", "has not run yet", f"run `parallax up`, or `{command}`")
+        elif age > ALIVE_WITHIN_S:
+            seen = f"last sign of life {age / 60:.0f} min ago"
+            yield Finding(role, "error", seen, f"run `parallax up`, or `{command}`; why it ended stands in .parallax/logs")
         else:
-            yield Finding(role, "error", "no sign of life for 90 s", f"start `parallax up`, or `{command}`")
+            yield Finding(role, "ok", "alive")
+
+
+def _ever_heard_of(workspace: Workspace) -> dict[str, float]:
+    """Process → seconds since its last sign of life."""
+    return presence.alive(workspace.store, within_s=time.time())
+
+
+def _redis(spec: Spec) -> Iterator[Finding]:
+    """Only one of the user's own: `parallax up` starts another where none is named."""
+    if spec.redis is None:
+        return
+    import redis
+
+    address = spec.redis.get_secret_value()
+    place = address.rpartition("@")[2].removeprefix("redis://")
+    try:
+        with redis.Redis.from_url(address, socket_timeout=2, socket_connect_timeout=2) as server:
+            server.ping()
+    except (redis.RedisError, ValueError) as error:
+        fix = "start it, or correct PARALLAX_REDIS_URL (`redis` in parallax.yaml); without one `parallax up` starts its own"
+        yield Finding("redis", "error", f"{place} does not answer ({type(error).__name__}); no model is trained", fix)
+    else:
+        yield Finding("redis", "ok", f"{place} answers")
 
 
 def _window(workspace: Workspace, client: Client, project: dict[str, Any]) -> Iterator[Finding]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ml_backend.store import generations, ledger, presence, projects, submissions, tasks
 from ml_backend.store.ledger import Entry
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
-
-OURS = "px-"
+from plugins.label_studio_sync.our_predictions import our_predictions
+from plugins.label_studio_sync.reason_header import remove_header
+from plugins.label_studio_sync.which_project import NoProjectError, named_project
 
 
 @dataclass
@@ -21,30 +22,65 @@ class LeaveReport:
     kept: list[str] = field(default_factory=list)
 
 
-def leave(workspace: Workspace, client: Client, *, dry_run: bool = False, remove_tasks: bool = False) -> LeaveReport:
+def leave(
+    workspace: Workspace,
+    client: Client,
+    *,
+    dry_run: bool = False,
+    remove_tasks: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> LeaveReport:
     """Restore the project.  Interrupted, it goes on where it stopped.
 
     Tasks that we imported stay unless ``remove_tasks``, and even then one with an annotation or a draft is never deleted.
+    ``tell`` is given the progress of what takes long.
     """
     report = LeaveReport()
     entries = ledger.entries(workspace.store, workspace.project_id)
+    try:
+        named_project(client, workspace.project.ls_project_id)
+    except NoProjectError:
+        _forget(workspace, entries, report, dry_run)
+        return report
     # The order matters: nothing may be served from predictions that are about to go.
-    for kind in ("webhook", "ml_backend", "project_field", "task_data", "view", "local_storage"):
+    for kind in ("webhook", "ml_backend", "project_field", "task_data", "view", "header"):
         for entry in entries:
             if entry.kind == kind:
                 _undo(workspace, client, entry, report, dry_run)
-    _remove_predictions(workspace, client, report, dry_run)
-    if remove_tasks:
-        _remove_tasks(workspace, client, report, dry_run)
-    else:
-        ours = sum(task.ours for task in tasks.list_tasks(workspace.store, workspace.project_id))
-        if ours:
-            report.kept.append(f"{ours} tasks that were imported (`--remove-tasks` deletes those that nobody has touched)")
+    held = our_predictions(client, workspace.project.ls_project_id)
+    if held.count:
+        report.done.append(f"delete {held.count} predictions (an annotator who has a task open must reload it)")
+    if not dry_run:
+        held.delete(client, workspace.project.ls_project_id, tell)
+        for entry in ledger.entries(workspace.store, workspace.project_id, "generation"):
+            ledger.undone(workspace.store, entry.id)
+    left = _tasks_that_stay(workspace, client, report, dry_run, remove_tasks)
+    for entry in entries:
+        if entry.kind != "local_storage":
+            continue
+        if left:
+            report.kept.append(f"local storage {entry.ls_id}, which serves the pictures of these {left} tasks")
+        else:
+            _undo(workspace, client, entry, report, dry_run)
     if any(name.partition("@")[0] == "sync" for name in presence.alive(workspace.store)):
         report.kept.append("warning: `parallax sync` is running and would set the project up again; stop it")
     labels = submissions.count(workspace.store, workspace.project_id)
     report.kept.append(f"{labels} annotations")
     return report
+
+
+def _forget(workspace: Workspace, entries: Sequence[Entry], report: LeaveReport, dry_run: bool) -> None:
+    """The project is gone, and with it everything of ours that was in it."""
+    project = workspace.project
+    report.done.append(f"forget what was changed in project {project.ls_project_id}: Label Studio has it no more")
+    report.kept.append(
+        f"{submissions.count(workspace.store, project.id)} annotations in Parallax's store; `parallax export` writes them"
+    )
+    if dry_run:
+        return
+    for entry in entries:
+        ledger.undone(workspace.store, entry.id)
+    projects.change(workspace.store, project.id, generation=None)
 
 
 def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveReport, dry_run: bool) -> None:
@@ -54,6 +90,7 @@ def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveRepor
         "ml_backend": (f"disconnect ML backend {entry.ls_id}", lambda: client.disconnect_backend(int(entry.ls_id))),
         "view": (f"delete tab {entry.ls_id}", lambda: client.delete_view(int(entry.ls_id))),
         "local_storage": (f"delete local storage {entry.ls_id}", lambda: client.delete_local_storage(int(entry.ls_id))),
+        "header": ("take our line out of the labelling config", lambda: remove_header(client, project)),
         "project_field": (
             f"set {entry.ls_id} back to {entry.old!r}",
             lambda: _restore_field(client, project, entry, report),
@@ -100,30 +137,25 @@ def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
     tasks.save(workspace.store, workspace.project_id, [{"ls_task_id": int(entry.ls_id), "pseudo": False, "reason": None}])
 
 
-def _remove_predictions(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool) -> None:
-    """One by one: the bulk deletion locks the database for minutes."""
-    listed = client.predictions(workspace.project.ls_project_id, containing=[OURS])
-    ours = [prediction for _, held in listed for prediction, version in held.items() if version.startswith(OURS)]
-    if ours:
-        report.done.append(f"delete {len(ours)} predictions (an annotator who has a task open must reload it)")
-    if dry_run:
-        return
-    for prediction in ours:
-        client.delete_prediction(prediction)
-    for entry in ledger.entries(workspace.store, workspace.project_id, "generation"):
-        ledger.undone(workspace.store, entry.id)
-
-
-def _remove_tasks(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool) -> None:
-    """Only tasks of ours that nobody has touched; drafts of others show in the listing alone."""
+def _tasks_that_stay(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool, remove: bool) -> int:
+    """Tasks that we imported and that are left in the end."""
     ours = [row.ls_task_id for row in tasks.list_tasks(workspace.store, workspace.project_id) if row.ours]
+    if not ours:
+        return 0
+    if not remove:
+        report.kept.append(f"{len(ours)} tasks that were imported (`--remove-tasks` deletes those that nobody has touched)")
+        return len(ours)
+    left = 0
+    # Only what nobody has touched; drafts of others show in the listing alone.
     fields = "id,total_annotations,cancelled_annotations,draft_exists"
     for task in client.tasks_by_id(workspace.project.ls_project_id, ours, fields=fields):
         number = task["id"]
         if task["total_annotations"] or task["cancelled_annotations"] or task["draft_exists"]:
             report.kept.append(f"task {number}: a person worked on it")
+            left += 1
             continue
         report.done.append(f"delete task {number}")
         if not dry_run:
             client.delete_task(number)
             tasks.mark_deleted(workspace.store, workspace.project_id, [number])
+    return left

@@ -19,6 +19,7 @@ from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.config_watch import check_config
 from plugins.label_studio_sync.task_reader import TaskReader
 from plugins.label_studio_sync.times import before, instant
+from plugins.label_studio_sync.which_project import named_project
 
 #: Looked at again behind the cursor: clocks of several server processes may differ by seconds.
 OVERLAP = timedelta(minutes=5)
@@ -40,7 +41,7 @@ class PullReport:
 
 def pull(workspace: Workspace, client: Client, *, full: bool = False) -> PullReport:
     """Bring the store up to date with Label Studio.  Running it twice changes nothing more."""
-    settings = client.project(workspace.project.ls_project_id)
+    settings = named_project(client, workspace.project.ls_project_id)
     _same_project(workspace, settings)
     check_config(workspace, settings["label_config"])
     project = workspace.project

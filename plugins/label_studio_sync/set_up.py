@@ -5,6 +5,8 @@ Everything done is repeatable: a second init finds what the first one made.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +16,66 @@ from label_config.binding import Binding
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.split import assign_split
 from ml_backend.recordings import Recording
-from ml_backend.store import frames, presence, projects, submissions
+from ml_backend.store import frames, projects, submissions
 from ml_backend.store.arrays import ArrayStore
-from ml_backend.store.database import open_store
+from ml_backend.store.database import Store, open_store
 from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.adopt import Plan
 from plugins.label_studio_sync.client import LabelStudioError
-from plugins.label_studio_sync.connection import connect
+from plugins.label_studio_sync.connection import answers, keep_connected
 from plugins.label_studio_sync.storage import create_storage
 from plugins.label_studio_sync.tabs import create_tabs
 
 
-def carry_out(plan: Plan, secret: str) -> Workspace:
-    """Do it.  ``secret`` is what Label Studio will bring when it calls the backend."""
+def carry_out(plan: Plan, secret: str, *, note: Callable[[int | None], None] = lambda number: None) -> Workspace:
+    """Do it; a new project that cannot be finished is taken away again.
+
+    secret  what Label Studio will bring when it calls the backend
+    note    is given the project's number as soon as there is one, and None when it was taken away again
+    """
+    store = open_store(plan.spec.store)
+    try:
+        if plan.project is not None:
+            note(plan.project["id"])
+            workspace = _set_up(plan, store, plan.project, secret)
+        else:
+            workspace = _set_up_new(plan, store, secret, note)
+        for found in plan.labels:
+            found.import_into(workspace, plan.client)
+    except BaseException:
+        store.close()
+        raise
+    return workspace
+
+
+def _set_up_new(plan: Plan, store: Store, secret: str, note: Callable[[int | None], None]) -> Workspace:
+    project = plan.client.create_project(plan.spec.label_studio.title, plan.label_config)
+    try:
+        note(project["id"])
+        return _set_up(plan, store, project, secret)
+    except BaseException:
+        with contextlib.suppress(LabelStudioError):  # then the next try goes on with it: its number is noted
+            plan.client.delete_project(project["id"])
+            note(None)
+        raise
+
+
+def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> Workspace:
     spec, client = plan.spec, plan.client
-    project = plan.project or client.create_project(spec.label_studio.title, plan.label_config)
     spec = spec.model_copy(update={"label_studio": spec.label_studio.model_copy(update={"project": project["id"]})})
-    store = open_store(spec.store)
     row = projects.register(
         store, spec.label_studio.url, project["id"], project["created_at"], title=project["title"], seed=spec.train.seed
     )
     workspace = Workspace(spec, store, ArrayStore(Path(spec.arrays)), row.id)
+    create_storage(workspace, client)  # what Label Studio may refuse comes first
     _take_over_binding(workspace, plan.binding)
     for recording, rig in plan.recordings:
         _save_recording(workspace, recording, rig)
-    create_storage(workspace, client)
     create_tabs(workspace, client)
-    try:
-        for line in connect(workspace, client, secret):
-            presence.tell(store, row.id, line)
-    except LabelStudioError as error:
-        # Everything works without: the queue is served by Label Studio itself, labels are found by polling.
-        presence.tell(store, row.id, f"backend not registered: {error}", level="warning", key="connect")
-    for found in plan.labels:
-        found.import_into(workspace, client)
+    # Usually init runs before the backend does; `parallax sync` connects it once it answers.
+    if answers(spec.backend.url):
+        keep_connected(workspace, client, secret)
     return workspace
 
 

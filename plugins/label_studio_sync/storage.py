@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from label_config.spec import Spec
+from label_config.values import BadInputError
 from ml_backend.store import ledger
 from ml_backend.store.workspace import Workspace
-from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.new_tasks import OUR_FOLDER
+
+ENABLE = "set LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT in Label Studio's environment and restart it"
 
 
 def picture_folder(spec: Spec, project: int) -> Path:
     """Where the pictures of frames that become tasks are written."""
     return Path(spec.documents_root or "") / OUR_FOLDER / str(project)
+
+
+def check_documents_root(spec: Spec, client: Client, project: int | None) -> None:
+    """Look whether pictures can be written and served, and change nothing.  Raises BadInputError that says what is wrong.
+
+    project  any project of the token's user, by which Label Studio can be asked for its folder; None = there is none yet
+    """
+    if not spec.recordings:
+        return
+    if spec.documents_root is None:
+        raise BadInputError(
+            "documents_root in parallax.yaml: expected Label Studio's LOCAL_FILES_DOCUMENT_ROOT, got nothing; "
+            "the pictures of frames that become tasks are written there"
+        )
+    root = Path(spec.documents_root)
+    if not root.is_dir():
+        raise BadInputError(f"documents_root in parallax.yaml: expected a folder, found none at {root}")
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise BadInputError(f"documents_root in parallax.yaml: {root} cannot be written; pictures of frames go there")
+    if project is None:
+        return
+    refused = client.storage_refusal(project, str(root))
+    if refused is None or "must be a subdirectory" in refused or "does not exist" in refused:
+        why = refused or "it lies inside of that folder, but pictures are addressed from the folder itself"
+        raise BadInputError(
+            f"documents_root in parallax.yaml: expected the very folder that Label Studio has as LOCAL_FILES_DOCUMENT_ROOT, "
+            f"got {root}, and Label Studio says: {why}"
+        )
+    if "cannot be the same" not in refused:  # the answer to the folder itself
+        raise BadInputError(f"documents_root in parallax.yaml: Label Studio does not serve {root}: {refused}; {ENABLE}")
 
 
 def lacks_storage(spec: Spec, client: Client, project: int) -> bool:
@@ -24,7 +58,7 @@ def lacks_storage(spec: Spec, client: Client, project: int) -> bool:
 
 
 def create_storage(workspace: Workspace, client: Client) -> None:
-    """Make the folder, and let Label Studio serve it."""
+    """Make the folder, and let Label Studio serve it.  Raises BadInputError when it does not."""
     if workspace.spec.recordings:
         serve_our_pictures(workspace, client)
 
@@ -36,6 +70,14 @@ def serve_our_pictures(workspace: Workspace, client: Client) -> None:
     if workspace.spec.documents_root is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    if str(folder) not in {storage["path"] for storage in client.local_storages(project)}:
+    if str(folder) in {storage["path"] for storage in client.local_storages(project)}:
+        return
+    try:
         number = client.create_local_storage(project, str(folder), "Parallax frames")
-        ledger.record(workspace.store, workspace.project_id, "local_storage", number, new=str(folder))
+    except LabelStudioError as error:
+        if error.status != 400:
+            raise
+        raise BadInputError(
+            f"documents_root in parallax.yaml: Label Studio does not serve {folder}: {error}; {ENABLE}"
+        ) from error
+    ledger.record(workspace.store, workspace.project_id, "local_storage", number, new=str(folder))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from label_config.spec import Spec
 from ml_backend.store import ledger
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
@@ -32,7 +34,7 @@ TABS: tuple[dict[str, Any], ...] = (
         },
     },
     {
-        "title": "Parallax: labelled by itself",
+        "title": "Parallax: pseudo-labelled",
         "type": "list",
         "target": "tasks",
         "filters": {
@@ -43,15 +45,16 @@ TABS: tuple[dict[str, Any], ...] = (
 )
 
 
-def missing_tabs(client: Client, project: int) -> list[dict[str, Any]]:
-    """Those of ours that the project has not yet."""
+def missing_tabs(spec: Spec, client: Client, project: int, views: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of ours that the project has not yet; without enough cameras for pseudo-labels their tab would stay empty."""
     have = {view.get("data", {}).get("title") for view in client.views(project)}
-    return [tab for tab in TABS if tab["title"] not in have]
+    pseudo = spec.pseudo_labels.enabled and len(views) >= spec.pseudo_labels.min_views
+    return [tab for tab in (TABS if pseudo else TABS[:1]) if tab["title"] not in have]
 
 
 def create_tabs(workspace: Workspace, client: Client) -> None:
     """Create the missing ones."""
     project = workspace.project.ls_project_id
-    for tab in missing_tabs(client, project):
+    for tab in missing_tabs(workspace.spec, client, project, workspace.views):
         number = client.create_view(project, tab)
         ledger.record(workspace.store, workspace.project_id, "view", number, new=tab["title"])

@@ -29,7 +29,7 @@ ORDER = {
     7: "cameras disagree on left wrist (cam2: 31 px)",
     2: "left ankle jumps in space",
     9: "unlike the labelled frames",
-    4: "all cameras agree; labelled by itself",
+    4: "all cameras agree; pseudo-labelled",
 }
 #: (view, keypoint) that the model did not find in the first frame.
 MISSING = (0, 0)

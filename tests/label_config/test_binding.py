@@ -162,9 +162,16 @@ def test_labels_and_keypoints_that_do_not_match_are_named() -> None:
     assert binding.views[0].labels == {"nose": 0, "Left_Ear": 1}
     assert binding.views[0].label_of == {0: "nose", 1: "Left_Ear"}
     text = messages(binding)
-    assert "label 'tial' is no keypoint of the skeleton 'mouse'; nearest: 'tail'" in text
+    assert "1 label is no keypoint of the skeleton 'mouse': 'tial' (nearest: 'tail'); points with it" in text
     assert "label 'nose' is given 2 times" in text
     assert {p.keypoint for p in binding.problems if "has no label" in p.message} == {"right_ear", "tail"}
+
+
+def test_unknown_labels_are_counted_and_named_in_one_message() -> None:
+    labels = '<Label value="nose"/><Label value="Whisker"/><Label value="tial"/><Label value="Pellet"/>'
+    found = [problem.message for problem in bind(view(picture("A", labels)), MOUSE).problems if "no keypoint" in problem.message]
+    assert len(found) == 1
+    assert "3 labels are no keypoints of the skeleton 'mouse': 'Whisker', 'tial' (nearest: 'tail'), 'Pellet'" in found[0]
 
 
 def test_aliases_rename_labels() -> None:

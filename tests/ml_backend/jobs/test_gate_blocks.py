@@ -48,7 +48,7 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
         error = np.ones(16)
         if model.manifest.extra["parent"] is not None:
             error += np.where(found.block == 0, 5.0, -0.5) if worse_in == 1 else 0.5
-        return Judgement(error, found.block, found.mean_px, found.per_keypoint_px, found.mean_world)
+        return Judgement(error, found.block, found.mean_px, found.median_px, found.per_keypoint_px, found.mean_world)
 
     monkeypatch.setattr(publish, "judge", judged)
     label(workspace, [15])

@@ -62,7 +62,7 @@ def test_missing_errors_are_left_out_in_pairs():
 def test_gate_is_off_below_twenty_frames_and_says_so():
     decision = gate(np.ones(30), np.append(np.full(6, 9.0), np.full(24, np.nan)))
     assert decision.passed
-    assert decision.status == "not enough yet: 6 of 20"
+    assert decision.status == "not enough yet: 6 of 20 labelled validation frames"
     assert decision.comparison is None
 
 
@@ -73,7 +73,7 @@ def test_gate_rejects_only_what_is_surely_worse(change, passed):
     new = old + change + rng.normal(0, 0.5, 50) * (change != 0)
     decision = gate(old, new)
     assert decision.passed is passed
-    assert decision.status.startswith("passed: error" if passed else "rejected: error")
+    assert decision.status.startswith("passed: mean error" if passed else "rejected: mean error")
     assert decision.status.endswith("on 50 frames")
 
 

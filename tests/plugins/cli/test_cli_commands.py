@@ -18,9 +18,7 @@ from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.workspace import Workspace
-from plugins.cli import init as init_command
 from plugins.cli import main
-from plugins.cli.init import write_project_number
 from plugins.cli.overview import duration
 from tests.small_project import KEYPOINTS, VIEWS, add_version, pose_of, write_spec
 
@@ -109,10 +107,30 @@ def test_status_of_a_project_at_rest(run: Run, workspace: Workspace) -> None:
     assert "7 'mice' on http://127.0.0.1:9" in text
     assert "0 annotations of 0 frames, of 6" in text
     assert "not enough yet: 0 of 20 new labelled frames" in text
-    assert "px-1: 4.00 px on 0 validation frames; not enough yet for the gate: 0 of 20" in text
+    assert "px-1: 4.00 px on average on 0 validation frames" in text
     assert "px-1.1: 5 of 5 frames of the window are open" in text
     assert "nothing runs; start `parallax up`" in text
     assert "no advice yet" in text
+
+
+def test_status_says_mean_and_median_their_unit_and_the_gate_in_its_own_words(run: Run, workspace: Workspace) -> None:
+    figures: dict[str, Any] = {"validation_frames": 12, "validation_px": 17.25, "validation_median_px": 2.1, "gate": "the words"}
+    figures |= {"validation_world": 0.4, "world_unit": "m"}
+    add_version(
+        workspace,
+        "m-2",
+        **figures,
+        previous_px=18.0,
+        previous_median_px=2.5,
+        validation_world=0.4,
+        world_unit="m",
+        gate="the words",
+    )
+    wanted = (
+        "px-2: 17.25 px on average and 2.10 px in the median on 12 validation frames, the one before 18.00 px on average and "
+        "2.50 px in the median; 0.40 m in 3-D on average; gate: the words"
+    )
+    assert wanted in said(run("status"))
 
 
 def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
@@ -307,39 +325,6 @@ def test_advice_rests_on_random_picks_alone(workspace: Workspace) -> None:
     assert (advice.frames, advice.figure) == (1, 1.0)
 
 
-CONFIGS = {
-    "a section without a number": ("label_studio:\n  url: http://x  # ours\nstore: sqlite:///s\n", "  project: 3"),
-    "another number with a remark": ("label_studio:\n    project: 9  # mice\n    url: http://x\n", "    project: 3  # mice"),
-    "no section": ("store: sqlite:///s\n", "  project: 3"),
-    "an empty section": ("label_studio:\nstore: sqlite:///s\n", "  project: 3"),
-    "an empty file": ("", "  project: 3"),
-}
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_the_project_number_is_written_and_nothing_else_is_touched(tmp_path: Path, name: str) -> None:
-    import yaml
-
-    before, line = CONFIGS[name]
-    path = tmp_path / "parallax.yaml"
-    path.write_text(before)
-    write_project_number(path, 3)
-    after = path.read_text().splitlines()
-    assert line in after
-    wanted = yaml.safe_load(before) or {}
-    wanted["label_studio"] = {**(wanted.get("label_studio") or {}), "project": 3}
-    assert yaml.safe_load(path.read_text()) == wanted
-    assert set(before.splitlines()) - {"    project: 9  # mice"} <= set(after)
-
-
-def test_a_section_on_one_line_is_left_to_the_user(tmp_path: Path) -> None:
-    path = tmp_path / "parallax.yaml"
-    path.write_text("label_studio: {url: http://x}\n")
-    with pytest.raises(init_command.BadInputError, match="project: 3"):
-        write_project_number(path, 3)
-    assert path.read_text() == "label_studio: {url: http://x}\n"
-
-
 @pytest.mark.parametrize("command", [("init",), ("leave",), ("sync", "--once"), ("up",)])
 def test_commands_that_call_label_studio_ask_for_a_token(run: Run, workspace: Workspace, command: tuple[str, ...]) -> None:
     result = run(*command)
@@ -353,6 +338,31 @@ def test_label_studio_that_does_not_answer_is_one_line(run: Run, workspace: Work
     assert result.exit_code == 1
     assert "did not answer" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    write_spec(tmp_path, store="sqlite:///file/below/project.sqlite3")
+    result = run("status")
+    assert result.exit_code == 1
+    assert "must be possible to write there" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_no_fix_is_cut_off_in_80_columns(run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plugins.label_studio_sync.doctor import Finding
+
+    fix = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment, then restart it"
+    seen = "the project has no ML backend with this address, and none answers at any other address that was tried"
+    monkeypatch.setattr("plugins.label_studio_sync.doctor.examine", lambda spec: [Finding("backend entry", "warning", seen, fix)])
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run("doctor")
+    assert fix in said(result)
+    assert seen in said(result)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    presence.tell(workspace.store, workspace.project_id, f"{seen}: {fix}")
+    text = said(run("status"))
+    assert fix in text
 
 
 def test_doctor_names_the_fix_and_fails(run: Run, workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,12 +18,15 @@ import redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
+from typer.testing import CliRunner
 
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.store.workspace import Workspace
 from plugins.cli.context import CONFIG_VARIABLE
+from plugins.cli.main import app
 from plugins.cli.supervisor import Supervisor
 from plugins.cli.up import children_of, own_command, own_environment, redis_child
+from tests.small_project import write_spec
 
 pytestmark = pytest.mark.redis
 
@@ -118,6 +122,32 @@ def test_up_restarts_what_is_killed_and_ends_all(up: tuple[subprocess.Popen[str]
     for text in (output.read_text(), *(file.read_text() for file in (tmp_path / ".parallax" / "logs").iterdir())):
         assert secret not in text
         assert "a" * 40 not in text
+
+
+def test_a_second_one_in_the_same_folder_is_refused(up: tuple[subprocess.Popen[str], Path], tmp_path: Path) -> None:
+    process, output = up
+    until(lambda: bool(pids(output, "serve")))
+    environment = {**os.environ, **own_environment(), "LABEL_STUDIO_API_KEY": "a" * 40}
+    command = own_command("-c", str(tmp_path / "parallax.yaml"), "up")
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert second.returncode == 1
+    assert f"runs already for {tmp_path} (process {process.pid})" in second.stderr
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a" * 40)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        write_spec(tmp_path, more=f"backend: {{port: {port}}}\n")
+        result = CliRunner().invoke(app, ["-c", str(tmp_path / "parallax.yaml"), "up"])
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port} cannot be listened on" in result.stderr
+    assert "backend.port" in result.stderr
+    assert not (tmp_path / ".parallax" / "logs").exists()
 
 
 class Worker(SimpleWorker):

@@ -22,7 +22,9 @@ from plugins.label_studio_sync.connection import SECRET_HEADER, connect
 from plugins.label_studio_sync.leave import leave
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.reason_header import HEADER, add_header
 from plugins.label_studio_sync.set_up import carry_out
+from plugins.label_studio_sync.which_project import NoProjectError
 
 from .conftest import FaultyClient, Lab, make_spec
 
@@ -60,8 +62,14 @@ class Foreign:
             "views": [view["id"] for view in self.client.views(self.number)],
             "storages": self.client.local_storages(self.number),
             "data": {task["id"]: task["data"] for task in self.client.tasks(self.number, fields="id,data")},
+            "counters": {task["id"]: self.counters(task["id"]) for task in self.client.tasks(self.number, fields="id")},
             "predictions": {task: sorted(held.values()) for task, held in self.client.predictions(self.number)},
         }
+
+    def counters(self, task: int) -> tuple[int, int]:
+        """As the data manager's filters and totals have them, not counted anew."""
+        stored = self.client.call("GET", f"api/tasks/{task}/")
+        return stored["total_annotations"], stored["total_predictions"]
 
 
 @pytest.fixture
@@ -124,7 +132,9 @@ def test_a_dry_run_says_what_it_understood_and_changes_nothing(make_foreign: Cal
     client.annotate(first, [region("left", "Nose", 10.0)])
     before = foreign.state()
     client.calls.clear()
-    text = "\n".join(understand(foreign.spec, client).lines)
+    plan = understand(foreign.spec, client)
+    text = "\n".join([*plan.lines, *(f"would {change}" for change in plan.changes), *plan.remarks])
+    assert "would" not in "".join([*plan.lines, *plan.changes, *plan.remarks]), "the real run prints these lines too"
     assert "Label Studio 1." in text
     assert "adopts project" in text
     assert "'theirs'" in text
@@ -133,7 +143,10 @@ def test_a_dry_run_says_what_it_understood_and_changes_nothing(make_foreign: Cal
     assert f"1 tasks are left alone, the first is task {max(before['data'])}" in text
     assert "frames.index" in text
     assert "would change sampling 'Sequential sampling' → 'Uncertainty sampling'" in text
-    for thing in ("webhook", "ML backend", "tab 'Parallax: next'", "tab 'Parallax: labelled by itself'"):
+    assert "pseudo-labelled" not in text, "two cameras get no pseudo-labels, and no empty tab for them"
+    assert "as soon as `parallax up` runs" in text
+    assert "`parallax init --header`" in text
+    for thing in ("webhook", "ML backend", "tab 'Parallax: next'"):
         assert (
             f"would register the {thing}" in text or f"would connect the {thing}" in text or f"would create the {thing}" in text
         )
@@ -215,8 +228,8 @@ def test_init_twice_changes_nothing_the_second_time(
     foreign = make_foreign(TWO_PICTURES, two_pictures(2), frames=RULES)
     client = foreign.client
     workspace = carry_out(understand(foreign.spec, client), "hush")  # nobody listens yet: it goes on without
-    events = presence.list_events(workspace.store, workspace.project_id)
-    assert any("backend not registered" in event.text for event in events)
+    assert presence.list_events(workspace.store, workspace.project_id) == [], "nothing to complain of: it was never started"
+    assert foreign.state()["webhooks"] == []
     serve_backend(workspace, int(foreign.spec.backend.url.rsplit(":", 1)[1]))
     carry_out(understand(foreign.spec, client), "hush").store.close()
     before, entries = foreign.state(), ledger.entries(workspace.store, workspace.project_id)
@@ -281,12 +294,16 @@ def test_leaving_restores_every_field_and_removes_what_is_ours(
     foreign = make_foreign(TWO_PICTURES, two_pictures(4), frames=RULES)
     client = foreign.client
     numbers = sorted(foreign.state()["data"])
-    client.import_predictions(foreign.number, [{"task": n, "model_version": "yolo", "score": 0.5, "result": []} for n in numbers])
+    theirs = [{"task": n, "model_version": "yolo", "score": 0.5, "result": []} for n in numbers[1:]]
+    client.import_predictions(foreign.number, theirs)
     client.change_project(foreign.number, model_version="yolo", sampling="Uniform sampling")
     view = client.create_view(foreign.number, {"title": "theirs", "type": "list", "target": "tasks"})
     before = foreign.state()
 
     workspace = carry_out(understand(foreign.spec, client), "hush")
+    assert add_header(workspace, client)
+    assert not add_header(workspace, client), "once"
+    assert f"<View>{HEADER}" in foreign.state()["label_config"]
     serve_backend(workspace, int(foreign.spec.backend.url.rsplit(":", 1)[1]))
     connect(workspace, client, "hush")
     assert foreign.state()["model_version"] == "yolo"
@@ -303,10 +320,13 @@ def test_leaving_restores_every_field_and_removes_what_is_ours(
 
     dry = leave(workspace, client, dry_run=True)
     during = foreign.state()
-    report = leave(workspace, client)
+    progress: list[str] = []
+    report = leave(workspace, client, tell=progress.append)
     assert dry.done == report.done, "the dry run said it all"
+    assert progress[-1] == "6 of 6 predictions deleted"
     assert during["model_version"].startswith("px-")
     assert "1 annotations" in report.kept
+    before["counters"][numbers[0]] = (1, 0)  # what a person did stays
     assert foreign.state() == before
     assert view in before["views"]
     assert client.call("GET", f"api/annotations/{annotation}/")["id"] == annotation
@@ -345,11 +365,42 @@ def test_tasks_are_removed_only_when_asked_and_never_when_somebody_touched_them(
     assert draft.status_code == 201
     foreign = lab.client.import_tasks(lab.project, [{"front": "/data/a.jpg", "side": "/data/b.jpg"}])
 
+    folder = lab.platform.documents.resolve() / str(lab.project)
+    folder.mkdir(exist_ok=True)
+    (folder / "x.txt").write_text("a picture of ours")
+    storage = lab.client.create_local_storage(lab.project, str(folder), "Parallax frames")
+    ledger.record(lab.workspace.store, lab.workspace.project_id, "local_storage", storage)
+
     report = leave(lab.workspace, lab.client)
     assert any("5 tasks that were imported" in line for line in report.kept)
+    assert any(f"local storage {storage}" in line and "5 tasks" in line for line in report.kept)
+    address = f"{lab.platform.url}/data/local-files/?d={lab.project}/x.txt"
+    assert someone.http.get(address).status_code == 200, "the tasks that stay can be opened"
     report = leave(lab.workspace, lab.client, remove_tasks=True, dry_run=True)
     assert len([line for line in report.done if "delete task" in line]) == 2
     assert len(list(lab.client.tasks(lab.project, fields="id"))) == 6
     leave(lab.workspace, lab.client, remove_tasks=True)
     left = {task["id"] for task in lab.client.tasks(lab.project, fields="id")}
     assert left == {lab.task(i).ls_task_id for i in (0, 1, 2)} | set(foreign)
+
+
+def test_the_storage_goes_with_the_last_task_that_needs_it(lab: Lab) -> None:
+    lab.serve([0, 1])
+    folder = lab.platform.documents.resolve() / str(lab.project)
+    folder.mkdir(exist_ok=True)
+    storage = lab.client.create_local_storage(lab.project, str(folder), "Parallax frames")
+    ledger.record(lab.workspace.store, lab.workspace.project_id, "local_storage", storage)
+    assert f"delete local storage {storage}" in leave(lab.workspace, lab.client, remove_tasks=True).done
+    assert lab.client.local_storages(lab.project) == []
+
+
+def test_a_project_that_was_deleted_can_be_left(lab: Lab) -> None:
+    lab.serve([0, 1, 2])
+    assert ledger.entries(lab.workspace.store, lab.workspace.project_id)
+    lab.client.delete_project(lab.project)
+    with pytest.raises(NoProjectError, match=f"no project {lab.project} .*`parallax leave` ends the set-up"):
+        pull(lab.workspace, lab.client)
+    assert "Label Studio has it no more" in leave(lab.workspace, lab.client, dry_run=True).done[0]
+    assert ledger.entries(lab.workspace.store, lab.workspace.project_id)
+    leave(lab.workspace, lab.client)
+    assert ledger.entries(lab.workspace.store, lab.workspace.project_id) == []

@@ -129,6 +129,9 @@ def test_labels_that_do_not_match(healthy: Lab) -> None:
 def test_a_backend_that_is_down(lab: Lab) -> None:
     backend = lab.workspace.spec.backend.model_copy(update={"url": f"http://127.0.0.1:{free_port()}"})
     found = findings(lab, lab.workspace.spec.model_copy(update={"backend": backend}))
+    assert "parallax up" in found["backend"][0].fix
+    presence.beat(lab.workspace.store, "server@host:1")
+    found = findings(lab, lab.workspace.spec.model_copy(update={"backend": backend}))
     assert found["backend"][0].state == "error"
     assert "parallax serve" in found["backend"][0].fix
     (entry,) = found["backend entry"]
@@ -167,10 +170,34 @@ def test_a_webhook_that_is_missing_has_no_header_or_is_off(healthy: Lab) -> None
     assert "none with our address" in found.seen
 
 
-def test_processes_that_are_not_alive(lab: Lab) -> None:
+def test_processes_that_are_not_alive(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(lab)
-    assert [found[role][0].state for role in ("sync", "infer", "train")] == ["error"] * 3
+    assert [found[role][0].seen for role in ("backend", "sync", "infer", "train")] == ["has not run yet"] * 4
+    assert [found[role][0].state for role in ("backend", "sync", "infer", "train")] == ["warning"] * 4, "init has just ended"
+    for process in ("server@host:1", "sync", "infer@host:1", "train@host:2"):
+        presence.beat(lab.workspace.store, process)
+    monkeypatch.setattr(doctor, "ALIVE_WITHIN_S", -1.0)
+    found = findings(lab)
+    assert [found[role][0].state for role in ("backend", "sync", "infer", "train")] == ["error"] * 4
+    assert "last sign of life 0 min ago" in found["train"][0].seen
     assert "parallax worker --queues train" in found["train"][0].fix
+
+
+def test_a_redis_that_does_not_answer(lab: Lab, redis_url: str) -> None:
+    of_ours = lab.workspace.spec
+    assert "redis" not in findings(lab), "parallax up starts one"
+    for address, state in ((f"redis://:secret@127.0.0.1:{free_port()}/0", "error"), (redis_url, "ok")):
+        (found,) = findings(lab, of_ours.model_copy(update={"redis": SecretStr(address)}))["redis"]
+        assert found.state == state
+        assert "secret" not in found.seen + found.fix
+
+
+def test_a_project_that_was_deleted(lab: Lab) -> None:
+    lab.client.delete_project(lab.project)
+    (found,) = findings(lab)["project"]
+    assert found.state == "error"
+    assert f"no project {lab.project}" in found.seen
+    assert "parallax leave" in found.fix
 
 
 def test_a_window_without_predictions(healthy: Lab) -> None:
