@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import typer
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from plugins.cli.context import console, read_spec
 
 _STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
-#: Room for the longest state and the longest usual name of a hop.
-STATE, HOP = 9, 15
 
 
 def doctor(ctx: typer.Context) -> None:
@@ -18,11 +16,10 @@ def doctor(ctx: typer.Context) -> None:
     from plugins.label_studio_sync.doctor import examine
 
     findings = examine(read_spec(ctx))
-    out = console(wrap=True)
+    table = Table.grid(padding=(0, 2))
     for finding in findings:
-        line = Text.assemble((f"{finding.state:<{STATE}}", _STYLE[finding.state]), (f"{finding.hop:<{HOP}}", "bold"))
-        out.print(line, Text(finding.seen), sep="" if len(finding.hop) < HOP else " ")
-        if finding.fix:
-            out.print(Padding(Text(f"→ {finding.fix}"), (0, 0, 0, STATE)))
+        text = Text(f"{finding.seen}\n→ {finding.fix}" if finding.fix else finding.seen)
+        table.add_row(Text(finding.state, style=_STYLE[finding.state]), Text(finding.hop, style="bold"), text)
+    console(wrap=True).print(table)
     if any(finding.state == "error" for finding in findings):
         raise typer.Exit(1)

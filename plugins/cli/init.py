@@ -35,7 +35,8 @@ def init(
     ctx.call_on_close(client.close)
     plan = understand(spec, client)
     changes = [*plan.changes, *(["add a line with the reason above the pictures"] if header else [])]
-    for line in (*plan.lines, *(f"{'would' if dry_run else 'will'} {change}" for change in changes), *plan.remarks):
+    remarks = [remark for remark in plan.remarks if not (header and "--header" in remark)]
+    for line in (*plan.lines, *(f"{'would' if dry_run else 'will'} {change}" for change in changes), *remarks):
         out.print(line, markup=False)
     if dry_run:
         out.print("dry run: nothing was changed")

@@ -20,7 +20,7 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     """Bind the project's config again; say what does not fit, and take over what does."""
     project, old = workspace.project, workspace.binding
     try:
-        new = bind(label_config, old.skeleton, views=old.names, aliases=current_aliases(workspace.spec))
+        new = bind(label_config, old.skeleton, views=old.names, aliases=_current_aliases(workspace.spec, old))
     except ParallaxError as error:
         _stop(workspace, str(error))
         return
@@ -38,15 +38,15 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     presence.tell(workspace.store, project.id, "the labelling config fits again" if same else _CHANGED, key="config")
 
 
-def current_aliases(spec: Spec) -> dict[str, str]:
+def _current_aliases(spec: Spec, held: Binding) -> dict[str, str]:
     """``aliases`` as parallax.yaml has them now: who renames a label need not restart what runs.
 
-    A file that is being edited, or was moved away, leaves those that were read last.
+    While the file cannot be read, because it is being edited, say, labels stand for what they stood for.
     """
     try:
         return load_spec(spec.path).aliases if spec.path is not None else spec.aliases
     except BadInputError:
-        return spec.aliases
+        return {label: held.skeleton.keypoints[point] for view in held.views for label, point in view.labels.items()}
 
 
 _CHANGED = "the labelling config changed; the new one fits"

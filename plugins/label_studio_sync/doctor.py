@@ -25,6 +25,7 @@ State = Literal["ok", "warning", "error"]
 PATIENCE_S = 1.0
 #: Processes give a sign of life every 10 to 30 seconds.
 ALIVE_WITHIN_S = 90.0
+_BY_ITSELF = "`parallax up` registers it within a minute of the backend's first answer"
 PRIVATE_HINT = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment and restart it"
 
 
@@ -204,7 +205,7 @@ def _backend_entry(workspace: Workspace, client: Client) -> Finding:
     connected = [backend for backend in client.backends(workspace.project.ls_project_id) if backend["url"].rstrip("/") == url]
     if not connected:
         seen = "the project has no ML backend with this address"
-        return Finding("backend entry", "warning", seen, f"run `parallax init`; on 403 {PRIVATE_HINT}")
+        return Finding("backend entry", "warning", seen, f"{_BY_ITSELF}; on 403 {PRIVATE_HINT}")
     if connected[0].get("state") not in (None, "CO"):
         seen = f"Label Studio says {connected[0]['state']}: {connected[0].get('error_message') or 'no message'}"
         fix = f"can Label Studio reach {url}? For a private address {PRIVATE_HINT}"
@@ -218,7 +219,7 @@ def _webhook(workspace: Workspace, client: Client) -> Finding:
     hook = next((hook for hook in client.webhooks(workspace.project.ls_project_id) if hook["url"].rstrip("/") == url), None)
     again = "run `parallax init` again"
     if hook is None:
-        wrong, again = "none with our address", f"run `parallax init`; on 403 {PRIVATE_HINT}"
+        wrong, again = "none with our address", f"{_BY_ITSELF}; on 403 {PRIVATE_HINT}"
     elif SECRET_HEADER not in (hook.get("headers") or {}):
         wrong = f"it brings no {SECRET_HEADER} header, so it is refused"
     elif secret is not None and hook["headers"][SECRET_HEADER] != secret.get_secret_value():

@@ -140,3 +140,16 @@ def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         assert not gone(child)
         parent.kill()
         until(lambda: gone(child))
+
+
+def test_the_reason_why_a_child_ended_is_said(supervise: Callable[..., tuple[Supervisor, list[str]]]) -> None:
+    message = "import sys; print('starting'); sys.exit('parallax: no Redis: expected its address')"
+    broken = "print('starting', flush=True); raise RuntimeError('a mistake of ours')"
+    silent = "raise SystemExit(3)"
+    programs = {"message": message, "broken": broken, "silent": silent}
+    _, lines = supervise(*(Child(name, [sys.executable, "-c", program]) for name, program in programs.items()))
+    until(lambda: sum("ended with" in line for line in lines) >= 3)
+    first = {name: next(line for line in lines if line.startswith(f"{name} ended")) for name in programs}
+    assert first["message"].startswith("message ended with 1: no Redis: expected its address; starts again in 1 s; log: ")
+    assert first["broken"].startswith("broken ended with 1: RuntimeError: a mistake of ours; starts again")
+    assert first["silent"].startswith("silent ended with 3; starts again"), "never a line of an earlier run"
