@@ -66,7 +66,7 @@ def annotations(client: FaultyClient, project: int) -> list[int]:
 
 def test_labels_are_imported_once_and_read_back_as_they_were(client: FaultyClient, settings: Callable[..., Any]) -> None:
     plan = understand(settings(), client)
-    assert "would import 2 labelled frames of 'run' from CollectedData_me.csv" in plan.lines
+    assert "import 2 labelled frames of 'run' from CollectedData_me.csv" in plan.changes
     assert "note: CollectedData_me.csv: keypoints that name no camera are left out: obstacle" in plan.lines
     assert any(
         line.endswith("1 pictures are no frames here and are left out: labeled-data/run/img999.png") for line in plan.lines
