@@ -289,6 +289,11 @@ def test_export_writes_what_people_said(run: Run, workspace: Workspace, tmp_path
     assert left.state.tolist() == [PointState.VISIBLE, PointState.ABSENT, PointState.UNLABELLED]
     assert found[FrameKey("s", 1), "right"].xy_px == pytest.approx(pose_of(1).xy_px[1])
     said(run("export", "dlc", str(tmp_path / "dlc")))
+    # What was written is understood by the same project.
+    for file in ("labels.json", "dlc"):
+        understood = said(run("import", str(tmp_path / file), "--dry-run"))
+        assert f"{file}: labels of 2 frames of the project" in understood
+        assert "dry run: nothing was changed" in understood
     (table,) = (tmp_path / "dlc" / "labeled-data" / "right").iterdir()
     assert table.name == "CollectedData_parallax.csv"
     right = read_dlc(table)
