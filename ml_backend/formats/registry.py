@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from label_config.values import BadInputError
@@ -72,7 +73,7 @@ def read_labels(
 
 def _dlc(path: Path, video: str | None) -> LabelSet:
     if path.is_dir():
-        return _joined([read_dlc(table) for table in _collected(path)], path)
+        return joined([read_dlc(table) for table in _collected(path)], path)
     return read_dlc(path) if video is None else read_dlc_predicted(path, video)
 
 
@@ -83,14 +84,22 @@ def _collected(folder: Path) -> list[Path]:
     return found + [table for table in tables if table.with_suffix(".csv") not in found]
 
 
-def _joined(parts: list[LabelSet], path: Path) -> LabelSet:
+def joined(parts: list[LabelSet], path: Path, views: Sequence[str] = ()) -> LabelSet:
+    """Several files of one data set, those of one camera each where ``views`` names them.
+
+    Raises BadInputError when they name different keypoints, or are not as many as the cameras.
+    """
     if not parts:
         raise BadInputError(f"{path}: expected CollectedData_*.csv here or below labeled-data, found none")
+    if views and len(views) != len(parts):
+        raise BadInputError(f"{path}: expected a camera for each of {len(parts)} files, got {', '.join(views)}")
     other = next((part for part in parts if part.skeleton.keypoints != parts[0].skeleton.keypoints), None)
     if other is not None:
         raise BadInputError(
             f"{path}: its tables name different keypoints, {', '.join(parts[0].skeleton.keypoints)} and "
             f"{', '.join(other.skeleton.keypoints)}; import them one by one"
         )
-    labels = tuple(label for part in parts for label in part.labels)
+    cameras: list[str | None] = [*views] or [None] * len(parts)
+    named = zip(parts, cameras, strict=True)
+    labels = tuple(label if view is None else replace(label, view=view) for part, view in named for label in part.labels)
     return LabelSet(parts[0].skeleton, labels, tuple(dict.fromkeys(note for part in parts for note in part.notes)))

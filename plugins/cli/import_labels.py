@@ -14,9 +14,9 @@ from plugins.cli.context import connect, console, open_project
 
 def import_labels(
     ctx: typer.Context,
-    source: Annotated[Path, typer.Argument(help="Label file, or folder of a data set.")],
+    sources: Annotated[list[Path], typer.Argument(help="Label file, or folder of a data set; one per camera with --view.")],
     format: Annotated[LabelFormat | None, typer.Option(help="Tool that wrote it; without it by name and content.")] = None,
-    view: Annotated[str | None, typer.Option(help="Camera that all labels are of.")] = None,
+    view: Annotated[list[str], typer.Option(help="Camera that the labels of a file are of, for each file.")] = [],  # noqa: B006
     subject: Annotated[int | None, typer.Option(help="Which of several animals; without it the first.")] = None,
     category: Annotated[str | None, typer.Option(help="COCO: which category, where several have keypoints.")] = None,
     visibility: Annotated[str, typer.Option(help="COCO: auto, ternary (1 = occluded) or binary (1 = visible).")] = "auto",
@@ -32,16 +32,20 @@ def import_labels(
 
     Frames with annotations are left alone.
     """
-    from ml_backend.formats.registry import read_labels
+    from ml_backend.formats.registry import joined, read_labels
     from plugins.label_studio_sync.import_labels import carry_out_import, plan_import
 
     if visibility not in ("auto", "ternary", "binary"):
         raise BadInputError(f"--visibility {visibility}: expected auto, ternary or binary")
-    found = read_labels(source, format, category=category, visibility=visibility, video=video)  # type: ignore[arg-type]
+    files = [read_labels(path, format, category=category, visibility=visibility, video=video) for path in sources]  # type: ignore[arg-type]
+    found = joined(files, sources[0], view)
     workspace = open_project(ctx)
+    unknown = [name for name in view if name not in workspace.views]
+    if unknown:
+        raise BadInputError(f"--view {unknown[0]}: expected one of {', '.join(workspace.views)}")
     # What a network placed is no annotation; of a person's labels either may be made.
     predicted = predictions is not None and all(label.confidence is not None for label in found.labels)
-    plan = plan_import(workspace, source, found, view=view, subject=subject, predicted=predicted, pictures=pictures)
+    plan = plan_import(workspace, sources[0], found, subject=subject, predicted=predicted, pictures=pictures)
     out = console()
     for line in plan.lines:
         out.print(line, markup=False)

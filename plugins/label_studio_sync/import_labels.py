@@ -52,23 +52,17 @@ def plan_import(
     source: Path,
     found: LabelSet,
     *,
-    view: str | None = None,
     subject: int | None = None,
     predicted: bool = False,
     pictures: Path | None = None,
 ) -> ImportPlan:
     """Understand what labels mean for this project.
 
-    view      the camera that all of them are of, None = as the file or the keypoint names say
     pictures  the folder that the names of pictures count from, None = that of the label file
 
     Raises BadInputError when none of the pictures is a frame or can be found.
     """
     views = workspace.views
-    if view is not None:
-        if view not in views:
-            raise BadInputError(f"--view {view}: expected one of {', '.join(views)}")
-        found = replace(found, labels=tuple(replace(label, view=view) for label in found.labels))
     fitted = fit_to_project(found, workspace.binding.skeleton, views, workspace.spec.aliases, subject, predicted)
     rows = frames.list_frames(workspace.store, workspace.project_id)
     matches = match_labels_to_frames(fitted.labels, frames_of(rows), views)
@@ -113,7 +107,10 @@ def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], know
             continue
         key = keys.setdefault(label.image.source, _key(label, view, len(keys)))
         if key in known:
-            raise BadInputError(f"{label.image.source}: would be frame {key}, which the project has with another picture")
+            raise BadInputError(
+                f"{label.image.source}: would be frame {key}, which the project has with other pictures; files of cameras "
+                "are imported together: parallax import FILE FILE --view CAMERA --view CAMERA"
+            )
         held = images[key].get(view)
         if held is not None and held.source != str(path):
             raise BadInputError(f"{label.image.source}: would be {view} of frame {key}, and so would {held.source}; rename one")

@@ -19,7 +19,7 @@ from ml_backend.formats.coco import write_coco
 from ml_backend.formats.exporting import Export
 from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.records import LabelledImage, LabelSet
-from ml_backend.formats.registry import read_labels
+from ml_backend.formats.registry import joined, read_labels
 from ml_backend.jobs.collect import collect
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.store import projects, submissions, versions
@@ -141,10 +141,9 @@ def test_labels_come_back_from_every_format(platform: Platform, client: Client, 
         notes = Export(whole, LabelFormat(name), folder / name, _writer(first)).write()
         assert all(any(state.name.lower() in note for note in notes) for state in lost)
         second = new_project(platform, client, folder / f"into {name}")
-        for file, view in files:
-            path = folder / name / file
-            plan = plan_import(second, path, read_labels(path), view=view)
-            carry_out_import(plan, second, client)
+        paths = [folder / name / file for file, _ in files]
+        found = joined([read_labels(path) for path in paths], paths[0], [view for _, view in files if view])
+        carry_out_import(plan_import(second, paths[0], found), second, client)
         pull(second, client)
         back = by_place(second)
         assert back.keys() == expected.keys(), name
