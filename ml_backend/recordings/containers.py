@@ -40,6 +40,8 @@ _NO_TIMES = 0x80
 INTRA_ONLY = {"mjpeg", "png", "prores", "dnxhd", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "dvvideo", "jpeg2000", "mjpegb"}
 #: Codecs whose frames come out in the order in which they went in.
 _IN_ORDER = INTRA_ONLY | {"vp8", "vp9", "av1", "libdav1d", "ffv1", "h263", "flv1", "wmv1", "wmv2", "msmpeg4v2", "msmpeg4v3"}
+#: Containers in which a seek lands anywhere, also in the middle of a frame.
+_WITHOUT_INDEX = ("mpeg", "mpegts")
 #: The first slice of a packet begins within so many bytes.
 _HEAD_BYTES = 4096
 
@@ -57,6 +59,7 @@ class Contents:
     first_s    time of the first frame in the container
     fps        frames per second; None when the container does not say
     stamped    False when ``stamps`` are only numbers
+    seekable   False when only reading from the start finds a packet for certain
     """
 
     codec: str
@@ -70,6 +73,7 @@ class Contents:
     first_s: float
     fps: float | None
     stamped: bool
+    seekable: bool
 
     @property
     def n_frames(self) -> int:
@@ -143,7 +147,7 @@ def _look(path: str, _changed_ns: int, n_bytes: int) -> Contents:
         rate = None if raw or not stream.average_rate else float(stream.average_rate)
         tick_s = float(stream.time_base or 0)
         rows = list(_packets(container, stream, n_bytes))
-        codec, size_px = context.name, (int(context.width), int(context.height))
+        kind, codec, size_px = container.format.name, context.name, (int(context.width), int(context.height))
     pts = [row[0] for row in rows]
     shown = np.array([row[2] for row in rows], dtype=np.bool_)
     stamped = not raw and None not in pts and len(set(pts)) == len(pts)
@@ -167,6 +171,7 @@ def _look(path: str, _changed_ns: int, n_bytes: int) -> Contents:
         first_s=0.0 if times is None or ticks is None else float(ticks[0] * tick_s),
         fps=_rate(times, rate),
         stamped=stamped,
+        seekable=stamped and kind not in _WITHOUT_INDEX,
     )
 
 

@@ -196,7 +196,7 @@ class _File:
         """The next packet is ``start``, and the decoder remembers nothing."""
         if self._next > start:
             self._rewind()
-        if self._contents.stamped and start > self._next + _JUMP_PACKETS and not self._jump(start):
+        if self._contents.seekable and start > self._next + _JUMP_PACKETS and not self._jump(start):
             self._rewind()
         while self._next < start and next(self._packets, None) is not None:
             self._next += 1

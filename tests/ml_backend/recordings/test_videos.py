@@ -49,6 +49,23 @@ def test_a_seek_gives_the_bytes_of_decoding_from_the_start(make, video):
             np.testing.assert_array_equal(found[i], expected[i])
 
 
+OPEN = [
+    ("mkv", "libx264", {"bf": "2", "x264-params": "open-gop=1:scenecut=0"}),
+    ("mkv", "libx264", {"bf": "0", "x264-params": "intra-refresh=1"}),
+    ("mp4", "libx265", {"x265-params": "log-level=none:open-gop=1"}),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), KINDS + OPEN, ids=[*IDS, "open", "refresh", "open-h265"])
+def test_far_seeks_in_long_videos(make, tmp_path, suffix, codec, options):
+    video = str(make.encoded(tmp_path / f"a.{suffix}", codec, 160, size=(64, 48), **options))
+    with av.open(video) as container:
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for wanted in ([150], [95, 96, 97], [0, 159], [3, 74, 75, 149]):
+        for i, picture in read_video(video, wanted):
+            np.testing.assert_array_equal(picture, expected[i])
+
+
 def test_times_are_the_containers(make, video):
     info = probe(video)
     raw = video.endswith(("h264", "mjpeg"))
