@@ -50,17 +50,33 @@ SCHEMA_VERSION = 1
 
 
 class LabelStudio(Section):
-    """The server and the project.  ``project`` None: ``parallax init`` creates one called ``title``."""
+    """The server and the project.  ``project`` None: ``parallax init`` creates one called ``title``.
+
+    url         the server as Parallax reaches it
+    public_url  the server as browsers reach it (its LABEL_STUDIO_HOST); None = as it says itself
+    """
 
     url: str = "http://localhost:8080"
+    public_url: str | None = None
     token: SecretStr | None = secret("LABEL_STUDIO_API_KEY")
     project: int | None = None
     title: str = "Parallax"
 
-    @field_validator("url")
+    @field_validator("url", "public_url")
     @classmethod
-    def _http(cls, url: str) -> str:
-        return http_address(url)
+    def _http(cls, url: str | None) -> str | None:
+        return None if url is None else http_address(url)
+
+
+class Network(Section):
+    """How Label Studio and hosts of pictures are reached.
+
+    ca_file  certificates that are trusted besides the public authorities, such as that of an organisation
+    proxies  "environment": by HTTPS_PROXY and HTTP_PROXY, except for hosts in NO_PROXY; "none": directly
+    """
+
+    ca_file: Location | None = None
+    proxies: Literal["none", "environment"] = "none"
 
 
 class Cache(Section):
@@ -338,6 +354,7 @@ class Spec(Section):
 
     schema_version: Literal[1] = 1
     label_studio: LabelStudio = absent_section()
+    network: Network = absent_section()
     store: Database = "sqlite:///.parallax/parallax.sqlite3"
     models: Location = ".parallax/models"
     arrays: Location = ".parallax/arrays"

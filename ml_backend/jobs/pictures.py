@@ -11,10 +11,6 @@ from pathlib import Path
 from label_config.spec import Spec
 from label_config.values import ByteArray, ImageRef
 from ml_backend.recordings import (
-    AllowedHosts,
-    Credentials,
-    Fetcher,
-    PictureCache,
     UnreadableImageError,
     decoding_process,
     iter_images,
@@ -22,6 +18,7 @@ from ml_backend.recordings import (
     read_image,
     write_picture,
 )
+from ml_backend.recordings.from_spec import make_fetcher
 from ml_backend.store.workspace import Workspace
 
 
@@ -32,27 +29,21 @@ class Pictures:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._open(workspace.spec)
+        self._open(workspace.spec, workspace.project.public_url)
 
-    def __getstate__(self) -> Spec:
-        return self._spec
+    def __getstate__(self) -> tuple[Spec, str | None]:
+        return self._state
 
-    def __setstate__(self, spec: Spec) -> None:
-        self._open(spec)
+    def __setstate__(self, state: tuple[Spec, str | None]) -> None:
+        self._open(*state)
 
-    def _open(self, spec: Spec) -> None:
-        self._spec = spec
+    def _open(self, spec: Spec, public_url: str | None) -> None:
+        self._state = spec, public_url
         self._limits = limits_of(spec.cache)
         # Pictures of others may be made to exhaust or crash a decoder; the frames that we keep ourselves are not.
         self._decode = decoding_process(self._limits)
         self._folder = Path(spec.cache.folder)
-        token = spec.label_studio.token
-        self._fetcher = Fetcher(
-            AllowedHosts(spec.label_studio.url, spec.cache.hosts),
-            Credentials(token.get_secret_value()) if token else None,
-            PictureCache(self._folder / "fetched", int(spec.cache.max_gb * 2**30)),
-            self._limits,
-        )
+        self._fetcher = make_fetcher(spec, public_url)
 
     def read(self, ref: ImageRef) -> ByteArray:
         """(h, w, 3) RGB of one view; a frame of a video is kept as a picture, so that drawing it again costs no decoding.

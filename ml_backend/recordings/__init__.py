@@ -2,7 +2,8 @@
 
 from ml_backend.recordings.addresses import is_url, task_image_url
 from ml_backend.recordings.cache import PictureCache
-from ml_backend.recordings.credentials import Credentials
+from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
+from ml_backend.recordings.credentials import Credentials, clean_token
 from ml_backend.recordings.decoding import DecodingProcess, decoding_process
 from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
@@ -33,6 +34,8 @@ __all__ = [
     "UnreadableImageError",
     "ViewTransform",
     "browsers_show",
+    "certificate_problem",
+    "clean_token",
     "decode_picture",
     "decoding_process",
     "extract_frame",
@@ -43,9 +46,11 @@ __all__ = [
     "limits_of",
     "open_recording",
     "probe",
+    "proxy_for",
     "read_image",
     "reconcile_size",
     "safe_join",
     "task_image_url",
+    "trusted",
     "write_picture",
 ]

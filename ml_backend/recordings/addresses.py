@@ -92,6 +92,11 @@ def check_label_studio_path(url: str, base_path: str) -> None:
         _check_no_climbing(url, named[0])
 
 
+def is_file_path(path: str) -> bool:
+    """The path ends like those below which Label Studio serves files; a sub-path may stand before it."""
+    return _FILE_PATHS.search(path) is not None
+
+
 def _check_no_climbing(url: str, path: str) -> None:
     decoded = path
     for _ in range(3):  # %252e decodes to %2e and that to a dot

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from label_config.values import BadInputError
 from ml_backend.recordings.errors import FetchError
 
 #: Label Studio's access tokens live 300 s.
@@ -23,11 +24,22 @@ def is_personal_access_token(token: str) -> bool:
     return token.count(".") == 2 and token.startswith("ey")
 
 
+def clean_token(token: str) -> str:
+    """The token without blanks and line breaks around it.  Raises BadInputError for one that is no single word."""
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise BadInputError(
+            "the token of Label Studio: expected one word without blanks and line breaks, got "
+            f"{'nothing' if not token else f'{len(token.split())} words'}; copy it again from Account & Settings"
+        )
+    return token
+
+
 class Credentials:
     """Authorization header for one Label Studio."""
 
     def __init__(self, token: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._token = token.strip()
+        self._token = clean_token(token)
         self._clock = clock
         self._access: str | None = None
         self._expires = 0.0

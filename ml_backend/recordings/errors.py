@@ -10,7 +10,7 @@ class UnreadableImageError(ParallaxError):
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(f"{where}: {problem}")
-        self.where = where
+        self.where, self.problem = where, problem
 
 
 class UnavailableImageError(UnreadableImageError):
@@ -19,6 +19,10 @@ class UnavailableImageError(UnreadableImageError):
 
 class FetchError(UnavailableImageError):
     """A picture could not be fetched from its address."""
+
+
+class ServerAwayError(FetchError):
+    """The server itself did not answer as one that works; others of its pictures will fare no better."""
 
 
 class ForbiddenAddressError(FetchError):

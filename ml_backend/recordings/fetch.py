@@ -13,11 +13,13 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from ml_backend.recordings.addresses import check_label_studio_path, shown, split_url
+from ml_backend.recordings.addresses import check_label_studio_path, origin_of, shown, split_url
 from ml_backend.recordings.cache import PictureCache
+from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
 from ml_backend.recordings.credentials import Credentials
-from ml_backend.recordings.errors import FetchError
+from ml_backend.recordings.errors import FetchError, ServerAwayError
 from ml_backend.recordings.hosts import AllowedHosts
+from ml_backend.recordings.pace import Pace
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -44,25 +46,40 @@ class Fetcher:
         cache: PictureCache | None = None,
         limits: Limits = DEFAULT_LIMITS,
         timeouts: Timeouts = Timeouts(),
+        ca_file: str | None = None,
+        proxies: bool = False,
     ) -> None:
         self._hosts = hosts
         self._credentials = credentials
         self._cache = cache
         self._limits = limits
         self._timeouts = timeouts
-        timeout = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s)
-        # trust_env off: a proxy or .netrc from the environment would undo the checks
-        # no connection is kept: two names at one address must not share the certificate check of the first
-        fresh = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(follow_redirects=False, trust_env=False, timeout=timeout, limits=fresh)
+        self._proxies = proxies
+        self._pace = Pace()
+        self._trusted = trusted(ca_file)
+        self._clients: dict[str | None, httpx.Client] = {None: self._client(None)}
+
+    def _client(self, proxy: str | None) -> httpx.Client:
+        return httpx.Client(
+            follow_redirects=False,
+            # a proxy or .netrc that nobody chose would undo the checks
+            trust_env=False,
+            proxy=proxy,
+            verify=self._trusted,
+            timeout=httpx.Timeout(self._timeouts.read_s, connect=self._timeouts.connect_s),
+            # no connection is kept: two names at one address must not share the certificate check of the first
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     def fetch(self, url: str) -> bytes:
         """The bytes behind an absolute address, from the cache where it has them.
 
+        Addresses that Label Studio gives to browsers are fetched from where we reach it.
         Raises ForbiddenAddressError for an address that is not allowed and FetchError for everything that goes wrong;
         neither message holds a token or signature.
         """
-        self._hosts.resolve(url)  # also what is cached must be allowed
+        url = self._hosts.reachable(url)
+        self._allow(url)  # also what is cached must be allowed
         if self._cache is not None and (held := self._cache.get(url)) is not None:
             return held
         data = self._download(url)
@@ -73,30 +90,49 @@ class Fetcher:
     def forget(self, url: str) -> None:
         """Drop what the cache holds for an address."""
         if self._cache is not None:
-            self._cache.remove(url)
+            self._cache.remove(self._hosts.reachable(url))
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        for client in self._clients.values():
+            client.close()
+
+    def _proxy(self, url: str) -> str | None:
+        return proxy_for(url) if self._proxies else None
+
+    def _allow(self, url: str) -> None:
+        if self._proxy(url) is None:
+            self._hosts.resolve(url)
+        else:
+            self._hosts.check_listed(url)  # the proxy resolves the name, and decides what may be reached
 
     def _download(self, url: str) -> bytes:
         deadline = time.monotonic() + self._timeouts.total_s
         target, retried = url, False
         for _ in range(_MAX_REDIRECTS + 2):
+            origin = origin_of(split_url(target))
+            self._pace.check(origin, shown(target))
             own = self._hosts.is_label_studio(target)
             if own:
                 check_label_studio_path(target, self._hosts.base_path)
-            authorization = self._credentials.header(self._post_json) if own and self._credentials else None
-            status, location, body = self._get(target, authorization, deadline)
+            try:
+                authorization = self._credentials.header(self._post_json) if own and self._credentials else None
+                status, location, body = self._get(target, authorization, deadline)
+            except ServerAwayError as error:
+                self._pace.failed(origin, error.problem)
+                raise
             if status in _REDIRECTS and location:
-                target = urljoin(target, location)
-                split_url(target)
+                target = self._hosts.reachable(urljoin(target, location))
             elif status == 401 and own and not retried and self._credentials is not None and self._credentials.reject():
                 retried = True
             elif status == 200:
+                self._pace.worked(origin)
                 return body
             else:
-                raise FetchError(shown(target), _explain(status, own))
+                why = _explain(status, own)
+                if status >= 500 or (own and status == 401):
+                    self._pace.failed(origin, why)
+                raise FetchError(shown(target), why)
         raise FetchError(shown(url), f"redirects more than {_MAX_REDIRECTS} times")
 
     def _get(self, url: str, authorization: str | None, deadline: float) -> tuple[int, str | None, bytes]:
@@ -104,18 +140,19 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
         if authorization:
             headers["Authorization"] = authorization
-        request = self._pinned("GET", url, headers)
+        client, request = self._request("GET", url, headers)
         try:
-            response = self._client.send(request, stream=True)
+            response = client.send(request, stream=True)
             try:
                 body = self._read(url, response, self._limits.max_bytes, deadline) if response.status_code == 200 else b""
                 return response.status_code, response.headers.get("location"), body
             finally:
                 response.close()
         except httpx.TimeoutException as error:
-            raise FetchError(shown(url), "the server does not answer in time") from error
+            raise ServerAwayError(shown(url), "the server does not answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise FetchError(shown(url), f"cannot be fetched ({type(error).__name__})") from error
+            why = certificate_problem(error) or f"cannot be fetched ({type(error).__name__})"
+            raise ServerAwayError(shown(url), why) from error
 
     def _read(self, url: str, response: httpx.Response, max_bytes: int, deadline: float) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -135,11 +172,10 @@ class Fetcher:
 
     def _post_json(self, path: str, content: dict[str, str]) -> tuple[int, object]:
         """POST to Label Studio itself, for the credentials."""
-        scheme, host, port = self._hosts.label_studio
-        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self._hosts.base_path}{path}"
-        request = self._pinned("POST", url, {"Accept-Encoding": "identity"}, content)
+        url = self._hosts.url + path
+        client, request = self._request("POST", url, {"Accept-Encoding": "identity"}, content)
         try:
-            response = self._client.send(request, stream=True)
+            response = client.send(request, stream=True)
             try:
                 if response.status_code != 200:
                     return response.status_code, None
@@ -149,10 +185,22 @@ class Fetcher:
                 response.close()
         except (httpx.HTTPError, ValueError) as error:
             # no chaining: the cause holds the request, and the request holds the token
-            raise FetchError(shown(url), f"Label Studio cannot be reached ({type(error).__name__})") from None
+            why = certificate_problem(error) or f"Label Studio cannot be reached ({type(error).__name__})"
+            raise ServerAwayError(shown(url), why) from None
 
-    def _pinned(self, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None = None) -> httpx.Request:
-        """A request that connects to the checked address while host name and certificate stay those of the address."""
+    def _request(
+        self, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None = None
+    ) -> tuple[httpx.Client, httpx.Request]:
+        """A request and the client that sends it.
+
+        Without a proxy it connects to the checked address, while host name and certificate stay those of the address.
+        """
+        proxy = self._proxy(url)
+        if proxy is not None:
+            self._hosts.check_listed(url)
+            client = self._clients.setdefault(proxy, self._clients.get(proxy) or self._client(proxy))
+            return client, client.build_request(method, url, headers=headers, json=content)
+        client = self._clients[None]
         address = self._hosts.resolve(url)
         parts = urlsplit(url)
         netloc = f"[{address}]" if ":" in address else address
@@ -161,7 +209,8 @@ class Fetcher:
         direct = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
         host = parts.netloc.rpartition("@")[2]
         extensions = {"sni_hostname": parts.hostname} if parts.scheme == "https" else {}
-        return self._client.build_request(method, direct, headers={**headers, "Host": host}, json=content, extensions=extensions)
+        headers = {**headers, "Host": host}
+        return client, client.build_request(method, direct, headers=headers, json=content, extensions=extensions)
 
 
 def _explain(status: int, own: bool) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from label_config.values import BadInputError
-from ml_backend.recordings.addresses import Origin, origin_of, shown, split_url
-from ml_backend.recordings.errors import FetchError, ForbiddenAddressError
+from ml_backend.recordings.addresses import Origin, is_file_path, origin_of, shown, split_url
+from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, ServerAwayError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
@@ -24,13 +24,20 @@ class AllowedHosts:
     """Label Studio's own origin, and what the configuration lists.
 
     label_studio_url  its origin is always allowed, at any address but link-local ones (cloud metadata services)
+    public_url        the address by which browsers reach it, which it writes into addresses of pictures; None = the same
     hosts             entries ``host`` (https or http at the standard port), ``host:port``, or a network such as
                       ``10.0.0.0/8`` or ``192.168.1.7``: private addresses that listed hosts may have
     """
 
-    def __init__(self, label_studio_url: str, hosts: Sequence[str] = (), resolve: Resolve = resolve_host) -> None:
+    def __init__(
+        self, label_studio_url: str, hosts: Sequence[str] = (), resolve: Resolve = resolve_host, public_url: str | None = None
+    ) -> None:
+        self.url = label_studio_url.rstrip("/")
         self.label_studio: Origin = origin_of(split_url(label_studio_url))
         self.base_path = urlsplit(label_studio_url).path.rstrip("/")
+        public = split_url(public_url or label_studio_url)
+        self._public: Origin = origin_of(public)
+        self._public_path = public.path.rstrip("/")
         self._resolve = resolve
         self._hosts: set[tuple[str, int | None]] = set()
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
@@ -50,9 +57,33 @@ class AllowedHosts:
         if network.num_addresses == 1:
             self._hosts.add((str(network.network_address), None))
 
+    def reachable(self, url: str) -> str:
+        """The address by which this machine reaches a picture: Label Studio's public address becomes the one that we use."""
+        parts = split_url(url)
+        origin = origin_of(parts)
+        paths = [self._public_path] if origin == self._public else []
+        paths += [self._public_path, self.base_path] if origin == self.label_studio else []
+        for path in paths:
+            if not path or parts.path.startswith(path + "/"):
+                query = f"?{parts.query}" if parts.query else ""
+                return f"{self.url}{parts.path.removeprefix(path)}{query}"
+        return url
+
     def is_label_studio(self, url: str) -> bool:
         """Scheme, host and port are Label Studio's."""
         return origin_of(split_url(url)) == self.label_studio
+
+    def check_listed(self, url: str) -> None:
+        """Raise ForbiddenAddressError unless pictures may come from this host."""
+        parts = split_url(url)
+        scheme, host, port = origin_of(parts)
+        own = (scheme, host, port) == self.label_studio
+        standard = port == (443 if scheme == "https" else 80)
+        if not own and (host, port) not in self._hosts and not (standard and (host, None) in self._hosts):
+            hint = "add it to cache.hosts if pictures may come from there"
+            if is_file_path(parts.path):
+                hint += "; if it is the address of Label Studio for browsers, write it as label_studio.public_url"
+            raise ForbiddenAddressError(shown(url), f"the host {host}:{port} is not listed; {hint}")
 
     def resolve(self, url: str) -> str:
         """The one network address to connect to.
@@ -60,17 +91,13 @@ class AllowedHosts:
         Raises ForbiddenAddressError when the host is not listed or resolves to an address that is not to be reached, and
         FetchError when it does not resolve.  A name with several addresses is refused if any of them is forbidden.
         """
+        self.check_listed(url)
         scheme, host, port = origin_of(split_url(url))
         own = (scheme, host, port) == self.label_studio
-        standard = port == (443 if scheme == "https" else 80)
-        if not own and (host, port) not in self._hosts and not (standard and (host, None) in self._hosts):
-            raise ForbiddenAddressError(
-                shown(url), f"the host {host}:{port} is not listed; add it to cache.hosts if pictures may come from there"
-            )
         try:
             addresses = self._resolve(host, port)
         except OSError as error:
-            raise FetchError(shown(url), f"the host {host!r} cannot be found ({error.strerror or error})") from error
+            raise ServerAwayError(shown(url), f"the host {host!r} cannot be found ({error.strerror or error})") from error
         for address in addresses:
             self._check(url, ipaddress.ip_address(address.partition("%")[0]), own)
         if not addresses:

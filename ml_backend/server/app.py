@@ -5,6 +5,7 @@ The answers have the shapes that Label Studio 1.23 was seen to expect.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
@@ -14,6 +15,8 @@ from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
+from ml_backend.recordings.addresses import is_url, split_url
+from ml_backend.recordings.errors import ForbiddenAddressError
 from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, check_secret, read_json
 from ml_backend.server.gauges import StoreGauges
 from ml_backend.server.predictions import Compute, PoolMissError, Predictions
@@ -85,7 +88,7 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
 
     @app.post("/setup")
     def setup() -> Response:
-        read_json(request)
+        _note_address(workspace, read_json(request).get("hostname"))
         return jsonify(model_version=_serving(workspace) or "px-0.0")
 
     @app.get("/versions")
@@ -120,6 +123,14 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
 def _serving(workspace: Workspace) -> str | None:
     number = workspace.project.generation
     return None if number is None else generations.get(workspace.store, workspace.project_id, number).name
+
+
+def _note_address(workspace: Workspace, hostname: object) -> None:
+    """Label Studio says by which address browsers reach it: it writes that one into addresses of pictures."""
+    if isinstance(hostname, str) and is_url(hostname) and hostname.rstrip("/") != workspace.project.public_url:
+        with contextlib.suppress(ForbiddenAddressError):
+            split_url(hostname)
+            projects.change(workspace.store, workspace.project_id, public_url=hostname.rstrip("/"))
 
 
 def _ring(workspace: Workspace, body: dict[str, Any]) -> None:

@@ -109,7 +109,7 @@ def connect(spec: Spec, *, rests: bool = False) -> Client:
         raise ParallaxError(
             "no Label Studio token: take a personal access token from Account & Settings and set LABEL_STUDIO_API_KEY"
         )
-    return Client(spec.label_studio.url, token.get_secret_value(), rests=rests)
+    return Client(spec.label_studio.url, token.get_secret_value(), rests=rests, network=spec.network)
 
 
 def redis_url(spec: Spec) -> str:

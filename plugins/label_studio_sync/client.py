@@ -1,22 +1,23 @@
 """The only place that calls Label Studio's API.
 
-Every call goes through label-studio-sdk's transport, which knows both kinds of token (legacy, and personal access
-tokens with their short-lived access token).  Nothing is retried here: a write that timed out may have landed, and the
-caller must look before it writes again.
+Both kinds of token are known: legacy, and personal access tokens with their short-lived access token.  Nothing is retried
+here: a write that timed out may have landed, and the caller must look before it writes again.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
-from label_studio_sdk import LabelStudio
-from label_studio_sdk.core.api_error import ApiError
 
+from label_config.spec import Network
 from label_config.values import ParallaxError
+from ml_backend.recordings import Credentials, FetchError, certificate_problem, proxy_for, trusted
 
 TIMEOUT_S = 60
 #: Tasks per page: about 2 ms each on the development server, which serves nobody else meanwhile.
@@ -53,20 +54,36 @@ class LabelStudioError(ParallaxError):
 class Client:
     """Label Studio as Parallax sees it.  ``project`` arguments are Label Studio's project numbers.
 
-    rests  leaves every second moment to annotators: the development server answers one request at a time in effect
+    network  certificates and proxies
+    rests    leaves every second moment to annotators: the development server answers one request at a time in effect
     """
 
-    def __init__(self, url: str, token: str, *, rests: bool = False) -> None:
+    def __init__(self, url: str, token: str, *, rests: bool = False, network: Network = Network()) -> None:
         self.url, self.rests = url.rstrip("/"), rests
         self._rested_at = 0.0
-        try:
-            self._sdk: Any = LabelStudio(base_url=self.url, api_key=token, timeout=TIMEOUT_S)  # type: ignore[no-untyped-call]
-        except (ApiError, httpx.HTTPError) as error:
-            raise self._failure("connect", error) from error
+        self._credentials = Credentials(token)
+        self._http = httpx.Client(
+            auth=self._authorize,
+            follow_redirects=False,  # a POST would become a GET
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            verify=trusted(network.ca_file),
+            proxy=proxy_for(self.url) if network.proxies == "environment" else None,
+        )
+
+    def _authorize(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = self._credentials.header(self._trade)
+        return request
+
+    def _trade(self, path: str, content: dict[str, str]) -> tuple[int, object]:
+        """A personal access token goes, an access token comes."""
+        response = self._http.post(self.url + path, json=content, auth=httpx.Auth())
+        self._refuse(f"POST {path}", path, response)
+        return response.status_code, self._decoded(f"POST {path}", response)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._sdk._client_wrapper.httpx_client.httpx_client.close()
+        self._http.close()
 
     def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None) -> Any:
         """One request; the decoded JSON answer, None for an empty one.  Raises LabelStudioError."""
@@ -74,30 +91,46 @@ class Client:
         if started < self._rested_at:
             time.sleep(self._rested_at - started)
             started = self._rested_at
+        what = f"{method} /{path}"
         try:
-            response = self._sdk._client_wrapper.httpx_client.request(
-                path, method=method, params=params, json=body, request_options={"max_retries": 0}
-            )
-        except (ApiError, httpx.HTTPError) as error:
-            raise self._failure(f"{method} /{path}", error) from error
+            response = self._http.request(method, f"{self.url}/{path}", params=params, json=body)
+        except FetchError as error:
+            raise LabelStudioError(f"Label Studio at {self.url} {error.problem}", 401) from error
+        except httpx.HTTPError as error:
+            raise self._failure(what, error) from error
         finally:
             ended = time.monotonic()
             self._rested_at = ended + min(ended - started, REST_S) if self.rests else 0.0
+        self._refuse(what, path, response)
+        return self._decoded(what, response)
+
+    def _refuse(self, what: str, path: str, response: httpx.Response) -> None:
+        if response.is_redirect:
+            raise self._moved(what, path, response)
         if response.status_code >= 400:
-            raise LabelStudioError(self._explain(f"{method} /{path}", response.status_code, response.text), response.status_code)
+            raise LabelStudioError(self._explain(what, response.status_code, response.text), response.status_code)
+
+    def _decoded(self, what: str, response: httpx.Response) -> Any:
         try:
             return response.json() if response.content else None
         except ValueError as error:
             raise LabelStudioError(
-                f"{self.url} answered {method} /{path} with something that is not JSON; is label_studio.url right?",
-                response.status_code,
+                f"{self.url} answered {what} with something that is not JSON; is label_studio.url right?", response.status_code
             ) from error
 
-    def _failure(self, what: str, error: Exception) -> LabelStudioError:
-        if isinstance(error, ApiError):
-            return LabelStudioError(self._explain(what, error.status_code or 0, str(error.body)), error.status_code)
+    def _failure(self, what: str, error: httpx.HTTPError) -> LabelStudioError:
+        certificate = certificate_problem(error)
+        if certificate is not None:
+            return LabelStudioError(f"Label Studio at {self.url}: {certificate}", None)
         why = f"Label Studio at {self.url} did not answer {what} ({type(error).__name__})"
         return LabelStudioError(f"{why}; is it running, and is label_studio.url right?", None)
+
+    def _moved(self, what: str, path: str, response: httpx.Response) -> LabelStudioError:
+        target = urljoin(str(response.request.url), response.headers.get("location", ""))
+        base, found, _ = target.partition(f"/{path.strip('/')}")
+        fix = f"write `url: {base}` under label_studio" if found and base != self.url else "correct label_studio.url"
+        shown = target.partition("?")[0]
+        return LabelStudioError(f"{self.url} redirects {what} to {shown}; {fix} in parallax.yaml", response.status_code)
 
     def _explain(self, what: str, status: int, text: str) -> str:
         if status == 401:
@@ -105,6 +138,11 @@ class Client:
                 f"Label Studio at {self.url} refused the token (401 on {what}). Expected a personal access token or a legacy "
                 "token of a user of this server; take one from Account & Settings and set LABEL_STUDIO_API_KEY. "
                 "A legacy token also needs legacy tokens switched on in the organization."
+            )
+        if re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE):
+            return (
+                f"{self.url} answered {status} to {what} with a web page. Expected Label Studio's API there; is label_studio.url "
+                "right, with the path under which Label Studio is served (such as /label-studio) and nothing after it?"
             )
         return f"Label Studio at {self.url} answered {status} to {what}: {text[:500]}"
 

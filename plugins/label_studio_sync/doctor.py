@@ -39,19 +39,19 @@ class Finding:
     fix: str = ""
 
 
-def examine(spec: Spec, connect: Callable[[str, str], Client] = Client) -> list[Finding]:
+def examine(spec: Spec, connect: Callable[..., Client] = Client) -> list[Finding]:
     """Look at every hop in order; where one is broken, those that need it are left out."""
     with contextlib.ExitStack() as opened:
         return list(_examine(spec, connect, opened))
 
 
-def _examine(spec: Spec, connect: Callable[[str, str], Client], opened: contextlib.ExitStack) -> Iterator[Finding]:
+def _examine(spec: Spec, connect: Callable[..., Client], opened: contextlib.ExitStack) -> Iterator[Finding]:
     token = spec.label_studio.token
     if token is None:
         yield Finding("token", "error", "no token", "set LABEL_STUDIO_API_KEY to a personal access token (Account & Settings)")
         return
     try:
-        client = connect(spec.label_studio.url, token.get_secret_value())
+        client = connect(spec.label_studio.url, token.get_secret_value(), network=spec.network)
         opened.callback(client.close)
         release = client.version()
         user = client.whoami()

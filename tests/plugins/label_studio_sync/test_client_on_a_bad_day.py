@@ -22,6 +22,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[tuple[int, bytes]] = []
         self.asked: list[tuple[str, str | None]] = []
+        self.headers: dict[str, str] = {}
         self.takes_s = 0.0
 
 
@@ -35,8 +36,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    do_POST = do_GET
 
     def log_message(self, *_: object) -> None: ...
 
@@ -100,7 +105,6 @@ def test_the_token_is_sent_and_never_logged(server: Server, client: Client, capl
 def test_a_server_that_is_not_there(server: Server) -> None:
     client = Client(f"http://127.0.0.1:{server.server_address[1]}", TOKEN)
     client.url = "http://127.0.0.1:1"
-    client._sdk._client_wrapper._base_url = client.url
     with pytest.raises(LabelStudioError, match="is it running") as caught:
         client.version()
     assert caught.value.ambiguous
@@ -113,3 +117,23 @@ def test_a_client_that_rests_leaves_as_much_time_as_it_takes(server: Server, cli
     for _ in range(3):
         client.call("GET", "api/webhooks/")
     assert time.monotonic() - started >= 3 * 0.2 + 2 * 0.2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_of_a_call_is_never_followed_and_names_the_address_to_write(
+    server: Server, client: Client, status: int
+) -> None:
+    server.headers = {"Location": "https://label.studio.lab/ls/api/projects/"}
+    server.answers = [(status, b""), (200, b"[]")]
+    with pytest.raises(LabelStudioError, match=r"write `url: https://label\.studio\.lab/ls` under label_studio") as caught:
+        client.create_project("mice", "<View/>")
+    assert (caught.value.status, caught.value.ambiguous) == (status, False)
+    assert [path for path, _ in server.asked] == ["/api/projects/"]
+
+
+def test_a_web_page_in_place_of_an_answer_is_named_and_not_printed(server: Server, client: Client) -> None:
+    server.answers = [(404, b"\n<!DOCTYPE html><html><body>" + b"nothing here " * 100)]
+    with pytest.raises(LabelStudioError, match=r"answered 404 to GET /api/version with a web page.*with the path") as caught:
+        client.version()
+    assert len(str(caught.value)) < 400
+    assert "nothing here" not in str(caught.value)
