@@ -15,8 +15,7 @@ from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
-from ml_backend.recordings.addresses import is_url, split_url
-from ml_backend.recordings.errors import ForbiddenAddressError
+from label_config.spec_fields import http_address
 from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, check_secret, read_json
 from ml_backend.server.gauges import StoreGauges
 from ml_backend.server.predictions import Compute, PoolMissError, Predictions
@@ -127,10 +126,12 @@ def _serving(workspace: Workspace) -> str | None:
 
 def _note_address(workspace: Workspace, hostname: object) -> None:
     """Label Studio says by which address browsers reach it: it writes that one into addresses of pictures."""
-    if isinstance(hostname, str) and is_url(hostname) and hostname.rstrip("/") != workspace.project.public_url:
-        with contextlib.suppress(ForbiddenAddressError):
-            split_url(hostname)
-            projects.change(workspace.store, workspace.project_id, public_url=hostname.rstrip("/"))
+    if not isinstance(hostname, str):
+        return
+    with contextlib.suppress(ValueError):
+        address = http_address(hostname)
+        if address != workspace.project.public_url:
+            projects.change(workspace.store, workspace.project_id, public_url=address)
 
 
 def _ring(workspace: Workspace, body: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.connection import answers
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
+from plugins.label_studio_sync.picture_check import pictures_of_tasks, try_pictures
 from plugins.label_studio_sync.reason_header import shows_reason
 from plugins.label_studio_sync.storage import check_documents_root, lacks_storage, picture_folder
 from plugins.label_studio_sync.tabs import missing_tabs
@@ -85,7 +86,10 @@ def understand(spec: Spec, client: Client) -> Plan:
         changes.append(f"import {len(found.poses)} labelled frames of {next(iter(found.poses)).sequence!r} from {found.source}")
         lines += [f"note: {found.source}: {note}" for note in found.notes]
     if project is not None:
-        lines += describe_tasks(client, project["id"], TaskNames(spec, binding, tuple(views)))
+        names = TaskNames(spec, binding, tuple(views))
+        lines += describe_tasks(client, project["id"], names)
+        tried = try_pictures(spec, pictures_of_tasks(client, project["id"], names))
+        lines += [f"{'error: ' if result.problem else ''}{result.seen}" for result in tried]
     any_project = project["id"] if project is not None else next((found["id"] for found in client.projects()), None)
     check_documents_root(spec, client, any_project)
     views = tuple(views)

@@ -13,11 +13,12 @@ import httpx
 from label_config.binding import bind
 from label_config.spec import Spec
 from label_config.values import ParallaxError
-from ml_backend.store import presence, versions
+from ml_backend.store import frames, presence, versions
 from ml_backend.store.workspace import Workspace, open_workspace
 from plugins.label_studio_sync.client import TESTED_VERSIONS, Client, LabelStudioError
 from plugins.label_studio_sync.config_watch import what_is_lost
 from plugins.label_studio_sync.connection import BACKEND_TITLE, SECRET_HEADER
+from plugins.label_studio_sync.picture_check import try_pictures
 from plugins.label_studio_sync.which_project import NoProjectError, named_project
 
 State = Literal["ok", "warning", "error"]
@@ -76,6 +77,7 @@ def _examine(spec: Spec, connect: Callable[..., Client], opened: contextlib.Exit
         return
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
+    yield from _pictures(workspace)
     yield from _scores(workspace)
     yield from _redis(spec)
     yield _backend(workspace)
@@ -166,6 +168,14 @@ def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("labels", problem.severity, problem.message, fix)
     if not binding.problems and not lost:
         yield Finding("labels", "ok", f"{len(binding.skeleton)} keypoints in {len(binding.views)} pictures")
+
+
+def _pictures(workspace: Workspace) -> Iterator[Finding]:
+    rows = frames.list_frames(workspace.store, workspace.project_id)
+    places = ((f"{row.key}, view {view}", ref.source) for row in rows for view, ref in row.images.items())
+    for tried in try_pictures(workspace.spec, places, workspace.project.public_url):
+        fix = "" if tried.problem is None else "correct what it names; the frames stay in the pool and are tried again"
+        yield Finding("pictures", "error" if tried.problem else "ok", tried.seen, fix)
 
 
 def _scores(workspace: Workspace) -> Iterator[Finding]:

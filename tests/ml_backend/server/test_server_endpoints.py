@@ -82,6 +82,9 @@ def test_health_and_root(client: FlaskClient) -> None:
 def test_setup_says_the_served_version(workspace: Workspace, client: FlaskClient) -> None:
     sent = {"project": "7.17951", "schema": "<View/>", "hostname": "http://ls", "access_token": "t", "extra_params": None}
     assert client.post("/setup", json=sent).get_json() == {"model_version": "px-1.1"}
+    assert workspace.project.public_url == "http://ls"
+    client.post("/setup", json={**sent, "hostname": "file:///etc"})
+    assert workspace.project.public_url == "http://ls"
     projects.change(workspace.store, workspace.project_id, generation=None)
     assert client.post("/setup", json=sent).get_json() == {"model_version": "px-0.0"}
 
