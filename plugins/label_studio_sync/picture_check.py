@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from label_config.spec import Spec
-from ml_backend.recordings import UnreadableImageError, decode_picture, is_url
-from ml_backend.recordings.from_spec import limits_of, make_fetcher
+from ml_backend.recordings import UnreadableImageError, decode_picture, is_url, limits_of
+from ml_backend.recordings.from_spec import make_fetcher
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.task_names import TaskNames
 
@@ -52,7 +52,7 @@ def try_pictures(spec: Spec, places: Iterable[tuple[str, str]], public_url: str 
         for kind, (where, address) in first.items():
             problem = None
             try:
-                decode_picture(fetcher.fetch(address), address, limits_of(spec))
+                decode_picture(fetcher.fetch(address), address, limits_of(spec.cache))
             except UnreadableImageError as error:
                 problem = str(error)
             found.append(Tried(kind, counts[kind], where, problem))
