@@ -12,9 +12,10 @@ import pytest
 from click.testing import Result
 
 from label_config.spec import load_spec
-from label_config.values import FloatArray
+from label_config.values import BadInputError, FloatArray
 from ml_backend.geometry.calibration import read_calibration, write_calibration
 from ml_backend.geometry.cameras import Camera, Rig
+from plugins.cli.calibration import frame_numbers
 from plugins.cli.secrets import ensure_secret, find_secret, secret_file
 from tests.small_project import write_spec
 
@@ -130,3 +131,45 @@ def test_a_file_that_is_none(run: Run, tmp_path: Path) -> None:
     result = run("calibration", "check", str(tmp_path / "none.toml"))
     assert result.exit_code == 1
     assert "found nothing there" in result.stderr
+
+
+def test_convert_says_what_it_assumed_and_changes_numbers_with_the_unit(run: Run, toml: Path, rig: Rig, tmp_path: Path) -> None:
+    toml.write_text(toml.read_text().replace('unit = "mm"', ""))
+    result = run("calibration", "convert", str(toml), str(tmp_path / "m.toml"), "--to", "pose2sim", "--unit", "cm")
+    assert result.exit_code == 0, result.output
+    assert "unit: cm, as given" in result.stdout
+    assert "lengths in m (read as cm)" in result.stdout
+    np.testing.assert_allclose(read_calibration(tmp_path / "m.toml").rig.cameras[0].centre, rig.cameras[0].centre / 100)
+    assert "mm assumed" in run("calibration", "check", str(toml)).stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["frame_0001_640x480.png", "frame_0007_640x480.png"], [1, 7]),
+        (["img3_cam1.png", "img12_cam1.png"], [3, 12]),
+        (["labeled-data/s2/img005.png"], [5]),
+    ],
+)
+def test_the_number_that_varies_counts_the_frames(names: list[str], numbers: list[int]) -> None:
+    assert frame_numbers(names, "a.csv") == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a1_b1.png", "a2_b2.png"], "more than one number varies"),
+        (["a1.png", "a1.png"], "no number counts"),
+        (["a1.png", "a2.png", "a1.jpg"], "no number counts"),
+        (["nose.png", "tail.png"], "no number counts"),
+        (["a1.png", "a1_2.png"], "do not have the same numbers"),
+    ],
+)
+def test_names_that_do_not_count_frames_are_an_error(names: list[str], reason: str) -> None:
+    with pytest.raises(BadInputError, match=reason):
+        frame_numbers(names, "a.csv")
+
+
+def test_how_many_frames_were_compared_is_said(run: Run, toml: Path, rig: Rig, tmp_path: Path) -> None:
+    result = run("calibration", "check", str(toml), *write_points(tmp_path, rig))
+    assert "points: 8 frames that 4 cameras have in common" in result.stdout
