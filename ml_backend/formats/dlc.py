@@ -5,6 +5,7 @@ What the format cannot say: whether a placed point is occluded (it reads as visi
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ def read_table(path: Path) -> PointTable:
     """A table of DeepLabCut's, CSV or (``.h5``) HDF5.  Raises BadInputError."""
     if path.suffix.lower() not in (".h5", ".hdf5", ".hdf"):
         return read_point_table(path)
+    if importlib.util.find_spec("h5py") is None:
+        raise BadInputError(f"{path}: HDF5 files need h5py; install it with pip install 'label-studio-parallax[labels]'")
     found = read_limited("ml_backend.formats.dlc_h5:read", path)
     columns = [(individual, bodypart, coord.lower()) for _, individual, bodypart, coord in found["columns"]]
     if not columns:
