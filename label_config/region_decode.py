@@ -40,12 +40,14 @@ class DecodedAnnotation:
     poses     subject → pose; a subject about whom nothing was said is not there
     boxes_px  subject → (V, 4) left, top, width, height in the frame of the points; NaN = no box
     shown     the points that carry one of our region ids: which generation and which point was shown to the person
+    unsized   views with regions that wait until the size of their picture is known: Label Studio keeps them in percent
     """
 
     poses: Mapping[int, Pose2D]
     boxes_px: Mapping[int, FloatArray]
     shown: Mapping[PointKey, RegionId]
     problems: tuple[Problem, ...]
+    unsized: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class _Reader:
         self.binding = binding
         self.sizes_px = sizes_px
         self.problems: dict[Problem, None] = {}  # in order, each once
+        self.unsized: set[str] = set()
         self._points = {view.keypoints: position for position, view in enumerate(binding.views)}
         self._boxes = {view.box: position for position, view in enumerate(binding.views) if view.box}
 
@@ -200,7 +203,8 @@ class _Reader:
             ours = RegionId.parse(point.region)
             if ours is not None:
                 shown[key] = ours
-        return DecodedAnnotation(dict(sorted(poses.items())), self._box_arrays(boxes, subjects), shown, tuple(self.problems))
+        arrays = self._box_arrays(boxes, subjects)
+        return DecodedAnnotation(dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized))
 
     def _keypoint(self, region: Mapping[str, Any], view: ViewBinding) -> int | None:
         labels = _mapping(region.get("value")).get("keypointlabels")
@@ -238,7 +242,7 @@ class _Reader:
             return (float(known[0]), float(known[1]))
         width, height = written
         if width is None or height is None or not (1 <= width <= _LARGEST_SIDE and 1 <= height <= _LARGEST_SIDE):
-            self.report("error", f"{where}: the size of the picture is not known; the region is not used", view.view, keypoint)
+            self.unsized.add(view.view)
             return None
         return (width, height)
 

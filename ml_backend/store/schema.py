@@ -102,9 +102,11 @@ tasks = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _project(),
-    Column("ls_task_id", Integer, nullable=False),
+    Column("ls_task_id", Integer, nullable=False),  # below 0: the number belongs to another task now
     Column("frame_id", Integer, ForeignKey("frames.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("views", JSON, nullable=True),  # names of the views that the task shows, None = all
+    Column("created_at", String(64), nullable=True),  # Label Studio's time; with the number the identity of a task
+    Column("data_digest", String(64), nullable=True),  # sha256 of the task's data when its frame and pictures were read
     Column("key", String(400), nullable=True),  # data.parallax_key of a task that we imported
     Column("ours", Boolean, nullable=False, server_default="0"),
     Column("is_labeled", Boolean, nullable=False, server_default="0"),
@@ -121,7 +123,7 @@ label_annotations = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _project(),
-    Column("ls_annotation_id", Integer, nullable=False),
+    Column("ls_annotation_id", Integer, nullable=False),  # below 0: the number belongs to another annotation now
     Column("task_id", Integer, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("updated_at", String(64), nullable=False),
     Column("person", Integer, nullable=True),
@@ -131,6 +133,7 @@ label_annotations = Table(
     Column("poses", JSON, nullable=False),  # subject -> Pose2D
     Column("boxes", JSON, nullable=True),  # subject -> position of the view -> [x, y, width, height] px, as drawn
     Column("problems", JSON, nullable=False),
+    Column("unsized", Boolean, nullable=False, server_default="0"),  # points wait for the size of their picture
     Column("shown_generation", Integer, nullable=True),
     Column("edit", JSON, nullable=True),  # labels.edit_distance against what was shown
     Column("round", Integer, nullable=False),  # round in which it was first submitted

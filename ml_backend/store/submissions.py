@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import Box
@@ -21,7 +21,7 @@ class AnnotationRow:
 
     ``poses`` and ``edit`` are JSON of ``{subject: Pose2D}`` and of ``labels.edit_distance``; ``boxes`` has the boxes that the
     person drew, {subject: one per view of the task, None = none}; ``round`` is the round in which the annotation was first
-    submitted.
+    submitted; ``unsized``: some points wait until the size of their picture is known.
     """
 
     id: int
@@ -36,6 +36,7 @@ class AnnotationRow:
     poses: dict[str, Any]
     boxes: dict[str, list[Box | None]] | None
     problems: list[Any]
+    unsized: bool
     shown_generation: int | None
     edit: dict[str, Any] | None
     round: int
@@ -51,14 +52,11 @@ def _annotation(row: Row[Any]) -> AnnotationRow:
     return AnnotationRow(**{name: value for name, value in row._mapping.items() if name != "project_id"})
 
 
-def _same(project_id: int, ls_annotation_id: int) -> ColumnElement[bool]:
-    return (label_annotations.c.project_id == project_id) & (label_annotations.c.ls_annotation_id == ls_annotation_id)
-
-
 def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
     """Insert or change annotations by ``ls_annotation_id``; the first round and time of sight stay.
 
-    An annotation whose ``updated_at`` and ``cancelled`` are known already is left alone.  Returns how many changed.
+    An annotation whose ``updated_at`` and ``cancelled`` are known already is left alone.  A number that belonged to an annotation
+    of another task came back: the former one keeps its row under minus the row's own number.  Returns how many changed.
     """
     changed = 0
     with store.write() as connection:
@@ -67,6 +65,11 @@ def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
                 label_annotations.c.ls_annotation_id == row["ls_annotation_id"]
             )
             known = connection.execute(select(label_annotations).where(where)).one_or_none()
+            if known is not None and known.task_id != row["task_id"]:
+                connection.execute(
+                    update(label_annotations).where(where).values(deleted=True, ls_annotation_id=-label_annotations.c.id)
+                )
+                known = None
             if known is None:
                 # A snapshot may have been taken since the caller looked.
                 first = {**row, "round": max(row["round"], snapshots_taken(connection, project_id))}
@@ -101,9 +104,10 @@ def count(store: Store, project_id: int) -> int:
         return int(connection.execute(query.where(label_annotations.c.project_id == project_id, _COUNTS)).scalar_one())
 
 
-def mark_deleted(store: Store, project_id: int, ls_annotation_ids: Sequence[int]) -> None:
-    """These annotations are no longer in Label Studio."""
+def mark_deleted(store: Store, ids: Sequence[int]) -> None:
+    """These annotations (row ids) are no longer in Label Studio."""
+    if not ids:
+        return
     with store.write() as connection:
-        for ls_annotation_id in ls_annotation_ids:
-            where = _same(project_id, ls_annotation_id)
-            connection.execute(update(label_annotations).where(where).values(deleted=True))
+        for row_id in ids:
+            connection.execute(update(label_annotations).where(label_annotations.c.id == row_id).values(deleted=True))

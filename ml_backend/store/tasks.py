@@ -15,12 +15,19 @@ from ml_backend.store.schema import tasks
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One task.  ``views`` are the views that it shows, None = all of the frame."""
+    """One task.
+
+    created_at   Label Studio's time of its creation, None until it was listed
+    views        the views that it shows, None = all of the frame
+    data_digest  of the data from which frame and views were read
+    """
 
     id: int
     ls_task_id: int
     frame_id: int
     views: tuple[str, ...] | None
+    created_at: str | None
+    data_digest: str | None
     key: str | None
     ours: bool
     is_labeled: bool
@@ -64,8 +71,16 @@ def by_ls_id(store: Store, project_id: int, ls_task_id: int) -> TaskRow | None:
 
 
 def mark_deleted(store: Store, project_id: int, ls_task_ids: Sequence[int]) -> None:
-    """These tasks are no longer in Label Studio."""
+    """These tasks are no longer in Label Studio, or show nothing that can be used."""
     with store.write() as connection:
         for ls_task_id in ls_task_ids:
             where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == ls_task_id)
             connection.execute(update(tasks).where(where).values(deleted=True))
+
+
+def retire(store: Store, project_id: int, ls_task_ids: Sequence[int]) -> None:
+    """These numbers belong to other tasks now: the former ones keep their row and labels under minus the row's own number."""
+    with store.write() as connection:
+        for ls_task_id in ls_task_ids:
+            where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == ls_task_id)
+            connection.execute(update(tasks).where(where).values(deleted=True, ls_task_id=-tasks.c.id))

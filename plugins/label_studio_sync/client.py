@@ -33,7 +33,7 @@ TESTED_VERSIONS = ("1.23.2", "1.23.2")
 
 #: Fields of a task and of its annotations that a pull needs; the listing then leaves predictions and drafts out.
 PULL_FIELDS = (
-    "id,data,updated_at,is_labeled,total_annotations,cancelled_annotations,annotations,"
+    "id,data,created_at,updated_at,is_labeled,total_annotations,cancelled_annotations,annotations,"
     "result,completed_by,was_cancelled,ground_truth,lead_time,parent_prediction"
 )
 
@@ -192,10 +192,15 @@ class Client:
 
     # --- tasks -------------------------------------------------------------------------------------------------
 
-    def tasks(self, project: int, *, since: str | None = None, fields: str = PULL_FIELDS) -> Iterator[dict[str, Any]]:
-        """Tasks by number, all or those changed after ``since`` (``YYYY-MM-DDThh:mm:ss.ffffffZ``)."""
+    def tasks(
+        self, project: int, *, since: str | None = None, fields: str = PULL_FIELDS, raw: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Tasks by number, all or those changed after ``since`` (``YYYY-MM-DDThh:mm:ss.ffffffZ``).
+
+        raw  data as it is stored; else addresses in cloud storages come as ones that can be fetched
+        """
         changed = [] if since is None else [_filter("updated_at", "greater", "Datetime", since)]
-        yield from self._listing(project, fields, changed)
+        yield from self._listing(project, fields, changed, raw=raw)
 
     def tasks_by_id(
         self, project: int, numbers: Sequence[int], *, fields: str = PULL_FIELDS, raw: bool = False

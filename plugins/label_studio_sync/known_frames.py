@@ -1,19 +1,32 @@
-"""The frames behind tasks: tasks that we did not make may show frames that nobody knew before."""
+"""The frames behind tasks: tasks that we did not make may show frames that nobody knew before, or other ones than before."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from label_config.refusal import Refusal
 from label_config.values import FrameKey, ImageRef
+from label_config.written_address import written_address
 from ml_backend.labels.split import assign_split
+from ml_backend.recordings import is_url
 from ml_backend.store import frames
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
-from plugins.label_studio_sync.task_names import KEY, TaskNames
+from plugins.label_studio_sync.task_names import Reading, TaskNames
+
+#: (frame, view) → the task that shows it and the address of its picture.
+Claims = Mapping[tuple[FrameKey, str], tuple[int, str]]
+
+
+def _picture(address: str) -> str:
+    """What an address shows, whoever asks for it: without signature, and without the task through which a storage is asked."""
+    return re.sub(r"/(tasks|projects)/[0-9]+/(?=(resolve|presign)/)", "/", written_address(address))
 
 
 @dataclass(frozen=True)
@@ -25,33 +38,68 @@ class Place:
 
 
 class FrameFinder:
-    """Tells the place of tasks whose frames it has learned."""
+    """Tells the place of tasks, and keeps the pictures of their frames as the tasks' data has them.
+
+    replaced  frames that got another picture in a view
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.names = TaskNames(workspace.spec, workspace.binding, workspace.views)
         self.ids = frames.ids_by_key(workspace.store, workspace.project_id)
+        self.replaced: set[int] = set()
 
-    def learn(self, tasks: Iterable[Mapping[str, Any]]) -> None:
-        """Add the frames in the data of these tasks that are new, and to known ones the views that were missing."""
+    def places(self, readings: Mapping[int, Reading], known: Iterable[TaskRow]) -> tuple[dict[int, Place], dict[int, Refusal]]:
+        """Task number → its place, and for tasks without one the reason.
+
+        readings  task number → what its data says, of tasks that are new or whose data changed
+        known     tasks of the store that exist
+        """
+        held = list(known)
+        before = {row.ls_task_id: row for row in held if row.ls_task_id in readings}
+        # Whoever had a frame before keeps it; among new tasks the first one.
+        order = sorted(readings, key=lambda number: (number not in before, number))
+        rows = self._rows({reading.key for reading in readings.values() if reading.key is not None})
+        claims = self._claims(rows, [row for row in held if row.ls_task_id not in readings])
+        refused: dict[int, Refusal] = {}
         found: dict[FrameKey, dict[str, str]] = defaultdict(dict)
-        for data in tasks:
-            read = self.names.read(data)
-            if read is not None and not (data.get(KEY) and read[0] in self.ids):
-                key, views = read
-                found[key] = {**views, **found[key]}
-        new = {key: views for key, views in found.items() if key not in self.ids}
-        self._complete({self.ids[key]: views for key, views in found.items() if key in self.ids})
-        if new:
-            self._add(new)
+        shown: dict[int, tuple[FrameKey, list[str]]] = {}
+        for number in order:
+            reading = readings[number]
+            if reading.key is None or reading.why is not None:
+                refused[number] = reading.why or Refusal("expected a frame")
+                continue
+            clash = find_clash(number, reading, claims)
+            if clash is not None:
+                refused[number] = clash
+                continue
+            for view, address in reading.views.items():
+                claims.setdefault((reading.key, view), (number, address))
+                found[reading.key].setdefault(view, address)
+            shown[number] = (reading.key, list(reading.views))
+        self._add({key: views for key, views in found.items() if key not in rows})
+        self._update({rows[key].id: views for key, views in found.items() if key in rows}, rows.values())
+        self._release(before, shown, held)
+        everything = len(self.names.view_names)
+        places = {
+            number: Place(self.ids[key], None if len(views) == everything else views) for number, (key, views) in shown.items()
+        }
+        return places, refused
 
-    def find(self, data: Mapping[str, Any]) -> Place | None:
-        """The place of a task, None when its data does not tell; ``names.why`` says what was missing."""
-        read = self.names.read(data)
-        if read is None:
-            return None
-        key, views = read
-        return Place(self.ids[key], None if len(views) == len(self.names.view_names) else list(views))
+    def _rows(self, keys: set[FrameKey]) -> dict[FrameKey, FrameRow]:
+        ids = [self.ids[key] for key in keys if key in self.ids]
+        return {row.key: row for row in frames.list_frames(self.workspace.store, self.workspace.project_id, ids)}
+
+    def _claims(self, rows: Mapping[FrameKey, FrameRow], held: Iterable[TaskRow]) -> dict[tuple[FrameKey, str], tuple[int, str]]:
+        """(frame, view) → the task that shows it and the address of its picture, of tasks that stay as they are."""
+        by_id = {row.id: row for row in rows.values()}
+        claims: dict[tuple[FrameKey, str], tuple[int, str]] = {}
+        for task in held:
+            frame = by_id.get(task.frame_id)
+            for view in (task.views or self.names.view_names) if frame else ():
+                if frame and view in frame.images and is_url(frame.images[view].source):
+                    claims.setdefault((frame.key, view), (task.ls_task_id, frame.images[view].source))
+        return claims
 
     def _add(self, new: Mapping[FrameKey, Mapping[str, str]]) -> None:
         project, rules = self.workspace.project, self.workspace.spec.validation
@@ -70,12 +118,53 @@ class FrameFinder:
             )
             for key, split in zip(keys, splits, strict=True):
                 rows.append((key, {view: ImageRef(address) for view, address in new[key].items()}, str(split)))
-        frames.add_frames(self.workspace.store, project.id, rows)
-        self.ids = frames.ids_by_key(self.workspace.store, project.id)
+        if rows:
+            frames.add_frames(self.workspace.store, project.id, rows)
+            self.ids = frames.ids_by_key(self.workspace.store, project.id)
 
-    def _complete(self, known: Mapping[int, Mapping[str, str]]) -> None:
-        """Another camera's task of a frame that is known: the frame gets one more view."""
-        for row in frames.list_frames(self.workspace.store, self.workspace.project_id, list(known)):
-            new = {view: ImageRef(address) for view, address in known[row.id].items() if view not in row.images}
-            if new:
-                frames.replace_images(self.workspace.store, row.id, {**row.images, **new})
+    def _update(self, found: Mapping[int, Mapping[str, str]], rows: Iterable[FrameRow]) -> None:
+        """Views that were missing, and pictures that stand elsewhere now.  What a recording brought along stays."""
+        for row in rows:
+            images = dict(row.images)
+            for view, address in found.get(row.id, {}).items():
+                old = images.get(view)
+                if old is None:
+                    images[view] = ImageRef(address)
+                elif is_url(old.source) and old.source != address:
+                    same = _picture(old.source) == _picture(address)  # signed anew, or asked for through another task
+                    images[view] = replace(old, source=address) if same else ImageRef(address)
+                    self.replaced |= set() if same else {row.id}
+            if images != row.images:
+                frames.replace_images(self.workspace.store, row.id, images)
+            if row.id in self.replaced:
+                frames.mark_unreadable(self.workspace.store, row.id, None)
+
+    def _release(
+        self, before: Mapping[int, TaskRow], shown: Mapping[int, tuple[FrameKey, list[str]]], held: Iterable[TaskRow]
+    ) -> None:
+        """Views that a task stopped to show leave a frame that other tasks, or this one, still show."""
+        now: dict[int, set[str]] = defaultdict(set)
+        for task in held:
+            if task.ls_task_id not in before:
+                now[task.frame_id] |= set(task.views or self.names.view_names)
+        for key, views in shown.values():
+            now[self.ids[key]] |= set(views)
+        touched = {task.frame_id for task in before.values()} & now.keys()
+        for row in frames.list_frames(self.workspace.store, self.workspace.project_id, sorted(touched)):
+            images = {view: ref for view, ref in row.images.items() if view in now[row.id] or not is_url(ref.source)}
+            if images != row.images and images:
+                frames.replace_images(self.workspace.store, row.id, images)
+                self.replaced.add(row.id)
+
+
+def find_clash(number: int, reading: Reading, claims: Claims) -> Refusal | None:
+    """Why a task may not show its frame: another one shows a different picture of it.  None when nothing speaks against it."""
+    for view, address in reading.views.items() if reading.key else ():
+        other, theirs = claims.get((reading.key, view), (number, address)) if reading.key else (number, address)
+        if other != number and _picture(theirs) != _picture(address):
+            return Refusal(
+                "another task shows a different picture of the same frame and view, so that this one is left alone",
+                f"{reading.key}, view {view}, of task {other}",
+                "correct the frames rules in parallax.yaml, or the data of one of them",
+            )
+    return None

@@ -13,18 +13,19 @@ from datetime import timedelta
 from typing import Any
 
 from label_config.values import ParallaxError
-from ml_backend.store import presence, projects, tasks
+from ml_backend.store import presence, projects, submissions, tasks
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.config_watch import check_config
+from plugins.label_studio_sync.picture_sizes import measure_pictures
 from plugins.label_studio_sync.task_reader import TaskReader
 from plugins.label_studio_sync.times import before, instant
 from plugins.label_studio_sync.which_project import named_project
 
 #: Looked at again behind the cursor: clocks of several server processes may differ by seconds.
 OVERLAP = timedelta(minutes=5)
-#: Enough to see whether anything changed; annotations come with number and time only.
-SWEEP_FIELDS = "id,updated_at,is_labeled,annotations,was_cancelled"
+#: Enough to see whether anything changed; annotations come with number and time only, without what they say.
+SWEEP_FIELDS = "id,data,created_at,updated_at,is_labeled,annotations,was_cancelled"
 
 
 @dataclass
@@ -53,6 +54,8 @@ def pull(workspace: Workspace, client: Client, *, full: bool = False) -> PullRep
         _sweep(workspace, client, reader)
     else:
         reader.read(client.tasks(project.ls_project_id, since=before(project.cursor or "", OVERLAP)))
+    if report.swept or reader.changed:
+        _size_pictures(workspace, client, reader)
     report.tasks_seen, report.changed, report.deleted = reader.seen, reader.changed, reader.lost
     report.problems = reader.problems
     _guard_against_loss(workspace, reader)
@@ -93,8 +96,19 @@ def _sweep(workspace: Workspace, client: Client, reader: TaskReader) -> None:
         if reader.differs(item):
             differing.append(item["id"])
     everything = len(differing) > len(listed) // 4
-    reader.read(client.tasks(ls_project) if everything else client.tasks_by_id(ls_project, differing))
+    reader.read(client.tasks(ls_project) if everything else client.tasks_by_id(ls_project, differing, raw=True))
     reader.forget([number for number, row in reader.tasks.items() if number not in listed and not row.deleted])
+
+
+def _size_pictures(workspace: Workspace, client: Client, reader: TaskReader) -> None:
+    """Annotations of converters may lack the size of their picture; their percents become pixels once it was measured."""
+    waiting = {row.task_id for row in submissions.list_annotations(workspace.store, workspace.project_id) if row.unsized}
+    known = [task for task in tasks.list_tasks(workspace.store, workspace.project_id) if task.id in waiting]
+    if not known:
+        return
+    sized = measure_pictures(workspace, [task.frame_id for task in known])
+    numbers = [task.ls_task_id for task in known if task.frame_id in sized]
+    reader.read_again(client.tasks_by_id(workspace.project.ls_project_id, numbers, raw=True))
 
 
 def _guard_against_loss(workspace: Workspace, reader: TaskReader) -> None:

@@ -89,7 +89,7 @@ def _take_over_binding(workspace: Workspace, binding: Binding) -> None:
         before = workspace.binding
         if (before.skeleton.keypoints, before.names) != (binding.skeleton.keypoints, binding.names):
             rows = submissions.list_annotations(store, project.id, every=True)
-            submissions.mark_deleted(store, project.id, [row.ls_annotation_id for row in rows])
+            submissions.mark_deleted(store, [row.id for row in rows])
     if project.generation is None or "swept_at" in values:
         values["select_requested"] = True
     projects.change(store, project.id, **values)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from label_config.binding import Binding
+from label_config.data_path import value_at
+from label_config.frame_rules import LONGEST_SEQUENCE
+from label_config.refusal import Refusal
 from label_config.spec import Spec
 from label_config.task_boxes import read_boxes
 from label_config.values import BadInputError, Box, FrameKey
@@ -15,6 +18,26 @@ from ml_backend.recordings import ForbiddenAddressError, task_image_url
 
 #: Task data of ours: the frame, and the camera where the labelling config has a single picture.
 KEY, VIEW = "parallax_key", "parallax_view"
+#: Frame numbers that the store can hold.
+_LARGEST_INDEX = 10**18
+#: The sequence of projects that set no rule for it.
+ONE_SEQUENCE = "tasks"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a task shows.
+
+    key      the frame, None when the data does not tell
+    views    view → address of its picture
+    refused  view → why its picture cannot be used
+    why      why the task shows nothing that can be used, None when it does
+    """
+
+    key: FrameKey | None
+    views: Mapping[str, str]
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    why: Refusal | None = None
 
 
 @dataclass(frozen=True)
@@ -25,10 +48,25 @@ class TaskNames:
     binding: Binding
     view_names: tuple[str, ...]
 
-    def read(self, data: Mapping[str, Any]) -> tuple[FrameKey, dict[str, str]] | None:
-        """The frame and {view: absolute address of its picture}; None when the data does not tell, see :meth:`why`."""
-        key, views = self._key(data), self._views(data)
-        return (key, views) if key is not None and views else None
+    def read(self, data: Mapping[str, Any], resolved: Mapping[str, Any] | None = None) -> Reading:
+        """The frame and the pictures of a task.
+
+        data      as the user wrote it; frame, sequence and view are read from it
+        resolved  the same as Label Studio resolves it, with addresses that can be fetched; None = nothing to resolve
+        """
+        key = self._key(data)
+        view = self._view(data) if self.one_picture else None
+        if isinstance(key, Refusal) or isinstance(view, Refusal):
+            return Reading(None, {}, why=key if isinstance(key, Refusal) else view if isinstance(view, Refusal) else None)
+        views, refused = self._addresses(data if resolved is None else resolved)
+        if view is not None:
+            views = dict(zip([view], views.values(), strict=False))  # the one picture, whichever camera's it is
+            refused = dict(zip([view], refused.values(), strict=False))
+        if views:
+            return Reading(key, views, refused)
+        wanted = ", ".join(of.data_key for of in self.binding.views)
+        nothing = Refusal(f"expected the address of a picture under {wanted}", "none", "correct the task's data")
+        return Reading(key, {}, refused, why=next(iter(refused.values()), nothing))
 
     def boxes(self, data: Mapping[str, Any]) -> dict[str, Box | None] | None:
         """View → the subject's box, None = the data says that there is none; None where the data says nothing about boxes.
@@ -38,49 +76,69 @@ class TaskNames:
         if self.spec.frames.box not in data:
             return None
         own = self._view(data)
-        views = [view for view in self.view_names if view == own or not self._one_picture]
+        views = [view for view in self.view_names if view == own or not self.one_picture]
         found = read_boxes(data[self.spec.frames.box], views)
         return {view: found.get(view) for view in views}
 
-    def why(self, data: Mapping[str, Any]) -> str:
-        """Why :meth:`read` gave None, and what to do."""
-        if self._key(data) is None:
-            return (
-                f"its data ({', '.join(sorted(map(str, data))) or 'empty'}) does not tell which frame it is; "
-                "set frames.index (and frames.sequence) in parallax.yaml"
-            )
-        if self._one_picture and self._view(data) not in self.view_names:
-            return (
-                f"its data does not tell which camera it shows (found {self._view(data)!r}, "
-                f"expected one of {', '.join(self.view_names)}); set frames.view in parallax.yaml"
-            )
-        wanted = ", ".join(view.data_key for view in self.binding.views)
-        return f"expected the http(s) address of a picture under {wanted}, found none; correct the task's data"
-
     @property
-    def _one_picture(self) -> bool:
+    def one_picture(self) -> bool:
         """The config has one picture and serves several cameras, one task each."""
         return len(self.binding.views) < len(self.view_names)
 
-    def _key(self, data: Mapping[str, Any]) -> FrameKey | None:
-        if isinstance(data.get(KEY), str):
-            with contextlib.suppress(BadInputError):
-                return FrameKey.parse(data[KEY])
+    def binding_of(self, views: Sequence[str] | None) -> Binding:
+        """The binding for a task that shows these views (None = all)."""
+        return self.binding.for_view(views[0]) if self.one_picture and len(self.binding.views) == 1 and views else self.binding
+
+    @staticmethod
+    def own_key(data: Mapping[str, Any]) -> FrameKey | None:
+        """The frame that Parallax wrote into the data, None where there is none or it was damaged."""
+        text = data.get(KEY)
+        if not isinstance(text, str):
+            return None
+        with contextlib.suppress(BadInputError, ValueError):
+            key = FrameKey.parse(text)
+            return key if len(key.sequence) <= LONGEST_SEQUENCE and key.index < _LARGEST_INDEX else None
+        return None
+
+    def _key(self, data: Mapping[str, Any]) -> FrameKey | Refusal:
+        own = self.own_key(data)
+        if own is not None:
+            return own
+        rules = self.spec.frames
+        name = rules.read(data)
+        for rule in ("index", "sequence"):
+            if rule in name.refused:
+                return name.refused[rule]
+        if name.index is None:
+            has = ", ".join(sorted(map(str, data)))[:200] or "nothing"
+            fix = "set frames.index (and frames.sequence) in parallax.yaml"
+            return Refusal("expected to know which frame the task shows", f"data with {has}", fix)
+        return FrameKey(name.sequence or ONE_SEQUENCE, name.index)
+
+    def _view(self, data: Mapping[str, Any]) -> str | Refusal:
+        """The camera of a task with one picture."""
         name = self.spec.frames.read(data)
-        return None if name.index is None else FrameKey(name.sequence or "tasks", name.index)
+        found = data[VIEW] if isinstance(data.get(VIEW), str) else name.view
+        if found in self.view_names:
+            return str(found)
+        wanted = f"frames.view: expected one of the cameras {', '.join(self.view_names)}"
+        if found is None:
+            return name.refused.get("view") or Refusal(wanted, "no rule", "set frames.view in parallax.yaml")
+        return Refusal(wanted, repr(found)[:80], "correct frames.view or views in parallax.yaml")
 
-    def _view(self, data: Mapping[str, Any]) -> str | None:
-        return data[VIEW] if isinstance(data.get(VIEW), str) else self.spec.frames.read(data).view
-
-    def _views(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """An address that may not be read leaves its view out."""
-        found = {}
+    def _addresses(self, data: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Refusal]]:
+        """View → address, and view → why there is none although the data says something."""
+        found, refused = {}, {}
         for view in self.binding.views:
-            value = data.get(view.data_key)
-            if isinstance(value, str) and value.strip():
-                with contextlib.suppress(ForbiddenAddressError):
-                    found[view.view] = task_image_url(value, self.spec.label_studio.url)
-        if self._one_picture and found:
-            name = self._view(data)
-            return {name: next(iter(found.values()))} if name in self.view_names else {}
-        return found
+            value, where = value_at(data, view.data_key), f"{view.view}: data[{view.data_key!r}]"
+            if value is None or (isinstance(value, str) and not value.strip()):
+                continue
+            if not isinstance(value, str):
+                refused[view.view] = Refusal(f"{where}: expected one address of a picture", f"a {type(value).__name__}")
+                continue
+            try:
+                found[view.view] = task_image_url(value, self.spec.label_studio.url)
+            except ForbiddenAddressError as error:
+                problem = str(error).removeprefix(f"{error.where}: ")
+                refused[view.view] = Refusal(f"{where}: this address cannot be used: {problem}", repr(error.where))
+        return found, refused

@@ -354,9 +354,6 @@ def test_an_empty_annotation_is_no_problem() -> None:
         ({"value": {"x": 10**5000}}, "between 0 and 100 percent"),
         ({"image_rotation": 90}, "rotated by 90°"),
         ({"image_rotation": "left"}, "rotated by 'left'°"),
-        ({"original_width": None}, "size of the picture"),
-        ({"original_height": 0}, "size of the picture"),
-        ({"original_height": 1e300}, "size of the picture"),
         ({"from_name": "other"}, "control 'other' is not in the labelling config"),
         ({"from_name": ["kp_A"]}, "is not in the labelling config"),
     ],
@@ -369,6 +366,17 @@ def test_one_bad_region_is_reported_and_the_rest_is_used(wrong: dict[str, Any], 
     assert "error: " in text
     assert expected in text
     assert "2 of 4 regions are no mappings" in text
+
+
+@pytest.mark.parametrize("wrong", [{"original_width": None}, {"original_height": 0}, {"original_height": 1e300}])
+def test_a_region_without_the_size_of_its_picture_waits_for_it(wrong: dict[str, Any]) -> None:
+    unsized = {**region(), **wrong}
+    good = region(id="g", from_name="kp_B", value={"keypointlabels": ["left hand"]})
+    decoded = decode([unsized, good], binding())
+    assert (decoded.poses[0].placed.sum(), decoded.unsized, decoded.problems) == (1, {"A"}, ())
+    later = decode([unsized, good], binding(), sizes_px={"A": (640, 480)})
+    assert (later.poses[0].placed.sum(), later.unsized) == (2, frozenset())
+    np.testing.assert_allclose(later.poses[0].xy_px[0, 0], [319.5, 119.5])
 
 
 def test_known_sizes_stand_in_for_missing_ones_and_win_over_other_ones() -> None:

@@ -190,4 +190,5 @@ def test_a_spec_is_immutable() -> None:
     ],
 )
 def test_frame_rules_read_task_data(rules: dict[str, object], data: dict[str, object], expected: FrameName) -> None:
-    assert FrameRules.model_validate(rules).read(data) == expected
+    found = FrameRules.model_validate(rules).read(data)
+    assert FrameName(found.sequence, found.index, found.view) == expected

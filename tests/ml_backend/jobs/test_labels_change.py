@@ -33,7 +33,7 @@ def test_the_running_snapshot_stays_and_the_next_one_follows(
     moved = Pose2D.from_json(edited.poses["0"])
     moved.xy_px[:] += 3.0
     resubmit(workspace, edited, poses={"0": moved.to_json()})
-    submissions.mark_deleted(workspace.store, workspace.project_id, [deleted.ls_annotation_id])
+    submissions.mark_deleted(workspace.store, [deleted.id])
     resubmit(workspace, skipped, cancelled=True)
     # The training that runs, or is tried again, sees what it began with.
     again, same, _ = snapshot_of_job(workspace, job)

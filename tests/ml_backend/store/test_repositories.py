@@ -111,7 +111,9 @@ def test_an_annotation_counts_once_and_keeps_its_first_round(store: Store, proje
 def test_skipped_and_deleted_annotations_do_not_count(store: Store, project: int) -> None:
     task = add_task(store, project)
     submissions.save(store, project, [annotation(task, 1), annotation(task, 2, cancelled=True), annotation(task, 3)])
-    submissions.mark_deleted(store, project, [3])
+    submissions.mark_deleted(
+        store, [row.id for row in submissions.list_annotations(store, project, every=True) if row.ls_annotation_id == 3]
+    )
     assert [row.ls_annotation_id for row in submissions.list_annotations(store, project)] == [1]
     assert len(submissions.list_annotations(store, project, every=True)) == 3
     submissions.save(store, project, [annotation(task, 3)])
@@ -306,7 +308,9 @@ def test_counted_is_what_would_be_listed(store: Store, project: int) -> None:
     kept, gone = add_task(store, project, 10, 0), add_task(store, project, 11, 1)
     rows = [annotation(kept, 1), annotation(kept, 2, cancelled=True), annotation(kept, 3), annotation(gone, 4)]
     submissions.save(store, project, rows)
-    submissions.mark_deleted(store, project, [3])
+    submissions.mark_deleted(
+        store, [row.id for row in submissions.list_annotations(store, project, every=True) if row.ls_annotation_id == 3]
+    )
     tasks.mark_deleted(store, project, [11])
     assert submissions.count(store, project) == 1
     assert [row.ls_annotation_id for row in submissions.list_annotations(store, project)] == [1]

@@ -28,8 +28,9 @@ class InMemory(Client):
         self.items = {100 + i: self._item(100 + i) for i in range(6)}
 
     def _item(self, number: int) -> dict[str, Any]:
-        when = {"updated_at": "2026-01-01T00:00:00.000000Z"}
-        return {"id": number, "data": {}, "annotations": [], **when, **self._counts(0)}
+        when = dict.fromkeys(("created_at", "updated_at"), "2026-01-01T00:00:00.000000Z")
+        data = {"parallax_key": f"s/{number - 100:06d}", **dict.fromkeys(VIEWS, "/data/upload/a.jpg")}
+        return {"id": number, "data": data, "annotations": [], **when, **self._counts(0)}
 
     def _counts(self, annotations: int) -> dict[str, Any]:
         return {"is_labeled": annotations > 0, "cancelled_annotations": 0, "total_annotations": annotations}
@@ -44,7 +45,7 @@ class InMemory(Client):
         created = self.workspace.project.ls_created_at
         return {"created_at": created, "label_config": build_label_config(skeleton, VIEWS), "task_number": len(self.items)}
 
-    def tasks(self, project: int, *, since: str | None = None, fields: str = "") -> Iterator[dict[str, Any]]:
+    def tasks(self, project: int, *, since: str | None = None, fields: str = "", raw: bool = True) -> Iterator[dict[str, Any]]:
         self.asked.append(since)
         for item in self.items.values():
             if since is None or instant(item["updated_at"]) > instant(since):

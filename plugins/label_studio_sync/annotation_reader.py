@@ -1,0 +1,104 @@
+"""Annotations as Label Studio lists them → rows of the store: points in pixels, and how they differ from what was shown."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from label_config.problems import Problem
+from label_config.region_decode import DecodedAnnotation, decode
+from label_config.values import FloatArray, Pose2D
+from ml_backend.labels.edit_distance import edit_distance
+from ml_backend.store import generations, versions
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.generations import PickRow
+from ml_backend.store.tasks import TaskRow
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.task_names import TaskNames
+
+Item = Mapping[str, Any]
+
+
+class AnnotationReader:
+    """Reads the annotations of one project.  ``report`` takes what cannot be used, in words."""
+
+    def __init__(self, workspace: Workspace, client: Client, names: TaskNames, report: Callable[[str], None]) -> None:
+        self.store, self.project_id = workspace.store, workspace.project_id
+        self.client, self.names, self.report = client, names, report
+        self.round = versions.current_round(self.store, self.project_id)
+        everything = generations.list_generations(self.store, self.project_id)
+        self._points_were_shown = any(g.switched_at is not None and g.version_id is not None for g in everything)
+
+    def read(self, task: TaskRow, frame: FrameRow, item: Item) -> dict[str, Any]:
+        """The row of one annotation; what cannot be used is reported."""
+        sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
+        decoded = decode(item["result"], self.names.binding_of(task.views), sizes_px=sizes)
+        for problem in decoded.problems:
+            self.report(f"task {task.ls_task_id}, annotation {item['id']}: {_words(problem)}")
+        cancelled = bool(item["was_cancelled"])
+        number = None if cancelled else self._generation(decoded, item)
+        pick = None if number is None else generations.pick_of(self.store, self.project_id, number, task.frame_id)
+        shown = pick if pick is not None and not pick.blind else None
+        return {
+            "ls_annotation_id": item["id"],
+            "task_id": task.id,
+            "updated_at": item["updated_at"],
+            "person": _person(item.get("completed_by")),
+            "cancelled": cancelled,
+            "ground_truth": bool(item.get("ground_truth")),
+            "lead_time_s": item.get("lead_time"),
+            "poses": {str(subject): pose.to_json() for subject, pose in decoded.poses.items()},
+            "boxes": {str(subject): _drawn(boxes) for subject, boxes in decoded.boxes_px.items()} or None,
+            "unsized": bool(decoded.unsized),
+            "problems": [_words(problem) for problem in decoded.problems],
+            "shown_generation": number if shown else None,
+            "edit": self._edit(shown, task, decoded.poses) if shown else None,
+            "round": self.round,
+            "seen_at": time.time(),
+        }
+
+    def _generation(self, decoded: DecodedAnnotation, item: Item) -> int | None:
+        """The generation that the task was opened with, None when that cannot be told."""
+        told = max((region.generation for region in decoded.shown.values()), default=None)
+        if told is not None or not self._points_were_shown or item.get("parent_prediction") is None:
+            return told
+        # Every shown point was deleted, or none was shown: only the prediction itself still tells.
+        name = re.fullmatch(r"px-\d+\.(\d+)", self.client.prediction_version(item["parent_prediction"]) or "")
+        return int(name.group(1)) if name else None
+
+    def _edit(self, pick: PickRow, task: TaskRow, poses: Mapping[int, Pose2D]) -> dict[str, Any]:
+        """How far the submitted points lie from what this person was shown, by subject."""
+        edits = {}
+        for subject, shown in self._shown(pick.poses, task):
+            submitted = poses.get(subject, Pose2D.empty(*shown.state.shape))
+            if submitted.state.shape == shown.state.shape:  # else views or keypoints were added since
+                edits[str(subject)] = edit_distance(shown, submitted).to_json()
+        return edits
+
+    def _shown(self, poses: Mapping[str, Any], task: TaskRow) -> Iterator[tuple[int, Pose2D]]:
+        for subject, data in poses.items():
+            pose = Pose2D.from_json(data)
+            if task.views and len(self.names.binding.views) < len(pose.state):
+                pose = pose.of_view(self.names.view_names.index(task.views[0]))
+            yield int(subject), pose
+
+
+def _words(problem: Problem) -> str:
+    place = ", ".join(part for part in (problem.view, problem.keypoint) if part)
+    return f"{place}: {problem.message}" if place and not problem.message.startswith(place) else problem.message
+
+
+def _drawn(boxes_px: FloatArray) -> list[list[float] | None]:
+    """(V, 4) in the frame of the points → per view x and y of the left and upper edge, width, height; None = no box."""
+    edges = np.round(boxes_px + [0.5, 0.5, 0.0, 0.0], 3)
+    return [box if np.isfinite(box).all() else None for box in edges.tolist()]
+
+
+def _person(completed_by: Any) -> int | None:
+    number = completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by
+    return int(number) if number is not None else None
