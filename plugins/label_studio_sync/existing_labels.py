@@ -35,6 +35,7 @@ from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.new_tasks import create_missing
+from plugins.label_studio_sync.task_identity import IDENTITY_FIELDS, is_another
 
 People = tuple[str, ...]
 #: Points so far outside of the picture are a mistake; nearer ones are moved to its edge, as Label Studio would.
@@ -61,14 +62,14 @@ class LabelledFrames:
         done = {entry.ls_id for entry in ledger.entries(workspace.store, workspace.project_id, "existing_label")}
         wanted = [task for task in _tasks_of(workspace, rows) if str(rows[task.frame_id].key) not in done]
         # One that an interrupted import made is not in the ledger yet, but in Label Studio.
-        listed = client.tasks_by_id(
-            workspace.project.ls_project_id, [task.ls_task_id for task in wanted], fields="id,annotations"
-        )
-        annotated = {item["id"] for item in listed if item["annotations"]}
+        by_number = {task.ls_task_id: task for task in wanted}
+        fields = f"{IDENTITY_FIELDS},annotations"
+        listed = client.tasks_by_id(workspace.project.ls_project_id, list(by_number), fields=fields, raw=True)
+        empty = {item["id"] for item in listed if not item["annotations"] and not is_another(by_number[item["id"]], item)}
         users = client.users() if any(people for by in self.poses.values() for people in by) else {}
         made = 0
         for task in wanted:
-            if task.ls_task_id in annotated:
+            if task.ls_task_id not in empty:
                 continue
             for people, pose in self.poses[rows[task.frame_id].key].items():
                 result = self._result(workspace, task, rows[task.frame_id], pose, people)

@@ -136,8 +136,6 @@ class FrameFinder:
                     self.replaced |= set() if same else {row.id}
             if images != row.images:
                 frames.replace_images(self.workspace.store, row.id, images)
-            if row.id in self.replaced:
-                frames.mark_unreadable(self.workspace.store, row.id, None)
 
     def _release(
         self, before: Mapping[int, TaskRow], shown: Mapping[int, tuple[FrameKey, list[str]]], held: Iterable[TaskRow]

@@ -11,6 +11,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.our_predictions import our_predictions
 from plugins.label_studio_sync.reason_header import remove_header
+from plugins.label_studio_sync.task_identity import IDENTITY_FIELDS, is_another
 from plugins.label_studio_sync.which_project import NoProjectError, named_project
 
 
@@ -124,8 +125,10 @@ def _restore_field(client: Client, project: int, entry: Entry, report: LeaveRepo
 
 
 def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
-    listed = list(client.tasks_by_id(workspace.project.ls_project_id, [int(entry.ls_id)], fields="id,data", raw=True))
-    if not listed:  # deleted since
+    number, ls_project = int(entry.ls_id), workspace.project.ls_project_id
+    listed = list(client.tasks_by_id(ls_project, [number], fields=IDENTITY_FIELDS, raw=True))
+    row = tasks.by_ls_id(workspace.store, workspace.project_id, number)
+    if not listed or row is None or is_another(row, listed[0]):  # deleted since
         return
     data = dict(listed[0]["data"])
     for name, value in entry.old.items():
@@ -139,7 +142,7 @@ def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
 
 def _tasks_that_stay(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool, remove: bool) -> int:
     """Tasks that we imported and that are left in the end."""
-    ours = [row.ls_task_id for row in tasks.list_tasks(workspace.store, workspace.project_id) if row.ours]
+    ours = {row.ls_task_id: row for row in tasks.list_tasks(workspace.store, workspace.project_id) if row.ours}
     if not ours:
         return 0
     if not remove:
@@ -147,9 +150,12 @@ def _tasks_that_stay(workspace: Workspace, client: Client, report: LeaveReport, 
         return len(ours)
     left = 0
     # Only what nobody has touched; drafts of others show in the listing alone.
-    fields = "id,total_annotations,cancelled_annotations,draft_exists"
-    for task in client.tasks_by_id(workspace.project.ls_project_id, ours, fields=fields):
+    fields = f"{IDENTITY_FIELDS},total_annotations,cancelled_annotations,draft_exists"
+    for task in client.tasks_by_id(workspace.project.ls_project_id, list(ours), fields=fields, raw=True):
         number = task["id"]
+        if is_another(ours[number], task):
+            report.kept.append(f"task {number}: it is another one now, under the number of a deleted task of ours")
+            continue
         if task["total_annotations"] or task["cancelled_annotations"] or task["draft_exists"]:
             report.kept.append(f"task {number}: a person worked on it")
             left += 1

@@ -11,6 +11,7 @@ from ml_backend.store import generations, ledger, tasks
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
+from plugins.label_studio_sync.task_identity import IDENTITY_FIELDS, is_another
 
 PSEUDO = "pseudo"
 
@@ -23,9 +24,10 @@ def update_marks(workspace: Workspace, client: Client) -> int:
     wanted = _wanted(workspace, project.generation)
     if not wanted:
         return 0
-    numbers = [task.ls_task_id for task, _, _ in wanted]
-    data = {item["id"]: item["data"] for item in client.tasks_by_id(project.ls_project_id, numbers, fields="id,data", raw=True)}
-    # A task that is not listed was deleted a moment ago; the next sweep finds out.
+    rows = {task.ls_task_id: task for task, _, _ in wanted}
+    listed = client.tasks_by_id(project.ls_project_id, list(rows), fields=IDENTITY_FIELDS, raw=True)
+    # A task that is not listed, or another one now, was deleted a moment ago; the next sweep finds out.
+    data = {item["id"]: item["data"] for item in listed if not is_another(rows[item["id"]], item)}
     there = [(task, mark, reason) for task, mark, reason in wanted if task.ls_task_id in data]
     return sum(_patch(workspace, client, task, dict(data[task.ls_task_id]), mark, reason) for task, mark, reason in there)
 
@@ -50,7 +52,7 @@ def _wanted(workspace: Workspace, generation: int) -> list[tuple[TaskRow, bool, 
 
 def _patch(workspace: Workspace, client: Client, task: TaskRow, data: dict[str, Any], mark: bool, reason: str) -> int:
     if not task.ours:
-        old = {name: data.get(name) for name in ("parallax_source", "parallax_reason")}
+        old = dict.fromkeys(("parallax_source", "parallax_reason"))  # ours alone, also where an earlier set-up left them
         ledger.record(workspace.store, workspace.project_id, "task_data", task.ls_task_id, old=old)
     data["parallax_reason"] = reason
     if mark:

@@ -20,6 +20,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.annotation_reader import AnnotationReader
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.known_frames import FrameFinder, Place
+from plugins.label_studio_sync.task_identity import is_another
 from plugins.label_studio_sync.task_names import KEY, Reading
 from plugins.label_studio_sync.times import instant
 from plugins.label_studio_sync.troubles import Troubles, listed
@@ -46,8 +47,7 @@ class TaskReader:
         self.annotations = AnnotationReader(workspace, client, self.finder.names, self._problem)
         self.boxes = frames.boxes_by_id(self.store, self.project_id)
         self.held: dict[int, dict[int, AnnotationRow]] = {}
-        for row in submissions.list_annotations(self.store, self.project_id, every=True):
-            self.held.setdefault(row.task_id, {})[row.ls_annotation_id] = row
+        self._list_annotations()
         self.labels_before = submissions.count(self.store, self.project_id)
         self.tasks: dict[int, TaskRow] = {}
         self._list_tasks()
@@ -57,6 +57,11 @@ class TaskReader:
 
     def _list_tasks(self) -> None:
         self.tasks = {row.ls_task_id: row for row in tasks.list_tasks(self.store, self.project_id, deleted=True)}
+
+    def _list_annotations(self) -> None:
+        self.held = {}
+        for row in submissions.list_annotations(self.store, self.project_id, every=True):
+            self.held.setdefault(row.task_id, {})[row.ls_annotation_id] = row
 
     def notice(self, updated_at: str) -> None:
         """Remember the newest change."""
@@ -90,6 +95,7 @@ class TaskReader:
 
     def read_again(self, items: Iterable[Item]) -> None:
         """Take over the annotations of known tasks anew: the sizes of their pictures became known, say."""
+        self._list_annotations()
         known = [(self.tasks[item["id"]], item["annotations"]) for item in items if item["id"] in self.tasks]
         self._save_annotations(known, {task.id for task, _ in known})
 
@@ -109,7 +115,7 @@ class TaskReader:
 
     def _retire(self, batch: Sequence[Item]) -> None:
         """The rows of tasks whose number belongs to another task now; their labels stay with them and count no more."""
-        gone = [item["id"] for item in batch if self._is_another(self.tasks.get(item["id"]), item)]
+        gone = [item["id"] for item in batch if (row := self.tasks.get(item["id"])) is not None and is_another(row, item)]
         if not gone:
             return
         self._count_lost(gone)
@@ -120,15 +126,6 @@ class TaskReader:
         self._list_tasks()
         text = f"{listed(gone)}: Label Studio gave the number of a deleted task to another one; what was known of it is put aside"
         self._problem(text, key="numbers came back", level="info")
-
-    @staticmethod
-    def _is_another(row: TaskRow | None, item: Item) -> bool:
-        if row is None:
-            return False
-        if row.created_at is not None:
-            return instant(row.created_at) != instant(item["created_at"])
-        # Its time of creation was not asked for yet; a task of ours is known by its key.
-        return row.ours and row.key is not None and row.key != item["data"].get(KEY)
 
     def _save_tasks(self, batch: Sequence[Item]) -> set[int]:
         """Returns the tasks (row ids) that show another picture than before."""

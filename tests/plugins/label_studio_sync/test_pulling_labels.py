@@ -255,7 +255,7 @@ def test_tasks_that_the_rules_cannot_place_are_named_with_the_fix_and_the_rest_g
     assert no_frame.startswith(f"task {numbers[0]}: ")
     assert "frames.index" in no_frame
     assert no_picture.startswith(f"task {numbers[2]}: ")
-    assert "front, side" in no_picture
+    assert "front: data['front']: this address cannot be used: expected http or https" in no_picture
     assert [row.ls_task_id for row in tasks.list_tasks(lab.workspace.store, lab.workspace.project_id)] == [numbers[1]]
 
 

@@ -11,6 +11,7 @@ import pytest
 from label_config.values import FrameKey, Pose2D
 from ml_backend.jobs.collect import collect
 from ml_backend.store import frames, presence, submissions, tasks
+from ml_backend.store.picture_marks import mark
 from plugins.label_studio_sync.leave import leave
 from plugins.label_studio_sync.pull import pull
 
@@ -89,13 +90,15 @@ def test_a_corrected_address_replaces_the_picture(foreign: Any) -> None:
     before = frame_of(lab, number)
     sized = {view: type(ref)(**{**vars(ref), "size_px": (50, 25)}) for view, ref in before.images.items()}
     frames.replace_images(lab.workspace.store, before.id, sized)
-    frames.mark_unreadable(lab.workspace.store, before.id, "damaged")
+    damaged = {view: mark(ref, "cut off", damaged=True) for view, ref in sized.items()}
+    frames.save_marks(lab.workspace.store, {before.id: damaged})
     lab.client.change_task_data(number, data_of(1, front="/data/upload/2/f_001.jpg"))
     pull(lab.workspace, lab.client)
     after = frame_of(lab, number)
     assert after.id == before.id
     assert after.images["front"].source.endswith("/data/upload/2/f_001.jpg")
-    assert (after.images["front"].size_px, after.images["side"].size_px, after.unreadable) == (None, (50, 25), None)
+    assert (after.images["front"].size_px, after.images["side"].size_px) == (None, (50, 25))
+    assert list(after.marks) == ["side"], "the mark was about the former picture"
     assert f"task {number}: another picture" in events(lab)
     (label,) = labels(lab)
     np.testing.assert_allclose(Pose2D.from_json(label.poses["0"]).xy_px[0], pose(1).xy_px[0], atol=0.001)
@@ -119,13 +122,12 @@ def test_a_camera_that_comes_later_is_added_and_a_box_that_changes_is_taken_over
     pull(lab.workspace, lab.client)
     assert list(frame_of(lab, number).images) == ["front"]
     lab.client.change_task_data(number, data_of(1, box={"front": [5, 6, 30, 40]}))
-    lab.workspace.project  # noqa: B018
     report = pull(lab.workspace, lab.client, full=True)
     assert report.swept, "a sweep sees the changed data too, not only the change time"
     assert (list(frame_of(lab, number).images), frame_of(lab, number).box("front")) == (["front", "side"], (5, 6, 30, 40))
-    lab.client.change_task_data(number, data_of(1, front=""))
+    lab.client.change_task_data(number, data_of(1, side=""))
     pull(lab.workspace, lab.client)
-    assert list(frame_of(lab, number).images) == ["side"]
+    assert list(frame_of(lab, number).images) == ["front"]
 
 
 def test_two_pictures_of_one_frame_are_named_and_never_merged(foreign: Any) -> None:
@@ -161,7 +163,7 @@ def test_a_task_whose_data_tells_no_frame_any_more_is_left_out_until_it_does(for
 def test_one_unusable_camera_is_named_and_the_others_are_used(foreign: Any) -> None:
     lab = foreign
     wrong = {
-        "s3://nobodys/s_001.jpg": "got s3",
+        "s3://nobodys/s_001.jpg": "got 's3'",
         "/data/upload\\1\\s_001.jpg": "backslashes",
         "https://me:secret@cam/s_001.jpg": "user name or password",
         "side_001.jpg": "expected an address",
@@ -191,6 +193,6 @@ def test_labels_without_the_size_of_their_picture_wait_for_it(make_lab: Callable
     annotate(lab, number, bare)
     pull(lab.workspace, lab.client)
     (label,) = labels(lab)
-    assert not label.unsized
+    assert not label.unsized, events(lab)
     np.testing.assert_allclose(Pose2D.from_json(label.poses["0"]).xy_px, pose(0).xy_px, atol=0.001)
     assert frames.list_frames(lab.workspace.store, lab.workspace.project_id)[0].images["front"].size_px == SIZE
