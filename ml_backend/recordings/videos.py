@@ -174,7 +174,9 @@ class _File:
         self._open.close()
         self._container, self._stream = self._open.enter_context(opened(self._path))
         context = self._stream.codec_context
-        context.thread_type, context.thread_count = "AUTO", THREADS
+        # FFmpeg 8.1 now and then crashes on damaged VP9 whose frames are decoded side by side.
+        context.thread_type = "SLICE" if self._contents.codec == "vp9" else "AUTO"
+        context.thread_count = THREADS
         if self._contents.codec in INTRA_ONLY:
             # Decoders of single pictures fill in what is missing and say nothing; the others mark their frames.
             context.options = {"err_detect": "explode"}
