@@ -104,6 +104,8 @@ def undistort(model: str, dist: FloatArray, x: FloatArray, y: FloatArray) -> tup
 
 def _within(limit: float, x: FloatArray, y: FloatArray, determinant: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The solutions without those that lie beyond a fold of the polynomial."""
+    if limit == np.inf:
+        return x, y, determinant
     beyond = np.asarray(x * x + y * y > limit * limit)
     if not beyond.any():
         return x, y, determinant
