@@ -61,9 +61,10 @@ def try_pictures(spec: Spec, places: Iterable[tuple[str, str]], public_url: str 
 
 def pictures_of_tasks(client: Client, project: int, names: TaskNames) -> Iterator[tuple[str, str]]:
     """(task and view, address) of every picture that the tasks of a project show."""
-    for task in client.tasks(project, fields="id,data"):
-        read = names.read(task["data"])
-        for view, address in (read[1] if read is not None else {}).items():
+    resolved = client.tasks(project, fields="id,data", raw=False)
+    for task, same in zip(client.tasks(project, fields="id,data"), resolved, strict=False):
+        addresses = same["data"] if same["id"] == task["id"] else None
+        for view, address in names.read(task["data"], addresses).views.items():
             yield f"task {task['id']}, view {view}", address
 
 

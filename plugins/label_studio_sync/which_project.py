@@ -22,7 +22,7 @@ def named_project(client: Client, number: int) -> dict[str, Any]:
     except LabelStudioError as error:
         if error.status != 404:
             raise
-    there = client.projects()
+    there = client.projects()[::-1]  # the newest first
     listed = ", ".join(f"{project['id']} {project['title']!r}" for project in there[:LISTED])
     more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
     raise NoProjectError(
