@@ -140,7 +140,7 @@ def test_a_dry_run_says_what_it_understood_and_changes_nothing(make_foreign: Cal
     assert "'theirs'" in text
     assert "Nose, Tail" in text
     assert "4 tasks show 3 frames of 1 sequences (run 1) in the views left_picture, right_picture; 1 tasks are annotated" in text
-    assert f"1 tasks are left alone, the first is task {max(before['data'])}" in text
+    assert f"warning: task {max(before['data'])}: " in text
     assert "frames.index" in text
     assert "would change sampling 'Sequential sampling' → 'Uncertainty sampling'" in text
     assert "pseudo-labelled" not in text, "two cameras get no pseudo-labels, and no empty tab for them"
@@ -218,7 +218,7 @@ def test_a_camera_that_no_rule_tells_is_named_with_the_fix(make_foreign: Callabl
     rules = {"index": {"key": "image", "pattern": "([0-9]+)[.]jpg"}}
     foreign = make_foreign(ONE_PICTURE, [{"image": "/data/upload/9/0004.jpg"}], frames=rules, views=["camA", "camB"])
     text = "\n".join(understand(foreign.spec, foreign.client).lines)
-    assert "does not tell which camera it shows" in text
+    assert "frames.view: expected one of the cameras camA, camB, got no rule" in text
     assert "set frames.view" in text
 
 
