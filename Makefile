@@ -11,7 +11,7 @@ LS := .venv-ls/bin/label-studio
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint bench system-packages clean
+.PHONY: demo test test-all test-avx2 lint bench system-packages clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,10 @@ test: .venv/installed $(LS) lint
 
 test-all: .venv/installed $(LS) lint
 	$(BIN)/python -m tests.run --all
+
+test-avx2: .venv/installed
+	DNNL_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -m "not slow and not gpu" tests/ml_backend/pose/networks \
+		tests/ml_backend/pose/test_training_engine.py tests/ml_backend/pose/test_predictor.py tests/ml_backend/pose/test_single_view.py
 
 bench: .venv/installed $(LS)
 	$(BIN)/python -m bench

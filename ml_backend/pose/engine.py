@@ -23,6 +23,7 @@ from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_
 from ml_backend.pose.distributed import Group
 from ml_backend.pose.heads import make_head, pose_losses
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
+from ml_backend.pose.networks.strided import check_convolutions
 from ml_backend.pose.optimizer import make_optimizer, step_seed
 from ml_backend.pose.prefetch import Prefetcher
 from ml_backend.pose.schedules import learning_rate, since_best
@@ -94,6 +95,7 @@ class Run:
         network = build_network(config.network, len(skeleton), plugins=config.plugins, **config.network_args)
         self.head = make_head(network, config)
         self.auxiliary = attach(network, config, skeleton)
+        check_convolutions(network, self.device)
         start = WarmStart(0, tuple(network.state_dict()))
         if init is not None:
             start = warm_start(network, read_tensors(init), str(init))

@@ -16,6 +16,7 @@ from ml_backend.pose.dataset import CropDataset, LoadImage
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
 from ml_backend.pose.heads import make_head, pose_losses
 from ml_backend.pose.networks import build_network
+from ml_backend.pose.networks.strided import check_convolutions
 from ml_backend.pose.optimizer import make_optimizer
 
 #: Weight of the past in the smoothed loss, and the rise over its minimum at which the test ends.
@@ -49,6 +50,7 @@ def find_learning_rate(
     with threads(config.threads):
         torch.manual_seed(config.seed)
         network = build_network(config.network, len(skeleton), plugins=config.plugins, **config.network_args).to(device)
+        check_convolutions(network, device)
         head = make_head(network, config)
         data = CropDataset(targets, skeleton, head, config, load_image)
         optimizer = make_optimizer(network, config)

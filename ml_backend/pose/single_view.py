@@ -20,6 +20,7 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
 from ml_backend.pose.files import write_atomically
 from ml_backend.pose.networks import PoseNetwork, build_network, map_shapes
+from ml_backend.pose.networks.strided import check_convolutions
 from ml_backend.pose.optimizer import make_optimizer, step_seed
 from ml_backend.pose.schedules import learning_rate
 
@@ -108,6 +109,7 @@ def fit_single_view(
         network.depth_scale.fill_(4 * float(np.sqrt(np.mean(depth[known] ** 2))) or 1.0)  # as wide as a subject in its crop
     shares = (xy_input + 0.5) / np.array(network.input_px) - 0.5
     target = np.concatenate([shares, depth[..., None] / float(network.depth_scale)], axis=-1).astype(np.float32)
+    check_convolutions(network, device)
     network.to(device).train()
     optimizer = make_optimizer(network, config)
     losses: list[Tensor] = []

@@ -8,7 +8,7 @@ import hmac
 import json
 from typing import Any
 
-from flask import Request
+from flask import Flask, Request, Response, jsonify, request
 
 SECRET_HEADER = "X-Parallax-Secret"
 BASIC_USER = "parallax"
@@ -24,6 +24,23 @@ class RefusedError(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status, self.text = status, text
+
+
+def protect(app: Flask, secret: str | None) -> None:
+    """Let only callers with the secret reach anything but the health checks; a refusal says how to bring it."""
+
+    @app.before_request
+    def _check() -> None:
+        if request.endpoint is not None and request.path not in ("/health", "/"):
+            check_secret(request, secret)
+
+    @app.errorhandler(RefusedError)
+    def _refused(error: RefusedError) -> Response:
+        answer = jsonify(error=error.text)
+        answer.status_code = error.status
+        if error.status == 401:
+            answer.headers["WWW-Authenticate"] = 'Basic realm="Parallax", charset="UTF-8"'
+        return answer
 
 
 def check_secret(request: Request, secret: str | None) -> None:

@@ -5,28 +5,23 @@ The answers have the shapes that Label Studio 1.23 was seen to expect.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import time
-from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
-from label_config.spec_fields import http_address
-from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, check_secret, read_json
+from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, protect, read_json
+from ml_backend.server.events import NO_VERSION, note_address, ring, serving
 from ml_backend.server.gauges import StoreGauges
-from ml_backend.server.predictions import Compute, PoolMissError, Predictions
-from ml_backend.store import generations, projects
+from ml_backend.server.predictions import Compute, ForeignProjectError, PoolMissError, Predictions
+from ml_backend.store import generations
 from ml_backend.store.faults import reach
 from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.server")
-
-#: Webhook actions that mean "somebody labelled"; any other is acknowledged and ignored, our own imports among them.
-LABEL_ACTIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"})
 
 
 def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | None = None) -> Flask:
@@ -51,8 +46,8 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
     def _enter() -> None:
         request.environ["parallax.start"] = time.perf_counter()
         reach(f"asked {request.endpoint}")
-        if request.endpoint not in ("health", "root", None):
-            check_secret(request, secret)
+
+    protect(app, secret)
 
     @app.after_request
     def _leave(response: Response) -> Response:
@@ -61,10 +56,6 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
         calls.labels(endpoint, response.status_code).inc()
         took.labels(endpoint).observe(time.perf_counter() - request.environ["parallax.start"])
         return response
-
-    @app.errorhandler(RefusedError)
-    def _refused(error: RefusedError) -> tuple[Response, int]:
-        return jsonify(error=error.text), error.status
 
     @app.errorhandler(HTTPException)
     def _http_error(error: HTTPException) -> tuple[Response, int]:
@@ -87,8 +78,8 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
 
     @app.post("/setup")
     def setup() -> Response:
-        _note_address(workspace, read_json(request).get("hostname"))
-        return jsonify(model_version=_serving(workspace) or "px-0.0")
+        note_address(workspace, read_json(request).get("hostname"))
+        return jsonify(model_version=serving(workspace) or NO_VERSION)
 
     @app.get("/versions")
     def versions() -> Response:
@@ -102,14 +93,16 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise RefusedError(400, "expected 'tasks', a list of tasks")
         try:
-            return jsonify(results=predictions.of(tasks))
+            return jsonify(results=predictions.of(tasks, body.get("project")))
+        except ForeignProjectError as foreign:
+            raise RefusedError(404, str(foreign)) from foreign
         except PoolMissError as miss:
             # A short or empty answer would be stored as if it were the model's word.
             raise RefusedError(503, str(miss)) from miss
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        _ring(workspace, read_json(request))
+        ring(workspace, read_json(request))
         return jsonify(status="accepted"), 202
 
     @app.get("/metrics")
@@ -117,31 +110,3 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return app
-
-
-def _serving(workspace: Workspace) -> str | None:
-    number = workspace.project.generation
-    return None if number is None else generations.get(workspace.store, workspace.project_id, number).name
-
-
-def _note_address(workspace: Workspace, hostname: object) -> None:
-    """Label Studio says by which address browsers reach it: it writes that one into addresses of pictures."""
-    if not isinstance(hostname, str):
-        return
-    with contextlib.suppress(ValueError):
-        address = http_address(hostname)
-        if address != workspace.project.public_url:
-            projects.change(workspace.store, workspace.project_id, public_url=address)
-
-
-def _ring(workspace: Workspace, body: dict[str, Any]) -> None:
-    """Set the flags that an event asks for; a flag that stands already is not written again, however often it rings."""
-    action, project, state = body.get("action"), body.get("project"), workspace.project
-    if not isinstance(project, dict) or project.get("id") != state.ls_project_id:
-        return
-    wanted = {"pull_requested": True} if isinstance(action, str) and action in LABEL_ACTIONS else {}
-    if action == "START_TRAINING":
-        wanted = {"pull_requested": True, "train_requested": True}
-    new = {flag: True for flag in wanted if not getattr(state, flag)}
-    if new:
-        projects.change(workspace.store, workspace.project_id, **new)

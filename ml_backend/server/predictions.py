@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from label_config import regions
@@ -27,6 +28,10 @@ class PoolMissError(Exception):
     """No prediction is at hand for a task, and none could be made in time."""
 
 
+class ForeignProjectError(Exception):
+    """The tasks are said to be of another project."""
+
+
 class Predictions:
     """Reads the store; never answers with another version than the current generation."""
 
@@ -34,8 +39,13 @@ class Predictions:
         self.workspace, self.compute = workspace, compute
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
 
-    def of(self, asked: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """One answer per task in the order asked.  Raises PoolMissError when one of them has none."""
+    def of(self, asked: Sequence[Mapping[str, Any]], project: object = None) -> list[dict[str, Any]]:
+        """One answer per task in the order asked.
+
+        project  as Label Studio names it: its number, mostly with a dot and the second it was created in; None = not named
+        Raises ForeignProjectError when that is not ours, PoolMissError when a task has no prediction.
+        """
+        self._check(project)
         number = self.workspace.project.generation
         if number is None:
             raise PoolMissError("no order has been pushed yet")
@@ -51,6 +61,15 @@ class Predictions:
                 raise PoolMissError(f"{absent} of {len(rows)} tasks are outside the current order; none was predicted in time")
         shapes = _Shapes(self.workspace, rows)
         return [shapes.answer(generation, row, picks[row.frame_id]) for row in rows]
+
+    def _check(self, named: object) -> None:
+        ours = self.workspace.project
+        created = int(datetime.fromisoformat(ours.ls_created_at).timestamp())
+        if named is not None and str(named) not in (str(ours.ls_project_id), f"{ours.ls_project_id}.{created}"):
+            raise ForeignProjectError(
+                f"project {str(named)[:40]!r} is not the one served here, expected '{ours.ls_project_id}.{created}'; "
+                "connect each project to a backend of its own"
+            )
 
     def _task(self, task: Mapping[str, Any]) -> TaskRow:
         number = task.get("id")

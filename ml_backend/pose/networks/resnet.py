@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ml_backend.pose.networks.strided import StridedPointwise
+
 
 def conv3x3(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:
     """A 3×3 convolution without bias (a batch norm follows)."""
@@ -68,7 +70,7 @@ def residual_layer(block: Block, in_channels: int, channels: int, n_blocks: int,
     downsample = None
     if stride != 1 or in_channels != out_channels:
         downsample = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+            StridedPointwise(in_channels, out_channels, stride),
             nn.BatchNorm2d(out_channels),
         )
     first = block(in_channels, channels, stride, downsample)

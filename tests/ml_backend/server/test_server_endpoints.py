@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from ml_backend.server.access import BASIC_USER, MAX_DEPTH, SECRET_HEADER
-from ml_backend.server.app import LABEL_ACTIONS, create_app
+from ml_backend.server.app import create_app
+from ml_backend.server.events import LABEL_ACTIONS
 from ml_backend.store import generations, projects, submissions, work
 from ml_backend.store.workspace import Workspace
 from tests.small_project import SECRET
@@ -74,6 +75,13 @@ def test_without_a_secret_everybody_may_call(workspace: Workspace) -> None:
     assert create_app(workspace, None).test_client().get("/versions").status_code == 200
 
 
+def test_a_refusal_names_the_scheme_that_opens(workspace: Workspace) -> None:
+    """RFC 9110, 15.5.2: a 401 carries a challenge, without which clients do not send the basic auth that they hold."""
+    refused = create_app(workspace, SECRET).test_client().post("/predict", json={})
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith('Basic realm="Parallax"')
+
+
 def test_health_and_root(client: FlaskClient) -> None:
     for path in ("/health", "/"):
         assert client.get(path).get_json() == {"status": "UP", "model_class": "Parallax"}
@@ -100,6 +108,12 @@ def test_versions_lists_what_was_served_newest_first(workspace: Workspace, clien
 def test_a_label_event_asks_for_a_pull(workspace: Workspace, client: FlaskClient, action: str) -> None:
     answer = client.post("/webhook", json=event_of(action))
     assert (answer.status_code, answer.get_json()) == (202, {"status": "accepted"})
+    assert flags(workspace) == (True, False, False)
+
+
+@pytest.mark.parametrize("action", ["ANNOTATION_DELETED", "ANNOTATIONS_DELETED"])
+def test_one_deleted_annotation_counts_like_several(workspace: Workspace, client: FlaskClient, action: str) -> None:
+    assert client.post("/webhook", json=event_of(action)).status_code == 202
     assert flags(workspace) == (True, False, False)
 
 

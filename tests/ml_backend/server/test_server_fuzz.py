@@ -33,8 +33,19 @@ TASK = {
 }
 PROJECT = {"id": 7, "title": "mice", "label_config": "<View/>", "model_version": "px-1.1"}
 SEEDS: dict[str, dict[str, Any]] = {
-    "/predict": {"tasks": [TASK, {**TASK, "id": 101}], "project": "7.1", "label_config": "<View/>", "params": {"context": None}},
-    "/setup": {"project": "7.1", "schema": "<View/>", "hostname": "http://ls", "access_token": "t", "extra_params": None},
+    "/predict": {
+        "tasks": [TASK, {**TASK, "id": 101}],
+        "project": "7.1767225600",
+        "label_config": "<View/>",
+        "params": {"context": None},
+    },
+    "/setup": {
+        "project": "7.1767225600",
+        "schema": "<View/>",
+        "hostname": "http://ls",
+        "access_token": "t",
+        "extra_params": None,
+    },
     "/webhook": {"action": "ANNOTATION_CREATED", "annotation": {"id": 5, "result": [REGION]}, "task": TASK, "project": PROJECT},
 }
 ODD: list[Any] = [

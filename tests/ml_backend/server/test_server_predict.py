@@ -23,7 +23,7 @@ def body(*numbers: Any) -> dict[str, Any]:
     """What Label Studio sends: whole tasks, the project with its creation time, the config."""
     listed = [{"id": number, "data": {"left": "x"}, "meta": {}, "annotations": [], "predictions": []} for number in numbers]
     params = {"login": None, "password": None, "context": None}
-    return {"tasks": listed, "project": "7.1795199098", "label_config": "<View/>", "params": params}
+    return {"tasks": listed, "project": "7.1767225600", "label_config": "<View/>", "params": params}
 
 
 def places(answer: dict[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -65,6 +65,21 @@ def test_a_task_without_prediction_refuses_the_whole_request(client: FlaskClient
     answer = client.post("/predict", json=body(*numbers))
     assert answer.status_code == 503
     assert "results" not in answer.get_json()
+
+
+@pytest.mark.parametrize("named", ["7.1767225600", "7", 7, None])
+def test_our_project_is_known_by_number_and_time_or_by_number(client: FlaskClient, named: Any) -> None:
+    assert client.post("/predict", json=body(100) | {"project": named}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "named", ["8.1767225600", "7.1767225601", "8", 8, "77", "7.", "", "7.1767225600.1", ["7"], {"id": 7}, True]
+)
+def test_the_tasks_of_another_project_are_refused(client: FlaskClient, named: Any) -> None:
+    """Task numbers come back: without the project's own, another one's task 100 would be answered with our points."""
+    answer = client.post("/predict", json=body(100) | {"project": named})
+    assert answer.status_code == 404
+    assert "7.1767225600" in answer.get_json()["error"]
 
 
 def test_before_the_first_order_nothing_is_answered(workspace: Workspace, client: FlaskClient) -> None:
