@@ -28,6 +28,8 @@ ROOMS: dict[str, set[str]] = {
     "ml_backend.jobs": _GROUND | _VALUES | _MATHS | _SKILLS,
     # Answers from the store, so never the network.
     "ml_backend.server": _GROUND | _VALUES | _MATHS | _SKILLS - {"ml_backend.pose"},
+    # Runs inside the host `label-studio-ml`, in place of our own server.
+    "ml_backend.label_studio_ml": _GROUND | _VALUES | {"ml_backend.server", "ml_backend.jobs"},
     # Pure: neither a store nor a service.
     "ml_backend.simulation": _GROUND | {"ml_backend.recordings"} | _MATHS | _SKILLS,
     # Never runs a model, so never the network.

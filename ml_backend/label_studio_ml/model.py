@@ -1,0 +1,53 @@
+"""Parallax as a model of ``label-studio-ml``: the same answers as those of our own server; nothing is computed here."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from label_studio_ml.model import LabelStudioMLBase
+
+from label_config.spec import load_spec
+from ml_backend.server.events import NO_VERSION, ring, serving
+from ml_backend.server.predictions import Compute, Predictions
+from ml_backend.store.workspace import Workspace, open_workspace
+
+#: Path of parallax.yaml, as for the command ``parallax``.
+CONFIG_VARIABLE = "PARALLAX_CONFIG"
+
+
+@cache
+def served() -> tuple[Workspace, Predictions]:
+    """The project that the process serves, opened once; it makes one model object per request."""
+    workspace = open_workspace(load_spec(Path(os.environ.get(CONFIG_VARIABLE, "parallax.yaml"))))
+    return workspace, Predictions(workspace, _compute(workspace))
+
+
+def _compute(workspace: Workspace) -> Compute | None:
+    """Frames outside the order are predicted by a worker, where there is a queue to ask it through."""
+    redis = workspace.spec.redis
+    if redis is None:
+        return None
+    from ml_backend.jobs.queue import JobQueue
+
+    queue = JobQueue(redis.get_secret_value())
+    return lambda frame_ids: queue.predict(workspace, frame_ids)
+
+
+class Parallax(LabelStudioMLBase):  # type: ignore[misc]
+    """One served project."""
+
+    def setup(self) -> None:
+        """Say the version that annotators are served."""
+        self.set("model_version", serving(served()[0]) or NO_VERSION)
+
+    def predict(self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """One answer per task.  Raises ForeignProjectError and PoolMissError, which the host answers with status 500."""
+        return served()[1].of(tasks, self.project_id or None)
+
+    def fit(self, event: str, data: dict[str, Any], **additional_params: Any) -> dict[str, str]:
+        """Set the flags that the event asks for; a training runs in a worker."""
+        ring(served()[0], {"action": event, **data})
+        return {"status": "accepted"}
