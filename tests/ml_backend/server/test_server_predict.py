@@ -72,9 +72,7 @@ def test_our_project_is_known_by_number_and_time_or_by_number(client: FlaskClien
     assert client.post("/predict", json=body(100) | {"project": named}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "named", ["8.1767225600", "7.1767225601", "8", 8, "77", "7.", "", ["7"], {"id": 7}, True]
-)
+@pytest.mark.parametrize("named", ["8.1767225600", "7.1767225601", "8", 8, "77", "7.", "", ["7"], {"id": 7}, True])
 def test_the_tasks_of_another_project_are_refused(client: FlaskClient, named: Any) -> None:
     """Task numbers come back: without the project's own, another one's task 100 would be answered with our points."""
     answer = client.post("/predict", json=body(100) | {"project": named})
