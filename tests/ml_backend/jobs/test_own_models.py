@@ -41,6 +41,10 @@ class Own(PoseNetwork):
 """
 
 
+#: Training its first layer on a CPU corrupts memory, see ml_backend.pose.networks.strided.
+UNSAFE = OWN.replace("nn.Conv2d(3, width, 5, 4, 2)", "nn.Conv2d(3, width, 1, 4)")
+
+
 def changed(workspace: Workspace, **train: object) -> Workspace:
     """The same project after an edit of the section ``train``."""
     spec = workspace.spec
@@ -122,3 +126,17 @@ def test_a_learning_rate_is_found_without_leaving_a_trace(make_workspace: Make, 
     assert (np.diff(found.lr) > 0).all()
     assert versions.list_versions(workspace.store, workspace.project_id) == []
     assert versions.list_snapshots(workspace.store, workspace.project_id) == []
+
+
+def test_a_network_of_ones_own_that_would_corrupt_memory_is_refused_before_its_first_step(
+    make_workspace: Make, label: Label, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "unsafe_network.py").write_text(UNSAFE)
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    own = make_workspace(train={"network": "unsafe_network:Own", "network_args": {}, "device": "cpu"})
+    label(own, [0, 8])
+    with pytest.raises(BadInputError, match=r"'body.0'.*StridedPointwise"):
+        retrain(own)
+    with pytest.raises(BadInputError, match=r"'body.0'.*StridedPointwise"):
+        range_test(own)
