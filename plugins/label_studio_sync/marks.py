@@ -52,7 +52,7 @@ def _wanted(workspace: Workspace, generation: int) -> list[tuple[TaskRow, bool, 
 
 def _patch(workspace: Workspace, client: Client, task: TaskRow, data: dict[str, Any], mark: bool, reason: str) -> int:
     if not task.ours:
-        old = dict.fromkeys(("parallax_source", "parallax_reason"))  # ours alone, also where an earlier set-up left them
+        old = {name: data.get(name) for name in ("parallax_source", "parallax_reason")}
         ledger.record(workspace.store, workspace.project_id, "task_data", task.ls_task_id, old=old)
     data["parallax_reason"] = reason
     if mark:
