@@ -292,11 +292,14 @@ class PseudoLabels(Section):
 
 
 class Validation(Section):
-    """Frames that are never trained on, in blocks of time with a guard gap on either side."""
+    """Frames that are never trained on, in blocks of time with a guard gap on either side.
 
-    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    block_frames: Count = 50
-    guard_frames: CountOrZero = 10
+    None = decided for each sequence when it is first met, by the size of the project and by how alike neighbours are.
+    """
+
+    fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
+    block_frames: Count | None = None
+    guard_frames: CountOrZero | None = None
 
 
 class Gate(Section):

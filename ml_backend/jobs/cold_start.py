@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array, PointState, Pose2D, Provenance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import BATCH, predict_frames
+from ml_backend.jobs.thumbnail import thumbnail
 from ml_backend.jobs.tries import Tries
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
-#: Side of the thumbnail that stands for a picture.
-THUMBNAIL = 12
 #: Frames whose pictures are looked at; of a larger pool every n-th.
 LOOKED_AT = 400
 
@@ -68,18 +66,11 @@ def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) ->
 def _describer(workspace: Workspace) -> Describe:
     weights = workspace.spec.cold_start.embedding
     if weights is None:
-        return lambda images: np.stack([_thumbnail(image) for image in images])
+        return lambda images: np.stack([thumbnail(image) for image in images])
     from ml_backend.pose.embedding import Embedder
     from ml_backend.pose.networks import build_network
 
     return Embedder(build_network("backbone", 1, pretrained=weights), device=workspace.spec.train.device).embed
-
-
-def _thumbnail(picture: ByteArray) -> Float32Array:
-    """(D,) mean removed."""
-    grey = cv2.cvtColor(cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    flat = grey.astype(np.float32).ravel() / 255.0
-    return np.asarray(flat - flat.mean(), dtype=np.float32)
 
 
 def first_poses(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, P
         by_task[row.task_id].append(row)
     poses: dict[int, Pose2D] = {}
     for task_id, rows in by_task.items():
-        merged = merge_annotations([_annotation(row) for row in rows])
+        merged = merge_annotations([as_annotation(row) for row in rows])
         if merged is None or DEFAULT_SUBJECT not in merged.poses:
             continue
         pose = merged.poses[DEFAULT_SUBJECT]
@@ -118,7 +118,8 @@ def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, P
     return poses
 
 
-def _annotation(row: AnnotationRow) -> Annotation:
+def as_annotation(row: AnnotationRow) -> Annotation:
+    """What a row of the store says, for merging and comparing."""
     return Annotation(
         id=row.ls_annotation_id,
         updated_at=datetime.fromisoformat(row.updated_at),

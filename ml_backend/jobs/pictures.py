@@ -31,6 +31,13 @@ class Pictures:
     def __init__(self, workspace: Workspace) -> None:
         self._open(workspace.spec, workspace.project.public_url)
 
+    @classmethod
+    def of_spec(cls, spec: Spec, public_url: str | None = None) -> Pictures:
+        """Before there is a workspace."""
+        made = cls.__new__(cls)
+        made._open(spec, public_url)
+        return made
+
     def __getstate__(self) -> tuple[Spec, str | None]:
         return self._state
 

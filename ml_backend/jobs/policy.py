@@ -21,8 +21,10 @@ class Situation:
     config_broken     the labelling config no longer fits: neither training nor pushing makes sense
     live_is_scored    the live model has judged the pool and led to an order
     order_is_of_live  the newest order comes from the live model, or there is no order or no model
-    open_in_window    frames of the current generation that still want a label
-    window            size of the current generation when it was pushed
+    open_in_window    frames of the window of the current generation that still want a label
+    window            size of that window when it was pushed; what follows the window is not of it
+    outside           frames that an order could hold and the current generation does not
+    open_in_selection, selection_window, outside_selection  the same of the order that waits to be pushed
     busy, failed      kinds of jobs that are pending or running, and those whose newest one failed for good
     """
 
@@ -41,8 +43,12 @@ class Situation:
     has_generation: bool
     open_in_window: int
     window: int
+    outside: int
     pushed_at: float | None
     selection_waits: bool
+    open_in_selection: int
+    selection_window: int
+    outside_selection: int
     selection_has_new_model: bool
     push_interrupted: bool
     busy: frozenset[str]
@@ -65,7 +71,9 @@ def decide(situation: Situation, spec: Spec) -> Decision:
     train, why_train = _train(situation, spec)
     rescore = _rescore(situation)
     select, why_select = _select(situation, spec)
-    push = situation.selection_waits and not situation.config_broken and _may_push(situation, spec)
+    # What is selected now takes the place of an order that people have overtaken.
+    renewed = _overtaken(situation, spec) and (select or "select" in situation.busy)
+    push = situation.selection_waits and not situation.config_broken and not renewed and _may_push(situation, spec)
     reasons = [why for flag, why in ((train, why_train), (select, why_select)) if flag]
     if rescore:
         reasons.append("the live model has not judged the pool yet")
@@ -104,7 +112,8 @@ def _rescore(situation: Situation) -> bool:
 
 
 def _select(situation: Situation, spec: Spec) -> tuple[bool, str]:
-    if situation.n_frames == 0 or situation.config_broken or situation.selection_waits:
+    overtaken = _overtaken(situation, spec)
+    if situation.n_frames == 0 or situation.config_broken or (situation.selection_waits and not overtaken):
         return False, ""
     if situation.busy & {"select", "rescore"}:
         return False, ""
@@ -114,18 +123,36 @@ def _select(situation: Situation, spec: Spec) -> tuple[bool, str]:
         return True, "a new order was asked for"
     if "select" in situation.failed:
         return False, ""
+    if overtaken:
+        done = situation.selection_window - situation.open_in_selection
+        return True, f"{done} of {situation.selection_window} tasks of the order that waits are labelled already"
     if not situation.has_generation:
         return True, "no order yet"
     if situation.live_is_scored and not situation.order_is_of_live:
         return True, "another model is live"
-    used_up = situation.open_in_window < spec.selection.refill_below * situation.window
     # An order that covers the whole pool cannot be refilled.
-    if used_up and situation.n_labelled + situation.open_in_window < situation.n_frames:
+    if _used_up(situation, spec) and situation.outside:
         return True, f"only {situation.open_in_window} of {situation.window} tasks of the window are left"
     return False, ""
 
 
+def _used_up(situation: Situation, spec: Spec) -> bool:
+    return situation.open_in_window < spec.selection.refill_below * situation.window
+
+
+def _overtaken(situation: Situation, spec: Spec) -> bool:
+    """People labelled most of the order that waits before it was pushed, and there are other frames.
+
+    An interrupted push goes on, as some of it may be served.
+    """
+    if not situation.selection_waits or situation.push_interrupted or situation.outside_selection == 0:
+        return False
+    return situation.open_in_selection < spec.selection.refill_below * situation.selection_window
+
+
 def _may_push(situation: Situation, spec: Spec) -> bool:
     if situation.pushed_at is None or situation.selection_has_new_model or situation.push_interrupted:
+        return True
+    if _used_up(situation, spec):
         return True
     return situation.now - situation.pushed_at >= spec.sync.push_every_minutes * 60

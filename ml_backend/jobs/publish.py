@@ -12,6 +12,7 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
+from ml_backend.jobs.training_set import training_rows
 from ml_backend.jobs.validate import Judgement, judge
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.metrics.bootstrap import gate
@@ -38,6 +39,7 @@ def publish_if_good(
     """
     new = judge(workspace, load_predictor(workspace, folder), snapshot, pictures)
     old = judge(workspace, load_predictor(workspace, workspace.models / live.path), snapshot, pictures) if live else None
+    learnt = len(training_rows(workspace, snapshot))
     decision = gate(
         old.per_frame_px if old else np.full(len(new.per_frame_px), np.nan),
         new.per_frame_px,
@@ -53,7 +55,7 @@ def publish_if_good(
         snapshot_id=row.id,
         path=folder.name,
         sha256=read_manifest(folder).files["weights.safetensors"],
-        metrics=_metrics(new, old, status, rigs_of(workspace)),
+        metrics={**_metrics(new, old, status, rigs_of(workspace)), "learnt_frames": learnt},
     )
     reach("version noted")
     if not decision.passed:
@@ -63,9 +65,15 @@ def publish_if_good(
         tell(workspace, f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
     else:
         reach("published")
-        tell(workspace, f"px-{version.number} is live ({len(snapshot.keys)} labelled frames; gate: {status})")
+        tell(workspace, f"px-{version.number} is live, {learnt_from(learnt, len(snapshot.keys))}; gate: {status}")
         work.request(workspace.store, workspace.project_id, "rescore", {"version_id": version.id})
     return versions.get(workspace.store, version.id)
+
+
+def learnt_from(learnt: int, labelled: int) -> str:
+    """How many of the labels a version was trained on, and where the others are."""
+    others = f" (the other {labelled - learnt} measure it, or are kept from it)" if labelled > learnt else ""
+    return f"learnt from {learnt} of {labelled} labelled frames{others}"
 
 
 def _metrics(new: Judgement, old: Judgement | None, gate_status: str, rigs: Mapping[str, Rig]) -> dict[str, Any]:

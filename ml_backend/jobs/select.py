@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, Triangulation
+from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, Pose2D, Triangulation
 from ml_backend.acquisition.explain import RoundContext, build_record
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.pool import Pool
@@ -19,6 +19,7 @@ from ml_backend.acquisition.spaces import FeatureSet
 from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
 from ml_backend.jobs.cold_start import first_poses, looks
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
+from ml_backend.jobs.following import following
 from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
@@ -87,8 +88,10 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
     context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
-    order = _picks(workspace, scored, open_rows, left, fused, context, features)
-    order += _pseudo_picks(workspace, scored, proposal.positions, len(order))
+    shown = points_to_show(workspace, scored.rows, scored.arrays)
+    order = _picks(workspace, scored, open_rows, left, fused, context, features, shown)
+    order += _pseudo_picks(scored, proposal.positions, len(order), shown)
+    order += following(workspace, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
     generation = generations.add(workspace.store, workspace.project_id, scored.version.id, order)
     reach("order noted")
     store_pseudo(workspace, proposal, scored.round, generation.number)
@@ -218,9 +221,9 @@ def _picks(
     fused: Fused,
     context: RoundContext,
     features: FeatureSet,
+    shown: Sequence[Pose2D],
 ) -> list[PickRow]:
     found = scored.triangulated
-    shown = points_to_show(workspace, scored.rows, scored.arrays)
     views, keypoints = workspace.views, workspace.binding.skeleton.keypoints
     order = []
     for pick in chosen.picks:
@@ -258,10 +261,9 @@ def _rounded(values: FloatArray) -> list[list[float | None]]:
     return [[round(float(value), 1) if np.isfinite(value) else None for value in row] for row in values]
 
 
-def _pseudo_picks(workspace: Workspace, scored: Scored, positions: Sequence[int], before: int) -> list[PickRow]:
+def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: Sequence[Pose2D]) -> list[PickRow]:
     """Frames that label themselves, shown so that a person can audit them, behind the ``before`` others: a person's minute is
     better spent elsewhere."""
-    shown = points_to_show(workspace, scored.rows, scored.arrays)
     return [
         PickRow(
             rank=rank,
@@ -317,4 +319,5 @@ def _cold_start(workspace: Workspace) -> None:
         )
         for pick in chosen.picks
     ]
+    order += following(workspace, order, {})
     generations.add(workspace.store, workspace.project_id, None, order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import Predictions, predict_frames
+from ml_backend.jobs.splitting import rules
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.store.frames import FrameRow, list_frames
@@ -71,7 +72,7 @@ def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapsho
             predicted_world[of] = triangulate_robust(rig, predicted.xy_px[of], threshold_px=limit).xyz_world
     return Validation(
         frames=frames,
-        block=time_blocks([frame.key for frame in frames], workspace.spec.validation.block_frames),
+        block=time_blocks([frame.key for frame in frames], {name: rule.block_frames for name, rule in rules(workspace).items()}),
         predicted=predicted,
         truth_px=np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan),
         truth_world=snapshot.xyz_world[rows],
@@ -94,9 +95,9 @@ def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: 
     )
 
 
-def time_blocks(keys: Sequence[FrameKey], block_frames: int) -> IntArray:
-    """(f,) one number per block, the blocks of the split: ``block_frames`` consecutive frame numbers of one sequence."""
-    places = [(key.sequence, key.index // block_frames) for key in keys]
+def time_blocks(keys: Sequence[FrameKey], block_frames: Mapping[str, int]) -> IntArray:
+    """(f,) one number per block, the blocks of the split: consecutive frame numbers of one sequence, as many as it says."""
+    places = [(key.sequence, key.index // block_frames[key.sequence]) for key in keys]
     number = {place: i for i, place in enumerate(sorted(set(places)))}
     return np.array([number[place] for place in places], dtype=np.int64)
 

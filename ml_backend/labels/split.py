@@ -1,13 +1,17 @@
 """Training or validation: decided once per frame, before a label exists.
 
-Neighbouring frames are nearly copies of one another, so whole blocks of time go to validation, with a guard gap on
-either side that belongs to neither.  The decision depends only on the project's seed, the sequence and the frame
-number: frames added later, in any order, on any machine, change nothing.
+Neighbouring frames of a video are nearly copies of one another, so whole blocks of time go to validation, with a guard gap
+on either side that belongs to neither; pictures that are no more alike than others go one by one.  With the rule of its
+sequence, the decision depends only on the project's seed, the sequence and the frame number: frames added later, in any
+order, on any machine, change nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +19,61 @@ import numpy.typing as npt
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 
 TRAIN, VALIDATION, GUARD = "train", "val", "guard"
+
+#: Share of the frames that is kept for validation, and the most that a small project gives for a gate that can work.
+SHARE, LARGEST_SHARE = 0.1, 0.2
+#: Validation frames of a video lie in about so many blocks: errors of one block are alike, so one block says little.
+BLOCKS = 3
+#: Pictures of a block: fewer cost more guard frames than they hold, more are not needed.
+LEAST_BLOCK, LARGEST_BLOCK = 3, 50
+#: Of a block's pictures, so many lie in the gap on either side.
+GUARD_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How the frames of one sequence are split; lengths count frame numbers.  ``why`` says where they come from."""
+
+    fraction: float
+    block_frames: int
+    guard_frames: int
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the store."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SplitRule:
+        """Back from the store."""
+        return cls(**data)
+
+    def of(self, sequence: str, indices: IntArray, seed: int) -> npt.NDArray[np.str_]:
+        """(n,) "train", "val" or "guard" of frame numbers (n,)."""
+        return assign_split(
+            sequence,
+            indices,
+            fraction=self.fraction,
+            block_frames=self.block_frames,
+            guard_frames=self.guard_frames,
+            seed=seed,
+        )
+
+
+def choose_rule(n_frames: int, indices: IntArray, *, alike: bool, wanted: int, why: str = "") -> SplitRule:
+    """The rule that fits a project of ``n_frames`` frames, for a sequence with these frame numbers (n,).
+
+    alike   neighbours in the sequence are nearly copies: blocks with gaps, else single pictures
+    wanted  validation frames that are enough; a small project gives up to a fifth of its frames for them
+    """
+    fraction = min(max(wanted / max(n_frames, 1), SHARE), LARGEST_SHARE)
+    if not alike:
+        return SplitRule(fraction, 1, 0, why)
+    numbers = np.unique(np.asarray(indices, dtype=np.int64))
+    step = max(1, round(float(np.median(np.diff(numbers))))) if len(numbers) > 1 else 1
+    pictures = min(max(round(fraction * n_frames / BLOCKS), LEAST_BLOCK), LARGEST_BLOCK)
+    guard = max(1, round(GUARD_SHARE * pictures))
+    return SplitRule(fraction, pictures * step, guard * step, why)
 
 
 def assign_split(

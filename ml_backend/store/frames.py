@@ -21,11 +21,16 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class SequenceRow:
-    """One recording.  ``rig`` is a geometry.cameras.Rig as JSON, None when it is not calibrated."""
+    """One recording.
+
+    rig    a geometry.cameras.Rig as JSON, None when it is not calibrated
+    split  a labels.split.SplitRule as JSON, None when none was noted
+    """
 
     name: str
     rig: dict[str, Any] | None
     video: bool
+    split: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def _boxes(stored: Mapping[str, Any] | None) -> dict[int, dict[str, Box]]:
 
 
 def save_sequence(store: Store, project_id: int, row: SequenceRow) -> None:
-    """Insert or replace the description of one recording."""
+    """Insert or replace the description of one recording; the rule of its split stays."""
     values = {"rig": row.rig, "video": row.video}
     with store.write() as connection:
         where = (sequences.c.project_id == project_id) & (sequences.c.name == row.name)
@@ -92,7 +97,32 @@ def list_sequences(store: Store, project_id: int) -> dict[str, SequenceRow]:
     """Name → recording."""
     query = select(sequences).where(sequences.c.project_id == project_id).order_by(sequences.c.name)
     with store.read() as connection:
-        return {row.name: SequenceRow(row.name, row.rig, row.video) for row in connection.execute(query)}
+        return {row.name: SequenceRow(row.name, row.rig, row.video, row.split) for row in connection.execute(query)}
+
+
+def save_split(store: Store, project_id: int, name: str, rule: dict[str, Any]) -> None:
+    """Note the rule of a sequence's split; one that was noted before stays."""
+    with store.write() as connection:
+        where = (sequences.c.project_id == project_id) & (sequences.c.name == name)
+        known = connection.execute(select(sequences.c.split).where(where)).one_or_none()
+        if known is None:
+            connection.execute(sequences.insert().values(project_id=project_id, name=name, split=rule))
+        elif known.split is None:
+            connection.execute(update(sequences).where(where).values(split=rule))
+
+
+def sequences_with_frames(store: Store, project_id: int) -> set[str]:
+    """Names of the sequences that have frames."""
+    query = select(frames.c.sequence).where(frames.c.project_id == project_id).distinct()
+    with store.read() as connection:
+        return set(connection.execute(query).scalars())
+
+
+def count_splits(store: Store, project_id: int) -> dict[str, int]:
+    """How many frames lie on each side of the split: train, val, guard."""
+    query = select(frames.c.split, func.count()).where(frames.c.project_id == project_id).group_by(frames.c.split)
+    with store.read() as connection:
+        return {split: int(number) for split, number in connection.execute(query)}
 
 
 def add_frames(store: Store, project_id: int, new: Iterable[tuple[FrameKey, Mapping[str, ImageRef], str]]) -> int:
@@ -164,6 +194,15 @@ def count(store: Store, project_id: int) -> int:
     """How many frames the project has."""
     with store.read() as connection:
         return int(connection.execute(select(func.count()).where(frames.c.project_id == project_id)).scalar_one())
+
+
+def selectable(store: Store, project_id: int) -> set[int]:
+    """Ids of the frames that an order may hold: with a picture that is not known to be damaged, and on one side of the split."""
+    mine = (frames.c.project_id == project_id) & (frames.c.split != "guard")
+    with store.read() as connection:
+        ids = set(connection.execute(select(frames.c.id).where(mine, frames.c.marks.is_(None))).scalars())
+        marked = connection.execute(select(frames).where(mine, frames.c.marks.is_not(None)))
+        return ids | {row.id for row in map(_frame, marked) if row.usable}
 
 
 def save_marks(store: Store, marks: Mapping[int, Mapping[str, PictureMark | None]]) -> None:

@@ -45,6 +45,11 @@ class PickRow:
     poses: dict[str, Any]
     notes: list[Any] | None
 
+    @property
+    def in_window(self) -> bool:
+        """One of the frames that were chosen; what follows them only has to be reachable."""
+        return self.score < LAST
+
 
 def _generation(row: Row[Any]) -> Generation:
     return Generation(**{name: value for name, value in row._mapping.items() if name != "project_id"})

@@ -79,6 +79,7 @@ sequences = Table(
     Column("name", String(300), nullable=False),
     Column("rig", JSON, nullable=True),  # geometry.cameras.Rig, None = not calibrated
     Column("video", Boolean, nullable=False, server_default="0"),  # neighbours in time exist
+    Column("split", JSON, nullable=True),  # labels.split.SplitRule, None = before there were such rules
     UniqueConstraint("project_id", "name"),
 )
 

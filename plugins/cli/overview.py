@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+import numpy as np
+
+from ml_backend.jobs.collect import as_annotation
+from ml_backend.labels.agreement import agreement
 from ml_backend.store import frames, generations, presence, pseudo_labels, submissions, tasks, versions, work
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
@@ -30,6 +34,8 @@ def overview(workspace: Workspace) -> Iterator[Line]:
     if project.halted is not None:
         yield "stopped", project.halted
     yield from _labels(workspace)
+    yield from _agreement(workspace)
+    yield "split", _split(workspace)
     yield "model", _model(workspace)
     yield "order", _order(workspace)
     yield from _jobs(workspace)
@@ -82,12 +88,47 @@ def edit_summary(rows: list[AnnotationRow]) -> str:
     )
 
 
+def _agreement(workspace: Workspace) -> Iterator[Line]:
+    """How far people agree who labelled the same tasks."""
+    by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
+    for row in submissions.list_annotations(workspace.store, workspace.project_id):
+        by_task[row.task_id].append(row)
+    found = agreement([as_annotation(row) for row in rows] for rows in by_task.values() if len(rows) > 1)
+    if not found.tasks:
+        return
+    text = f"{found.tasks} tasks labelled by more than one of {found.people} people"
+    if len(found.distance_px):
+        half, most = np.percentile(found.distance_px, (50, 90))
+        text += f": half of {len(found.distance_px)} points lie within {half:.1f} px of each other, 9 of 10 within {most:.1f} px"
+    if found.one_sided:
+        text += f"; {found.one_sided} points only one of two placed"
+    if len(found.by_pair) > 1:
+        (first, second), apart = max(found.by_pair.items(), key=lambda item: item[1])
+        text += f"; furthest apart are users {first} and {second}: {apart:.1f} px in the median"
+    yield "agreement", text
+
+
+def _split(workspace: Workspace) -> str:
+    count = frames.count_splits(workspace.store, workspace.project_id)
+    text = f"{count.get('train', 0)} frames to learn from, {count.get('val', 0)} to measure with"
+    return text + (f", {count['guard']} beside those left out" if count.get("guard") else "")
+
+
 def _model(workspace: Workspace) -> str:
     live = versions.live(workspace.store, workspace.project_id)
     if live is None:
         return "none yet; the first is trained on the first labels"
     pinned = " (pinned; `parallax unpin` lets newer ones go live)" if workspace.project.pinned else ""
-    return f"px-{live.number}{pinned}: {_metrics(workspace, live)}"
+    return f"px-{live.number}{pinned}: {_learnt(workspace, live)}{_metrics(workspace, live)}"
+
+
+def _learnt(workspace: Workspace, version: VersionRow) -> str:
+    """How many labels the version was trained on; empty for one that did not note it."""
+    learnt = version.metrics.get("learnt_frames")
+    labelled = {row.id: row.n_frames for row in versions.list_snapshots(workspace.store, workspace.project_id)}
+    if learnt is None or version.snapshot_id not in labelled:
+        return ""
+    return f"learnt from {learnt} of {labelled[version.snapshot_id]} labelled frames; "
 
 
 def _metrics(workspace: Workspace, version: VersionRow) -> str:
@@ -125,9 +166,14 @@ def _order(workspace: Workspace) -> str:
     name = next(row.name for row in rows if row.number == number)
     picks = generations.list_picks(workspace.store, workspace.project_id, number)
     known = tasks.list_tasks(workspace.store, workspace.project_id)
-    open_frames = {task.frame_id for task in known if not task.is_labeled and not task.skipped}
-    left = sum(pick.frame_id in open_frames for pick in picks)
-    return f"{name}: {left} of {len(picks)} frames of the window are open{follows}"
+    labelled = {row.frame_id for row in submissions.list_annotations(workspace.store, workspace.project_id)}
+    open_frames = {task.frame_id for task in known if not task.is_labeled}
+    wanted = open_frames - labelled - {task.frame_id for task in known if task.skipped}
+    window = [pick for pick in picks if pick.in_window]
+    left = sum(pick.frame_id in wanted for pick in window)
+    others = sum(pick.frame_id in open_frames for pick in picks) - left
+    behind = f", {others} more come after them" if others else ""
+    return f"{name}: {left} of {len(window)} frames of the window are open{behind}{follows}"
 
 
 def _jobs(workspace: Workspace) -> Iterator[Line]:

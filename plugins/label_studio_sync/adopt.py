@@ -19,13 +19,16 @@ from label_config.values import BadInputError
 from ml_backend.geometry.calibration import read_calibration, rig_of_views, same_unit
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.views import camera_of_view
+from ml_backend.labels.split import SplitRule
 from ml_backend.recordings import Recording, limits_of, open_recording
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.connection import answers
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
+from plugins.label_studio_sync.overlap import what_happens
 from plugins.label_studio_sync.picture_check import pictures_of_tasks, try_pictures
 from plugins.label_studio_sync.reason_header import shows_reason
+from plugins.label_studio_sync.split_plan import plan_split, shown_frames
 from plugins.label_studio_sync.storage import check_documents_root, lacks_storage, picture_folder
 from plugins.label_studio_sync.tabs import missing_tabs
 from plugins.label_studio_sync.task_names import TaskNames
@@ -49,6 +52,7 @@ class Plan:
     views: tuple[str, ...]
     recordings: tuple[tuple[Recording, Rig | None], ...]
     labels: tuple[LabelledFrames, ...]
+    split: dict[str, SplitRule]
     lines: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -85,16 +89,17 @@ def understand(spec: Spec, client: Client) -> Plan:
     for found in labels:
         changes.append(f"import {len(found.poses)} labelled frames of {next(iter(found.poses)).sequence!r} from {found.source}")
         lines += [f"note: {found.source}: {note}" for note in found.notes]
+    names = TaskNames(spec, binding, tuple(views))
     if project is not None:
-        names = TaskNames(spec, binding, tuple(views))
         lines += describe_tasks(client, project["id"], names)
         tried = try_pictures(spec, pictures_of_tasks(client, project["id"], names))
         lines += [f"{'error: ' if result.problem else ''}{result.seen}" for result in tried]
+    split = plan_split(spec, [recording for recording, _ in recordings], shown_frames(client, project, names), lines)
     any_project = project["id"] if project is not None else next((found["id"] for found in client.projects()), None)
     check_documents_root(spec, client, any_project)
     views = tuple(views)
     return Plan(
-        *(spec, client, project, xml, binding, views, recordings, labels, lines),
+        *(spec, client, project, xml, binding, views, recordings, labels, split, lines),
         changes=[*changes, *_changes(spec, client, project, views)],
         remarks=_remarks(spec, project),
     )
@@ -157,8 +162,8 @@ def _remarks(spec: Spec, project: dict[str, Any] | None) -> list[str]:
     if project is None:
         return []
     found = []
-    if project.get("maximum_annotations", 1) > 1:
-        found.append("warning: more than one annotation per task; Label Studio then serves started tasks first, in random order")
+    if several := what_happens(project):
+        found.append(f"more than one annotation per task: {several}")
     if not shows_reason(project["label_config"]):
         found.append(
             "why a task was chosen stands in the tab 'Parallax: next', not on the labelling screen; "

@@ -18,6 +18,7 @@ from ml_backend.store.workspace import Workspace, open_workspace
 from plugins.label_studio_sync.client import TESTED_VERSIONS, Client, LabelStudioError
 from plugins.label_studio_sync.config_watch import what_is_lost
 from plugins.label_studio_sync.connection import BACKEND_TITLE, SECRET_HEADER
+from plugins.label_studio_sync.overlap import ONE, wanted_annotations, what_happens
 from plugins.label_studio_sync.picture_check import try_pictures
 from plugins.label_studio_sync.which_project import NoProjectError, named_project
 
@@ -113,16 +114,8 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> Iterator[Finding]:
-    overlap = project.get("maximum_annotations", 1)
-    if overlap > 1:
-        yield Finding(
-            "overlap",
-            "warning",
-            f"{overlap} annotations per task",
-            "above 1 Label Studio serves started tasks first and picks among them at random; set it to 1 to keep the order",
-        )
-    else:
-        yield Finding("overlap", "ok", "one annotation per task")
+    several = what_happens(project)
+    yield Finding("overlap", "ok", f"{wanted_annotations(project)} annotations per task: {several}" if several else ONE)
     version = project.get("model_version") or ""
     titles = {backend["title"] for backend in client.backends(project["id"])} | {BACKEND_TITLE}
     if version in titles:

@@ -17,7 +17,7 @@ import numpy as np
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef, ParallaxError
 from ml_backend.formats.matching import Matches, Place, match_labels_to_frames, picture_parts
 from ml_backend.formats.records import LabelledImage, LabelSet
-from ml_backend.labels.split import assign_split
+from ml_backend.jobs.splitting import split_of
 from ml_backend.recordings import probe
 from ml_backend.store import frames
 from ml_backend.store.frames import SequenceRow
@@ -157,21 +157,12 @@ def _key(label: LabelledImage, view: str, position: int) -> FrameKey:
 
 
 def _save(workspace: Workspace, new: Sequence[Frame]) -> None:
-    rules, project = workspace.spec.validation, workspace.project
+    project = workspace.project
     have = frames.list_sequences(workspace.store, project.id)
-    by_sequence: Mapping[str, list[Frame]] = defaultdict(list)
+    numbers: Mapping[str, list[int]] = defaultdict(list)
     for frame in new:
-        by_sequence[frame.key.sequence].append(frame)
-    for sequence, members in by_sequence.items():
-        if sequence not in have:
-            frames.save_sequence(workspace.store, project.id, SequenceRow(sequence, None, False))
-        splits = assign_split(
-            sequence,
-            np.array([frame.key.index for frame in members]),
-            fraction=rules.fraction,
-            block_frames=rules.block_frames,
-            guard_frames=rules.guard_frames,
-            seed=project.seed,
-        )
-        rows = [(frame.key, frame.images, str(split)) for frame, split in zip(members, splits, strict=True)]
-        frames.add_frames(workspace.store, project.id, rows)
+        numbers[frame.key.sequence].append(frame.key.index)
+    split = split_of(workspace, {sequence: np.array(of, dtype=np.int64) for sequence, of in numbers.items()})
+    for sequence in numbers.keys() - have.keys():
+        frames.save_sequence(workspace.store, project.id, SequenceRow(sequence, None, False))
+    frames.add_frames(workspace.store, project.id, [(frame.key, frame.images, split[frame.key]) for frame in new])

@@ -12,7 +12,7 @@ import numpy as np
 from label_config.refusal import Refusal
 from label_config.values import FrameKey, ImageRef
 from label_config.written_address import written_address
-from ml_backend.labels.split import assign_split
+from ml_backend.jobs.splitting import split_of
 from ml_backend.recordings import is_url
 from ml_backend.store import frames
 from ml_backend.store.frames import FrameRow
@@ -102,25 +102,15 @@ class FrameFinder:
         return claims
 
     def _add(self, new: Mapping[FrameKey, Mapping[str, str]]) -> None:
-        project, rules = self.workspace.project, self.workspace.spec.validation
-        by_sequence: dict[str, list[FrameKey]] = defaultdict(list)
+        numbers: dict[str, list[int]] = defaultdict(list)
         for key in new:
-            by_sequence[key.sequence].append(key)
-        rows = []
-        for sequence, keys in by_sequence.items():
-            splits = assign_split(
-                sequence,
-                np.array([key.index for key in keys]),
-                fraction=rules.fraction,
-                block_frames=rules.block_frames,
-                guard_frames=rules.guard_frames,
-                seed=project.seed,
-            )
-            for key, split in zip(keys, splits, strict=True):
-                rows.append((key, {view: ImageRef(address) for view, address in new[key].items()}, str(split)))
-        if rows:
-            frames.add_frames(self.workspace.store, project.id, rows)
-            self.ids = frames.ids_by_key(self.workspace.store, project.id)
+            numbers[key.sequence].append(key.index)
+        if not new:
+            return
+        split = split_of(self.workspace, {name: np.array(of, dtype=np.int64) for name, of in numbers.items()})
+        rows = [(key, {view: ImageRef(address) for view, address in new[key].items()}, split[key]) for key in new]
+        frames.add_frames(self.workspace.store, self.workspace.project_id, rows)
+        self.ids = frames.ids_by_key(self.workspace.store, self.workspace.project_id)
 
     def _update(self, found: Mapping[int, Mapping[str, str]], rows: Iterable[FrameRow]) -> None:
         """Views that were missing, and pictures that stand elsewhere now.  What a recording brought along stays."""

@@ -19,6 +19,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.new_tasks import ImportOpenError, create_missing
 from plugins.label_studio_sync.shown import predictions_of
+from plugins.label_studio_sync.strangers import reach_strangers
 
 #: Attempts under new numbers before a tick gives up; the next tick starts again.
 ATTEMPTS = 3
@@ -104,6 +105,7 @@ def _attempt(workspace: Workspace, client: Client, generation: Generation, step:
         generations.set_status(workspace.store, workspace.project_id, generation.number, "empty")
         presence.tell(workspace.store, workspace.project_id, "no open task is left to put in order", key="push")
         return PushReport(generation.name, created, 0)
+    predictions += reach_strangers(workspace, client, generation.name, client.project(ls_project))
     ledger.record(workspace.store, workspace.project_id, "generation", generation.name)
     generations.set_status(workspace.store, workspace.project_id, generation.number, "pushing")
     if not _import(client, ls_project, predictions, workspace.spec.sync.chunk, step):

@@ -14,7 +14,7 @@ import numpy as np
 
 from label_config.binding import Binding
 from ml_backend.geometry.cameras import Rig
-from ml_backend.labels.split import assign_split
+from ml_backend.jobs.splitting import note_rules, split_of
 from ml_backend.recordings import Recording
 from ml_backend.store import frames, projects, submissions
 from ml_backend.store.arrays import ArrayStore
@@ -70,6 +70,7 @@ def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> W
     workspace = Workspace(spec, store, ArrayStore(Path(spec.arrays)), row.id)
     create_storage(workspace, client)  # what Label Studio may refuse comes first
     _take_over_binding(workspace, plan.binding)
+    note_rules(workspace, plan.split)
     for recording, rig in plan.recordings:
         _save_recording(workspace, recording, rig)
     create_tabs(workspace, client)
@@ -96,21 +97,15 @@ def _take_over_binding(workspace: Workspace, binding: Binding) -> None:
 
 
 def _save_recording(workspace: Workspace, recording: Recording, rig: Rig | None) -> None:
-    rules, project = workspace.spec.validation, workspace.project
+    project = workspace.project
     video = recording.fps is not None or len(recording.frames) > 1
     frames.save_sequence(
         workspace.store, project.id, SequenceRow(recording.sequence, rig.to_json() if rig is not None else None, video)
     )
-    splits = assign_split(
-        recording.sequence,
-        np.array([frame.key.index for frame in recording.frames]),
-        fraction=rules.fraction,
-        block_frames=rules.block_frames,
-        guard_frames=rules.guard_frames,
-        seed=project.seed,
-    )
+    numbers = np.array([frame.key.index for frame in recording.frames], dtype=np.int64)
+    split = split_of(workspace, {recording.sequence: numbers})
     frames.add_frames(
         workspace.store,
         project.id,
-        [(frame.key, frame.images, str(split)) for frame, split in zip(recording.frames, splits, strict=True)],
+        [(frame.key, frame.images, split[frame.key]) for frame in recording.frames],
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml_backend.jobs.policy import Decision, Situation, decide
 from ml_backend.jobs.queue import JobQueue, QueueAwayError
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.faults import reach
+from ml_backend.store.generations import Generation
+from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
@@ -109,8 +111,9 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
     rows = generations.list_generations(store, project.id)
     waiting = [row for row in rows if row.status in ("selected", "pushing")]
     current = next((row for row in rows if row.status == "current"), None)
-    picks = generations.list_picks(store, project.id, current.number) if current else []
-    open_frames = {task.frame_id for task in tasks.list_tasks(store, project.id) if not task.is_labeled and not task.skipped}
+    wanted = _wanted(workspace, labels)
+    served = _window(workspace, current, wanted)
+    selected = _window(workspace, waiting[-1] if waiting else None, wanted)
     live = versions.live(store, project.id)
     now = time.time() if now is None else now
     newest_label_at = max((row.seen_at for row in fresh), default=None)
@@ -129,15 +132,45 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
         live_is_scored=live is not None and any(row.version_id == live.id for row in rows),
         order_is_of_live=not of_models or live is None or of_models[-1].version_id == live.id,
         has_generation=bool(rows),
-        open_in_window=sum(pick.frame_id in open_frames for pick in picks),
-        window=len(picks),
+        open_in_window=served.open,
+        window=served.size,
+        outside=served.outside,
         pushed_at=project.pushed_at,
         selection_waits=bool(waiting),
+        open_in_selection=selected.open,
+        selection_window=selected.size,
+        outside_selection=selected.outside,
         selection_has_new_model=bool(waiting) and (current is None or waiting[-1].version_id != current.version_id),
         push_interrupted=any(row.status == "pushing" for row in waiting),
         busy=frozenset(job.kind for job in work.list_jobs(store, project.id) if job.status in ("pending", "running")),
         failed=_failed(workspace, live, newest_label_at, now),
     )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The window of an order: its size, how much of it is open, and how many frames that want a label the order lacks."""
+
+    size: int
+    open: int
+    outside: int
+
+
+def _window(workspace: Workspace, order: Generation | None, wanted: set[int]) -> _Window:
+    picks = generations.list_picks(workspace.store, workspace.project_id, order.number) if order else []
+    window = [pick.frame_id for pick in picks if pick.in_window]
+    return _Window(len(window), len(wanted.intersection(window)), len(wanted - {pick.frame_id for pick in picks}))
+
+
+def _wanted(workspace: Workspace, labels: Sequence[AnnotationRow]) -> set[int]:
+    """Frames that an order may hold and nobody has labelled or skipped."""
+    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    done = {row.frame_id for row in labels} | {task.frame_id for task in known if task.skipped}
+    wanted = frames.selectable(workspace.store, workspace.project_id) - done
+    if workspace.spec.documents_root is not None:  # a frame without a task gets one
+        closed = {task.frame_id for task in known} - {task.frame_id for task in known if not task.is_labeled}
+        return wanted - closed
+    return wanted & {task.frame_id for task in known if not task.is_labeled}
 
 
 def _failed(workspace: Workspace, live: VersionRow | None, newest_label_at: float | None, now: float) -> frozenset[str]:

@@ -24,7 +24,7 @@ Label = Callable[..., None]
 
 def test_blocks_are_those_of_the_split() -> None:
     keys = [FrameKey("b", 0), FrameKey("a", 49), FrameKey("a", 50), FrameKey("a", 0), FrameKey("b", 99)]
-    np.testing.assert_array_equal(time_blocks(keys, 50), [2, 0, 1, 0, 3])
+    np.testing.assert_array_equal(time_blocks(keys, dict.fromkeys([key.sequence for key in keys], 50)), [2, 0, 1, 0, 3])
 
 
 def retrain(workspace: Workspace) -> VersionRow:

@@ -30,8 +30,12 @@ QUIET = Situation(
     has_generation=True,
     open_in_window=450,
     window=500,
+    outside=500,
     pushed_at=NOW - 3600,
     selection_waits=False,
+    open_in_selection=0,
+    selection_window=0,
+    outside_selection=1000,
     selection_has_new_model=False,
     push_interrupted=False,
     busy=frozenset(),
@@ -117,10 +121,21 @@ def test_an_earlier_model_that_is_made_live_gives_an_order_again() -> None:
 def test_the_window_is_refilled_when_less_than_half_is_left() -> None:
     assert acts(replace(QUIET, open_in_window=250)) == set()
     assert acts(replace(QUIET, open_in_window=249)) == {"select"}
-    assert acts(replace(QUIET, open_in_window=249, n_labelled=751)) == set(), "it holds all that is left of the pool"
-    assert acts(replace(QUIET, open_in_window=249, selection_waits=True, pushed_at=NOW)) == set(), "one waits already"
+    assert acts(replace(QUIET, open_in_window=249, outside=0)) == set(), "it holds all that is left of the pool"
+    waits = replace(QUIET, open_in_window=249, selection_waits=True, pushed_at=NOW, open_in_selection=500, selection_window=500)
+    assert acts(waits) == {"push"}, "one waits already, and pushing it does not wait"
     assert acts(replace(QUIET, open_in_window=249, config_broken=True)) == set()
     assert acts(replace(QUIET, open_in_window=249, failed=frozenset({"select"}))) == set()
+
+
+def test_an_order_whose_tasks_were_labelled_before_it_was_pushed_is_renewed() -> None:
+    waits = replace(QUIET, selection_waits=True, open_in_selection=20, selection_window=46)
+    assert acts(waits) == {"select"}
+    assert acts(replace(waits, busy=frozenset({"select"}))) == set(), "its successor is on the way"
+    assert acts(replace(waits, open_in_selection=23)) == {"push"}
+    assert acts(replace(waits, outside_selection=0)) == {"push"}, "no other order could hold more"
+    assert acts(replace(waits, failed=frozenset({"select"}))) == {"push"}, "better than none"
+    assert acts(replace(waits, push_interrupted=True)) == {"push"}
 
 
 def test_asking_for_an_order() -> None:
@@ -170,6 +185,10 @@ kinds = st.frozensets(st.sampled_from(["retrain", "rescore", "select"]))
         order_is_of_live=flags,
         has_generation=flags,
         open_in_window=st.integers(0, 500),
+        outside=st.integers(0, 3),
+        open_in_selection=st.integers(0, 500),
+        selection_window=st.just(500),
+        outside_selection=st.integers(0, 3),
         pushed_at=st.one_of(st.none(), st.floats(0, NOW)),
         selection_waits=flags,
         selection_has_new_model=flags,
@@ -190,5 +209,5 @@ def test_in_every_situation(situation: Situation) -> None:
     if decision.push:
         assert situation.selection_waits
     if decision.select:
-        assert not situation.selection_waits, "an order that waits is pushed before the next is made"
+        assert not decision.push, "an order that waits is pushed before the next is made, or not at all"
     assert len(decision.reasons) == decision.train + decision.rescore + decision.select

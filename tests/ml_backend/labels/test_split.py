@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from label_config.values import BadInputError
-from ml_backend.labels.split import assign_split, random_slots, stable_uniform
+from ml_backend.labels.split import SplitRule, assign_split, choose_rule, random_slots, stable_uniform
 
 SETTINGS = {"fraction": 0.2, "block_frames": 30, "guard_frames": 10, "seed": 7}
 cases = {
@@ -123,3 +123,43 @@ def test_random_slots_are_every_tenth():
     assert not random_slots(25, 0).any()
     with pytest.raises(BadInputError, match="every"):
         random_slots(5, -1)
+
+
+def _parts(rule, indices, seeds=40):
+    """Mean number of train, val and guard frames over many seeds."""
+    splits = [rule.of("run", indices, seed) for seed in range(seeds)]
+    return {part: float(np.mean([(split == part).sum() for split in splits])) for part in ("train", "val", "guard")}
+
+
+def test_116_extracted_pictures_give_the_gate_its_20_frames_and_leave_the_rest_to_learn_from():
+    rule = choose_rule(116, np.arange(116), alike=False, wanted=20)
+    assert (rule.block_frames, rule.guard_frames) == (1, 0)
+    parts = _parts(rule, np.arange(116))
+    assert parts["val"] == pytest.approx(20, abs=1)
+    assert parts["guard"] == 0
+
+
+def test_a_short_video_keeps_its_blocks_and_gaps_small():
+    parts = _parts(choose_rule(116, np.arange(116), alike=True, wanted=20), np.arange(116))
+    assert parts["val"] == pytest.approx(20, abs=3)
+    assert 2 <= parts["guard"] <= 10
+
+
+@pytest.mark.parametrize("n", [10, 60, 116, 400, 3000, 50_000])
+@pytest.mark.parametrize("step", [1, 7])
+@pytest.mark.parametrize("alike", [False, True])
+def test_whatever_its_size_most_of_a_project_is_learnt_from(n, step, alike):
+    indices = np.arange(n) * step
+    parts = _parts(choose_rule(n, indices, alike=alike, wanted=20), indices, seeds=30)
+    assert parts["train"] >= 0.6 * n
+    assert parts["val"] <= 0.3 * n + 1
+    assert parts["val"] == pytest.approx(n * min(max(20 / n, 0.1), 0.2), rel=0.3, abs=2)
+
+
+def test_a_long_video_is_split_as_ever():
+    assert choose_rule(3000, np.arange(3000), alike=True, wanted=20) == SplitRule(0.1, 50, 10)
+
+
+def test_blocks_of_every_seventh_frame_hold_as_many_pictures():
+    rule = choose_rule(3000, 7 * np.arange(3000), alike=True, wanted=20)
+    assert (rule.block_frames, rule.guard_frames) == (350, 70)

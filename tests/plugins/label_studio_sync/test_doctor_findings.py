@@ -100,7 +100,7 @@ def test_a_project_that_was_never_set_up(lab: Lab) -> None:
 def test_more_than_one_annotation_per_task(healthy: Lab) -> None:
     healthy.client.change_project(healthy.project, maximum_annotations=3)
     (overlap,) = findings(healthy)["overlap"]
-    assert (overlap.state, overlap.seen) == ("warning", "3 annotations per task")
+    assert overlap.seen.startswith("3 annotations per task: every task is served to 3 people")
 
 
 def test_a_model_version_that_is_the_title_of_a_backend(healthy: Lab) -> None:
