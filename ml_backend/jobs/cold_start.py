@@ -60,7 +60,7 @@ def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) ->
     features[::stride] = 0.0
     for place, row in found.items():
         features[place] = row
-    return features.reshape(len(rows), -1)
+    return features.reshape(len(rows), len(views) * width)
 
 
 def _describer(workspace: Workspace) -> Describe:
