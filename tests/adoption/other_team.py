@@ -171,8 +171,8 @@ class OtherTeam:
             "local storages": self.client.local_storages(number),
             "S3 storages": self.client.call("GET", "api/storages/s3", params={"project": number}),
             "tasks": {t["id"]: {k: v for k, v in t.items() if k not in VOLATILE_TASK} for t in listed},
-            "annotations": {a["id"]: a for t in listed for a in t["annotations"]},
-            "predictions": {p["id"]: p for t in listed for p in t["predictions"]},
+            "annotations": {a["id"]: _without_age(a) for t in listed for a in t["annotations"]},
+            "predictions": {p["id"]: _without_age(p) for t in listed for p in t["predictions"]},
         }
 
     def close(self) -> None:
@@ -180,6 +180,11 @@ class OtherTeam:
         for someone in self.people:
             someone.close()
         self.client.close()
+
+
+def _without_age(item: dict[str, Any]) -> dict[str, Any]:
+    """An annotation or prediction without the words that say how long ago it was made."""
+    return {name: value for name, value in item.items() if name != "created_ago"}
 
 
 def label_some(team: OtherTeam, count: int) -> set[int]:
