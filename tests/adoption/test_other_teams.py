@@ -6,19 +6,18 @@ What must differ in Label Studio afterwards are the new annotations, and nothing
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from label_config.spec import load_spec
 from ml_backend.jobs import run as jobs
 from ml_backend.store import presence, versions, work
 from ml_backend.store.workspace import Workspace, open_workspace
-from plugins.cli.main import app
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.tick import tick
@@ -30,6 +29,7 @@ from .other_team import OtherTeam, differences, label_some
 pytestmark = pytest.mark.ls
 
 ROUND = 4
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class NoQueue:
@@ -47,13 +47,13 @@ class Visit:
         self.monkeypatch = monkeypatch
         monkeypatch.setenv("PARALLAX_CONFIG", self.config)
         monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.chdir(team.folder)
 
     def run(self, *arguments: str) -> str:
         """A command as the team types it; what it printed."""
-        result: Result = CliRunner().invoke(app, ["-c", self.config, *arguments])
-        assert result.exit_code == 0, f"{arguments}: {result.output}\n{result.exception!r}"
-        return " ".join(result.output.split())
+        command = [sys.executable, "-m", "plugins.cli.main", "-c", self.config, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+        assert result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}"
+        return " ".join(result.stdout.split())
 
     workspace: Workspace | None = None
     client: Client | None = None
