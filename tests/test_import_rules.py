@@ -172,6 +172,11 @@ def test_networks_are_imported_by_pose_alone() -> None:
     assert users <= {"ml_backend.pose", "ml_backend.simulation"}
 
 
+def test_one_module_talks_to_label_studio() -> None:
+    users = {module for module in MODULES if "label_studio_sdk" in their_packages(imports_of(module))}
+    assert users == {"plugins.label_studio_sync.client"}
+
+
 def test_the_backend_never_imports_plugins() -> None:
     for module in MODULES:
         if not module.startswith("plugins"):

@@ -1,7 +1,8 @@
-"""The only place that calls Label Studio's API.
+"""The only place that calls Label Studio's API, through label-studio-sdk.
 
-Both kinds of token are known: legacy, and personal access tokens with their short-lived access token.  Nothing is retried
-here: a write that timed out may have landed, and the caller must look before it writes again.
+The SDK speaks over a connection of ours: its own follows redirects, and loses sub-path and certificates when it trades a
+personal access token for the short-lived access token.  Nothing is retried here: a write that timed out may have landed, and
+the caller must look before it writes again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+from label_studio_sdk import LabelStudio
 
 from label_config.spec import Network
 from label_config.values import ParallaxError
@@ -70,6 +72,8 @@ class Client:
             verify=trusted(network.ca_file),
             proxy=proxy_for(self.url) if network.proxies == "environment" else None,
         )
+        # The header that this key gives is replaced by :meth:`_authorize`.
+        self._sdk: Any = LabelStudio(base_url=self.url, api_key="ours", httpx_client=self._http, max_retries=0)
 
     def _authorize(self, request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = self._credentials.header(self._trade)
@@ -93,7 +97,7 @@ class Client:
             started = self._rested_at
         what = f"{method} /{path}"
         try:
-            response = self._http.request(method, f"{self.url}/{path}", params=params, json=body)
+            response = self._sdk._client_wrapper.httpx_client.request(path, method=method, params=params, json=body)
         except FetchError as error:
             raise LabelStudioError(f"Label Studio at {self.url} {error.problem}", 401) from error
         except httpx.HTTPError as error:

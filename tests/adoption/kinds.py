@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from plugins.cli.ports import free_port
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 from tests.s3 import S3Server
 
-from .other_team import OtherTeam, all_cameras, one_picture, picture, truth
+from .other_team import OtherTeam, all_cameras, one_picture, picture, region, truth
 
 CAMERAS = ("left", "right")
 
@@ -104,6 +105,7 @@ def cloud(platform: Platform, folder: Path, count: int, s3: S3Server, *, presign
     team = OtherTeam(platform, folder, client, number, {("kp-1", "img"): 0}, _numbered(pattern, "image", CAMERAS))
     team.settings = {
         "views": list(CAMERAS),
+        "cache": {"hosts": [urlsplit(s3.url).netloc] if presign else []},
         "frames": {
             "sequence": {"key": "image", "pattern": "(fly [0-9]+)"},
             "index": {"key": "image", "pattern": "frame ([0-9]+)"},
@@ -125,7 +127,8 @@ def large(platform: Platform, folder: Path, count: int) -> OtherTeam:
     for i in range(count):
         (shared / f"{i}.png").write_bytes(picture(i))
         data = {"image": f"/data/local-files/?d=large{number}/{i}.png", "n": i}
-        labelled = [{"result": team.answer({"data": data}), "ground_truth": False}] if i % 5 == 0 else []
+        points = [region("kp-1", "img", x, y, label) for label, (x, y) in truth(i).items()]
+        labelled = [{"result": points, "ground_truth": False}] if i % 5 == 0 else []
         tasks.append({"data": data, "annotations": labelled})
     client.call("POST", f"api/projects/{number}/import", body=tasks)
     return team
