@@ -105,7 +105,7 @@ def cloud(platform: Platform, folder: Path, count: int, s3: S3Server, *, presign
     team = OtherTeam(platform, folder, client, number, {("kp-1", "img"): 0}, _numbered(pattern, "image", CAMERAS))
     team.settings = {
         "views": list(CAMERAS),
-        "cache": {"hosts": [urlsplit(s3.url).netloc] if presign else []},
+        "cache": {"hosts": [urlsplit(s3.url).netloc, "127.0.0.1"] if presign else []},
         "frames": {
             "sequence": {"key": "image", "pattern": "(fly [0-9]+)"},
             "index": {"key": "image", "pattern": "frame ([0-9]+)"},
