@@ -69,19 +69,23 @@ def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int
 
     The clock starts with the first page of the listing: a slow server must not keep every tick from deleting anything.
     """
-    deleted, deadline = 0, None
+    emptied, deadline = list[int](), None
+    project = workspace.project.ls_project_id
     wanted = sorted(names) if only is None else [OURS]
-    for task, held in client.predictions(workspace.project.ls_project_id, containing=wanted, labelled=only is not None):
+    done = True
+    for task, held in client.predictions(project, containing=wanted, labelled=only is not None):
         deadline = deadline or time.monotonic() + budget_s
+        if time.monotonic() > deadline:
+            done = False
+            break
         for prediction, version in held.items():
-            if version not in names or (only is not None and task not in only):
-                continue
-            if time.monotonic() > deadline:
-                return deleted, False
-            reach("cleaning")
-            client.delete_prediction(prediction)
-            deleted += 1
-    return deleted, True
+            if version in names and (only is None or task in only):
+                reach("cleaning")
+                client.delete_prediction(prediction)
+                emptied.append(task)
+    if emptied:
+        client.recount_predictions(project, sorted(set(emptied)))
+    return len(emptied), done
 
 
 def _forget(workspace: Workspace, name: str) -> None:

@@ -1,7 +1,8 @@
 """All predictions of ours in a project, and how they go when we leave.
 
-A task that carries ours alone is emptied by Label Studio's own action, many at a time, which keeps its counters right.
-Where others' predictions are too, ours go one by one, and Label Studio is made to count again.
+A task that carries ours alone is emptied by Label Studio's own action, many at a time; where others' predictions are too, ours
+go one by one.  Neither leaves the task's counter right (the action counts one too few, whatever it deletes), so Label Studio is
+made to count again.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class OurPredictions:
         for start in range(0, len(tasks), BATCH):
             part = tasks[start : start + BATCH]
             client.delete_predictions_of(project, part)
+            client.recount_predictions(project, part)
             deleted += sum(self.whole[task] for task in part)
             tell(f"{deleted} of {self.count} predictions deleted")
         mixed = list(self.mixed.items())

@@ -112,7 +112,7 @@ class OtherTeam:
             "label_studio": {"url": self.platform.url, "token": self.platform.token, "project": self.number},
             "store": f"sqlite:///{self.folder}/store.sqlite3",
             "backend": {"url": f"http://127.0.0.1:{free_port()}", "secret": "hush-hush"},
-            "train": {"input_px": 64, "steps_first": 60, "steps_round": 30, "min_new_frames": 3, "weights": "none"},
+            "train": {"input_px": 64, "steps_first": 60, "steps_round": 30, "min_new_frames": 1, "weights": "none"},
             "sync": {"push_every_minutes": 0},
             **self.settings,
         }
@@ -148,7 +148,7 @@ class OtherTeam:
     def upload(self, names: Sequence[str], contents: Sequence[bytes]) -> None:
         """Put pictures into the project as dropping them on its page does."""
         with httpx.Client(base_url=self.platform.url, headers={"Authorization": f"Token {self.platform.token}"}) as http:
-            files = [("file", (name, content, "image/png")) for name, content in zip(names, contents, strict=True)]
+            files = {name: (name, content, "image/png") for name, content in zip(names, contents, strict=True)}
             http.post(f"/api/projects/{self.number}/import", files=files, timeout=120).raise_for_status()
 
     def tasks(self) -> list[dict[str, Any]]:
