@@ -15,13 +15,14 @@ from label_config.values import BadInputError, BoolArray, FloatArray, IntArray, 
 class Annotation:
     """One submitted annotation.
 
+    person        who submitted it; None = an account that is gone, each one a person of their own
     poses         subject → pose; a subject without one placed or absent point says nothing
     cancelled     the person skipped the task
     ground_truth  marked as such in Label Studio
     """
 
     id: int
-    person: Hashable
+    person: Hashable | None
     updated_at: datetime
     poses: Mapping[int, Pose2D]
     cancelled: bool = False
@@ -61,7 +62,7 @@ def merge_annotations(annotations: Sequence[Annotation]) -> Merged | None:
     truths = [a for a in valid if a.ground_truth]
     newest: dict[Hashable, Annotation] = {}
     for annotation in sorted(truths or valid, key=lambda a: (a.updated_at, a.id)):
-        newest[annotation.person] = annotation
+        newest[("gone", annotation.id) if annotation.person is None else annotation.person] = annotation
     if not newest:
         return None
     chosen = sorted(newest.values(), key=lambda a: a.id)

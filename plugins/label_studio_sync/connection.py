@@ -69,7 +69,12 @@ def answers(url: str) -> bool:
 
 
 def _webhook(workspace: Workspace, client: Client, project: int, url: str, secret: str) -> list[str]:
-    wanted: dict[str, Any] = {"headers": {SECRET_HEADER: secret}, "send_for_all_actions": False, "actions": sorted(ACTIONS)}
+    wanted: dict[str, Any] = {
+        "headers": {SECRET_HEADER: secret},
+        "send_for_all_actions": False,
+        "send_payload": True,
+        "actions": sorted(ACTIONS),
+    }
     existing = [hook for hook in client.webhooks(project) if hook["url"].rstrip("/") == url]
     if not existing:
         hook = client.create_webhook(project, url, wanted["headers"], ACTIONS)

@@ -164,7 +164,7 @@ def _carrying(client: Client, project: int, name: str) -> dict[int, int]:
 def _switch(workspace: Workspace, client: Client, generation: Generation) -> None:
     """Atomic for annotators: from this call on the new order and its points are served."""
     project = workspace.project
-    before = client.project(project.ls_project_id)
+    before = before_us(client.project(project.ls_project_id))
     for field in SERVED:
         ledger.record(workspace.store, project.id, "project_field", field, old=before.get(field), new=_served(generation)[field])
     # Whatever becomes of the call: from now on annotators may have this generation open.
@@ -172,6 +172,12 @@ def _switch(workspace: Workspace, client: Client, generation: Generation) -> Non
     client.change_project(project.ls_project_id, **_served(generation))
     reach("served")
     _switched(workspace, generation)
+
+
+def before_us(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stood there before us: Label Studio's own defaults where an earlier set-up of Parallax left its settings."""
+    ours = str(settings.get("model_version") or "").startswith("px-")
+    return dict(zip(SERVED, ("", "Sequential sampling"), strict=True)) if ours else settings
 
 
 def _switched(workspace: Workspace, generation: Generation) -> None:

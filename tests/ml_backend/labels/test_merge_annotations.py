@@ -33,6 +33,12 @@ def test_one_annotation_is_itself():
     assert np.isnan(merged.spread_px[0]).all()
 
 
+def test_people_whose_accounts_are_gone_are_not_one_person():
+    merged = merge_annotations([annotation(n, None, (x,)) for n, x in ((1, 10.0), (2, 20.0), (3, 60.0))])
+    assert (merged.used, merged.people) == ((1, 2, 3), 3)
+    np.testing.assert_array_equal(merged.poses[0].xy_px[0, :, 0], [20.0])
+
+
 def test_newest_of_each_person_counts_and_ties_go_to_the_higher_id():
     merged = merge_annotations(
         [annotation(1, "a", (100.0,), minutes=5), annotation(2, "a", (10.0,), minutes=9), annotation(3, "a", (20.0,), minutes=9)]

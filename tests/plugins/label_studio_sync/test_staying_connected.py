@@ -131,7 +131,10 @@ def test_what_is_missing_is_registered_once(workspace: Workspace, start_backend:
     assert [call for call in label_studio.calls if not call.startswith("GET")][2:] == ["PATCH api/projects/7/"]
 
 
-@pytest.mark.parametrize("change", [{"headers": {}}, {"is_active": False}, {"send_for_all_actions": True}, {"actions": []}])
+@pytest.mark.parametrize(
+    "change",
+    [{"headers": {}}, {"is_active": False}, {"send_for_all_actions": True}, {"actions": []}, {"send_payload": False}],
+)
 def test_a_webhook_that_somebody_changed_is_mended(
     workspace: Workspace, start_backend: Callable[[], None], change: dict[str, Any]
 ) -> None:
