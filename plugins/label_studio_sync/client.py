@@ -73,7 +73,9 @@ class Client:
             proxy=proxy_for(self.url) if network.proxies == "environment" else None,
         )
         # The header that this key gives is replaced by :meth:`_authorize`.
-        self._sdk: Any = LabelStudio(base_url=self.url, api_key="ours", httpx_client=self._http, max_retries=0)
+        self._sdk: Any = LabelStudio(  # type: ignore[no-untyped-call]
+            base_url=self.url, api_key="ours", httpx_client=self._http, max_retries=0
+        )
 
     def _authorize(self, request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = self._credentials.header(self._trade)
