@@ -23,6 +23,7 @@ import numpy as np
 
 from bench.bench_triangulation import ring
 from bench.measure import alone, peak_mib
+from label_config.prediction import Prediction
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FloatArray, IntArray
 from ml_backend.acquisition.base import Chunk
@@ -104,9 +105,8 @@ def score_run(
     clock.lap("reading points")
     found = triangulate_robust(rig, points)
     clock.lap("robust triangulation")
-    chunk = Chunk(
-        f"s{sequence:05d}", positions - sequence * SEQUENCE, core, points, trust, rig.size_px, triangulated=found, rig=rig
-    )
+    prediction = Prediction(points, trust, np.full((*points.shape[:2], 4), np.nan))
+    chunk = Chunk(f"s{sequence:05d}", positions - sequence * SEQUENCE, core, prediction, rig.size_px, triangulated=found, rig=rig)
     scores = {}
     for score in make_scores(names):
         scores[score.name] = score.score(chunk, None).raw

@@ -1,7 +1,7 @@
 """The interface on which every acquisition score hangs.
 
 A score is one small module.  It states what it needs (``requires``), learns what it can from the labelled
-frames (``fit``, stored with the model version) and judges a run of frames (``score``).  Scores do no I/O and
+frames (``fit``, stored with the model version) and scores a run of frames (``score``).  Scores do no I/O and
 keep no global state.  Higher always means "label first".  A frame without one valid term has ``raw`` NaN and
 ``support`` 0, never a silent zero.
 """
@@ -11,33 +11,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from label_config.prediction import Output, Prediction
 from label_config.skeleton import Skeleton
-from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, IntArray, Triangulation
+from label_config.values import BadInputError, BoolArray, FloatArray, IntArray, Triangulation
 from ml_backend.geometry.cameras import Rig
 
 #: What ``fit`` hands to ``score``: plain arrays that can be stored beside the model's weights.
 State = Mapping[str, FloatArray]
 
 
-class Input(StrEnum):
-    """What a score may need."""
+class Context(StrEnum):
+    """What a score may need besides outputs of the network."""
 
-    POINTS = "points"
-    PEAKS = "peaks"
-    HEATMAPS = "heatmaps"
-    FEATURES = "features"
     VIEWS = "views"
     RIG = "rig"
     NEIGHBOURS = "neighbours"
     LABELS = "labels"
-    ENSEMBLE = "ensemble"
-    LINKS = "links"
-    VARIANCE = "variance"
-    LEARNING_LOSS = "learning_loss"
+
+
+#: Points and their confidence are always there, so no score names them.
+Need = Output | Context
 
 
 @dataclass(frozen=True)
@@ -48,81 +46,65 @@ class Chunk:
 
     index         (n,) frame numbers, strictly increasing
     core          slice of 0..n
-    xy_px         (n, V, K, 2) image pixels, NaN = no prediction
-    confidence    (n, V, K) in [0, 1], NaN = no prediction
-    box_px        (n, V, 4) x, y, width, height of the crop that the network saw; NaN = whole picture; None = not stored
-    triangulated  batch axes (n,), None without a rig
-    peak_xy_px    (n, V, K, M, 2) local maxima, strongest first, NaN-padded; None = not stored
-    peak_value    (n, V, K, M) heatmap value of each, NaN-padded
-    heatmaps      (n, V, K, h, w) network output at unit training amplitude, None = not stored
-    features      (n, V, D) or (n, D) embedding, None = not stored
-    ensemble_xy_px (E, n, V, K, 2) predictions of E models, None = not available
-    links         (n, V, L, 2) expected length of each limb of ``skeleton``, image pixels, and the logarithm of its variance,
-                  image pixels squared; NaN = no prediction; None = the network does not tell
-    log_variance  (n, V, K) logarithm of the expected squared error of each point, image pixels squared; likewise
-    learning_loss (n, V) expected loss of each picture, only differences mean something; likewise
-    gap           (n,) True where the frame does not follow its predecessor in this array (missing frames, scene cut)
+    prediction    batch axes (n, V); what the network predicted
     size_px       (V, 2) width and height of the pictures
+    triangulated  batch axes (n,), None without a rig
+    gap           (n,) True where the frame does not follow its predecessor in this array (missing frames, scene cut)
     """
 
     sequence: str
     index: IntArray
     core: slice
-    xy_px: FloatArray
-    confidence: FloatArray
+    prediction: Prediction
     size_px: FloatArray
-    box_px: FloatArray | None = None
     triangulated: Triangulation | None = None
-    peak_xy_px: FloatArray | None = None
-    peak_value: FloatArray | None = None
-    heatmaps: Float32Array | None = None
-    features: Float32Array | None = None
-    ensemble_xy_px: FloatArray | None = None
-    links: FloatArray | None = None
-    log_variance: FloatArray | None = None
-    learning_loss: FloatArray | None = None
     gap: BoolArray | None = None
     rig: Rig | None = None
     skeleton: Skeleton | None = None
 
     def __post_init__(self) -> None:
-        if self.xy_px.ndim != 4 or self.xy_px.shape[3] != 2:
-            raise BadInputError(f"Chunk.xy_px: expected shape (n, V, K, 2), got {self.xy_px.shape}")
-        n, views, keypoints = self.xy_px.shape[:3]
-        expected = {"index": (n,), "confidence": (n, views, keypoints), "size_px": (views, 2)}
+        if self.xy_px.ndim != 4:
+            raise BadInputError(f"Chunk.prediction.xy_px: expected shape (n, V, K, 2), got {self.xy_px.shape}")
+        n, views = self.xy_px.shape[:2]
+        expected = {"index": (n,), "size_px": (views, 2)}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise BadInputError(f"Chunk.{name}: expected shape {shape}, got {getattr(self, name).shape}")
         for name in ("xy_px", "confidence"):
             if np.isinf(getattr(self, name)).any():
-                raise BadInputError(f"Chunk.{name} of {self.sequence!r}: expected finite numbers or NaN, got infinity")
+                raise BadInputError(f"Chunk.prediction.{name} of {self.sequence!r}: expected finite numbers or NaN, got infinity")
         if n > 1 and not (np.diff(self.index) > 0).all():
             raise BadInputError(f"Chunk.index of {self.sequence!r}: frame numbers must increase strictly")
 
     @property
-    def available(self) -> frozenset[Input]:
-        """The inputs that this chunk carries (LABELS is a matter of ``fit``)."""
-        held = {Input.POINTS}
-        if self.xy_px.shape[1] > 1:
-            held.add(Input.VIEWS)
-        if self.gap is None or not self.gap.all():
-            held.add(Input.NEIGHBOURS)
-        optional = {
-            Input.RIG: self.triangulated,
-            Input.PEAKS: self.peak_xy_px,
-            Input.HEATMAPS: self.heatmaps,
-            Input.FEATURES: self.features,
-            Input.ENSEMBLE: self.ensemble_xy_px,
-            Input.LINKS: self.links,
-            Input.VARIANCE: self.log_variance,
-            Input.LEARNING_LOSS: self.learning_loss,
+    def xy_px(self) -> FloatArray:
+        """(n, V, K, 2) image pixels, NaN = no prediction."""
+        return self.prediction.xy_px
+
+    @property
+    def confidence(self) -> FloatArray:
+        """(n, V, K) in [0, 1], NaN = no prediction."""
+        return self.prediction.confidence
+
+    @property
+    def outputs(self) -> Mapping[Output, npt.NDArray[Any]]:
+        """The optional outputs of the network, batch axes (n, V)."""
+        return self.prediction.outputs
+
+    @property
+    def available(self) -> frozenset[Need]:
+        """The needs that this chunk meets (LABELS is a matter of ``fit``)."""
+        context = {
+            Context.VIEWS: self.xy_px.shape[1] > 1,
+            Context.NEIGHBOURS: self.gap is None or not self.gap.all(),
+            Context.RIG: self.triangulated is not None,
         }
-        return frozenset(held | {name for name, value in optional.items() if value is not None})
+        return frozenset(self.outputs) | {need for need, met in context.items() if met}
 
     @property
     def valid(self) -> BoolArray:
-        """(n, V, K) True where a prediction is finite."""
-        return np.asarray(np.isfinite(self.xy_px).all(axis=-1))
+        """(n, V, K) True where a point is predicted."""
+        return self.prediction.valid
 
 
 @dataclass(frozen=True)
@@ -145,9 +127,9 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a score says about the core frames of a chunk.
+    """The values of a score for the core frames of a chunk.
 
-    raw        (c,) in the score's own unit, NaN = nothing can be said
+    raw        (c,) in the score's own unit, NaN = unavailable
     support    (c,) number of valid terms behind ``raw``
     per_point  (c, V, K) the same in the same unit for each point, NaN = no term; None when the score has no points
     """
@@ -171,8 +153,8 @@ class Score(Protocol):
         ...
 
     @property
-    def requires(self) -> frozenset[Input]:
-        """Without one of these the score has nothing to say."""
+    def requires(self) -> frozenset[Need]:
+        """Without one of these the score is unavailable."""
         ...
 
     @property
@@ -190,5 +172,5 @@ class Score(Protocol):
         ...
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
-        """Judge the core frames of ``chunk``."""
+        """Score the core frames of ``chunk``."""
         ...

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from label_config.prediction import Output
 from label_config.values import BadInputError
-from ml_backend.acquisition.base import Input, Score
+from ml_backend.acquisition.base import Context, Score
 from ml_backend.acquisition.scores.auxiliary import Aleatoric, LearningLoss
 from ml_backend.acquisition.scores.chance import Random
 from ml_backend.acquisition.scores.confidence import LeastConfidence, Margin, MultiplePeakEntropy
@@ -75,12 +76,6 @@ def _make(name: str, parameters: Mapping[str, Any]) -> Score:
     return SCORES[name](**parameters)
 
 
-def available_scores(inputs: Collection[Input]) -> tuple[str, ...]:
-    """Names of the scores for which ``inputs`` suffice, in the order of the table."""
-    held = frozenset(inputs)
-    return tuple(name for name, make in SCORES.items() if make().requires <= held)
-
-
 def default_weights(*, has_rig: bool, has_video: bool, n_views: int) -> dict[str, float]:
     """Weights of the fused score for what a project has; scores that have nothing to say drop out of the mean by themselves.
 
@@ -106,7 +101,7 @@ def render_table() -> str:
     lines = ["| score | what it says | unit | needs | neighbours | source |", "|---|---|---|---|---|---|"]
     for name, make in SCORES.items():
         score = make()
-        needs = ", ".join(member.value for member in Input if member in score.requires) or "–"
+        needs = ", ".join(member.value for member in (*Output, *Context) if member in score.requires) or "–"
         summary = (inspect.getdoc(make) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
         halo = str(score.halo) if score.halo else "–"
         lines.append(f"| `{name}` | {summary} | {score.unit} | {needs} | {halo} | {score.source} |")

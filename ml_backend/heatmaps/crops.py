@@ -14,9 +14,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from label_config.values import BadInputError, ByteArray, FloatArray
-
-Box = tuple[float, float, float, float]
+from label_config.values import BadInputError, Box, ByteArray, FloatArray
 
 #: How two grids of different size lie on one another.
 #: "centre": cells are areas, as resampling sees them (and flips preserve); "udp": the outermost centres coincide;

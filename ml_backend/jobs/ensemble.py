@@ -1,17 +1,17 @@
-"""Several models look at the same pictures: where they disagree, the live one is not to be relied on."""
+"""Predictions of several models: where they disagree, the live one is not to be relied on."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from label_config.prediction import Output, Prediction
 from label_config.values import ParallaxError
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import Predictions, predict_frames
+from ml_backend.jobs.predict import predict_frames
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.store import versions
 from ml_backend.store.frames import FrameRow
@@ -45,16 +45,17 @@ def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
 
 def predict_ensemble(
     workspace: Workspace,
-    seen: Predictions,
+    prediction: Prediction,
     earlier: Sequence[PoseModel],
     frames: Sequence[FrameRow],
     pictures: Pictures,
     *,
     alive: Callable[[], None] = lambda: None,
-) -> Predictions:
-    """``seen``, which the live model said of ``frames``, with the points of the earlier models beside its own; as it is without
-    any.  Costs one look at every picture for each of them."""
+) -> Prediction:
+    """The live model's ``prediction`` of ``frames`` with the points of the earlier models beside its own; unchanged without any.
+
+    Costs one forward pass over every picture for each of them."""
     if not earlier:
-        return seen
+        return prediction
     others = [predict_frames(workspace, model, frames, pictures, alive=alive).xy_px for model in earlier]
-    return replace(seen, ensemble_xy_px=np.stack([seen.xy_px, *others]))
+    return prediction.adding(Output.ENSEMBLE, np.stack([prediction.xy_px, *others], axis=3))

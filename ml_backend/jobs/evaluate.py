@@ -131,7 +131,7 @@ def evaluate(workspace: Workspace, version: VersionRow) -> Evaluation:
 def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None) -> Evaluation:
     """All figures; ``unit`` of the points in space, None = leave them out."""
     labelled = np.any(known_points(seen.truth_px), axis=-1)
-    read: BoolArray = np.asarray(labelled & np.isfinite(seen.predicted.size_px).all(axis=-1))
+    read: BoolArray = np.asarray(labelled & seen.predicted.read)
     frames: BoolArray = np.asarray(np.any(read, axis=1))
     truth, found, confidence = seen.truth_px[read], seen.predicted.xy_px[read], seen.predicted.confidence[read]
     block = np.broadcast_to(seen.block[:, None], read.shape)[read]

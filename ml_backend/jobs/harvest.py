@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy as np
 
+from label_config.prediction import Output, Prediction
 from label_config.values import BadInputError, FloatArray, ParallaxError, TrainingTarget
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
@@ -22,7 +23,7 @@ from ml_backend.heatmaps.crops import CropTransform
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import Predictions, predict_frames
+from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.retrain import Report, StoppedError, begin_training, end_training, same_network, train_progress
 from ml_backend.jobs.scoring import auxiliary_networks
@@ -30,7 +31,6 @@ from ml_backend.jobs.training_config import config_for, processes_of
 from ml_backend.jobs.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
 from ml_backend.labels.harvest import KEEP, Detections, Harvest, body_from_labels, harvest_points, harvest_targets
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.pose.adapter import Capability
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import preset
 from ml_backend.pose.train import train
@@ -185,7 +185,7 @@ class _Reaper:
         return Harvest.from_arrays(self.workspace.arrays.load(job.arguments[name])), job
 
     def _harvest(self, model: Predictor) -> Harvest:
-        heatmaps = Capability.HEATMAPS in model.capabilities
+        heatmaps = Output.HEATMAPS in model.outputs
         parts: list[Harvest] = []
         done = 0
         for sequence, rig in self.rigs.items():
@@ -201,11 +201,13 @@ class _Reaper:
         return Harvest.joined(parts)
 
 
-def detections(model: Predictor, seen: Predictions) -> Detections:
+def detections(model: Predictor, prediction: Prediction) -> Detections:
     """A model's predictions as pictorial structures read them."""
-    sigma = np.where(np.isfinite(seen.box_px[..., 2]), SIGMA_SHARE * seen.box_px[..., 2], 1.0)
-    maps = None if seen.heatmaps is None else _image_to_heatmap(model, seen.box_px, seen.heatmaps.shape[-2:])
-    return Detections(seen.xy_px, seen.confidence, sigma, seen.heatmaps, maps)
+    box = prediction.box_px
+    sigma = np.where(np.isfinite(box[..., 2]), SIGMA_SHARE * box[..., 2], 1.0)
+    heatmaps = prediction.outputs.get(Output.HEATMAPS)
+    maps = None if heatmaps is None else _image_to_heatmap(model, box, heatmaps.shape[-2:])
+    return Detections(prediction.xy_px, prediction.confidence, sigma, heatmaps, maps)
 
 
 def _image_to_heatmap(model: Predictor, box_px: FloatArray, size_hm: tuple[int, ...]) -> FloatArray:

@@ -1,52 +1,26 @@
-"""A model looks at frames: pictures in, points of all views out."""
+"""Predict frames: pictures in, points of all views out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from label_config.values import ByteArray, Float32Array, FloatArray
+from label_config.prediction import Prediction
+from label_config.values import ByteArray, FloatArray
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.tries import Tries
-from ml_backend.pose.adapter import PoseModel, PredictionBatch
+from ml_backend.pose.adapter import PoseModel
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames as frame_rows
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
-#: Pictures that are decoded before the network sees them together.
+#: Pictures that are decoded before the network predicts them together.
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says about f frames.
-
-    xy_px       (f, V, K, 2) image pixels, NaN where a view is missing or unreadable
-    confidence  (f, V, K), NaN likewise
-    box_px      (f, V, 4) x, y, width, height of the crop that was looked at, NaN likewise
-    size_px     (f, V, 2) width and height of the pictures, NaN likewise
-    peak_xy_px, peak_value  (f, V, K, M, 2), (f, V, K, M); None when the model has no peaks
-    features    (f, V, D); None when it has none
-    heatmaps    (f, V, K, h, w); None unless asked for
-    ensemble_xy_px  (E, f, V, K, 2) the points of several models, this one first; None unless asked for
-    links, log_variance, learning_loss  (f, V, L, 2), (f, V, K), (f, V); None when the model does not tell them
-    """
-
-    xy_px: FloatArray
-    confidence: FloatArray
-    box_px: FloatArray
-    size_px: FloatArray
-    peak_xy_px: FloatArray | None = None
-    peak_value: FloatArray | None = None
-    features: Float32Array | None = None
-    heatmaps: Float32Array | None = None
-    links: FloatArray | None = None
-    log_variance: FloatArray | None = None
-    learning_loss: FloatArray | None = None
-    ensemble_xy_px: FloatArray | None = None
 
 
 def predict_frames(
@@ -57,8 +31,8 @@ def predict_frames(
     *,
     heatmaps: bool = False,
     alive: Callable[[], None] = lambda: None,
-) -> Predictions:
-    """Predict every view of every frame, in the box that its task's data gives where it gives one.
+) -> Prediction:
+    """Predict every view of every frame (batch axes (f, V)), in the box that its task's data gives where it gives one.
 
     A picture that cannot be had or read is marked and left out; nothing stops for it, and it is tried again later.
 
@@ -71,7 +45,7 @@ def predict_frames(
     tries = Tries(workspace)
     waiting: list[tuple[int, int, ByteArray]] = []
 
-    def look() -> None:
+    def predict_batch() -> None:
         pictures = [image for *_, image in waiting]
         boxes = [frames[f].box(workspace.views[v], (image.shape[1], image.shape[0])) for f, v, image in waiting]
         collector.take(waiting, model.predict(pictures, boxes, heatmaps=heatmaps))
@@ -86,13 +60,12 @@ def predict_frames(
         waiting.append((f, v, picture))
         if len(waiting) == BATCH:
             alive()
-            look()
+            predict_batch()
     if waiting:
-        look()
+        predict_batch()
     tries.save()
-    result = collector.result()
-    _note_sizes(workspace, frames, result.size_px)
-    return result
+    _note_sizes(workspace, frames, collector.arrays["size_px"])
+    return collector.result()
 
 
 def _note_sizes(workspace: Workspace, frames: Sequence[FrameRow], size_px: FloatArray) -> None:
@@ -107,27 +80,21 @@ def _note_sizes(workspace: Workspace, frames: Sequence[FrameRow], size_px: Float
 
 
 class _Collector:
-    """Puts predictions of single pictures into their place."""
+    """Puts predictions of single pictures into their place; NaN where there is none."""
 
     def __init__(self, n_frames: int, n_views: int, n_keypoints: int) -> None:
         self.shape = (n_frames, n_views)
-        self.arrays: dict[str, FloatArray] = {
-            "xy_px": np.full((*self.shape, n_keypoints, 2), np.nan),
-            "confidence": np.full((*self.shape, n_keypoints), np.nan),
-            "box_px": np.full((*self.shape, 4), np.nan),
-            "size_px": np.full((*self.shape, 2), np.nan),
-        }
+        self.arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, shape in {"xy_px": (n_keypoints, 2), "confidence": (n_keypoints,), "box_px": (4,), "size_px": (2,)}.items():
+            self.arrays[name] = np.full((*self.shape, *shape), np.nan)
 
-    def take(self, seen: Sequence[tuple[int, int, ByteArray]], batch: PredictionBatch) -> None:
-        f, v = np.array([row[:2] for row in seen]).T
-        self.arrays["size_px"][f, v] = [(image.shape[1], image.shape[0]) for *_, image in seen]
-        for item in fields(batch):
-            name, values = item.name, getattr(batch, item.name)
-            if values is None:
-                continue
+    def take(self, pictures: Sequence[tuple[int, int, ByteArray]], prediction: Prediction) -> None:
+        f, v = np.array([row[:2] for row in pictures]).T
+        size = np.array([(image.shape[1], image.shape[0]) for *_, image in pictures], dtype=np.float64)
+        for name, values in replace(prediction, size_px=size).arrays().items():
             if name not in self.arrays:
                 self.arrays[name] = np.full((*self.shape, *values.shape[1:]), np.nan, dtype=values.dtype)
             self.arrays[name][f, v] = values
 
-    def result(self) -> Predictions:
-        return Predictions(**self.arrays)  # type: ignore[arg-type]
+    def result(self) -> Prediction:
+        return Prediction.from_arrays(self.arrays)

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from label_config.prediction import Output
 from label_config.values import ParallaxError
-from ml_backend.acquisition.base import Input
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble import earlier_models, predict_ensemble
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.retrain import StoppedError
-from ml_backend.jobs.scoring import ScoreKit, judge_chunk, make_kit
+from ml_backend.jobs.scoring import ScoreKit, make_kit, score_chunk
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.store import frames, generations, presence, versions, work
@@ -108,7 +108,7 @@ def work_on_shards(
             if model is None or kit is None:
                 model = load_predictor(workspace, workspace.models / version.path)
                 kit = make_kit(workspace, _snapshot(workspace, version))
-                earlier = earlier_models(workspace, version) if kit.chosen.wants(Input.ENSEMBLE) else []
+                earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
             _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)
             done = sum(row.status in ("done", "failed") for row in rows)
@@ -133,10 +133,10 @@ def _one(
                 raise LostLeaseError(f"shard {shard.id} was taken over by another worker")
 
     try:
-        seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Input.HEATMAPS), alive=alive)
+        seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Output.HEATMAPS), alive=alive)
         seen = predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
         core = slice(len(before), len(before) + len(shard.frame_ids))
-        arrays = judge_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
+        arrays = score_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
         arrays["frame_ids"] = np.array(shard.frame_ids, dtype=np.int64)
         reach("shard judged")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)

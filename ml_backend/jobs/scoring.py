@@ -9,28 +9,21 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from label_config.prediction import Output, Prediction
 from label_config.spec import ScoreSettings
 from label_config.values import FloatArray, Triangulation
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Score, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Score, Scores, State
 from ml_backend.acquisition.registry import default_weights, make_scores
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.collect import rigs_of
-from ml_backend.jobs.predict import Predictions
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.pose.config import Auxiliary
+from ml_backend.pose.config import AUXILIARY_OUTPUT, Auxiliary
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
 
 #: Neighbours farther apart than this many times the usual distance are not neighbours.
 GAP = 2.5
-
-#: Needs of scores that only an auxiliary network of the model meets.
-_AUXILIARY: Mapping[Input, Auxiliary] = {
-    Input.LINKS: "links",
-    Input.VARIANCE: "aleatoric",
-    Input.LEARNING_LOSS: "learning_loss",
-}
 
 
 @dataclass(frozen=True)
@@ -40,14 +33,14 @@ class Chosen:
     scores: tuple[Score, ...]
     weights: Mapping[str, float]
 
-    def wants(self, need: Input) -> bool:
+    def wants(self, need: Need) -> bool:
         """Some score reads it."""
         return any(need in score.requires for score in self.scores)
 
 
 @dataclass(frozen=True)
 class ScoreKit:
-    """Everything that judging a shard needs and that is the same for all shards of a version.
+    """Everything that scoring a shard needs and that is the same for all shards of a version.
 
     states  score name → what it learnt from labels
     videos  sequences whose frames follow each other in time
@@ -92,8 +85,8 @@ def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
 
 def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) -> tuple[Auxiliary, ...]:
     """The auxiliary networks that must be trained beside the pose network for the scores of parallax.yaml."""
-    needs = frozenset[Input]() if scores == "auto" else frozenset[Input]().union(*(s.requires for s in make_scores(list(scores))))
-    return tuple(name for need, name in _AUXILIARY.items() if need in needs)
+    needs = frozenset[Need]() if scores == "auto" else frozenset[Need]().union(*(s.requires for s in make_scores(list(scores))))
+    return tuple(name for name, output in AUXILIARY_OUTPUT.items() if output in needs)
 
 
 def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
@@ -108,12 +101,14 @@ def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
     return Labelled(snapshot.xy_px, snapshot.state, size, xyz)
 
 
-def judge_chunk(
-    workspace: Workspace, kit: ScoreKit, sequence: str, index: Sequence[int], core: slice, seen: Predictions
+def score_chunk(
+    workspace: Workspace, kit: ScoreKit, sequence: str, index: Sequence[int], core: slice, prediction: Prediction
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Arrays of the core frames of a shard: predictions, triangulation and every score."""
     rig = kit.rigs.get(sequence)
-    found = triangulate_robust(rig, seen.xy_px, threshold_px=workspace.spec.pseudo_labels.threshold_px) if rig else None
+    triangulated = (
+        triangulate_robust(rig, prediction.xy_px, threshold_px=workspace.spec.pseudo_labels.threshold_px) if rig else None
+    )
     numbers = np.array(index, dtype=np.int64)
     step = np.diff(numbers, prepend=numbers[:1])
     usual = float(np.median(step[1:])) if len(step) > 1 else 1.0
@@ -121,35 +116,25 @@ def judge_chunk(
         sequence=sequence,
         index=numbers,
         core=core,
-        xy_px=seen.xy_px,
-        confidence=seen.confidence,
-        size_px=_sizes(seen.size_px),
-        box_px=seen.box_px,
-        triangulated=found,
-        peak_xy_px=seen.peak_xy_px,
-        peak_value=seen.peak_value,
-        heatmaps=seen.heatmaps,
-        features=seen.features,
-        ensemble_xy_px=seen.ensemble_xy_px,
-        links=seen.links,
-        log_variance=seen.log_variance,
-        learning_loss=seen.learning_loss,
+        prediction=prediction,
+        size_px=_sizes(prediction),
+        triangulated=triangulated,
         gap=(step > GAP * usual) | (sequence not in kit.videos),
         rig=rig,
         skeleton=workspace.binding.skeleton,
     )
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "index": numbers[core],
-        "xy_px": seen.xy_px[core],
-        "confidence": seen.confidence[core],
+        "xy_px": prediction.xy_px[core],
+        "confidence": prediction.confidence[core],
     }
-    if seen.features is not None:
-        arrays["features"] = _mean_over_views(seen.features[core])
-    if found is not None:
+    if Output.FEATURES in prediction.outputs:
+        arrays["features"] = _mean_over_views(prediction.outputs[Output.FEATURES][core])
+    if triangulated is not None:
         for name in ("xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance"):
-            arrays[name] = getattr(found, name)[core]
+            arrays[name] = getattr(triangulated, name)[core]
     for score in kit.chosen.scores:
-        if score.requires - {Input.LABELS} <= chunk.available:
+        if score.requires - {Context.LABELS} <= chunk.available:
             arrays |= _named(score.name, score.score(chunk, kit.states[score.name]))
     return arrays
 
@@ -161,12 +146,14 @@ def _named(name: str, scores: Scores) -> dict[str, npt.NDArray[np.generic]]:
     return arrays
 
 
-def _sizes(size_px: FloatArray) -> FloatArray:
-    """(V, 2) the size that the pictures of each view have, NaN for a view that was never seen."""
-    seen = np.isfinite(size_px).all(axis=-1)
-    first = seen.argmax(axis=0)
-    sizes = size_px[first, np.arange(size_px.shape[1])] if len(size_px) else np.full((size_px.shape[1], 2), np.nan)
-    return np.asarray(sizes, dtype=np.float64)
+def _sizes(prediction: Prediction) -> FloatArray:
+    """(V, 2) the size that the pictures of each view have, NaN for a view without any picture."""
+    size_px = prediction.size_px
+    views = prediction.xy_px.shape[1]
+    if size_px is None or not len(size_px):
+        return np.full((views, 2), np.nan)
+    first = np.isfinite(size_px).all(axis=-1).argmax(axis=0)
+    return np.asarray(size_px[first, np.arange(views)], dtype=np.float64)
 
 
 def _mean_over_views(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -177,7 +164,7 @@ def _mean_over_views(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
 
 
 def triangulation_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Triangulation | None:
-    """The triangulation that :func:`judge_chunk` wrote, None without a rig."""
+    """The triangulation that :func:`score_chunk` wrote, None without a rig."""
     names = ("xyz_world", "inlier", "reprojection_px", "covariance", "angle_deg", "consensus")
     if "xyz_world" not in arrays:
         return None

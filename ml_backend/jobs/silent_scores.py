@@ -7,27 +7,28 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.acquisition.base import Input, Score
+from label_config.prediction import Output
+from ml_backend.acquisition.base import Context, Need, Score
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.scoring import choose_scores, videos_of
+from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.store import presence
 from ml_backend.store.workspace import Workspace
 
 #: What a project lacks whatever its model is, with the remedy; the first that applies is the reason.
-_OF_THE_PROJECT: Mapping[Input, str] = {
-    Input.VIEWS: "it compares cameras, and there is one; take it out of `scores` in parallax.yaml",
-    Input.RIG: "it needs calibrated cameras; give `recordings` a `calibration` in parallax.yaml and run `parallax init`",
-    Input.NEIGHBOURS: "it needs frames that follow each other in time, and there are single pictures; take it out of `scores`",
+_OF_THE_PROJECT: Mapping[Context, str] = {
+    Context.VIEWS: "it compares cameras, and there is one; take it out of `scores` in parallax.yaml",
+    Context.RIG: "it needs calibrated cameras; give `recordings` a `calibration` in parallax.yaml and run `parallax init`",
+    Context.NEIGHBOURS: "it needs frames that follow each other in time, and there are single pictures; take it out of `scores`",
 }
 #: What the model lacks, likewise.
-_OF_THE_MODEL: Mapping[Input, str] = {
-    Input.ENSEMBLE: "it compares models, and there is one; it speaks from the second published version on",
-    Input.LINKS: "it needs an auxiliary network; one is trained with the next version",
-    Input.VARIANCE: "it needs an auxiliary network; one is trained with the next version",
-    Input.LEARNING_LOSS: "it needs an auxiliary network; one is trained with the next version",
-    Input.HEATMAPS: "it needs heatmaps, which this network does not give; choose another `train.network`",
-    Input.PEAKS: "it needs heatmaps, which this network does not give; choose another `train.network`",
-    Input.LABELS: "it learns from labelled frames, and there are too few so far; it speaks when there are more",
+_OF_THE_MODEL: Mapping[Need, str] = {
+    Output.ENSEMBLE: "it compares models, and there is one; it is available from the second published version on",
+    **dict.fromkeys(AUXILIARY_OUTPUT.values(), "it needs an auxiliary network; one is trained with the next version"),
+    **dict.fromkeys(
+        (Output.HEATMAPS, Output.PEAKS), "it needs heatmaps, which this network does not give; choose another `train.network`"
+    ),
+    Context.LABELS: "it learns from labelled frames, and there are too few so far; it is available when there are more",
 }
 _NO_TERM = "no frame has anything that it could judge"
 
@@ -38,10 +39,10 @@ def unmet(workspace: Workspace) -> dict[str, str]:
     Raises BadInputError for an unknown score or parameter.
     """
     rigs, several = rigs_of(workspace), len(workspace.views) > 1
-    have = {Input.VIEWS: several, Input.RIG: bool(rigs), Input.NEIGHBOURS: bool(videos_of(workspace))}
+    have = {Context.VIEWS: several, Context.RIG: bool(rigs), Context.NEIGHBOURS: bool(videos_of(workspace))}
     lacking = {need: why for need, why in _OF_THE_PROJECT.items() if not have[need]}
     if not several:
-        lacking[Input.RIG] = lacking[Input.VIEWS]
+        lacking[Context.RIG] = lacking[Context.VIEWS]
     return {
         score.name: next(why for need, why in lacking.items() if need in score.requires)
         for score in choose_scores(workspace).scores
@@ -50,7 +51,7 @@ def unmet(workspace: Workspace) -> dict[str, str]:
 
 
 def silent(workspace: Workspace, scores: tuple[Score, ...], arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, str]:
-    """Score name → why it says nothing about any frame of ``arrays`` (``scoring.judge_chunk``)."""
+    """Score name → why it says nothing about any frame of ``arrays`` (``scoring.score_chunk``)."""
     lacking = unmet(workspace)
     return {
         score.name: lacking.get(score.name) or _of_the_model(score, f"raw.{score.name}" in arrays)
@@ -72,5 +73,5 @@ def tell_silent(workspace: Workspace, scores: tuple[Score, ...], silent: Mapping
 
 def _of_the_model(score: Score, judged: bool) -> str:
     """``judged``: the score was asked, so all but its labels was there."""
-    lacking = {need: why for need, why in _OF_THE_MODEL.items() if (need is Input.LABELS) == judged}
+    lacking = {need: why for need, why in _OF_THE_MODEL.items() if (need is Context.LABELS) == judged}
     return " – or ".join(why for need, why in lacking.items() if need in score.requires) or _NO_TERM

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from label_config.prediction import Prediction
 from label_config.values import FloatArray, FrameKey, IntArray
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.jobs.collect import rigs_of
 from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import Predictions, predict_frames
+from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.splitting import rules
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
@@ -51,7 +52,7 @@ class Validation:
 
     frames: Sequence[FrameRow]
     block: IntArray
-    predicted: Predictions
+    predicted: Prediction
     truth_px: FloatArray
     truth_world: FloatArray
     predicted_world: FloatArray

@@ -1,4 +1,4 @@
-"""What auxiliary networks are asked for, and how the training engine and the Predictor talk to them.
+"""The auxiliary networks beside the pose network: their outputs, their losses, and how they are attached.
 
 They are trained beside the pose network from the first step, on its detached feature maps: the pose network comes out the
 same with or without them.  As ``network.auxiliary`` they are part of its weights, under the prefix ``auxiliary.``.
@@ -6,7 +6,7 @@ same with or without them.  As ``network.auxiliary`` they are part of its weight
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from label_config.prediction import Output
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, Float32Array, FloatArray
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
@@ -21,14 +22,14 @@ from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.pose.heads import Head
 from ml_backend.pose.networks import PoseNetwork, map_shapes
 
-#: Smallest standard deviation that can be told, heatmap pixels: labels are no better than that, and a loss without floor has no
+#: Smallest standard deviation that is predicted, heatmap pixels: labels are no better than that, and a loss without floor has no
 #: minimum where links do not vary.
 FLOOR_HM = 0.01
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one training step saw.
+    """The labels and losses of one training step.
 
     prediction  the network's, detached
     xy_hm       (n, K, 2) labels, heatmap pixels
@@ -51,28 +52,14 @@ class Step:
     @cached_property
     def error_hm(self) -> Tensor:
         """(n, K) distance of the decoded point from its label, NaN without either."""
-        found = self.head.decode(np.ascontiguousarray(self.prediction.cpu().numpy())).xy_hm
-        distance: Tensor = torch.linalg.vector_norm(torch.from_numpy(found).to(self.weight) - self.labelled_hm, dim=-1)
+        decoded = self.head.decode(np.ascontiguousarray(self.prediction.cpu().numpy())).xy_hm
+        distance: Tensor = torch.linalg.vector_norm(torch.from_numpy(decoded).to(self.weight) - self.labelled_hm, dim=-1)
         return distance
 
     @cached_property
     def crop_losses(self) -> Tensor:
         """(n,) loss of each crop per unit of weight, NaN without labels."""
         return self.losses.sum(dim=1) / self.weight.sum(dim=1)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the auxiliary networks say about n crops; None = not trained.
-
-    links          (n, L, 2) expected length of each limb, heatmap pixels, and the logarithm of its variance
-    log_variance   (n, K) logarithm of the expected squared error of each point, heatmap pixels squared
-    learning_loss  (n,) larger = the pose network is expected to do worse; only differences mean something
-    """
-
-    links: Tensor | None = None
-    log_variance: Tensor | None = None
-    learning_loss: Tensor | None = None
 
 
 class Auxiliaries(nn.ModuleDict):
@@ -85,30 +72,33 @@ class Auxiliaries(nn.ModuleDict):
         super().__init__({name: AuxiliaryNetwork(channels, _outputs(name, skeleton), len(levels), (h, w)) for name in wanted})
         self.limbs = skeleton.limbs
 
-    def forward(self, maps: Sequence[Tensor]) -> Told:
-        """Feature maps of a PoseOutput → what they tell."""
+    def forward(self, maps: Sequence[Tensor]) -> dict[Output, Tensor]:
+        """Feature maps of a PoseOutput → the outputs of n crops, shapes as :class:`Output` says but in heatmap pixels."""
         pyramid = feature_pyramid(maps)
         raw = {name: network(pyramid) for name, network in self.items()}
-        links = log_variance = learning_loss = None
+        outputs: dict[Output, Tensor] = {}
         if "links" in raw:
             length, spread = raw["links"].chunk(2, dim=1)
-            links = torch.stack([length, _floored(spread)], dim=-1)
+            outputs[Output.LINKS] = torch.stack([length, _floored(spread)], dim=-1)
         if "aleatoric" in raw:
-            log_variance = _floored(raw["aleatoric"])
+            outputs[Output.VARIANCE] = _floored(raw["aleatoric"])
         if "learning_loss" in raw:
-            learning_loss = raw["learning_loss"][:, 0]
-        return Told(links, log_variance, learning_loss)
+            outputs[Output.LEARNING_LOSS] = raw["learning_loss"][:, 0]
+        return outputs
 
-    def loss(self, told: Told, step: Step) -> Tensor:
+    def loss(self, outputs: Mapping[Output, Tensor], step: Step) -> Tensor:
         """Sum of what each is trained by."""
         total = step.losses.new_zeros(())
-        if told.links is not None:
-            total = total + gaussian_loss(told.links[..., 0], told.links[..., 1], link_lengths(step.labelled_hm, self.limbs))
-        if told.log_variance is not None:
-            total = total + gaussian_loss(torch.zeros_like(told.log_variance), told.log_variance, step.error_hm)
-        if told.learning_loss is not None:
-            total = total + ranking_loss(told.learning_loss, step.crop_losses)
+        for output, value in outputs.items():
+            total = total + self._loss(output, value, step)
         return total
+
+    def _loss(self, output: Output, value: Tensor, step: Step) -> Tensor:
+        if output is Output.LINKS:
+            return gaussian_loss(value[..., 0], value[..., 1], link_lengths(step.labelled_hm, self.limbs))
+        if output is Output.VARIANCE:
+            return gaussian_loss(torch.zeros_like(value), value, step.error_hm)
+        return ranking_loss(value, step.crop_losses)
 
     def start_at(self, xy_hm: FloatArray, weight: Float32Array) -> None:
         """Let links begin at the mean and spread of labelled lengths: far from there, few steps only find the scale.
@@ -118,9 +108,9 @@ class Auxiliaries(nn.ModuleDict):
         if "links" not in self:
             return
         lengths = link_lengths(torch.from_numpy(np.where(weight[..., None] > 0, xy_hm, np.nan)), self.limbs)
-        known = torch.isfinite(lengths).sum(dim=0)
-        mean = torch.where(known > 0, lengths.nanmean(dim=0), lengths.nanmean())
-        variance = torch.where(known > 1, (lengths - mean).square().nanmean(dim=0), mean.square())
+        count = torch.isfinite(lengths).sum(dim=0)
+        mean = torch.where(count > 0, lengths.nanmean(dim=0), lengths.nanmean())
+        variance = torch.where(count > 1, (lengths - mean).square().nanmean(dim=0), mean.square())
         start = torch.cat([mean, variance.clamp_min(1.0).log()])
         network = self["links"]
         assert isinstance(network, AuxiliaryNetwork)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from label_config.prediction import Output
 from label_config.values import BadInputError
 from ml_backend.heatmaps.crops import Grid
 
@@ -14,6 +15,13 @@ Optimizer = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["onecycle", "constant", "exponential", "plateau", "steps"]
 Auxiliary = Literal["links", "aleatoric", "learning_loss"]
 Precision = Literal["auto", "float32", "bfloat16"]
+
+#: What each auxiliary network predicts.
+AUXILIARY_OUTPUT: Mapping[Auxiliary, Output] = {
+    "links": Output.LINKS,
+    "aleatoric": Output.VARIANCE,
+    "learning_loss": Output.LEARNING_LOSS,
+}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from label_config.values import ByteArray, Float32Array
-from ml_backend.heatmaps.crops import Box, CropTransform
+from label_config.values import Box, ByteArray, Float32Array
+from ml_backend.heatmaps.crops import CropTransform
 from ml_backend.pose.dataset import whole_picture
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
 from ml_backend.pose.networks import PoseNetwork

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
@@ -12,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from label_config.values import BadInputError, ByteArray, Float32Array, FloatArray
-from ml_backend.heatmaps.crops import Box, CropTransform, padded_box
-from ml_backend.pose.adapter import Capability, PredictionBatch
-from ml_backend.pose.auxiliaries import Told
-from ml_backend.pose.config import Auxiliary
+from label_config.prediction import Output, Prediction, joined
+from label_config.values import BadInputError, Box, ByteArray, Float32Array, FloatArray
+from ml_backend.heatmaps.crops import CropTransform, padded_box
+from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture
 from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, threads, to_network
 from ml_backend.pose.heads import Decoded, make_head
@@ -28,12 +26,6 @@ log = logging.getLogger(__name__)
 #: A point of the first look counts when its confidence reaches this share of the picture's best, and this much itself.
 _CONFIDENT_SHARE = 0.5
 _CONFIDENT = 0.1
-
-_TOLD: dict[Auxiliary, Capability] = {
-    "links": Capability.LINKS,
-    "aleatoric": Capability.VARIANCE,
-    "learning_loss": Capability.LEARNING_LOSS,
-}
 
 
 class Predictor:
@@ -62,9 +54,10 @@ class Predictor:
         self.batch, self.n_threads = batch, n_threads
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = make_head(network, manifest.config)
-        tells = {Capability.POINTS, Capability.FEATURES} | {_TOLD[name] for name in manifest.config.auxiliary}
-        self.capabilities = frozenset(tells | ({Capability.HEATMAPS} if network.kind == HeadKind.HEATMAP else set()))
-        if flip_test and not (manifest.skeleton.flip_augment and Capability.HEATMAPS in self.capabilities):
+        heatmaps = {Output.HEATMAPS} if network.kind == HeadKind.HEATMAP else set()
+        beside = {AUXILIARY_OUTPUT[name] for name in manifest.config.auxiliary}
+        self.outputs = frozenset({Output.PEAKS, Output.FEATURES} | heatmaps | beside)
+        if flip_test and not (manifest.skeleton.flip_augment and Output.HEATMAPS in self.outputs):
             raise BadInputError(
                 f"train.flip_test: needs heatmaps and a skeleton with flip_augment, got network {manifest.config.network!r} and "
                 f"skeleton {manifest.skeleton.name!r}; set it to false"
@@ -88,7 +81,7 @@ class Predictor:
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
-    ) -> PredictionBatch:
+    ) -> Prediction:
         """One subject per picture; pictures may differ in size.
 
         Raises BadInputError for arrays that are no pictures.  Where memory runs out, smaller batches are taken from then on.
@@ -96,7 +89,7 @@ class Predictor:
         boxes = list(boxes_px) if boxes_px is not None else [None] * len(images)
         if len(boxes) != len(images):
             raise BadInputError(f"predict: expected one box or None per picture, got {len(boxes)} for {len(images)}")
-        parts: list[PredictionBatch] = []
+        parts: list[Prediction] = []
         done = 0
         with threads(self.n_threads), torch.inference_mode():
             while done < len(images):
@@ -112,9 +105,9 @@ class Predictor:
                 free_memory(self.device)
                 self.batch //= 2
                 log.warning("prediction: out of memory; going on with a batch of %d", self.batch)
-        return _joined(parts) if parts else self._nothing()
+        return joined(parts) if parts else self._nothing()
 
-    def _predict(self, images: Sequence[ByteArray], boxes: Sequence[Box | None], heatmaps: bool) -> PredictionBatch:
+    def _predict(self, images: Sequence[ByteArray], boxes: Sequence[Box | None], heatmaps: bool) -> Prediction:
         input_px = self.manifest.config.input_px
         aspect = input_px[0] / input_px[1]
         looks = [
@@ -130,7 +123,7 @@ class Predictor:
                     looks[i] = padded_box(found, aspect, BOX_MARGIN)
         return self._look(images, looks, heatmaps=heatmaps, flip_test=self.flip_test)
 
-    def _look(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> PredictionBatch:
+    def _look(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> Prediction:
         h, w = self.head.size_hm
         config = self.manifest.config
         transforms = [CropTransform(box, config.input_px, (w, h), grid=self.head.grid) for box in boxes]
@@ -140,17 +133,21 @@ class Predictor:
             prediction, features = output.prediction.float(), output.features.float()
             if flip_test:
                 prediction = 0.5 * (prediction + self._mirrored(crops))
-        told = Told() if self.network.auxiliary is None else self.network.auxiliary(output.maps)
+        beside = {} if self.network.auxiliary is None else self.network.auxiliary(output.maps)
         decoded = self.head.decode(_array(prediction))
-        return PredictionBatch(
+        peak_xy = _per_picture(transforms, decoded.peak_xy_hm)
+        outputs = {
+            Output.PEAKS: np.concatenate([peak_xy, decoded.peak_value[..., None]], axis=-1),
+            Output.FEATURES: _array(features),
+        }
+        if heatmaps:
+            outputs[Output.HEATMAPS] = _maps(decoded)
+        outputs |= {output: _in_image_pixels(output, _array(value), transforms) for output, value in beside.items()}
+        return Prediction(
             xy_px=_per_picture(transforms, decoded.xy_hm),
             confidence=decoded.confidence,
             box_px=np.array(boxes, dtype=np.float64),
-            peak_xy_px=_per_picture(transforms, decoded.peak_xy_hm),
-            peak_value=decoded.peak_value,
-            features=_array(features),
-            heatmaps=_maps(decoded) if heatmaps else None,
-            **_in_image_pixels(told, transforms),
+            outputs=outputs,
         )
 
     def _mirrored(self, crops: ByteArray) -> Tensor:
@@ -162,9 +159,9 @@ class Predictor:
             maps = torch.cat([maps[..., :1], maps[..., :-1]], dim=-1)
         return maps
 
-    def _nothing(self) -> PredictionBatch:
+    def _nothing(self) -> Prediction:
         k = len(self.keypoints)
-        return PredictionBatch(np.zeros((0, k, 2)), np.zeros((0, k)), np.zeros((0, 4)))
+        return Prediction(np.zeros((0, k, 2)), np.zeros((0, k)), np.zeros((0, 4)))
 
 
 def confident_box(xy_px: FloatArray, confidence: FloatArray, subject_px: float) -> Box | None:
@@ -179,18 +176,14 @@ def _per_picture(transforms: Sequence[CropTransform], points_hm: FloatArray) -> 
     return np.stack([transform.heatmap_to_image(points) for transform, points in zip(transforms, points_hm, strict=True)])
 
 
-def _in_image_pixels(told: Told, transforms: Sequence[CropTransform]) -> dict[str, FloatArray | None]:
-    """Lengths and variances, told in heatmap pixels."""
+def _in_image_pixels(output: Output, value_hm: Float32Array, transforms: Sequence[CropTransform]) -> FloatArray:
+    """An auxiliary network's output, which is in heatmap pixels where it has a length."""
+    value = value_hm.astype(np.float64)
     px_per_hm = np.array([abs(np.linalg.det(transform.heatmap_matrix[:2, :2])) ** -0.5 for transform in transforms])[:, None]
     squared = 2 * np.log(px_per_hm)
-    links = log_variance = None
-    if told.links is not None:
-        length, spread = np.moveaxis(_array(told.links).astype(np.float64), -1, 0)
-        links = np.stack([length * px_per_hm, spread + squared], axis=-1)
-    if told.log_variance is not None:
-        log_variance = _array(told.log_variance) + squared
-    learning_loss = None if told.learning_loss is None else _array(told.learning_loss).astype(np.float64)
-    return {"links": links, "log_variance": log_variance, "learning_loss": learning_loss}
+    if output is Output.LINKS:
+        return np.stack([value[..., 0] * px_per_hm, value[..., 1] + squared], axis=-1)
+    return value + squared if output is Output.VARIANCE else value
 
 
 def _array(tensor: Tensor) -> Float32Array:
@@ -199,16 +192,5 @@ def _array(tensor: Tensor) -> Float32Array:
 
 def _maps(decoded: Decoded) -> Float32Array:
     if decoded.heatmaps is None:
-        raise BadInputError("predict: this model has no heatmaps; ask only models with the HEATMAPS capability for them")
+        raise BadInputError("predict: this model has no heatmaps; ask only models that list HEATMAPS among their outputs")
     return decoded.heatmaps
-
-
-def _joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
-    if len(parts) == 1:
-        return parts[0]
-
-    def joined(name: str) -> FloatArray | None:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return PredictionBatch(**{item.name: joined(item.name) for item in fields(PredictionBatch)})  # type: ignore[arg-type]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from label_config.values import BadInputError, ByteArray
+from label_config.prediction import Output, Prediction, by_keypoint_name
+from label_config.values import BadInputError, Box, ByteArray
 from ml_backend.heatmaps.codecs import UDP
-from ml_backend.heatmaps.crops import Box, CropTransform, padded_box
+from ml_backend.heatmaps.crops import CropTransform, padded_box
 from ml_backend.heatmaps.peaks import find_peaks
-from ml_backend.pose.adapter import Capability, PredictionBatch, by_keypoint_name
 from ml_backend.pose.dataset import BOX_MARGIN, whole_picture
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
 from ml_backend.pose.networks.transformers_backbone import from_hub
@@ -44,7 +44,7 @@ DEFAULT_WEIGHTS = "usyd-community/vitpose-base-simple"
 class VitPose:
     """A PoseModel whose keypoints are matched to the project's by name; those it does not know stay without prediction."""
 
-    capabilities = frozenset({Capability.POINTS, Capability.HEATMAPS})
+    outputs = frozenset({Output.HEATMAPS, Output.PEAKS})
 
     def __init__(
         self, model: Any, keypoints: Sequence[str], *, device: str = "auto", batch: int = 16, n_threads: int = 1
@@ -68,11 +68,11 @@ class VitPose:
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
-    ) -> PredictionBatch:
+    ) -> Prediction:
         """As PoseModel says; without a box the whole picture is taken for the person."""
         boxes = list(boxes_px) if boxes_px is not None else [None] * len(images)
         if not images:
-            return PredictionBatch(np.zeros((0, len(self.keypoints), 2)), np.zeros((0, len(self.keypoints))), np.zeros((0, 4)))
+            return Prediction(np.zeros((0, len(self.keypoints), 2)), np.zeros((0, len(self.keypoints))), np.zeros((0, 4)))
         w, h = self._input_px
         looks = [
             whole_picture((image.shape[1], image.shape[0]), (w, h)) if box is None else padded_box(box, w / h, BOX_MARGIN)
@@ -86,15 +86,17 @@ class VitPose:
             for first in range(0, len(crops), self._batch):
                 pixels = to_network(np.stack(crops[first : first + self._batch]), self.device)
                 maps.append(self._model(pixel_values=pixels).heatmaps.float().cpu().numpy())
-        found = np.ascontiguousarray(np.concatenate(maps), dtype=np.float32)
-        xy_hm, confidence = UDP().decode(found)
-        peak_xy, peak_value = find_peaks(found)
-        batch = PredictionBatch(
+        maps_hm = np.ascontiguousarray(np.concatenate(maps), dtype=np.float32)
+        xy_hm, confidence = UDP().decode(maps_hm)
+        peak_xy, peak_value = find_peaks(maps_hm)
+        peak_xy_px = np.stack([t.heatmap_to_image(xy) for t, xy in zip(transforms, peak_xy, strict=True)])
+        outputs = {Output.PEAKS: np.concatenate([peak_xy_px, peak_value[..., None]], axis=-1)}
+        if heatmaps:
+            outputs[Output.HEATMAPS] = maps_hm
+        prediction = Prediction(
             xy_px=np.stack([t.heatmap_to_image(xy) for t, xy in zip(transforms, xy_hm, strict=True)]),
             confidence=confidence,
             box_px=np.array(looks, dtype=np.float64),
-            peak_xy_px=np.stack([t.heatmap_to_image(xy) for t, xy in zip(transforms, peak_xy, strict=True)]),
-            peak_value=peak_value,
-            heatmaps=found if heatmaps else None,
+            outputs=outputs,
         )
-        return by_keypoint_name(batch, COCO_17, self.keypoints)
+        return by_keypoint_name(prediction, COCO_17, self.keypoints)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from label_config.prediction import Output
+from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_views, nothing
 
 
@@ -15,13 +16,15 @@ class Aleatoric(NothingToLearn):
 
     name: ClassVar[str] = "aleatoric"
     unit: ClassVar[str] = "ln px^2"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.VARIANCE})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.VARIANCE})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Kendall & Gal 2017; baseline of Shukla et al. 2022"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over keypoints, then over views."""
-        return nothing(chunk) if chunk.log_variance is None else mean_of_views(chunk.log_variance[chunk.core])
+        return (
+            nothing(chunk) if Output.VARIANCE not in chunk.outputs else mean_of_views(chunk.outputs[Output.VARIANCE][chunk.core])
+        )
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,12 @@ class LearningLoss(NothingToLearn):
 
     name: ClassVar[str] = "learning_loss"
     unit: ClassVar[str] = "ln loss"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.LEARNING_LOSS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.LEARNING_LOSS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Yoo & Kweon 2019; pairs compared as Shukla & Ahmed 2021"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over views; no single point is to blame."""
-        if chunk.learning_loss is None:
+        if Output.LEARNING_LOSS not in chunk.outputs:
             return nothing(chunk)
-        return Scores(*masked_mean(chunk.learning_loss[chunk.core], axis=1))
+        return Scores(*masked_mean(chunk.outputs[Output.LEARNING_LOSS][chunk.core], axis=1))

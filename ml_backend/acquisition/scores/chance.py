@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.values import FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn
 
 
@@ -22,7 +22,7 @@ class Random(NothingToLearn):
 
     name: ClassVar[str] = "random"
     unit: ClassVar[str] = "1"
-    requires: ClassVar[frozenset[Input]] = frozenset()
+    requires: ClassVar[frozenset[Need]] = frozenset()
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "baseline"
 

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from label_config.prediction import Output
 from label_config.values import FloatArray
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing, predicted
 
 PeakNorm = Literal["l1", "softmax_raw", "softmax_x30"]
@@ -52,7 +53,7 @@ class LeastConfidence(NothingToLearn):
 
     name: ClassVar[str] = "least_confidence"
     unit: ClassVar[str] = "1"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS})
+    requires: ClassVar[frozenset[Need]] = frozenset()
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Lewis & Gale 1994; Taketsugu & Ukita 2024, baseline LC"
 
@@ -74,15 +75,15 @@ class Margin(NothingToLearn):
 
     name: ClassVar[str] = "margin"
     unit: ClassVar[str] = "1"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.PEAKS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.PEAKS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Liu & Ferrari 2017; Feng et al. 2023, §3.2"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """In [0, 1] for unit heatmaps; a missing second peak counts as 0, a point without any peak scores 1."""
-        if chunk.peak_value is None:
+        if Output.PEAKS not in chunk.outputs:
             return nothing(chunk)
-        value = np.sort(np.nan_to_num(chunk.peak_value[chunk.core], nan=0.0), axis=-1)[..., ::-1]
+        value = np.sort(np.nan_to_num(chunk.outputs[Output.PEAKS][chunk.core][..., 2], nan=0.0), axis=-1)[..., ::-1]
         best = value[..., 0]
         second = value[..., 1] if value.shape[-1] > 1 else np.zeros_like(best)
         if self.mode == "paper":
@@ -107,15 +108,15 @@ class MultiplePeakEntropy(NothingToLearn):
 
     name: ClassVar[str] = "mpe"
     unit: ClassVar[str] = "nat"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.PEAKS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.PEAKS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Liu & Ferrari 2017; Feng et al. 2023, §3.2"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Between 0 and ln M."""
-        if chunk.peak_value is None:
+        if Output.PEAKS not in chunk.outputs:
             return nothing(chunk)
-        value = chunk.peak_value[chunk.core]
+        value = chunk.outputs[Output.PEAKS][chunk.core][..., 2]
         blank = 0.0 if self.mode == "paper" else float(np.log(max(value.shape[-1], 1)))
         term = np.where(np.isfinite(value).any(axis=-1), entropy(peak_probability(value, self.norm)), blank)
         return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_joints=self.mode == "paper")

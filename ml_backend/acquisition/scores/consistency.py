@@ -8,17 +8,15 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Need, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_joints, nothing
 from ml_backend.geometry.consistency import multi_view_consistency, outlier_ratio
 
 
 def reference_px(chunk: Chunk) -> FloatArray:
-    """(c, V) diagonal of the crop that the network saw, of the whole picture where there was no crop."""
+    """(c, V) diagonal of the crop that the network was given, of the whole picture where there was no crop."""
     full = np.broadcast_to(np.hypot(*chunk.size_px.T), chunk.xy_px[chunk.core].shape[:2])
-    if chunk.box_px is None:
-        return full
-    size = chunk.box_px[chunk.core][..., 2:]
+    size = chunk.prediction.box_px[chunk.core][..., 2:]
     diagonal = np.hypot(size[..., 0], size[..., 1])
     return np.where(diagonal > 0, diagonal, full)
 
@@ -35,7 +33,7 @@ class MultiViewConsistency(NothingToLearn):
     relative: bool = False
 
     name: ClassVar[str] = "mc"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.RIG})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Feng et al. 2023, eq. 4"
 
@@ -67,7 +65,7 @@ class OutlierRatio(NothingToLearn):
 
     name: ClassVar[str] = "outlier_ratio"
     unit: ClassVar[str] = "1"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.RIG})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "from the inlier count of Feng et al. 2023, algorithm 2"
 
@@ -88,7 +86,7 @@ class MaxError(NothingToLearn):
 
     name: ClassVar[str] = "max_error"
     unit: ClassVar[str] = "px"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.RIG})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "companion of Feng et al. 2023, eq. 4"
 
@@ -113,7 +111,7 @@ class TriangulationCovariance(NothingToLearn):
 
     name: ClassVar[str] = "triangulation_covariance"
     unit: ClassVar[str] = "world unit per px"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.RIG})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Gauss–Newton covariance of the reprojection error, Hartley & Zisserman 2004, §5.2"
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from label_config.skeleton import Skeleton
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.features import known_points, pose3d_features
 from ml_backend.acquisition.scores.body import Body
 from ml_backend.acquisition.scores.terms import nothing
@@ -26,7 +26,7 @@ class CoresetDistance:
 
     name: ClassVar[str] = "coreset_distance"
     unit: ClassVar[str] = "world unit (rig) or subject size"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Feng et al. 2023, eq. 3"
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from label_config.prediction import Output
+from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.features import known_points
 from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
 
@@ -18,15 +19,15 @@ class EnsembleVariance(NothingToLearn):
 
     name: ClassVar[str] = "ensemble_variance"
     unit: ClassVar[str] = "px^2"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.ENSEMBLE})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.ENSEMBLE})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "ensemble variance, Biderman et al. 2024"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """A point that fewer than two models predicted says nothing."""
-        if chunk.ensemble_xy_px is None:
+        if Output.ENSEMBLE not in chunk.outputs:
             return nothing(chunk)
-        xy = chunk.ensemble_xy_px[:, chunk.core]
+        xy = np.moveaxis(chunk.outputs[Output.ENSEMBLE][chunk.core], 3, 0)
         present = known_points(xy)
         count = present.sum(axis=0)
         kept = np.where(present[..., None], xy, 0.0)

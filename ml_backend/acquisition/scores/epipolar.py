@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from label_config.skeleton import Skeleton
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.terms import mean_of_terms, nothing
 from ml_backend.geometry.affine import AffineModel, affine_residual, fit_affine
 from ml_backend.geometry.cameras import Rig
@@ -26,7 +26,7 @@ class EpipolarResidual:
 
     name: ClassVar[str] = "epipolar_residual"
     unit: ClassVar[str] = "px"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.VIEWS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.VIEWS, Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Hartley & Zisserman 2004, §11; averaged as Feng et al. 2023, eq. 4"
 
@@ -52,7 +52,7 @@ class AffineResidual:
 
     name: ClassVar[str] = "affine_residual"
     unit: ClassVar[str] = "px"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.VIEWS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.VIEWS, Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Tomasi & Kanade 1992; multi-view PCA of Biderman et al. 2024"
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from label_config.prediction import Output
 from label_config.values import Float32Array, FloatArray
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.confidence import entropy
 from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
 
@@ -34,15 +35,15 @@ class HeatmapEntropy(NothingToLearn):
 
     name: ClassVar[str] = "heatmap_entropy"
     unit: ClassVar[str] = "nat"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.HEATMAPS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.HEATMAPS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Taketsugu & Ukita 2024, baseline; multi-view mean Feng et al. 2023, eq. 1"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Between 0 and ln(h·w)."""
-        if chunk.heatmaps is None:
+        if Output.HEATMAPS not in chunk.outputs:
             return nothing(chunk)
-        maps = chunk.heatmaps[chunk.core]
+        maps = chunk.outputs[Output.HEATMAPS][chunk.core]
         terms = [entropy(_probability(maps[:, :, k])) for k in range(maps.shape[2])]
         return mean_of_views(np.stack(terms, axis=2))
 
@@ -60,15 +61,15 @@ class Unimodality(NothingToLearn):
 
     name: ClassVar[str] = "unimodality"
     unit: ClassVar[str] = "nat"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.HEATMAPS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.HEATMAPS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "after the unimodal loss of Lightning Pose, Biderman et al. 2024"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Between 0 and ln 2."""
-        if chunk.heatmaps is None:
+        if Output.HEATMAPS not in chunk.outputs:
             return nothing(chunk)
-        maps = chunk.heatmaps[chunk.core]
+        maps = chunk.outputs[Output.HEATMAPS][chunk.core]
         terms = [self._divergence(maps[:, :, k]) for k in range(maps.shape[2])]
         return mean_of_views(np.stack(terms, axis=2))
 

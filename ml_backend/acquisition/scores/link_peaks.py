@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from label_config.prediction import Output
 from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
 from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px
 from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_views, nothing
@@ -87,7 +88,7 @@ class LinkLikelihood:
     min_poses: int = 10
 
     name: ClassVar[str] = "link_likelihood"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.PEAKS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.PEAKS, Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Shukla et al. 2022, eq. 3"
 
@@ -102,9 +103,10 @@ class LinkLikelihood:
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """A limb with an end that has no peak is left out."""
-        if state is None or chunk.peak_xy_px is None or chunk.peak_value is None:
+        if state is None or Output.PEAKS not in chunk.outputs:
             return nothing(chunk)
-        xy, value = chunk.peak_xy_px[chunk.core], chunk.peak_value[chunk.core]
+        peaks = chunk.outputs[Output.PEAKS][chunk.core]
+        xy, value = peaks[..., :2], peaks[..., 2]
         links = labelled_links(xy, state)
         expected = expected_log_likelihood(xy, value, links, self.norm)
         if self.mode == "fixed":
@@ -126,16 +128,17 @@ class VL4Pose(NothingToLearn):
 
     name: ClassVar[str] = "vl4pose"
     unit: ClassVar[str] = "nat"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.PEAKS, Input.LINKS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.PEAKS, Output.LINKS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Shukla et al. 2022, eq. 1–3"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """A limb with an end that has no peak is left out."""
-        if chunk.links is None or chunk.skeleton is None or chunk.peak_xy_px is None or chunk.peak_value is None:
+        if Output.LINKS not in chunk.outputs or chunk.skeleton is None or Output.PEAKS not in chunk.outputs:
             return nothing(chunk)
-        xy, value = chunk.peak_xy_px[chunk.core], chunk.peak_value[chunk.core]
-        links = predicted_links(chunk.links[chunk.core], chunk.skeleton)
+        peaks = chunk.outputs[Output.PEAKS][chunk.core]
+        xy, value = peaks[..., :2], peaks[..., 2]
+        links = predicted_links(chunk.outputs[Output.LINKS][chunk.core], chunk.skeleton)
         doubt = -expected_log_likelihood(xy, value, links, self.norm)
         if self.mode == "paper":
             doubt = doubt + np.log(links.size_px)[..., None]

@@ -14,7 +14,7 @@ import numpy as np
 
 from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.terms import masked_mean, masked_median, mean_of_views, nothing
 from ml_backend.geometry.cameras import Rig
 
@@ -107,7 +107,7 @@ class LinkLength:
 
     name: ClassVar[str] = "link_length"
     unit: ClassVar[str] = "z of −log q"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Shukla et al. 2022, eq. 1–3, with lengths from labels instead of an auxiliary network"
 

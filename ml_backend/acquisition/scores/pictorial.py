@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.skeleton import Skeleton
 from label_config.values import FloatArray
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.features import known_points
 from ml_backend.acquisition.scores.consistency import reference_px
 from ml_backend.acquisition.scores.terms import mean_of_joints, nothing
@@ -33,7 +33,7 @@ class PictorialLogDet:
 
     name: ClassVar[str] = "pictorial_logdet"
     unit: ClassVar[str] = "ln(world unit^6)"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.RIG, Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Pavlakos et al. 2017, §3.2"
 

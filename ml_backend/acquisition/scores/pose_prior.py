@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray
-from ml_backend.acquisition.base import Chunk, Input, Labelled, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.features import paper_features
 from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
 from ml_backend.acquisition.scores.body import Body
@@ -55,7 +55,7 @@ class WholeBodyUnnaturalness:
 
     name: ClassVar[str] = "wpu"
     unit: ClassVar[str] = "mean squared z"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Taketsugu & Ukita 2024, §3.2"
 
@@ -90,7 +90,7 @@ class WholeBodyUnnaturalness:
             return nothing(chunk)
         body = Body.from_state(state)
         xy, confidence = chunk.xy_px[chunk.core], chunk.confidence[chunk.core]
-        box = None if chunk.box_px is None else chunk.box_px[chunk.core]
+        box = chunk.prediction.box_px[chunk.core]
         z, valid = _standardise(self._features(body, xy, confidence, box, chunk.size_px), state["mean"], state["std"])
         network = AutoEncoder.from_state(state, sigmoid=self.mode == "paper")
         squared = np.where(valid, (network.reconstruct(z.reshape(-1, z.shape[-1])).reshape(z.shape) - z) ** 2, np.nan)
@@ -126,7 +126,7 @@ class PoseMahalanobis:
 
     name: ClassVar[str] = "pose_mahalanobis"
     unit: ClassVar[str] = "mean squared z"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.LABELS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.LABELS})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "sibling of Taketsugu & Ukita 2024, §3.2, with a Gaussian for the autoencoder"
 

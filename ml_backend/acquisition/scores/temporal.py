@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from label_config.prediction import Output
 from label_config.values import BoolArray, FloatArray
-from ml_backend.acquisition.base import Chunk, Input, Scores, State
+from ml_backend.acquisition.base import Chunk, Context, Need, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_joints, mean_of_views, nothing
 
 #: Displacement, relative to the square root of the crop's area, above which VATL4Pose counts a joint as moved.
@@ -52,7 +53,7 @@ class TemporalPoseChange(NothingToLearn):
     mode: Literal["fixed", "paper"] = "fixed"
 
     name: ClassVar[str] = "tpc"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.NEIGHBOURS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.NEIGHBOURS})
     halo: ClassVar[int] = 1
     source: ClassVar[str] = "Mori et al. 2023; dead zone after Biderman et al. 2024"
 
@@ -74,9 +75,7 @@ class TemporalPoseChange(NothingToLearn):
 def _crop_size(chunk: Chunk) -> FloatArray:
     """(c, V) square root of the area of the crop, of the whole picture where there was no crop."""
     full = np.broadcast_to(np.sqrt(chunk.size_px.prod(axis=1)), chunk.xy_px[chunk.core].shape[:2])
-    if chunk.box_px is None:
-        return full
-    area = chunk.box_px[chunk.core][..., 2:].prod(axis=-1)
+    area = chunk.prediction.box_px[chunk.core][..., 2:].prod(axis=-1)
     return np.where(area > 0, np.sqrt(np.where(area > 0, area, 0.0)), full)
 
 
@@ -91,13 +90,13 @@ class TemporalHeatmapContinuity(NothingToLearn):
 
     name: ClassVar[str] = "thc"
     unit: ClassVar[str] = "heatmap L1"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.HEATMAPS, Input.NEIGHBOURS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Output.HEATMAPS, Context.NEIGHBOURS})
     halo: ClassVar[int] = 1
     source: ClassVar[str] = "Taketsugu & Ukita 2024, eq. 1"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over keypoints and views."""
-        if chunk.heatmaps is None:
+        if Output.HEATMAPS not in chunk.outputs:
             return nothing(chunk)
         distance = _heatmap_step(chunk)
         return mean_of_views(2 * masked_mean(to_neighbours(distance, chunk.core), axis=0)[0])
@@ -105,10 +104,10 @@ class TemporalHeatmapContinuity(NothingToLearn):
 
 def _heatmap_step(chunk: Chunk) -> FloatArray:
     """(n, V, K) sum of absolute differences to the predecessor, NaN where there is none."""
-    assert chunk.heatmaps is not None
-    distance = np.full(chunk.heatmaps.shape[:3], np.nan)
-    for k in range(chunk.heatmaps.shape[2]):  # one keypoint at a time keeps the temporary small
-        maps = chunk.heatmaps[:, :, k]
+    heatmaps = chunk.outputs[Output.HEATMAPS]
+    distance = np.full(heatmaps.shape[:3], np.nan)
+    for k in range(heatmaps.shape[2]):  # one keypoint at a time keeps the temporary small
+        maps = heatmaps[:, :, k]
         with np.errstate(invalid="ignore"):  # inf - inf of a broken map: no term
             distance[1:, :, k] = np.abs(maps[1:] - maps[:-1]).sum(axis=(-2, -1), dtype=np.float64)
     distance[~linked(chunk)] = np.nan
@@ -125,7 +124,7 @@ class Jitter3D(NothingToLearn):
 
     name: ClassVar[str] = "jitter_3d"
     unit: ClassVar[str] = "world unit"
-    requires: ClassVar[frozenset[Input]] = frozenset({Input.POINTS, Input.RIG, Input.NEIGHBOURS})
+    requires: ClassVar[frozenset[Need]] = frozenset({Context.RIG, Context.NEIGHBOURS})
     halo: ClassVar[int] = 1
     source: ClassVar[str] = "second difference of the triangulated track"
 

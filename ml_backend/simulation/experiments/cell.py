@@ -21,7 +21,7 @@ from ml_backend.simulation.experiments.annotator import annotate, frames_per_bat
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
 from ml_backend.simulation.experiments.files import locked, replacing
-from ml_backend.simulation.experiments.learner import Lesson, Seen, look, teach
+from ml_backend.simulation.experiments.learner import Lesson, Scan, predict, teach
 from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
 from ml_backend.simulation.experiments.table import WATCHED, Row
 
@@ -103,13 +103,13 @@ def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Pa
     row |= {"labels": _effort(design, recording, arm, state.labelled)}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
     row |= {"pseudo_error": state.pseudo_error}
-    row |= measure.judged(recording, look(design, recording, model, recording.test))
+    row |= measure.judged(recording, predict(design, recording, model, recording.test))
     row |= measure.covered(recording, state.labelled)
 
     started = time.monotonic()
     offset = state.round % design.scan_stride
     rows = np.union1d(recording.pool[offset :: design.scan_stride], state.labelled)
-    seen = look(design, recording, model, rows)
+    seen = predict(design, recording, model, rows)
     raw = judge(recording, seen, lesson, arm)
     error = measure.frame_error(recording, seen)
     new = ~np.isin(rows, state.labelled)
@@ -140,18 +140,18 @@ def _model(
     return model, teach(design, recording, both, model, init=init, steps=steps, seed=_seed(seed, state.round))
 
 
-def _stopping(recording: Recording, seen: Seen, picked: IntArray, state: State) -> dict[str, float]:
+def _stopping(recording: Recording, seen: Scan, picked: IntArray, state: State) -> dict[str, float]:
     """OKS under the model that chose the batch, before it learns from it (VATL4Pose, §3.6)."""
     value = measure.frame_oks(recording, seen)
     batch, old = np.isin(seen.rows, picked), np.isin(seen.rows, state.labelled)
     if not batch.any():
         return {}
-    chosen = Seen(**{n: v[batch] for n, v in vars(seen).items() if n != "triangulated"}, triangulated=None)
+    chosen = Scan(seen.rows[batch], seen.prediction.rows(batch), None)
     state.performance = measure.right_share(recording, chosen)
     return {"batch_oks": float(value[batch].mean()), "seen_oks_min": float(value[batch | old].min())}
 
 
-def _teach_itself(design: Design, recording: Recording, seen: Seen, arm: Arm, picked: IntArray, state: State) -> None:
+def _teach_itself(design: Design, recording: Recording, seen: Scan, arm: Arm, picked: IntArray, state: State) -> None:
     if arm.pseudo == "off":
         return
     excluded = np.concatenate([state.labelled, picked])
@@ -168,7 +168,7 @@ def _full(design: Design, recording: Recording, seed: int, folder: Path) -> dict
     lesson = annotate(design, recording, recording.pool)
     seconds = teach(design, recording, lesson, home, init=None, steps=design.steps_full, seed=_seed(seed, 0))
     row: dict[str, Any] = {"strategy": FULL, "seed": seed, "round": 0, "labels": len(recording.pool), "train_s": seconds}
-    row |= measure.judged(recording, look(design, recording, home, recording.test))
+    row |= measure.judged(recording, predict(design, recording, home, recording.test))
     row |= measure.covered(recording, recording.pool)
     shutil.rmtree(home)
     return row

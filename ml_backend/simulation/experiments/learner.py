@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from label_config.values import ByteArray, Float32Array, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
+from label_config.prediction import Prediction, stacked
+from label_config.values import ByteArray, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import Design
@@ -29,16 +30,22 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a network says about c frames of the recording (``rows``): see ``pose.adapter.PredictionBatch``, with a view axis."""
+class Scan:
+    """The network's output for c frames of the recording.
+
+    rows          (c,) of the recording
+    prediction    batch axes (c, V)
+    triangulated  batch axes (c,), None without a rig
+    """
 
     rows: IntArray
-    xy_px: FloatArray
-    confidence: FloatArray
-    peak_xy_px: FloatArray
-    peak_value: FloatArray
-    features: Float32Array
+    prediction: Prediction
     triangulated: Triangulation | None
+
+    @property
+    def xy_px(self) -> FloatArray:
+        """(c, V, K, 2) image pixels."""
+        return self.prediction.xy_px
 
 
 def fast_precision() -> Literal["float32", "bfloat16"]:
@@ -94,25 +101,15 @@ def teach(
     return train(config, targets, recording.skeleton, load, folder, init=init).seconds
 
 
-def look(design: Design, recording: Recording, folder: Path, rows: IntArray) -> Seen:
+def predict(design: Design, recording: Recording, folder: Path, rows: IntArray) -> Scan:
     """Predict ``rows`` with the model in ``folder``."""
     from ml_backend.pose.infer import Predictor
 
     predictor = Predictor.load(folder, "cpu", batch=64)
-    seen = [predictor.predict(_pictures(part, rows)) for part in recording.pictures]
-    xy = np.stack([batch.xy_px for batch in seen], axis=1)
-    found = None
-    if recording.rig is not None:
-        found = triangulate_robust(recording.rig, xy, threshold_px=design.threshold_px)
-    return Seen(
-        rows=rows,
-        xy_px=xy,
-        confidence=np.stack([batch.confidence for batch in seen], axis=1),
-        peak_xy_px=np.stack([np.asarray(batch.peak_xy_px) for batch in seen], axis=1),
-        peak_value=np.stack([np.asarray(batch.peak_value) for batch in seen], axis=1),
-        features=np.stack([np.asarray(batch.features) for batch in seen], axis=1),
-        triangulated=found,
-    )
+    prediction = stacked([predictor.predict(_pictures(part, rows)) for part in recording.pictures], axis=1)
+    rig = recording.rig
+    triangulated = None if rig is None else triangulate_robust(rig, prediction.xy_px, threshold_px=design.threshold_px)
+    return Scan(rows, prediction, triangulated)
 
 
 def _pictures(part: ByteArray, rows: IntArray) -> Sequence[ByteArray]:

@@ -12,13 +12,13 @@ from ml_backend.metrics.curves import coverage_radius, pose_entropy
 from ml_backend.metrics.mpjpe import position_error
 from ml_backend.metrics.oks import oks
 from ml_backend.simulation.experiments.data import Recording
-from ml_backend.simulation.experiments.learner import Seen
+from ml_backend.simulation.experiments.learner import Scan
 
 #: A point counts as right within this share of the subject's size, as in the product's own figure for DUW.
 PCK_ALPHA = 0.05
 
 
-def frame_error(recording: Recording, seen: Seen) -> FloatArray:
+def frame_error(recording: Recording, seen: Scan) -> FloatArray:
     """(c,) mean keypoint error of each frame: in space with a rig, else over the views, in pixels of the original picture."""
     if seen.triangulated is not None and recording.xyz is not None:
         return position_error(seen.triangulated.xyz_world, recording.xyz[seen.rows]).per_frame
@@ -29,7 +29,7 @@ def frame_error(recording: Recording, seen: Seen) -> FloatArray:
     return np.asarray(np.divide(total, count, out=np.full(len(error), np.nan), where=count > 0))
 
 
-def judged(recording: Recording, seen: Seen) -> dict[str, float]:
+def judged(recording: Recording, seen: Scan) -> dict[str, float]:
     """Errors on test frames.  ``error`` weighs rare and common frames as an unbiased test would hold them."""
     error = frame_error(recording, seen)
     rare = recording.rare[seen.rows]
@@ -44,7 +44,7 @@ def judged(recording: Recording, seen: Seen) -> dict[str, float]:
     return figures
 
 
-def frame_oks(recording: Recording, seen: Seen) -> FloatArray:
+def frame_oks(recording: Recording, seen: Scan) -> FloatArray:
     """(c,) OKS of each frame, mean over views; the area is that of the box around the true points."""
     truth = recording.xy_px[seen.rows]
     visible = known_points(truth)
@@ -56,7 +56,7 @@ def frame_oks(recording: Recording, seen: Seen) -> FloatArray:
     return np.asarray(np.where(known, value, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
 
-def right_share(recording: Recording, seen: Seen) -> float:
+def right_share(recording: Recording, seen: Scan) -> float:
     """G: share of points within PCK_ALPHA of the subject's size."""
     truth = recording.xy_px[seen.rows]
     distance = np.linalg.norm(seen.xy_px - truth, axis=-1)

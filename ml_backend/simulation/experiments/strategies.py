@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from label_config.prediction import Output
 from label_config.values import FloatArray, FrameKey, IntArray, PointState
-from ml_backend.acquisition.base import Chunk, Input, Labelled
+from ml_backend.acquisition.base import Chunk, Context, Labelled
 from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.hybrid import filter_views
@@ -20,7 +21,7 @@ from ml_backend.acquisition.window import Params, Strategy
 from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, propose
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import IDLE, REFERENCES, SPECIAL, Arm, Design
-from ml_backend.simulation.experiments.learner import Lesson, Seen
+from ml_backend.simulation.experiments.learner import Lesson, Scan
 from ml_backend.simulation.experiments.table import WATCHED
 
 Raw = Mapping[str, FloatArray]
@@ -31,7 +32,7 @@ def product_weights(recording: Recording) -> dict[str, float]:
     return default_weights(has_rig=recording.rig is not None, has_video=recording.video, n_views=len(recording.pictures))
 
 
-def judge(recording: Recording, seen: Seen, lesson: Lesson, arm: Arm) -> dict[str, FloatArray]:
+def judge(recording: Recording, seen: Scan, lesson: Lesson, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
     weights = product_weights(recording)
     wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
@@ -41,13 +42,9 @@ def judge(recording: Recording, seen: Seen, lesson: Lesson, arm: Arm) -> dict[st
         sequence=recording.keys[0].sequence,
         index=index,
         core=slice(0, len(index)),
-        xy_px=seen.xy_px,
-        confidence=seen.confidence,
+        prediction=seen.prediction,
         size_px=recording.size_px,
         triangulated=seen.triangulated,
-        peak_xy_px=seen.peak_xy_px,
-        peak_value=seen.peak_value,
-        features=seen.features,
         gap=(step > 2.5 * np.median(step)) if recording.video else np.ones(len(index), dtype=np.bool_),
         rig=recording.rig,
         skeleton=recording.skeleton,
@@ -60,7 +57,7 @@ def judge(recording: Recording, seen: Seen, lesson: Lesson, arm: Arm) -> dict[st
     )
     raw = {}
     for score in make_scores(sorted(wanted)):
-        if score.requires - {Input.LABELS} <= chunk.available:
+        if score.requires - {Context.LABELS} <= chunk.available:
             raw[score.name] = score.score(chunk, score.fit(human, recording.rig, recording.skeleton)).raw
     raw["total"] = _fused(raw, weights, np.arange(len(index))).total
     return raw
@@ -86,7 +83,7 @@ class Knowledge:
     seed: int
 
 
-def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, known: Knowledge) -> IntArray:
+def pick(design: Design, recording: Recording, seen: Scan, raw: Raw, arm: Arm, known: Knowledge) -> IntArray:
     """(b,) rows of the recording to label next, the first of the order first."""
     if arm.strategy == IDLE:
         return seen.rows[:0]
@@ -106,7 +103,7 @@ def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, k
     elif arm.strategy == "hybrid":
         strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.lesson)
         fused = fuse([Component("least_confidence", raw["least_confidence"][open_])], len(open_))
-        uncertain = filter_views(seen.confidence[open_], fused.total, design.batch)
+        uncertain = filter_views(seen.prediction.confidence[open_], fused.total, design.batch)
     else:
         value = known.true_error if arm.strategy == "true_error" else raw[arm.strategy]
         fused = fuse([Component(arm.strategy, value[open_])], len(open_))
@@ -123,7 +120,7 @@ def pick(design: Design, recording: Recording, seen: Seen, raw: Raw, arm: Arm, k
     return rows[[choice.position for choice in chosen.picks]]
 
 
-def _features(recording: Recording, seen: Seen, open_: IntArray, lesson: Lesson) -> FeatureSet:
+def _features(recording: Recording, seen: Scan, open_: IntArray, lesson: Lesson) -> FeatureSet:
     """Poses in space against the true labelled ones; without a rig the network's own view of pool and labelled frames."""
     if seen.triangulated is not None and recording.xyz is not None:
         return FeatureSet(
@@ -134,14 +131,14 @@ def _features(recording: Recording, seen: Seen, open_: IntArray, lesson: Lesson)
     return _embedding(seen, open_, lesson)
 
 
-def _embedding(seen: Seen, open_: IntArray, lesson: Lesson) -> FeatureSet:
+def _embedding(seen: Scan, open_: IntArray, lesson: Lesson) -> FeatureSet:
     """The network's own view, mean over the cameras."""
-    mean = seen.features.mean(axis=1)
+    mean = seen.prediction.outputs[Output.FEATURES].mean(axis=1)
     return FeatureSet(mean[open_], "l2", mean[np.isin(seen.rows, lesson.rows)])
 
 
 def self_label(
-    design: Design, recording: Recording, seen: Seen, arm: Arm, excluded: IntArray, previous: IntArray
+    design: Design, recording: Recording, seen: Scan, arm: Arm, excluded: IntArray, previous: IntArray
 ) -> tuple[PseudoLabels, Lesson]:
     """The pseudo-labels of the next model (Feng et al. 2023, algorithm 2), and the same as a lesson.
 

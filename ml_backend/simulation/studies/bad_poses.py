@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from label_config.prediction import Output, Prediction
 from label_config.values import BadInputError, FloatArray, PointState
 from ml_backend.acquisition.base import Chunk, Labelled
 from ml_backend.acquisition.features import pose_size_px
@@ -161,16 +162,13 @@ def _detector(study: BadPosesStudy, name: str, known: FloatArray) -> Callable[[F
 
     def judge(poses: FloatArray, box: FloatArray) -> FloatArray:
         n = len(poses)
+        peaks = np.concatenate([poses, np.ones((*poses.shape[:2], 1))], axis=-1)[:, None, :, None]
         chunk = Chunk(
             sequence="studio",
             index=np.arange(n),
             core=slice(0, n),
-            xy_px=poses[:, None],
-            confidence=np.ones((n, 1, poses.shape[1])),
+            prediction=Prediction(poses[:, None], np.ones((n, 1, poses.shape[1])), box[:, None], {Output.PEAKS: peaks}),
             size_px=size,
-            box_px=box[:, None],
-            peak_xy_px=poses[:, None, :, None],
-            peak_value=np.ones((n, 1, poses.shape[1], 1)),
             gap=np.ones(n, dtype=np.bool_),
             skeleton=STUDIO_SKELETON,
         )

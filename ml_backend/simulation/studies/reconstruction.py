@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from label_config.prediction import Output, stacked
 from label_config.values import BoolArray, FloatArray, FrameKey, IntArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
@@ -30,15 +31,16 @@ def observe(recording: Recording, folder: Path, rows: IntArray, factor: int) -> 
     from ml_backend.pose.infer import Predictor
 
     predictor = Predictor.load(folder, "cpu", batch=64)
-    seen = [predictor.predict([np.asarray(part[row]) for row in rows], heatmaps=True) for part in recording.pictures]
-    xy = enlarged_px(np.stack([batch.xy_px for batch in seen], axis=1), factor)
-    heatmaps = np.stack([np.asarray(batch.heatmaps) for batch in seen], axis=1)
+    views = [predictor.predict([np.asarray(part[row]) for row in rows], heatmaps=True) for part in recording.pictures]
+    seen = stacked(views, axis=1)
+    xy = enlarged_px(seen.xy_px, factor)
+    heatmaps = seen.outputs[Output.HEATMAPS]
     width, height = (float(factor * side) for side in recording.size_px[0])
     h, w = heatmaps.shape[-2:]
     crop = CropTransform((0.0, 0.0, width, height), predictor.manifest.config.input_px, (w, h), grid=predictor.head.grid)
     return Detections(
         xy_px=xy,
-        confidence=np.stack([batch.confidence for batch in seen], axis=1),
+        confidence=seen.confidence,
         sigma_px=np.full(xy.shape[:2], SIGMA_SHARE * max(width, height)),
         heatmaps=heatmaps,
         heatmap_from_image=np.broadcast_to(crop.heatmap_matrix[:2], (*xy.shape[:2], 2, 3)),

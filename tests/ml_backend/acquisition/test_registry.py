@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.base import Input
-from ml_backend.acquisition.registry import SCORES, available_scores, default_weights, make_scores, render_table
+from ml_backend.acquisition.base import Context, Need
+from ml_backend.acquisition.registry import SCORES, default_weights, make_scores, render_table
 
 DOCS = Path(__file__).resolve().parents[3] / "docs/scores.md"
 
@@ -39,21 +39,14 @@ def test_unknown_names_are_named(wanted: object, message: str) -> None:
         make_scores(wanted)  # type: ignore[arg-type]
 
 
-def test_available_scores_follow_the_inputs() -> None:
-    assert available_scores({Input.POINTS}) == ("random", "least_confidence")
-    assert "mc" in available_scores({Input.POINTS, Input.RIG})
-    assert "pictorial_logdet" not in available_scores({Input.POINTS, Input.RIG})
-    assert available_scores(set(Input)) == tuple(SCORES)
-
-
 def test_default_weights_name_scores_that_can_be_computed() -> None:
     for has_rig, has_video, n_views in itertools.product((False, True), (False, True), (1, 3)):
-        inputs = {Input.POINTS, Input.LABELS}
-        inputs |= {Input.VIEWS} if n_views > 1 else set()
-        inputs |= {Input.RIG} if has_rig and n_views > 1 else set()
-        inputs |= {Input.NEIGHBOURS} if has_video else set()
+        inputs: set[Need] = {Context.LABELS}
+        inputs |= {Context.VIEWS} if n_views > 1 else set()
+        inputs |= {Context.RIG} if has_rig and n_views > 1 else set()
+        inputs |= {Context.NEIGHBOURS} if has_video else set()
         weights = default_weights(has_rig=has_rig, has_video=has_video, n_views=n_views)
-        assert set(weights) <= set(available_scores(inputs))
+        assert all(score.requires <= inputs for score in make_scores(list(weights)))
         assert all(weight > 0 for weight in weights.values())
         assert weights["link_length"] + weights["pose_mahalanobis"] == 1  # the pose prior
 

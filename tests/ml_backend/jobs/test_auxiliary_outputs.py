@@ -1,4 +1,4 @@
-"""What auxiliary networks tell finds its way from the model to the scores."""
+"""Outputs of auxiliary networks reach the scores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.prediction import Output, Prediction
 from ml_backend.jobs.predict import _Collector
 from ml_backend.jobs.scoring import auxiliary_networks
-from ml_backend.pose.adapter import PredictionBatch
 
 
 @pytest.mark.parametrize(
@@ -26,20 +26,17 @@ def test_scores_decide_which_auxiliary_networks_are_trained(scores: Any, network
 
 
 def test_pictures_find_their_place_and_missing_views_are_nan() -> None:
-    batch = PredictionBatch(
+    batch = Prediction(
         xy_px=np.ones((2, 3, 2)),
         confidence=np.ones((2, 3)),
         box_px=np.ones((2, 4)),
-        links=np.arange(8.0).reshape(2, 2, 2),
-        learning_loss=np.array([5.0, 7.0]),
+        outputs={Output.LINKS: np.arange(8.0).reshape(2, 2, 2), Output.LEARNING_LOSS: np.array([5.0, 7.0])},
     )
     collector = _Collector(2, 2, 3)
     picture = np.zeros((4, 6, 3), np.uint8)
     collector.take([(0, 1, picture), (1, 0, picture)], batch)
     seen = collector.result()
-    assert seen.links is not None
-    assert seen.learning_loss is not None
-    np.testing.assert_array_equal(seen.links[0, 1], [[0, 1], [2, 3]])
-    np.testing.assert_array_equal(seen.learning_loss, [[np.nan, 5], [7, np.nan]])
-    assert np.isnan(seen.links[0, 0]).all()
-    assert seen.log_variance is None
+    np.testing.assert_array_equal(seen.outputs[Output.LINKS][0, 1], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(seen.outputs[Output.LEARNING_LOSS], [[np.nan, 5], [7, np.nan]])
+    assert np.isnan(seen.outputs[Output.LINKS][0, 0]).all()
+    assert Output.VARIANCE not in seen.outputs

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import ByteArray, FrameKey
+from label_config.prediction import Output, Prediction
+from label_config.values import Box, ByteArray, FrameKey
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.training_set import human_targets
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.pose.adapter import Box, Capability, PredictionBatch
 from ml_backend.store import frames, submissions
 from ml_backend.store.workspace import Workspace
 
@@ -27,19 +27,19 @@ BOX, DRAWN = (5.0, 6.0, 30.0, 40.0), (7.0, 8.0, 20.0, 21.0)
 class Remembers:
     """A model that tells where it was asked to look: every point is the middle of the box, or NaN without one."""
 
-    capabilities = frozenset({Capability.POINTS})
+    outputs: frozenset[Output] = frozenset()
 
     def __init__(self, keypoints: tuple[str, ...]) -> None:
         self.keypoints = keypoints
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
-    ) -> PredictionBatch:
+    ) -> Prediction:
         assert boxes_px is not None
         boxes = np.array([box or (np.nan,) * 4 for box in boxes_px])
         middle = boxes[:, :2] + boxes[:, 2:] / 2
         xy = np.repeat(middle[:, None], len(self.keypoints), axis=1)
-        return PredictionBatch(xy, np.ones(xy.shape[:2]), boxes)
+        return Prediction(xy, np.ones(xy.shape[:2]), boxes)
 
 
 @pytest.fixture

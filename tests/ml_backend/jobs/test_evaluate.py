@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from label_config.prediction import Prediction
 from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, FrameKey
 from ml_backend.jobs.evaluate import as_json, measure
-from ml_backend.jobs.predict import Predictions
 from ml_backend.jobs.validate import Validation
 from ml_backend.store.frames import FrameRow
 
@@ -36,7 +36,7 @@ def seen(
     return Validation(
         frames=[FrameRow(i, FrameKey("s", i), {}, "val", False, None) for i in range(count)],
         block=np.array(block if block is not None else range(count), dtype=np.int64),
-        predicted=Predictions(
+        predicted=Prediction(
             xy_px=found_px,
             confidence=np.broadcast_to(np.asarray(confidence, dtype=np.float64), found_px.shape[:3]),
             box_px=np.full((count, views, 4), np.nan),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import ByteArray, FloatArray, ParallaxError
+from label_config.prediction import Output, Prediction
+from label_config.values import Box, ByteArray, FloatArray, ParallaxError
 from ml_backend.jobs import evaluate as job
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.evaluate import evaluate, write_report
@@ -19,7 +20,6 @@ from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.run import run_here
 from ml_backend.jobs.validate import judge
-from ml_backend.pose.adapter import Box, Capability, PredictionBatch
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, versions, work
@@ -33,16 +33,16 @@ Label = Callable[..., None]
 class KnowsPictures:
     """A model that knows each picture by its bytes."""
 
-    capabilities = frozenset({Capability.POINTS})
+    outputs: frozenset[Output] = frozenset()
 
     def __init__(self, keypoints: tuple[str, ...], answers: dict[bytes, FloatArray], confidence: float) -> None:
         self.keypoints, self.answers, self.confidence = keypoints, answers, confidence
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
-    ) -> PredictionBatch:
+    ) -> Prediction:
         xy = np.stack([self.answers[image.tobytes()] for image in images])
-        return PredictionBatch(xy, np.full(xy.shape[:2], self.confidence), np.zeros((len(images), 4)))
+        return Prediction(xy, np.full(xy.shape[:2], self.confidence), np.zeros((len(images), 4)))
 
 
 @pytest.fixture

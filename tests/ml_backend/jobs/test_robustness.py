@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from label_config.values import ByteArray, FloatArray, ParallaxError
+from label_config.prediction import Output, Prediction
+from label_config.values import Box, ByteArray, FloatArray, ParallaxError
 from ml_backend.jobs.robustness import compare, errors_under, measure, write_report
 from ml_backend.jobs.run import run_here
 from ml_backend.metrics.perturbation import PERTURBATIONS
-from ml_backend.pose.adapter import Box, Capability, PredictionBatch
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace
 
@@ -22,15 +22,15 @@ from ml_backend.store.workspace import Workspace
 class BrightestPixel:
     """A model that points at the brightest pixel: moved by zooming, not by light."""
 
-    capabilities = frozenset({Capability.POINTS})
+    outputs: frozenset[Output] = frozenset()
     keypoints: tuple[str, ...] = ("spot",)
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
-    ) -> PredictionBatch:
+    ) -> Prediction:
         rows_columns = [np.unravel_index(int(image[..., 0].argmax()), image.shape[:2]) for image in images]
         xy = np.array([[[column, row]] for row, column in rows_columns], dtype=np.float64)
-        return PredictionBatch(xy, np.ones((len(images), 1)), np.zeros((len(images), 4)))
+        return Prediction(xy, np.ones((len(images), 1)), np.zeros((len(images), 4)))
 
 
 def spots(places: Sequence[tuple[int, int]]) -> tuple[list[ByteArray], FloatArray]:

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.prediction import Output, Prediction
 from label_config.spec import Spec
 from label_config.values import BadInputError
-from ml_backend.acquisition.base import Input
+from ml_backend.acquisition.base import Context, Need
 from ml_backend.acquisition.registry import SCORES, make_scores
 from ml_backend.jobs.collect import collect
-from ml_backend.jobs.predict import Predictions
-from ml_backend.jobs.scoring import choose_scores, judge_chunk, make_kit
+from ml_backend.jobs.scoring import choose_scores, make_kit, score_chunk
 from ml_backend.jobs.silent_scores import silent, tell_silent, unmet
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, presence
 from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
+from tests.predictions import peaks
 
 Make = Callable[..., Workspace]
 Label = Callable[..., None]
@@ -28,37 +29,39 @@ CORE = slice(1, 5)
 LABELLED = list(range(32))
 
 
-def seen_of(studio: CaptureStudio, indices: range) -> Predictions:
+def seen_of(studio: CaptureStudio, indices: range) -> Prediction:
     """What a network that tells everything might say: the truth with some noise, the same on every call."""
     rng = np.random.default_rng(7)
     xy = studio.truth_xy[indices.start : indices.stop]
-    n, views, joints = xy.shape[:3]
+    (n, views, joints), limbs = xy.shape[:3], len(studio.skeleton.limbs)
     xy = xy + rng.normal(0, 2, xy.shape)
     second = xy + rng.normal(0, 6, xy.shape)
     confidence = rng.uniform(0.4, 0.9, (n, views, joints))
     size = np.broadcast_to(np.array([64.0, 64.0]), (n, views, 2))
-    return Predictions(
+    return Prediction(
         xy_px=xy,
         confidence=confidence,
         box_px=np.concatenate([np.zeros_like(size), size], axis=-1),
         size_px=size,
-        peak_xy_px=np.stack([xy, second], axis=3),
-        peak_value=np.stack([confidence, 0.5 * confidence], axis=3),
-        features=rng.normal(size=(n, views, 8)).astype(np.float32),
-        heatmaps=rng.uniform(0, 1, (n, views, joints, 12, 12)).astype(np.float32),
-        links=np.stack(
-            [rng.uniform(5, 9, (n, views, len(studio.skeleton.limbs))), np.zeros((n, views, len(studio.skeleton.limbs)))], -1
-        ),
-        log_variance=rng.normal(size=(n, views, joints)),
-        learning_loss=rng.normal(size=(n, views)),
-        ensemble_xy_px=np.stack([xy, second]),
+        outputs={
+            Output.PEAKS: peaks(np.stack([xy, second], axis=3), np.stack([confidence, 0.5 * confidence], axis=3)),
+            Output.FEATURES: rng.normal(size=(n, views, 8)).astype(np.float32),
+            Output.HEATMAPS: rng.uniform(0, 1, (n, views, joints, 12, 12)).astype(np.float32),
+            Output.LINKS: np.stack([rng.uniform(5, 9, (n, views, limbs)), np.zeros((n, views, limbs))], -1),
+            Output.VARIANCE: rng.normal(size=(n, views, joints)),
+            Output.LEARNING_LOSS: rng.normal(size=(n, views)),
+            Output.ENSEMBLE: np.stack([xy, second], axis=3),
+        },
     )
 
 
-def judged(workspace: Workspace, studio: CaptureStudio, **without: Any) -> dict[str, Any]:
+def judged(workspace: Workspace, studio: CaptureStudio, without: Need | None = None) -> dict[str, Any]:
     kit = make_kit(workspace, collect(workspace))
     indices = range(33, 39)
-    return judge_chunk(workspace, kit, studio.sequence, indices, CORE, replace(seen_of(studio, indices), **without))
+    seen = seen_of(studio, indices)
+    outputs = {output: array for output, array in seen.outputs.items() if output is not without}
+    prediction = replace(seen, outputs=outputs)
+    return score_chunk(workspace, kit, studio.sequence, indices, CORE, prediction)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -73,37 +76,34 @@ def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, lab
     assert unmet(workspace) == {}
 
 
-MISSING: dict[Input, dict[str, None]] = {
-    Input.PEAKS: {"peak_xy_px": None, "peak_value": None},
-    Input.HEATMAPS: {"heatmaps": None},
-    Input.ENSEMBLE: {"ensemble_xy_px": None},
-    Input.LINKS: {"links": None},
-    Input.VARIANCE: {"log_variance": None},
-    Input.LEARNING_LOSS: {"learning_loss": None},
-}
-PAIRS = [(name, need) for name in SCORES for need in SCORES[name]().requires - {Input.POINTS, Input.FEATURES}]
+PAIRS = [(name, need) for name in SCORES for need in SCORES[name]().requires - {Output.FEATURES}]
 
 
 @pytest.mark.parametrize(("name", "need"), PAIRS, ids=[f"{name}-{need}" for name, need in PAIRS])
 def test_a_score_without_its_input_is_nan_and_says_why(
-    name: str, need: Input, make_workspace: Make, label: Label, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
+    name: str, need: Need, make_workspace: Make, label: Label, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = make_workspace(scores={name: 1.0}, calibrated=need is not Input.RIG)
-    if need is not Input.LABELS:
+    workspace = make_workspace(scores={name: 1.0}, calibrated=need is not Context.RIG)
+    if need is not Context.LABELS:
         label(workspace, LABELLED)
-    if need is Input.NEIGHBOURS:
+    if need is Context.NEIGHBOURS:
         rig = studio.rig.to_json()
         frames.save_sequence(workspace.store, workspace.project_id, SequenceRow(studio.sequence, rig, False))
-    if need is Input.VIEWS:
+    if need is Context.VIEWS:
         monkeypatch.setattr(Workspace, "views", property(lambda self: ("only",)))
         assert "one" in unmet(workspace)[name]
         return
-    arrays = judged(workspace, studio, **MISSING.get(need, {}))
+    arrays = judged(workspace, studio, need)
     assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
     reason = silent(workspace, choose_scores(workspace).scores, arrays)[name]
-    words = {Input.RIG: "calibrat", Input.NEIGHBOURS: "time", Input.LABELS: "labelled frames", Input.ENSEMBLE: "compares models"}
-    heat = {Input.PEAKS, Input.HEATMAPS}
-    assert (need is Input.LABELS) == ("labelled frames" in reason)
+    words = {
+        Context.RIG: "calibrat",
+        Context.NEIGHBOURS: "time",
+        Context.LABELS: "labelled frames",
+        Output.ENSEMBLE: "compares models",
+    }
+    heat = {Output.PEAKS, Output.HEATMAPS}
+    assert (need is Context.LABELS) == ("labelled frames" in reason)
     assert need in heat or "heatmaps" not in reason or name == "vl4pose"
     assert words.get(need, "heatmaps" if need in heat else "auxiliary network") in reason
 

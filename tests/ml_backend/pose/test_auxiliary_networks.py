@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from label_config.prediction import Output, by_keypoint_name
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
-from ml_backend.pose.adapter import Capability, by_keypoint_name
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
 from ml_backend.pose.auxiliaries import FLOOR_HM, attach
 from ml_backend.pose.config import AugmentConfig, Auxiliary, TrainConfig
@@ -123,15 +123,13 @@ def test_links_follow_the_picture_and_know_how_sure_they_are(stretched_blobs: An
     )
     train(config, known.targets, known.skeleton, known.load, tmp_path)
     found = Predictor.load(tmp_path, "cpu").predict(unseen.images)
-    assert found.links is not None
-    assert found.log_variance is not None
-    length, sigma = found.links[..., 0], np.exp(0.5 * found.links[..., 1])
+    length, sigma = found.outputs[Output.LINKS][..., 0], np.exp(0.5 * found.outputs[Output.LINKS][..., 1])
     truth = np.linalg.norm(unseen.truth[:, [2, 2]] - unseen.truth[:, [0, 1]], axis=-1)
     guess = np.abs(truth - truth.mean(axis=0)).mean()
     assert np.abs(length - truth).mean() < 0.5 * guess
     assert 0.2 < np.mean(((length - truth) / sigma) ** 2) < 5
     error = np.linalg.norm(found.xy_px - unseen.truth, axis=-1)
-    assert 0.2 < np.exp(0.5 * found.log_variance).mean() / np.sqrt(np.mean(error**2)) < 5
+    assert 0.2 < np.exp(0.5 * found.outputs[Output.VARIANCE]).mean() / np.sqrt(np.mean(error**2)) < 5
 
 
 def test_lengths_and_variances_are_in_pixels_of_the_picture(make_blobs: Any) -> None:
@@ -143,12 +141,11 @@ def test_lengths_and_variances_are_in_pixels_of_the_picture(make_blobs: Any) -> 
     small = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     large = small.repeat(3, axis=0).repeat(3, axis=1)  # averaged over 3 × 3 pixels it is the small one again
     found = Predictor(network, Manifest(skeleton, config), device="cpu").predict([small, large])
-    assert found.links is not None
-    assert found.log_variance is not None
-    assert found.learning_loss is not None
-    np.testing.assert_allclose(found.links[1], found.links[0] * [3, 1] + [0, 2 * math.log(3)], rtol=1e-3)
-    np.testing.assert_allclose(found.log_variance[1], found.log_variance[0] + 2 * math.log(3), rtol=1e-3)
-    assert found.learning_loss[1] == pytest.approx(found.learning_loss[0], rel=1e-3)
+    np.testing.assert_allclose(
+        found.outputs[Output.LINKS][1], found.outputs[Output.LINKS][0] * [3, 1] + [0, 2 * math.log(3)], rtol=1e-3
+    )
+    np.testing.assert_allclose(found.outputs[Output.VARIANCE][1], found.outputs[Output.VARIANCE][0] + 2 * math.log(3), rtol=1e-3)
+    assert found.outputs[Output.LEARNING_LOSS][1] == pytest.approx(found.outputs[Output.LEARNING_LOSS][0], rel=1e-3)
 
 
 def test_the_pose_network_is_the_same_with_and_without(make_blobs: Any, tiny: TrainConfig, tmp_path: Path) -> None:
@@ -170,19 +167,15 @@ def test_a_model_folder_keeps_auxiliary_networks(make_blobs: Any, tiny: TrainCon
     saved = read_tensors(tmp_path)
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
     predictor = Predictor.load(tmp_path, "cpu", batch=4)
-    assert {Capability.LINKS, Capability.VARIANCE, Capability.LEARNING_LOSS} < predictor.capabilities
+    assert {Output.LINKS, Output.VARIANCE, Output.LEARNING_LOSS} < predictor.outputs
     found = predictor.predict(blobs.images)
-    assert found.links is not None
-    assert found.log_variance is not None
-    assert found.learning_loss is not None
-    assert found.links.shape == (6, 2, 2)
-    assert found.log_variance.shape == (6, 3)
-    assert found.learning_loss.shape == (6,)
+    assert found.outputs[Output.LINKS].shape == (6, 2, 2)
+    assert found.outputs[Output.VARIANCE].shape == (6, 3)
+    assert found.outputs[Output.LEARNING_LOSS].shape == (6,)
     mapped = by_keypoint_name(found, ("left", "right", "top"), ("top", "tail"))
-    assert mapped.links is None
-    assert mapped.log_variance is not None
-    np.testing.assert_array_equal(mapped.log_variance[:, 0], found.log_variance[:, 2])
-    assert np.isnan(mapped.log_variance[:, 1]).all()
+    assert Output.LINKS not in mapped.outputs
+    np.testing.assert_array_equal(mapped.outputs[Output.VARIANCE][:, 0], found.outputs[Output.VARIANCE][:, 2])
+    assert np.isnan(mapped.outputs[Output.VARIANCE][:, 1]).all()
 
 
 @pytest.mark.parametrize("stop_at", [1, 7])
@@ -256,7 +249,7 @@ def test_variances_have_a_floor(make_blobs: Any) -> None:
         network = auxiliary[name]
         assert isinstance(network, AuxiliaryNetwork)
         torch.nn.init.constant_(network.last.bias, -1e4)
-    told = auxiliary(build_network("unet_small", 3)(torch.zeros(1, 3, 32, 32)).maps)
+    outputs = auxiliary(build_network("unet_small", 3)(torch.zeros(1, 3, 32, 32)).maps)
     floor = 2 * math.log(FLOOR_HM)
-    assert told.links[..., 1].detach().numpy() == pytest.approx(floor)
-    assert told.log_variance.detach().numpy() == pytest.approx(floor)
+    assert outputs[Output.LINKS][..., 1].detach().numpy() == pytest.approx(floor)
+    assert outputs[Output.VARIANCE].detach().numpy() == pytest.approx(floor)

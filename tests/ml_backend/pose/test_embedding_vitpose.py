@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from label_config.prediction import Output
 from label_config.values import BadInputError
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.embedding import Embedder
@@ -50,8 +51,7 @@ def test_the_human_model_is_mapped_by_name(small_vitpose: Any) -> None:
     np.testing.assert_allclose(found.xy_px[0, [0, 2]], everything.xy_px[0, [9, 0]], atol=1e-3)
     assert np.isnan(found.xy_px[:, 1]).all()
     assert (found.confidence[:, 1] == 0).all()
-    assert everything.heatmaps is not None
-    assert everything.heatmaps.shape == (3, 17, 16, 12)
+    assert everything.outputs[Output.HEATMAPS].shape == (3, 17, 16, 12)
     # 30×40 has the input's aspect already; a quarter is added around the centre (25, 30).
     np.testing.assert_allclose(found.box_px[1], (6.25, 5, 37.5, 50))
 

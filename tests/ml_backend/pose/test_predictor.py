@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from label_config.prediction import Output, Prediction, by_keypoint_name
 from label_config.values import BadInputError
 from ml_backend.pose import infer
-from ml_backend.pose.adapter import Capability, PoseModel, PredictionBatch, by_keypoint_name
+from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor, confident_box
 from ml_backend.pose.networks import build_network
@@ -63,17 +64,13 @@ def test_pictures_of_any_size_in_any_number_of_batches(untrained: Predictor) -> 
     images = [rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((20, 30), (64, 64), (100, 31), (7, 9), (33, 40))]
     batch = untrained.predict(images, heatmaps=True)
     assert isinstance(untrained, PoseModel)
-    assert untrained.capabilities == {Capability.POINTS, Capability.HEATMAPS, Capability.FEATURES}
+    assert untrained.outputs == {Output.PEAKS, Output.HEATMAPS, Output.FEATURES}
     assert batch.xy_px.shape == (5, 3, 2)
-    assert batch.peak_xy_px is not None
-    assert batch.peak_xy_px.shape == (5, 3, 5, 2)
-    assert batch.heatmaps is not None
-    assert batch.heatmaps.shape == (5, 3, 8, 8)
-    assert batch.features is not None
-    assert batch.features.shape == (5, 16)
+    assert batch.outputs[Output.PEAKS].shape == (5, 3, 5, 3)
+    assert batch.outputs[Output.HEATMAPS].shape == (5, 3, 8, 8)
+    assert batch.outputs[Output.FEATURES].shape == (5, 16)
     alone = untrained.predict(images[2:3], heatmaps=True)
-    assert alone.heatmaps is not None
-    np.testing.assert_allclose(alone.heatmaps[0], batch.heatmaps[2], atol=1e-5)
+    np.testing.assert_allclose(alone.outputs[Output.HEATMAPS][0], batch.outputs[Output.HEATMAPS][2], atol=1e-5)
     # The whole picture, padded to the input's aspect around its centre.
     np.testing.assert_allclose(batch.box_px[0], (0, -5, 30, 30))
 
@@ -124,8 +121,7 @@ def test_the_flip_test_of_a_mirrored_picture_mirrors_the_points(make_blobs: Any,
     picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     mirrored = np.ascontiguousarray(picture[:, ::-1])
     found = predictor.predict([picture, mirrored], heatmaps=True)
-    assert found.heatmaps is not None
-    first, second = found.heatmaps[0], found.heatmaps[1][list(skeleton.mirror)][..., ::-1]
+    first, second = found.outputs[Output.HEATMAPS][0], found.outputs[Output.HEATMAPS][1][list(skeleton.mirror)][..., ::-1]
     if grid == "stride":  # mirroring moves this grid by one cell
         first, second = first[..., 1:], np.roll(second, 1, axis=-1)[..., 1:]
         np.testing.assert_allclose(first[..., 1:-1], second[..., 1:-1], atol=1e-5)
@@ -144,7 +140,7 @@ def test_the_box_of_the_first_look_leaves_out_points_that_are_guessed() -> None:
 
 
 def test_points_are_matched_by_name() -> None:
-    batch = PredictionBatch(np.arange(6.0).reshape(1, 3, 2), np.array([[0.1, 0.2, 0.3]]), np.zeros((1, 4)))
+    batch = Prediction(np.arange(6.0).reshape(1, 3, 2), np.array([[0.1, 0.2, 0.3]]), np.zeros((1, 4)))
     mapped = by_keypoint_name(batch, ("nose", "left_eye", "right_eye"), ("Right Eye", "tail", "nose"))
     np.testing.assert_array_equal(mapped.xy_px[0], [[4, 5], [np.nan, np.nan], [0, 1]])
     np.testing.assert_array_equal(mapped.confidence, [[0.3, 0, 0.1]])

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from label_config.prediction import Output
 from label_config.values import BadInputError
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.simulation.experiments import measure
 from ml_backend.simulation.experiments.annotator import annotate
 from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
 from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
-from ml_backend.simulation.experiments.learner import Seen
+from ml_backend.simulation.experiments.learner import Scan
 from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
+from tests.predictions import peaks, predicted
 
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SMALL = Design(pool_frames=50, test_frames=20, views=3, rare_fraction=0.3, input_px=(32, 32), batch=5, exclusion_frames=0)
@@ -27,13 +29,13 @@ def recording(tmp_path_factory):
 
 def seen_as(recording, rows, xy, threshold_px=2.0):
     views = xy.shape[1]
-    return Seen(
+    outputs = {
+        Output.PEAKS: peaks(xy[:, :, :, None], np.full((*xy.shape[:3], 1), 0.9)),
+        Output.FEATURES: np.zeros((len(rows), views, 4), np.float32),
+    }
+    return Scan(
         rows=rows,
-        xy_px=xy,
-        confidence=np.full(xy.shape[:3], 0.9),
-        peak_xy_px=xy[:, :, :, None],
-        peak_value=np.full((*xy.shape[:3], 1), 0.9),
-        features=np.zeros((len(rows), views, 4), np.float32),
+        prediction=predicted(xy, np.full(xy.shape[:3], 0.9), outputs),
         triangulated=triangulate_robust(recording.rig, xy, threshold_px=threshold_px) if recording.rig else None,
     )
 
@@ -79,13 +81,15 @@ def test_random_draws_depend_on_the_seed_alone(recording, flawed):
 
 def test_hybrid_takes_unsure_frames_that_look_different(recording):
     seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
-    confidence, features = np.full_like(seen.confidence, 0.9), np.random.default_rng(0).normal(size=seen.features.shape)
+    confidence = np.full_like(seen.prediction.confidence, 0.9)
+    features = np.random.default_rng(0).normal(size=seen.prediction.outputs[Output.FEATURES].shape)
     unsure = np.arange(10, 30)
     confidence[unsure, :, :6] = 0.2
     confidence[10:20] -= 0.01  # the ten most uncertain, which look like five pairs of one frame each
     confidence[40:45] = 0.31  # the least sure of all, but every point is found
     features[10:20] = np.repeat(features[10:20:2], 2, axis=0)
-    seen = replace(seen, confidence=confidence, features=features.astype(np.float32))
+    outputs = {**seen.prediction.outputs, Output.FEATURES: features.astype(np.float32)}
+    seen = replace(seen, prediction=replace(seen.prediction, confidence=confidence, outputs=outputs))
     picked = chosen(recording, seen, Arm("hybrid"), np.array([0, 1]))
     rows = np.searchsorted(recording.pool, picked)
     assert set(rows) <= set(unsure)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from label_config.prediction import Prediction
 from label_config.skeleton import Skeleton
 from label_config.values import FrameKey
 from ml_backend.jobs import evaluate as job
-from ml_backend.jobs.predict import Predictions
 from ml_backend.jobs.validate import Validation
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import VersionRow
@@ -35,7 +35,7 @@ def found(version: int, *, unit: str | None) -> job.Evaluation:
     seen = Validation(
         frames=[FrameRow(i, FrameKey("s", i), {}, "val", False, None) for i in range(2)],
         block=np.arange(2),
-        predicted=Predictions(said, np.full((2, 1, 3), 0.75), np.full((2, 1, 4), np.nan), np.full((2, 1, 2), 100.0)),
+        predicted=Prediction(said, np.full((2, 1, 3), 0.75), np.full((2, 1, 4), np.nan), {}, np.full((2, 1, 2), 100.0)),
         truth_px=truth,
         truth_world=world,
         predicted_world=world + [0.0, 0.0, 2.0],

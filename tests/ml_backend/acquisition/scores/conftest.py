@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.prediction import Output
 from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, PointState
 from ml_backend.acquisition.base import Chunk, Labelled
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.triangulation import triangulate_robust
+from tests.predictions import changed, peaks, predicted
 
 BODY = Skeleton("body", ("root", "neck", "head", "left", "right"), ((0, 1), (1, 2), (1, 3), (1, 4)), pairs=((3, 4),))
 HEATMAP = (24, 32)
@@ -88,9 +90,11 @@ class World:
     def predicting(self, xy_px: FloatArray) -> World:
         """The same world with other predictions (and what follows from them)."""
         points = None if self.rig is None else triangulate_robust(self.rig, xy_px)
-        peaks = np.full((*xy_px.shape[:3], 5, 2), np.nan)
-        peaks[..., 0, :] = xy_px
-        return replace(self, chunk=replace(self.chunk, xy_px=xy_px, triangulated=points, peak_xy_px=peaks))
+        maxima = self.chunk.outputs[Output.PEAKS].copy()
+        maxima[..., :2] = np.nan
+        maxima[..., 0, :2] = xy_px
+        chunk = changed(self.chunk, {Output.PEAKS: maxima}, xy_px=xy_px)
+        return replace(self, chunk=replace(chunk, triangulated=points))
 
 
 def make_world(n: int = 12, n_views: int = 3, calibrated: bool = True, noise_px: float = 0.5, seed: int = 0) -> World:
@@ -104,24 +108,27 @@ def make_world(n: int = 12, n_views: int = 3, calibrated: bool = True, noise_px:
     value = np.full((n, n_views, keypoints, 5), np.nan)
     value[..., 0] = rng.uniform(0.7, 1.0, value.shape[:3])
     value[..., 1] = rng.uniform(0.05, 0.3, value.shape[:3])
-    peaks = np.full((*value.shape, 2), np.nan)
-    peaks[..., 0, :], peaks[..., 1, :] = xy, xy + 25.0
+    places = np.full((*value.shape, 2), np.nan)
+    places[..., 0, :], places[..., 1, :] = xy, xy + 25.0
     maps = gaussian_maps(xy * np.array([HEATMAP[1], HEATMAP[0]]) / SIZE_PX) * value[..., :1, None].astype(np.float32)
     chunk = Chunk(
         sequence="trial",
         index=np.arange(n, dtype=np.int64),
         core=slice(0, n),
-        xy_px=xy,
-        confidence=value[..., 0].copy(),
+        prediction=predicted(
+            xy,
+            value[..., 0].copy(),
+            {
+                Output.PEAKS: peaks(places, value),
+                Output.HEATMAPS: maps,
+                Output.ENSEMBLE: np.moveaxis(xy + rng.normal(0, 1.0, (3, *xy.shape)), 0, 3),
+                Output.LINKS: expected_links(xy),
+                Output.VARIANCE: np.log(rng.uniform(1.0, 9.0, value.shape[:3])),
+                Output.LEARNING_LOSS: rng.normal(0, 1, value.shape[:2]),
+            },
+        ),
         size_px=np.tile(np.array(SIZE_PX), (n_views, 1)),
         triangulated=triangulate_robust(rig, xy) if calibrated else None,
-        peak_xy_px=peaks,
-        peak_value=value,
-        heatmaps=maps,
-        ensemble_xy_px=xy + rng.normal(0, 1.0, (3, *xy.shape)),
-        links=expected_links(xy),
-        log_variance=np.log(rng.uniform(1.0, 9.0, value.shape[:3])),
-        learning_loss=rng.normal(0, 1, value.shape[:2]),
         rig=rig if calibrated else None,
         skeleton=BODY,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from label_config.prediction import Output
 from ml_backend.acquisition.base import Chunk
 from ml_backend.acquisition.scores.confidence import LeastConfidence, Margin, MultiplePeakEntropy, PeakNorm, peak_probability
+from tests.predictions import changed
 
 
 def with_peaks(chunk: Chunk, *heights: float) -> Chunk:
     """Every heatmap of the chunk has these local maxima; the rest of the five places is empty."""
-    assert chunk.peak_value is not None
-    value = np.full_like(chunk.peak_value, np.nan)
-    value[..., : len(heights)] = heights
-    return replace(chunk, peak_value=value)
+    maxima = chunk.outputs[Output.PEAKS].copy()
+    maxima[..., 2] = np.nan
+    maxima[..., : len(heights), 2] = heights
+    return changed(chunk, {Output.PEAKS: maxima})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_mean_over_keypoints_then_over_views(world: Any) -> None:
     confidence = np.full_like(world.chunk.confidence, np.nan)
     confidence[:, 0] = 0.9  # five keypoints in the first view
     confidence[:, 1, 2] = 0.3  # one in the second, none in the third
-    scores = LeastConfidence().score(replace(world.chunk, confidence=confidence), None)
+    scores = LeastConfidence().score(changed(world.chunk, confidence=confidence), None)
     np.testing.assert_allclose(scores.raw, (0.1 + 0.7) / 2)
     assert (scores.support == 6).all()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ml_backend.acquisition.scores.consistency import MaxError, MultiViewConsistency, OutlierRatio, TriangulationCovariance
+from tests.predictions import changed
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_relative_error_does_not_change_with_resolution(exact: Any) -> None:
     chunk = shifted(exact, 80.0).chunk
     box = np.broadcast_to(np.array([0.0, 0.0, 30.0, 40.0]), (6, 5, 4))
     relative = MultiViewConsistency(power=1, relative=True)
-    np.testing.assert_allclose(relative.score(replace(chunk, box_px=box), None).raw[3], 80.0 / 50.0 / 25, rtol=1e-6)
+    np.testing.assert_allclose(relative.score(changed(chunk, box_px=box), None).raw[3], 80.0 / 50.0 / 25, rtol=1e-6)
     np.testing.assert_allclose(relative.score(chunk, None).raw[3], 80.0 / 800.0 / 25, rtol=1e-6)  # 640 × 480 picture
 
 

@@ -14,6 +14,7 @@ from ml_backend.acquisition.scores.body import Body
 from ml_backend.acquisition.scores.coreset import CoresetDistance
 from ml_backend.acquisition.scores.epipolar import AffineResidual, EpipolarResidual
 from ml_backend.acquisition.scores.pictorial import PictorialLogDet
+from tests.predictions import changed
 
 
 def brute_force(poses: Any, references: Any) -> Any:
@@ -66,7 +67,7 @@ def test_residuals_without_calibration_accuse_the_shifted_view(score: Any, make_
     world = make_world(n=10, n_views=4, calibrated=False, noise_px=0.2)
     xy = world.chunk.xy_px.copy()
     xy[6, 2, 3] += [0.0, 60.0]
-    scores = score.score(replace(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
+    scores = score.score(changed(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
     assert scores.raw.argmax() == 6
     assert np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape) == (6, 2, 3)
 
@@ -76,7 +77,7 @@ def test_a_single_view_of_a_point_cannot_be_checked(score: Any, make_world: Call
     world = make_world(n=5, n_views=3, calibrated=False)
     xy = world.chunk.xy_px.copy()
     xy[1, :2, 0] = np.nan
-    scores = score.score(replace(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
+    scores = score.score(changed(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
     assert np.isnan(scores.per_point[1, :, 0]).all()
     assert scores.support.tolist() == [15, 12, 15, 15, 15]
 
@@ -111,5 +112,5 @@ def test_pictorial_doubt_follows_the_spread_of_a_prediction(make_world: Callable
     assert (blunt > sharp + 0.5).all()
     box = np.zeros((2, 3, 4))
     box[..., 2:] = [640.0 / 5, 480.0 / 5]
-    in_crop = PictorialLogDet(grid=16, sigma=0.05).score(replace(world.chunk, box_px=box), state).raw
+    in_crop = PictorialLogDet(grid=16, sigma=0.05).score(changed(world.chunk, box_px=box), state).raw
     np.testing.assert_allclose(in_crop, sharp)

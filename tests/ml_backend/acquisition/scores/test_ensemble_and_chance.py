@@ -8,24 +8,26 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from label_config.prediction import Output
 from ml_backend.acquisition.scores.chance import Random
 from ml_backend.acquisition.scores.ensemble import EnsembleVariance
+from tests.predictions import changed, predicted
 
 
 def test_variance_is_numpys_and_missing_models_are_left_out(world: Any) -> None:
-    xy = world.chunk.ensemble_xy_px.copy()
-    expected = xy.var(axis=1 - 1, ddof=1).sum(axis=-1)
+    xy = np.moveaxis(world.chunk.outputs[Output.ENSEMBLE], 3, 0).copy()
+    expected = xy.var(axis=0, ddof=1).sum(axis=-1)
     np.testing.assert_allclose(EnsembleVariance().score(world.chunk, None).per_point, expected)
     xy[0, 3, 1, 2] = np.nan
     xy[:2, 4, 1, 2] = np.nan
-    scores = EnsembleVariance().score(replace(world.chunk, ensemble_xy_px=xy), None)
+    scores = EnsembleVariance().score(changed(world.chunk, {Output.ENSEMBLE: np.moveaxis(xy, 0, 3)}), None)
     np.testing.assert_allclose(scores.per_point[3, 1, 2], xy[1:, 3, 1, 2].var(axis=0, ddof=1).sum())
     assert np.isnan(scores.per_point[4, 1, 2])
     assert scores.support[4] == 14
 
 
 def test_far_from_the_origin_nothing_is_lost(world: Any) -> None:
-    far = replace(world.chunk, ensemble_xy_px=world.chunk.ensemble_xy_px + 1e7)
+    far = changed(world.chunk, {Output.ENSEMBLE: world.chunk.outputs[Output.ENSEMBLE] + 1e7})
     np.testing.assert_allclose(
         EnsembleVariance().score(far, None).raw, EnsembleVariance().score(world.chunk, None).raw, rtol=1e-6
     )
@@ -36,8 +38,7 @@ def test_the_random_order_depends_on_seed_and_key_alone(world: Any) -> None:
         world.chunk,
         index=np.arange(20_000, dtype=np.int64),
         core=slice(0, 20_000),
-        xy_px=np.zeros((20_000, 3, 5, 2)),
-        confidence=np.zeros((20_000, 3, 5)),
+        prediction=predicted(np.zeros((20_000, 3, 5, 2))),
     )
     raw = Random().score(long, None).raw
     assert np.array_equal(raw[:12], Random().score(world.chunk, None).raw)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.prediction import Output, Prediction
 from label_config.values import BadInputError, Triangulation
-from ml_backend.acquisition.base import Chunk, Input, Scores
+from ml_backend.acquisition.base import Chunk, Context, Scores
 from ml_backend.acquisition.registry import SCORES
+from tests.predictions import changed
 
 QUICK: dict[str, dict[str, Any]] = {"wpu": {"epochs": 5}, "pictorial_logdet": {"grid": 8}}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, QUICK.get(name, {})) for name in SCORES]
@@ -28,7 +30,6 @@ VARIANTS += [
     ("link_likelihood", {"mode": "paper", "norm": "softmax_raw"}),
     ("vl4pose", {"mode": "paper"}),
 ]
-TOLD = ("links", "log_variance", "learning_loss")
 IDS = ["-".join([name, *map(str, parameters.values())]) for name, parameters in VARIANTS]
 every_score = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
 
@@ -55,8 +56,8 @@ def cut(chunk: Chunk, start: int, stop: int, core: slice) -> Chunk:
     def part(value: Any, name: str) -> Any:
         if isinstance(value, Triangulation):
             return Triangulation(**{f.name: getattr(value, f.name)[start:stop] for f in fields(value)})
-        if name == "ensemble_xy_px":
-            return value[:, start:stop]
+        if isinstance(value, Prediction):
+            return value.rows(slice(start, stop))
         return value[start:stop] if isinstance(value, np.ndarray) and name != "size_px" else value
 
     changed = {f.name: part(getattr(chunk, f.name), f.name) for f in fields(chunk)}
@@ -79,8 +80,8 @@ def without_predictions(chunk: Chunk) -> Chunk:
             angle_deg=lost(points.angle_deg),
             consensus=np.zeros_like(points.consensus),
         )
-    names = ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps", "ensemble_xy_px", *TOLD)
-    return replace(chunk, triangulated=points, **{name: lost(getattr(chunk, name)) for name in names})
+    prediction = Prediction.from_arrays({name: lost(array) for name, array in chunk.prediction.arrays().items()})
+    return replace(chunk, triangulated=points, prediction=prediction)
 
 
 @every_score
@@ -105,9 +106,8 @@ def test_frames_without_a_prediction_are_nan(name: str, parameters: dict[str, An
 def test_one_blank_frame_does_not_touch_the_others(name: str, parameters: dict[str, Any], world: Any) -> None:
     blank = without_predictions(world.chunk)
     holes = cut(world.chunk, 0, 12, slice(0, 12))
-    for field in ("xy_px", "confidence", "peak_xy_px", "peak_value", "heatmaps", *TOLD):
-        getattr(holes, field)[5] = np.nan
-    holes.ensemble_xy_px[:, 5] = np.nan
+    for array in holes.prediction.arrays().values():
+        array[5] = np.nan
     assert holes.triangulated is not None
     assert blank.triangulated is not None
     for f in fields(Triangulation):
@@ -132,7 +132,7 @@ def test_a_single_frame(name: str, parameters: dict[str, Any], world: Any) -> No
     chunk = cut(world.chunk, 4, 5, slice(0, 1))
     scores = judge(name, parameters, world, chunk)
     check_contract(scores, chunk)
-    assert (scores.support[0] == 0) == (Input.NEIGHBOURS in SCORES[name](**parameters).requires)
+    assert (scores.support[0] == 0) == (Context.NEIGHBOURS in SCORES[name](**parameters).requires)
 
 
 @every_score
@@ -142,18 +142,17 @@ def test_without_calibration(name: str, parameters: dict[str, Any], n_views: int
     scores = judge(name, parameters, world)
     check_contract(scores, world.chunk)
     needs_more = {"epipolar_residual", "affine_residual"} if n_views == 1 else set()
-    silent = Input.RIG in SCORES[name](**parameters).requires or name in needs_more
+    silent = Context.RIG in SCORES[name](**parameters).requires or name in needs_more
     assert (scores.support[1:-1] == 0).all() == silent
 
 
 @every_score
 def test_missing_input_or_state_is_nan(name: str, parameters: dict[str, Any], world: Any) -> None:
     score = SCORES[name](**parameters)
-    optional = ("triangulated", "peak_xy_px", "peak_value", "heatmaps", "ensemble_xy_px", "rig", *TOLD)
-    bare = replace(world.chunk, **dict.fromkeys(optional))
+    bare = replace(world.chunk, triangulated=None, rig=None, prediction=replace(world.chunk.prediction, outputs={}))
     scores = score.score(bare, None)
     check_contract(scores, bare)
-    enough = score.requires <= {Input.POINTS, Input.NEIGHBOURS}
+    enough = score.requires <= {Context.NEIGHBOURS}
     assert (scores.support[1:-1] > 0).all() == enough
 
 
@@ -161,20 +160,22 @@ def test_missing_input_or_state_is_nan(name: str, parameters: dict[str, Any], wo
 def test_infinite_predictions_are_refused(field: str, world: Any) -> None:
     broken = getattr(world.chunk, field).copy()
     broken[3, 1, 2] = np.inf
-    with pytest.raises(BadInputError, match=rf"Chunk.{field} of 'trial': expected finite numbers or NaN, got infinity"):
-        replace(world.chunk, **{field: broken})
+    with pytest.raises(
+        BadInputError, match=rf"Chunk.prediction.{field} of 'trial': expected finite numbers or NaN, got infinity"
+    ):
+        changed(world.chunk, **{field: broken})
 
 
 @pytest.mark.parametrize("name", ["heatmap_entropy", "unimodality", "thc"])
 def test_infinite_heatmaps_are_no_terms(name: str, world: Any) -> None:
-    maps = world.chunk.heatmaps.copy()
+    maps = world.chunk.outputs[Output.HEATMAPS].copy()
     maps[3:5, :, :, 0, 0] = np.inf
-    scores = judge(name, {}, world, replace(world.chunk, heatmaps=maps))
+    scores = judge(name, {}, world, changed(world.chunk, {Output.HEATMAPS: maps}))
     check_contract(scores, world.chunk)
     assert (scores.support[3:5] == 0).all()
 
 
-@pytest.mark.parametrize(("field", "shape"), [("confidence", (12, 3)), ("size_px", (2, 2)), ("index", (11,))])
+@pytest.mark.parametrize(("field", "shape"), [("size_px", (2, 2)), ("index", (11,))])
 def test_wrong_shapes_are_named(field: str, shape: tuple[int, ...], world: Any) -> None:
     with pytest.raises(BadInputError, match=rf"Chunk.{field}: expected shape .*, got {re.escape(str(shape))}"):
         replace(world.chunk, **{field: np.zeros(shape)})
@@ -218,7 +219,7 @@ def test_state_is_plain_arrays_and_deterministic(name: str, parameters: dict[str
     score = SCORES[name](**parameters)
     first = score.fit(world.labelled, world.rig, world.skeleton)
     second = score.fit(world.labelled, world.rig, world.skeleton)
-    assert (first is not None) == (Input.LABELS in score.requires)
+    assert (first is not None) == (Context.LABELS in score.requires)
     for key in first or {}:
         assert first[key].dtype == np.float64
         assert np.array_equal(first[key], second[key], equal_nan=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from label_config.prediction import Output
 from ml_backend.acquisition.scores.heatmap import HeatmapEntropy, Unimodality, subpixel_argmax
+from tests.predictions import changed
 
 
 def with_maps(world: Any, one: np.ndarray[Any, Any]) -> Any:
-    return replace(world.chunk, heatmaps=np.broadcast_to(one.astype(np.float32), (*world.chunk.confidence.shape, *one.shape)))
+    maps = np.broadcast_to(one.astype(np.float32), (*world.chunk.confidence.shape, *one.shape))
+    return changed(world.chunk, {Output.HEATMAPS: maps})
 
 
 def test_entropy_of_uniform_empty_and_negative_maps(world: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from label_config.prediction import Output
 from ml_backend.acquisition.scores.confidence import peak_probability
 from ml_backend.acquisition.scores.link_peaks import (
     LinkLikelihood,
@@ -22,6 +23,8 @@ from ml_backend.acquisition.scores.link_peaks import (
     viterbi_refine,
 )
 from ml_backend.acquisition.scores.links import LinkLength, fit_links, limb_lengths_px, log_likelihood, subject_size_px
+from tests.predictions import changed, predicted
+from tests.predictions import peaks as as_peaks
 
 
 @pytest.fixture
@@ -92,8 +95,7 @@ def test_labels_themselves_score_zero_on_average(world: Any) -> None:
         world.chunk,
         index=np.arange(60),
         core=slice(0, 60),
-        xy_px=world.labelled.xy_px,
-        confidence=np.ones(world.labelled.xy_px.shape[:3]),
+        prediction=predicted(world.labelled.xy_px),
     )
     scores = LinkLength().score(chunk, state)
     np.testing.assert_allclose(scores.per_point[:, :, 1:].mean(axis=0), 0.0, atol=1e-9)
@@ -104,7 +106,7 @@ def test_a_stretched_limb_is_named_at_its_child(make_world: Callable[..., Any]) 
     xy = world.chunk.xy_px.copy()
     xy[2, 0, 4] += 3 * (xy[2, 0, 4] - xy[2, 0, 1])
     score = LinkLength()
-    scores = score.score(replace(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
+    scores = score.score(changed(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
     assert np.nanargmax(scores.raw) == 2
     assert np.nanargmax(scores.per_point[2, 0]) == 4
     assert np.isnan(scores.per_point[:, :, 0]).all()  # the root is nobody's child
@@ -113,7 +115,7 @@ def test_a_stretched_limb_is_named_at_its_child(make_world: Callable[..., Any]) 
 
 def test_expectation_over_one_peak_is_the_log_likelihood_of_the_maxima(world: Any) -> None:
     state = fit_links(world.labelled, world.skeleton, 10)
-    single = replace(world.chunk, peak_xy_px=world.chunk.peak_xy_px[..., :1, :], peak_value=world.chunk.peak_value[..., :1])
+    single = changed(world.chunk, {Output.PEAKS: world.chunk.outputs[Output.PEAKS][..., :1, :]})
     found = LinkLikelihood(mode="paper").score(single, state).raw
     length = limb_lengths_px(world.chunk.xy_px, state["limbs"].astype(int))
     size = subject_size_px(length, state["mean"])[..., None]
@@ -124,7 +126,7 @@ def test_expectation_over_one_peak_is_the_log_likelihood_of_the_maxima(world: An
 @pytest.mark.parametrize("norm", ["l1", "softmax_raw"])
 def test_expectation_equals_the_plain_double_sum(norm: Any, peaks: Any, world: Any) -> None:
     xy, value, state = peaks
-    chunk = replace(world.chunk, peak_xy_px=xy, peak_value=value)
+    chunk = changed(world.chunk, {Output.PEAKS: as_peaks(xy, value)})
     found = LinkLikelihood(mode="paper", norm=norm).score(chunk, state).per_point
     probability = peak_probability(value, norm)
     size = labelled_links(xy, state).size_px
@@ -146,11 +148,10 @@ def test_expectation_equals_the_plain_double_sum(norm: Any, peaks: Any, world: A
 def test_ambiguous_peaks_at_impossible_places_cost_likelihood(world: Any) -> None:
     score = LinkLikelihood()
     state = score.fit(world.labelled, None, world.skeleton)
-    value = world.chunk.peak_value.copy()
-    xy = world.chunk.peak_xy_px.copy()
-    xy[4, :, 3, 1] = xy[4, :, 3, 0] + 120.0
-    value[4, :, 3, :2] = 0.5
-    raw = score.score(replace(world.chunk, peak_value=value, peak_xy_px=xy), state).raw
+    maxima = world.chunk.outputs[Output.PEAKS].copy()
+    maxima[4, :, 3, 1, :2] = maxima[4, :, 3, 0, :2] + 120.0
+    maxima[4, :, 3, :2, 2] = 0.5
+    raw = score.score(changed(world.chunk, {Output.PEAKS: maxima}), state).raw
     assert raw.argmax() == 4
 
 
@@ -189,7 +190,8 @@ def test_viterbi_returns_the_peaks_it_chose(peaks: Any) -> None:
 def test_viterbi_repairs_a_swapped_maximum(world: Any) -> None:
     """The strongest maximum lies at a wrong place, the second at the right one."""
     state = fit_links(world.labelled, world.skeleton, 10)
-    xy, value = world.chunk.peak_xy_px.copy(), world.chunk.peak_value.copy()
+    maxima = world.chunk.outputs[Output.PEAKS].copy()
+    xy, value = maxima[..., :2], maxima[..., 2]
     value[..., 1:] = np.nan
     xy[..., 1:, :] = np.nan
     truth = xy[5, 0, 2, 0].copy()
@@ -204,9 +206,10 @@ def test_viterbi_repairs_a_swapped_maximum(world: Any) -> None:
 def test_vl4pose_with_one_peak_is_the_normal_density_of_each_limb(mode: Any, world: Any) -> None:
     rng = np.random.default_rng(0)
     xy = world.chunk.xy_px + rng.normal(0, 5, world.chunk.xy_px.shape)
-    single = replace(world.chunk, peak_xy_px=xy[..., None, :], peak_value=np.ones(xy.shape[:3])[..., None])
+    single = changed(world.chunk, {Output.PEAKS: as_peaks(xy[..., None, :], np.ones(xy.shape[:3])[..., None])})
     found = VL4Pose(mode=mode).score(single, None)
-    expected, sigma = world.chunk.links[..., 0], np.maximum(np.exp(0.5 * world.chunk.links[..., 1]), 1.0)
+    links = world.chunk.outputs[Output.LINKS]
+    expected, sigma = links[..., 0], np.maximum(np.exp(0.5 * links[..., 1]), 1.0)
     nll = -stats.norm.logpdf(limb_lengths_px(xy, np.array(world.skeleton.limbs)), expected, sigma)
     if mode == "fixed":  # lengths in units of the picture's mean expected one
         nll = (nll - np.log(expected.mean(axis=2, keepdims=True))).mean(axis=2)
@@ -218,18 +221,19 @@ def test_vl4pose_with_one_peak_is_the_normal_density_of_each_limb(mode: Any, wor
 
 def test_vl4pose_does_not_depend_on_how_near_the_subject_is(world: Any) -> None:
     # Far above the floor of one pixel.
-    far = replace(world.chunk, links=np.maximum(world.chunk.links, [0.0, 2.0]))
-    near = replace(far, peak_xy_px=3 * far.peak_xy_px, links=far.links * [3, 1] + [0, 2 * np.log(3)])
+    links, maxima = np.maximum(world.chunk.outputs[Output.LINKS], [0.0, 2.0]), world.chunk.outputs[Output.PEAKS]
+    far = changed(world.chunk, {Output.LINKS: links})
+    near = changed(world.chunk, {Output.PEAKS: maxima * [3, 3, 1], Output.LINKS: links * [3, 1] + [0, 2 * np.log(3)]})
     score = VL4Pose()
     np.testing.assert_allclose(score.score(near, None).raw, score.score(far, None).raw)
 
 
 def test_what_a_picture_expects_of_its_limbs_decides(world: Any) -> None:
     """The same points, but in one picture another length is expected: statistics of labels cannot tell, VL4Pose can."""
-    links = world.chunk.links.copy()
+    links = world.chunk.outputs[Output.LINKS].copy()
     links[6, 1, 2, 0] *= 1.5
-    strongest = {"peak_xy_px": world.chunk.peak_xy_px[..., :1, :], "peak_value": world.chunk.peak_value[..., :1]}
-    scores = VL4Pose().score(replace(world.chunk, links=links, **strongest), None)
+    strongest = world.chunk.outputs[Output.PEAKS][..., :1, :]
+    scores = VL4Pose().score(changed(world.chunk, {Output.LINKS: links, Output.PEAKS: strongest}), None)
     assert scores.raw.argmax() == 6
     assert scores.per_point is not None
     limb_child = world.skeleton.limbs[2][1]
@@ -237,11 +241,12 @@ def test_what_a_picture_expects_of_its_limbs_decides(world: Any) -> None:
 
 
 def test_refinement_takes_the_peak_that_the_picture_expects(world: Any) -> None:
-    xy, value = world.chunk.peak_xy_px.copy(), world.chunk.peak_value.copy()
+    maxima = world.chunk.outputs[Output.PEAKS].copy()
+    xy, value = maxima[..., :2], maxima[..., 2]
     xy[..., 1:, :], value[..., 1:] = np.nan, np.nan
     truth = xy[5, 0, 2, 0].copy()
     xy[5, 0, 2, :2], value[5, 0, 2, :2] = [truth + 40.0, truth], [0.55, 0.45]
-    links = predicted_links(world.chunk.links, world.skeleton)
+    links = predicted_links(world.chunk.outputs[Output.LINKS], world.skeleton)
     refined = viterbi_refine(xy, value, links)
     np.testing.assert_array_equal(refined.xy_px[5, 0, 2], truth)
     assert (refined.choice == 0).sum() == refined.choice.size - 1
@@ -252,8 +257,8 @@ def test_refinement_takes_the_peak_that_the_picture_expects(world: Any) -> None:
 
 
 def test_lengths_that_make_no_sense_say_nothing(world: Any) -> None:
-    links = world.chunk.links.copy()
+    links = world.chunk.outputs[Output.LINKS].copy()
     links[3, :, :, 0] = -1.0
     links[4] = np.nan
-    scores = VL4Pose().score(replace(world.chunk, links=links), None)
+    scores = VL4Pose().score(changed(world.chunk, {Output.LINKS: links}), None)
     np.testing.assert_array_equal(np.flatnonzero(scores.support == 0), [3, 4])

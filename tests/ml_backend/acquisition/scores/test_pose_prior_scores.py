@@ -12,6 +12,7 @@ import pytest
 from ml_backend.acquisition.scores.autoencoder import HIDDEN, AutoEncoder, train
 from ml_backend.acquisition.scores.body import Body
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis, WholeBodyUnnaturalness, _gaussian, _mahalanobis
+from tests.predictions import changed
 
 
 @pytest.mark.parametrize("sigmoid", [False, True])
@@ -102,6 +103,6 @@ def test_the_worst_poses_are_found_with_joints_missing(score: Any, make_world: C
     xy = world.chunk.xy_px.copy()
     xy[::3, :, 0] = np.nan
     xy[20:, :, 3] = xy[20:, :, 3] + [70.0, -60.0]
-    raw = score.score(replace(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton)).raw
+    raw = score.score(changed(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton)).raw
     clean, wild = raw[:20], raw[20:]
     assert (wild[:, None] > clean[None]).mean() > 0.9

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.prediction import Output
 from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, PointState
 from ml_backend.acquisition.base import Chunk, Labelled
@@ -17,20 +18,20 @@ from ml_backend.acquisition.scores.ensemble import EnsembleVariance
 from ml_backend.acquisition.scores.epipolar import AffineResidual, EpipolarResidual
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis
 from ml_backend.acquisition.scores.temporal import TemporalPoseChange
+from tests.predictions import predicted
 
 pytestmark = pytest.mark.data
 
 MOUSE = Skeleton("mouse", ("snout", "leftear", "rightear", "tailbase"), ((0, 1), (0, 2), (0, 3)))
 
 
-def run(xy_px: FloatArray, size_px: tuple[float, float], **more: Any) -> Chunk:
+def run(xy_px: FloatArray, size_px: tuple[float, float], outputs: Any = None, **more: Any) -> Chunk:
     n, views = xy_px.shape[:2]
     return Chunk(
         sequence="recording",
         index=np.arange(n, dtype=np.int64),
         core=slice(0, n),
-        xy_px=xy_px,
-        confidence=more.pop("confidence", np.ones(xy_px.shape[:3])),
+        prediction=predicted(xy_px, more.pop("confidence", None), outputs),
         size_px=np.tile(np.array(size_px), (views, 1)),
         **more,
     )
@@ -117,13 +118,13 @@ PAWS = ("paw1LH", "paw2LF", "paw3RF", "paw4RH")
 def test_ensemble_variance_on_five_models(mirror_ensemble: FloatArray) -> None:
     assert mirror_ensemble.shape == (5, 2000, 2, 4, 2)
     mean = mirror_ensemble.mean(axis=0)
-    scores = EnsembleVariance().score(run(mean, (406.0, 396.0), ensemble_xy_px=mirror_ensemble), None)
+    scores = EnsembleVariance().score(run(mean, (406.0, 396.0), {Output.ENSEMBLE: np.moveaxis(mirror_ensemble, 0, 3)}), None)
     np.testing.assert_allclose(scores.per_point, mirror_ensemble.var(axis=0, ddof=1).sum(axis=-1))
     assert (scores.support == 8).all()
     # one model that loses a paw altogether comes first
     spoilt = mirror_ensemble.copy()
     spoilt[2, 700, 1, 3] += 300.0
-    again = EnsembleVariance().score(run(mean, (406.0, 396.0), ensemble_xy_px=spoilt), None)
+    again = EnsembleVariance().score(run(mean, (406.0, 396.0), {Output.ENSEMBLE: np.moveaxis(spoilt, 0, 3)}), None)
     assert again.raw.argmax() == 700
 
 
@@ -131,7 +132,7 @@ def test_affine_residual_agrees_with_the_ensemble(mirror_ensemble: FloatArray) -
     """The mirror makes two views of one picture; the model is learned from every 20th frame of the median prediction."""
     median = np.median(mirror_ensemble, axis=0)
     score = AffineResidual()
-    chunk = run(median, (406.0, 396.0), ensemble_xy_px=mirror_ensemble)
+    chunk = run(median, (406.0, 396.0), {Output.ENSEMBLE: np.moveaxis(mirror_ensemble, 0, 3)})
     scores = score.score(chunk, score.fit(labels(median[::20], (406.0, 396.0)), None, Skeleton("paws", PAWS)))
     assert (scores.support == 8).all()
     assert np.median(scores.per_point) < 3.0

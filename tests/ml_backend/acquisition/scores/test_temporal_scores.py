@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from label_config.prediction import Output
 from ml_backend.acquisition.base import Chunk
 from ml_backend.acquisition.scores.temporal import Jitter3D, TemporalHeatmapContinuity, TemporalPoseChange
+from tests.predictions import changed, predicted
 
 
-def track(x_px: list[float], **changes: Any) -> Chunk:
+def track(x_px: list[float], outputs: Any = None, **changes: Any) -> Chunk:
     """One view, one keypoint that moves along x."""
     n = len(x_px)
     xy = np.stack([np.array(x_px), np.zeros(n)], axis=1)[:, None, None, :]
@@ -22,8 +24,7 @@ def track(x_px: list[float], **changes: Any) -> Chunk:
         sequence="t",
         index=np.arange(n, dtype=np.int64),
         core=slice(0, n),
-        xy_px=xy,
-        confidence=np.ones((n, 1, 1)),
+        prediction=predicted(xy, outputs=outputs),
         size_px=np.array([[400.0, 100.0]]),
     )
     return replace(chunk, **changes)
@@ -32,7 +33,7 @@ def track(x_px: list[float], **changes: Any) -> Chunk:
 def blobs(x_hm: list[float], sigma: float, gaussian_maps: Callable[..., Any], **changes: Any) -> Chunk:
     """Unit blobs that move along x."""
     centre = np.stack([np.array(x_hm), np.full(len(x_hm), 24.0)], axis=1)
-    return track(x_hm, heatmaps=gaussian_maps(centre, sigma, (48, 64))[:, None, None], **changes)
+    return track(x_hm, {Output.HEATMAPS: gaussian_maps(centre, sigma, (48, 64))[:, None, None]}, **changes)
 
 
 def sampled_difference(shift: int, sigma: float = 2.0) -> float:
@@ -45,7 +46,7 @@ def sampled_difference(shift: int, sigma: float = 2.0) -> float:
 @pytest.mark.parametrize(("sigma", "shift"), [(2.0, 30.0), (5.0, 1.0), (5.0, 3.5), (4.0, 20.0)])
 def test_difference_of_two_blobs(sigma: float, shift: float, gaussian_maps: Callable[..., Any]) -> None:
     centre = np.stack([40.0 + np.array([0.0, shift]), [40.0, 40.0]], axis=1)
-    chunk = track([0.0, 1.0], heatmaps=gaussian_maps(centre, sigma, (80, 110))[:, None, None])
+    chunk = track([0.0, 1.0], {Output.HEATMAPS: gaussian_maps(centre, sigma, (80, 110))[:, None, None]})
     one = 2 * 2 * np.pi * sigma**2 * erf(shift / (2 * np.sqrt(2) * sigma))
     # each of the two frames has one neighbour, so its difference is doubled
     np.testing.assert_allclose(TemporalHeatmapContinuity().score(chunk, None).raw, 2 * one, rtol=2e-3)
@@ -97,7 +98,7 @@ def test_paper_mode_counts_joints_that_moved() -> None:
     chunk = track([0.0, 1.0, 4.0, 4.0])  # threshold: 1 % of sqrt(400 · 100) = 2 px
     np.testing.assert_allclose(TemporalPoseChange(mode="paper").score(chunk, None).raw, [0.0, 1.0, 1.0, 0.0])
     box = np.broadcast_to(np.array([0.0, 0.0, 50.0, 50.0]), (4, 1, 4))  # threshold 0.5 px
-    paper = TemporalPoseChange(mode="paper").score(replace(chunk, box_px=box), None)
+    paper = TemporalPoseChange(mode="paper").score(changed(chunk, box_px=box), None)
     np.testing.assert_allclose(paper.raw, [2.0, 2.0, 1.0, 0.0])
 
 
