@@ -48,8 +48,9 @@ class PictorialStructure:
                 not the true marginal, slightly sharper with two views
     dtype       of the messages; float32 and float64 agree to a fraction of a millimetre
 
-    Messages are kept above 8 machine epsilons of their maximum, where float32 convolution is noise anyway; no single limb can
-    therefore veto either.
+    In default mode messages are kept above 8 machine epsilons of their maximum, where float32 convolution is noise anyway; no
+    single limb can therefore veto either.  In paper mode they are exact down to the smallest number of ``dtype`` and 0 where no
+    voxel of the shell has any belief: an impossible limb vetoes, and a joint without any possible place has NaN marginals.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class PictorialStructure:
         self.veto_unseen = mode == "paper"
         self.floor = floor if floor is not None else PAPER_FLOOR if mode == "paper" else DEFAULT_FLOOR
         self.spacing_world = self.side_world / (grid - 1)
-        self._message_floor = dtype(8 * np.finfo(dtype).eps)
+        self._message_floor = None if mode == "paper" else dtype(8 * np.finfo(dtype).eps)
         known = np.isfinite(limbs.length_world) & np.isfinite(limbs.tolerance_world)
         self.order, self.component = tree_order(n_joints, limbs.pairs[known])
         length_vox = limbs.length_world / self.spacing_world
@@ -90,7 +91,8 @@ class PictorialStructure:
         self._shells = [shells[limb] for limb in self.order]
 
     def marginals(self, log_unary: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Log unary terms (K, G, G, G) → marginals (K, G, G, G), each summing to 1.
+        """Log unary terms (K, G, G, G) → marginals (K, G, G, G), each summing to 1 (NaN throughout for a joint that
+        the limbs leave no place, in paper mode only).
 
         −inf = impossible.  Raises BadInputError for a joint that is impossible everywhere, for NaN and for a wrong shape.
         """
@@ -103,19 +105,34 @@ class PictorialStructure:
         belief = np.empty(shape, dtype=self.dtype)
         for joint in range(self.n_joints):
             np.exp(log_unary[joint] - peak[joint], out=belief[joint])
+        own = belief.copy() if self._message_floor is None and not self.echo else belief
         upward: list[npt.NDArray[Any]] = [np.empty(0)] * len(self.order)
+        downward: dict[int, npt.NDArray[Any]] = {}
         for limb in reversed(range(len(self.order))):
             parent, child = self.order[limb]
             upward[limb] = self._message(limb, belief[child])
             _multiply(belief[parent], upward[limb])
         for limb, (parent, child) in enumerate(self.order):
-            sent = belief[parent] if self.echo else belief[parent] / upward[limb]
-            _multiply(belief[child], self._message(limb, sent))
-        for joint in belief:
-            joint /= joint.sum(dtype=np.float64)
+            if self.echo:
+                sent = belief[parent]
+            elif self._message_floor is not None:
+                sent = belief[parent] / upward[limb]
+            else:  # a zero cannot be divided out
+                others = [upward[other] for other, (joint, _) in enumerate(self.order) if joint == parent and other != limb]
+                sent = own[parent].copy()
+                for message in [*others, *([downward[parent]] if parent in downward else [])]:
+                    _multiply(sent, message)
+            downward[child] = self._message(limb, sent)
+            _multiply(belief[child], downward[child])
+        for joint_belief in belief:
+            total = joint_belief.sum(dtype=np.float64)
+            joint_belief /= total if total > 0 else np.nan
         return belief
 
     def _message(self, limb: int, field: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self._message_floor is None:
+            message = self._shells[limb].exact(field)
+            return message / message.max() if message.max() > 0 else message
         message = self._shells[limb](field)
         message /= message.max()
         return np.asarray(np.maximum(message, self._message_floor, out=message))
@@ -264,4 +281,6 @@ def keep_best(logdet: FloatArray, fraction: float = 0.7) -> BoolArray:
 def _multiply(belief: npt.NDArray[Any], message: npt.NDArray[Any]) -> None:
     """``belief *= message`` in place, brought back to a maximum of 1 so that long trees do not underflow."""
     belief *= message
-    belief /= belief.max()
+    top = belief.max()
+    if top > 0:
+        belief /= top

@@ -57,7 +57,7 @@ class WholeBodyUnnaturalness:
     unit: ClassVar[str] = "mean squared z"
     requires: ClassVar[frozenset[Need]] = frozenset({Context.LABELS})
     halo: ClassVar[int] = 0
-    source: ClassVar[str] = "Taketsugu & Ukita 2024, §3.2"
+    source: ClassVar[str] = "Taketsugu & Ukita 2024, §4.2"
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Weights of the network, mean and spread of the features."""

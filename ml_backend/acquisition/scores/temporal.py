@@ -12,8 +12,8 @@ from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Context, Need, Scores, State
 from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_joints, mean_of_views, nothing
 
-#: Displacement, relative to the square root of the crop's area, above which VATL4Pose counts a joint as moved.
-PAPER_MOTION = 0.01
+#: Displacement, relative to the square root of the crop's area, above which VATL4Pose's code counts a keypoint as moved.
+RELEASED_MOTION = 0.01
 
 
 def linked(chunk: Chunk) -> BoolArray:
@@ -45,29 +45,31 @@ class TemporalPoseChange(NothingToLearn):
     """Mean displacement of a point to the previous and the next frame (TPC).
 
     With one neighbour that displacement alone counts, with none there is no term.  Displacements below ``dead_zone_px``
-    count as 0.  ``mode="paper"`` counts, as the released code does, the joints that moved by more than 1 % of the square
-    root of the crop's area, previous plus next, doubled when only one exists.
+    count as 0.  ``mode="paper"`` is as printed: the sum over keypoints of the displacements to the previous and to the next
+    frame, in pixels.  ``mode="released"`` is the code of VATL4Pose: the number of keypoints that moved by more than 1 % of the
+    square root of the crop's area.  Both add previous and next, and double the one that exists where there is only one.
     """
 
     dead_zone_px: float = 0.0
-    mode: Literal["fixed", "paper"] = "fixed"
+    mode: Literal["fixed", "paper", "released"] = "fixed"
 
     name: ClassVar[str] = "tpc"
     requires: ClassVar[frozenset[Need]] = frozenset({Context.NEIGHBOURS})
     halo: ClassVar[int] = 1
-    source: ClassVar[str] = "Mori et al. 2023; dead zone after Biderman et al. 2024"
+    source: ClassVar[str] = "Mori et al. 2022; dead zone after Biderman et al. 2024"
 
     @property
     def unit(self) -> str:
-        """Pixels, or joints in paper mode."""
-        return "joints" if self.mode == "paper" else "px"
+        """Pixels, or keypoints in released mode."""
+        return "keypoints" if self.mode == "released" else "px"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
-        """Mean over keypoints and views (paper mode: sum over keypoints, mean over views)."""
+        """Mean over keypoints and views (paper and released mode: sum over keypoints, mean over views)."""
         steps = to_neighbours(_step(chunk.xy_px, linked(chunk)), chunk.core)
-        if self.mode == "paper":
-            moved = np.where(np.isfinite(steps), steps > PAPER_MOTION * _crop_size(chunk)[..., None], np.nan)
-            return mean_of_views(2 * masked_mean(moved, axis=0)[0], sum_joints=True)
+        if self.mode == "released":
+            steps = np.where(np.isfinite(steps), steps > RELEASED_MOTION * _crop_size(chunk)[..., None], np.nan)
+        if self.mode != "fixed":
+            return mean_of_views(2 * masked_mean(steps, axis=0)[0], sum_joints=True)
         steps = np.where(steps < self.dead_zone_px, 0.0, steps)
         return mean_of_views(masked_mean(steps, axis=0)[0])
 
@@ -92,7 +94,7 @@ class TemporalHeatmapContinuity(NothingToLearn):
     unit: ClassVar[str] = "heatmap L1"
     requires: ClassVar[frozenset[Need]] = frozenset({Output.HEATMAPS, Context.NEIGHBOURS})
     halo: ClassVar[int] = 1
-    source: ClassVar[str] = "Taketsugu & Ukita 2024, eq. 1"
+    source: ClassVar[str] = "Taketsugu & Ukita 2024, eq. 7"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over keypoints and views."""

@@ -307,3 +307,36 @@ def test_wrong_input_is_named():
         chain_model(floor=0.0)
     with pytest.raises(BadInputError, match="does not fit"):
         PictorialStructure(2, limb_lengths([(0, 1)], [99.0]), 5.0, 6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_paper_mode_lets_a_limb_veto(dtype):
+    """A place that no limb reaches has probability 0 whatever its unary term, as the product with a zero in print."""
+    grid, unary = 16, np.full((2, 16, 16, 16), -np.inf)
+    unary[1, 8, 8, 8] = 0.0
+    unary[0, 0, 0, 0], unary[0, 8, 8, 13] = 0.0, np.log(8e-7)
+    limbs = limb_lengths([(0, 1)], [5.0])
+    paper = PictorialStructure(2, limbs, grid - 1.0, grid, mode="paper", dtype=dtype).marginals(unary)
+    assert paper[0, 0, 0, 0] == 0.0
+    assert paper[0, 8, 8, 13] == pytest.approx(1.0)
+    assert paper[1, 8, 8, 8] == pytest.approx(1.0)
+
+
+def test_paper_mode_is_the_printed_product_over_many_orders_of_magnitude():
+    rng, grid = np.random.default_rng(3), 4
+    unary = 10.0 ** -rng.uniform(0, 30, (3,) + (grid,) * 3)
+    unary[rng.uniform(size=unary.shape) < 0.7] = 0.0
+    limbs = limb_lengths([(0, 1), (1, 2)], [2.0, 1.5])
+    with np.errstate(divide="ignore"):
+        log_unary = np.log(unary)
+    found = PictorialStructure(3, limbs, grid - 1.0, grid, mode="paper").marginals(log_unary)
+    expected = enumerate_marginals_fast(log_unary, [(0, 1), (1, 2)], [2.0, 1.5])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_array_equal(found[expected == 0], 0.0)
+
+
+def test_a_keypoint_without_any_possible_place_has_no_marginal_in_paper_mode():
+    unary = np.full((2, 8, 8, 8), -np.inf)
+    unary[0, 0, 0, 0] = unary[1, 7, 7, 7] = 0.0
+    limbs = limb_lengths([(0, 1)], [3.0])
+    assert np.isnan(PictorialStructure(2, limbs, 7.0, 8, mode="paper").marginals(unary)).all()

@@ -25,6 +25,7 @@ VARIANTS += [
     ("mc", {"power": 1}),
     ("mc", {"relative": True}),
     ("tpc", {"mode": "paper"}),
+    ("tpc", {"mode": "released"}),
     ("tpc", {"dead_zone_px": 2.0}),
     ("wpu", {"mode": "paper", "epochs": 5}),
     ("link_likelihood", {"mode": "paper", "norm": "softmax_raw"}),

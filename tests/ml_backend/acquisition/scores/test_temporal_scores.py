@@ -94,12 +94,19 @@ def test_a_missing_point_is_no_neighbour() -> None:
     np.testing.assert_allclose(scores.raw, [np.nan, np.nan, 4.0, 4.0])
 
 
-def test_paper_mode_counts_joints_that_moved() -> None:
+def test_paper_mode_is_the_printed_sum_of_displacements() -> None:
+    """Previous plus next, doubled at the ends: 2·1, 1 + 3, 3 + 0, 2·0 for one keypoint in one view."""
+    scores = TemporalPoseChange(mode="paper").score(track([0.0, 1.0, 4.0, 4.0]), None)
+    np.testing.assert_allclose(scores.raw, [2.0, 4.0, 3.0, 0.0])
+    assert TemporalPoseChange(mode="paper").unit == "px"
+
+
+def test_released_mode_counts_keypoints_that_moved() -> None:
     chunk = track([0.0, 1.0, 4.0, 4.0])  # threshold: 1 % of sqrt(400 · 100) = 2 px
-    np.testing.assert_allclose(TemporalPoseChange(mode="paper").score(chunk, None).raw, [0.0, 1.0, 1.0, 0.0])
+    np.testing.assert_allclose(TemporalPoseChange(mode="released").score(chunk, None).raw, [0.0, 1.0, 1.0, 0.0])
     box = np.broadcast_to(np.array([0.0, 0.0, 50.0, 50.0]), (4, 1, 4))  # threshold 0.5 px
-    paper = TemporalPoseChange(mode="paper").score(changed(chunk, box_px=box), None)
-    np.testing.assert_allclose(paper.raw, [2.0, 2.0, 1.0, 0.0])
+    released = TemporalPoseChange(mode="released").score(changed(chunk, box_px=box), None)
+    np.testing.assert_allclose(released.raw, [2.0, 2.0, 1.0, 0.0])
 
 
 def test_jitter_is_blind_to_steady_motion(make_world: Callable[..., Any]) -> None:
