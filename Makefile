@@ -8,10 +8,12 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 LS := .venv-ls/bin/label-studio
+# Older releases of Label Studio that the live tests run on, each in an environment of its own.
+RELEASES := $(sort $(patsubst tests/releases/%.txt,.venv-ls-%/bin/label-studio,$(wildcard tests/releases/*.txt)))
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-avx2 lint bench system-packages clean
+.PHONY: demo test test-all test-avx2 test-matrix lint bench system-packages clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,6 +24,11 @@ export OPENBLAS_NUM_THREADS ?= 1
 $(LS): constraints-label-studio.txt
 	$(PYTHON) -m venv .venv-ls
 	.venv-ls/bin/pip install -q -c constraints-label-studio.txt label-studio
+	touch $@
+
+.venv-ls-%/bin/label-studio: tests/releases/%.txt
+	$(PYTHON) -m venv .venv-ls-$*
+	.venv-ls-$*/bin/pip install -q -c $< label-studio
 	touch $@
 
 demo: .venv/installed $(LS)
@@ -41,8 +48,11 @@ test-all: .venv/installed $(LS) lint
 test-avx2: .venv/installed
 	DNNL_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -m "not slow and not gpu" tests/ml_backend/pose/networks tests/ml_backend/pose/test_training_engine.py
 
+test-matrix: .venv/installed $(LS) $(RELEASES)
+	$(BIN)/python -m tests.matrix $(RELEASES) $(LS)
+
 bench: .venv/installed $(LS)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .venv-ls .demo .test .bench
+	rm -rf .venv .venv-ls .venv-ls-* .demo .test .bench

@@ -30,8 +30,8 @@ PREDICTIONS_PAGE = 25
 IDS = 200
 #: A client that rests waits as long after a call as the call took, at most so long.
 REST_S = 2.0
-#: Oldest and newest release that the contract tests have seen.
-TESTED_VERSIONS = ("1.23.2", "1.23.2")
+#: Oldest and newest release that the live tests run on.
+TESTED_VERSIONS = ("1.20.0", "1.23.2")
 
 #: Fields of a task and of its annotations that a pull needs; the listing then leaves predictions and drafts out.
 PULL_FIELDS = (

@@ -104,7 +104,7 @@ def _release(release: str) -> Finding:
     oldest, newest = TESTED_VERSIONS
     known = _numbers(oldest) <= _numbers(release) <= _numbers(newest)
     if known:
-        return Finding("release", "ok", f"Label Studio {release}")
+        return Finding("release", "ok", f"Label Studio {release}; tested were {oldest} to {newest}")
     fix = f"Parallax was tested with {oldest} to {newest}; run its live tests against yours, or install one of those"
     return Finding("release", "warning", f"Label Studio {release} is unknown to this Parallax", fix)
 

@@ -13,6 +13,7 @@ from plugins.label_studio_sync.client import Client
 from tests.s3 import S3Server
 
 from .other_team import OtherTeam, all_cameras, one_picture, picture, region, truth
+from .their_backend import TheirBackend
 
 CAMERAS = ("left", "right")
 
@@ -45,7 +46,7 @@ def uploaded(platform: Platform, folder: Path, count: int) -> OtherTeam:
 def local_storage(platform: Platform, folder: Path, count: int) -> OtherTeam:
     """All cameras of a frame in one task; pictures in a folder that Label Studio serves, one of them broken.
 
-    The team has a webhook, a tab and an ML backend's predictions of its own, and a label that is no keypoint to anybody.
+    The team has a webhook, a tab, and an ML backend with predictions of its own.
     """
     client, number = _project(platform, "reaching, two cameras", all_cameras(CAMERAS))
     shared = platform.documents.resolve() / f"reaching{number}"
@@ -70,6 +71,8 @@ def local_storage(platform: Platform, folder: Path, count: int) -> OtherTeam:
     client.import_predictions(number, [{"task": tasks[7], "model_version": "their-model", "score": 0.5, "result": [theirs]}])
     pairs = {(f"pts_{camera}", f"pic_{camera}"): c for c, camera in enumerate(CAMERAS)}
     team = OtherTeam(platform, folder, client, number, pairs, lambda data: (int(data["t"]), (0, 1)))
+    team.their_backend = TheirBackend()
+    client.connect_backend(number, team.their_backend.url, "their model", "ben", "their-secret")
     team.settings = {"frames": {"sequence": "trial", "index": "t"}}
     return team
 
@@ -77,7 +80,7 @@ def local_storage(platform: Platform, folder: Path, count: int) -> OtherTeam:
 def cloud(platform: Platform, folder: Path, count: int, s3: S3Server, *, presign: bool = False) -> OtherTeam:
     """One picture of one of two cameras per task, synchronised from a bucket whose pictures nobody may read without a key.
 
-    Files of one camera are missing for some frames, and one annotation has a label that the config does not know.
+    Files of one camera are missing for some frames.
     """
     client, number = _project(platform, "flies, bucket", one_picture())
     bucket = f"flies-{number}"

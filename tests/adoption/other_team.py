@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,13 @@ from plugins.demo.annotator import Annotator
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 
+from .their_backend import TheirBackend
+
+#: In one annotation, and in no labelling config.
+UNKNOWN_LABEL = "Whisker"
 SIZE = (96, 72)
+#: Tasks that are read at once.
+PAGE = 200
 #: Label → colour of its dot in the pictures, BGR.
 DOTS = {"Nose": (40, 40, 230), "Tail": (230, 80, 40)}
 #: What adopting may move by its own doing or by the new annotations: counts, and the times of changes.
@@ -103,6 +110,7 @@ class OtherTeam:
     frame_of: Callable[[dict[str, Any]], tuple[int, tuple[int, ...]]]
     settings: dict[str, Any] = field(default_factory=dict)
     people: list[Annotator] = field(default_factory=list)
+    their_backend: TheirBackend | None = None
 
     @property
     def config(self) -> Path:
@@ -163,7 +171,7 @@ class OtherTeam:
         """Everything in Label Studio that belongs to the project, field by field."""
         number = self.number
         project = {k: v for k, v in self.client.project(number).items() if k not in VOLATILE_PROJECT}
-        listed = [self.client.call("GET", f"api/tasks/{task['id']}/") for task in self.client.tasks(number, fields="id")]
+        listed = list(self._whole_tasks())
         return {
             "project": project,
             "webhooks": self.client.webhooks(number),
@@ -176,10 +184,19 @@ class OtherTeam:
             "predictions": {p["id"]: _without_age(p) for t in listed for p in t["predictions"]},
         }
 
+    def _whole_tasks(self) -> Iterator[dict[str, Any]]:
+        """Every task with all of its fields; nobody labels meanwhile, so that pages may be cut by their number."""
+        everything = {"project": self.number, "fields": "all", "resolve_uri": "false", "page_size": PAGE}
+        pages = math.ceil(self.client.project(self.number)["task_number"] / PAGE)
+        for number in range(1, 1 + pages):
+            yield from self.client.call("GET", "api/tasks", params={**everything, "page": number})["tasks"]
+
     def close(self) -> None:
-        """End all sessions."""
+        """End all sessions and servers."""
         for someone in self.people:
             someone.close()
+        if self.their_backend is not None:
+            self.their_backend.close()
         self.client.close()
 
 
@@ -190,7 +207,8 @@ def _without_age(item: dict[str, Any]) -> dict[str, Any]:
 
 def label_some(team: OtherTeam, count: int) -> set[int]:
     """Annotations as they pile up in a lab, by two people, on the first ``count`` tasks: one task is skipped, one submitted
-    empty, one annotated by both, one twice by the same person; the tasks that have a pose in the end.
+    empty, one annotated by both, one twice by the same person, one with a label that the config no longer has; the tasks that
+    have a pose in the end.
     """
     anna, ben = team.person(), team.person()
     todo = team.tasks()[:count]
@@ -201,7 +219,8 @@ def label_some(team: OtherTeam, count: int) -> set[int]:
         elif place == 1:
             team.submit(first, task, [])
         else:
-            team.submit(first, task, team.answer(task, off_px=10 if place == 3 else 0))
+            old = [region(*next(iter(team.pairs)), 5, 5, UNKNOWN_LABEL)] if place == 4 else []
+            team.submit(first, task, old + team.answer(task, off_px=10 if place == 3 else 0))
         if place == 2:
             team.submit(second, task, team.answer(task, off_px=1))
         if place == 3:

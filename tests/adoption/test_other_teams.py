@@ -24,7 +24,7 @@ from plugins.label_studio_sync.tick import tick
 from tests.s3 import S3Server
 
 from . import kinds
-from .other_team import OtherTeam, differences, label_some
+from .other_team import UNKNOWN_LABEL, OtherTeam, differences, label_some
 
 pytestmark = pytest.mark.ls
 
@@ -127,14 +127,15 @@ def make_visit(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         visit.close()
 
 
-def whole_visit(visit: Visit, labelled: set[int]) -> dict[str, Any]:
-    """Adopt, train, serve, label two rounds, export, leave; the exported labels.
+def whole_visit(visit: Visit, labelled: set[int]) -> str:
+    """Adopt, train, serve, label two rounds, export, leave; what the dry run printed.
 
     labelled  tasks whose labels can be learnt from before the first round
     """
     team = visit.team
     before = team.state()
-    assert "adopts project" in visit.run("init", "--dry-run")
+    dry_run = visit.run("init", "--dry-run")
+    assert "adopts project" in dry_run
     assert list(differences(before, team.state())) == []
     visit.run("init")
     visit.open()
@@ -151,18 +152,22 @@ def whole_visit(visit: Visit, labelled: set[int]) -> dict[str, Any]:
     assert sorted(differences(before, team.state())) == sorted(f"/annotations/{number} is new" for number in new)
     found: dict[str, Any] = json.loads(exported.read_text())
     assert len(found["images"]) >= len(labelled | set(new.values()))
-    return found
+    assert [category["keypoints"] for category in found["categories"]] == [["Nose", "Tail"]]
+    return dry_run
 
 
 def test_uploaded_pictures_of_one_camera(make_visit: Callable[..., Visit]) -> None:
     visit = make_visit(kinds.uploaded, 40)
-    whole_visit(visit, label_some(visit.team, 12))
+    assert UNKNOWN_LABEL in whole_visit(visit, label_some(visit.team, 12))
+    assert any(UNKNOWN_LABEL in text for text in visit.events()), visit.events()
 
 
 def test_all_cameras_of_a_frame_in_one_task_on_local_storage(make_visit: Callable[..., Visit]) -> None:
     visit = make_visit(kinds.local_storage, 40)
     whole_visit(visit, label_some(visit.team, 12))
     assert any("cut off" in text for text in visit.events()), visit.events()
+    assert visit.team.their_backend is not None
+    assert set(visit.team.their_backend.asked) <= {"/health", "/setup"}, "nobody asked it to predict or to train"
 
 
 @pytest.mark.parametrize("presign", [False, True], ids=["proxied", "presigned"])

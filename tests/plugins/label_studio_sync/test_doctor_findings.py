@@ -83,13 +83,18 @@ def test_something_else_listens_at_the_address(healthy: Lab) -> None:
     assert "label_studio.url" in other.fix
 
 
-def test_a_release_that_was_never_tested(lab: Lab) -> None:
-    class Newer(Client):
+@pytest.mark.parametrize(
+    ("running", "state"),
+    [("1.19.0", "warning"), ("1.20.0", "ok"), ("1.22.0", "ok"), ("1.23.2", "ok"), ("1.24.0", "warning"), ("9.1.0", "warning")],
+)
+def test_a_release_outside_of_the_tested_range_is_named_with_the_range(lab: Lab, running: str, state: str) -> None:
+    class Other(Client):
         def version(self) -> str:
-            return "9.1.0"
+            return running
 
-    (release,) = findings(lab, connect=Newer)["release"]
-    assert (release.state, "9.1.0" in release.seen) == ("warning", True)
+    (release,) = findings(lab, connect=Other)["release"]
+    assert (release.state, running in release.seen) == (state, True)
+    assert "1.20.0 to 1.23.2" in f"{release.seen} {release.fix}"
 
 
 def test_a_project_that_was_never_set_up(lab: Lab) -> None:
