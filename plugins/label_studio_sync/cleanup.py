@@ -69,7 +69,7 @@ def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int
 
     The clock starts with the first page of the listing: a slow server must not keep every tick from deleting anything.
     """
-    emptied, deadline = list[int](), None
+    deleted, deadline = 0, None
     project = workspace.project.ls_project_id
     wanted = sorted(names) if only is None else [OURS]
     done = True
@@ -82,10 +82,10 @@ def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int
             if version in names and (only is None or task in only):
                 reach("cleaning")
                 client.delete_prediction(prediction)
-                emptied.append(task)
-    if emptied:
-        client.recount_predictions(project, sorted(set(emptied)))
-    return len(emptied), done
+                deleted += 1
+    if deleted:
+        client.recount_predictions(project)
+    return deleted, done
 
 
 def _forget(workspace: Workspace, name: str) -> None:

@@ -292,12 +292,12 @@ class Client:
         selected = {"selectedItems": {"all": False, "included": list(tasks)}}
         self.call("POST", "api/dm/actions", params={"id": "delete_tasks_predictions", "project": project}, body=selected)
 
-    def recount_predictions(self, project: int, tasks: Sequence[int]) -> None:
-        """Let Label Studio count the predictions of these tasks, which it does not when one of them is deleted.
+    def recount_predictions(self, project: int) -> None:
+        """Let Label Studio count the predictions of every task, which it does not when one of them is deleted.
 
-        It counts after every import, also after one of which it takes nothing: a score above 1 is refused without a word.
+        It counts after every import, also after one of nothing.
         """
-        self.import_predictions(project, [{"task": task, "model_version": "none", "score": 2.0, "result": []} for task in tasks])
+        self.import_predictions(project, [])
 
     # --- webhooks, backends, views, storage ------------------------------------------------------------------
 

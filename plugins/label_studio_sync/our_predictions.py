@@ -36,7 +36,6 @@ class OurPredictions:
         for start in range(0, len(tasks), BATCH):
             part = tasks[start : start + BATCH]
             client.delete_predictions_of(project, part)
-            client.recount_predictions(project, part)
             deleted += sum(self.whole[task] for task in part)
             tell(f"{deleted} of {self.count} predictions deleted")
         mixed = list(self.mixed.items())
@@ -46,8 +45,8 @@ class OurPredictions:
                 for number in numbers:
                     client.delete_prediction(number)
                 deleted += len(numbers)
-            client.recount_predictions(project, [task for task, _ in part_of])
             tell(f"{deleted} of {self.count} predictions deleted")
+        client.recount_predictions(project)  # also when it was stopped after the last deletion
 
 
 def our_predictions(client: Client, project: int) -> OurPredictions:
