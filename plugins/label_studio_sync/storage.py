@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from label_config.spec import Spec
@@ -12,6 +13,8 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.new_tasks import OUR_FOLDER
 
+#: What Label Studio says of a folder that is not below its own: from 1.22 on, before, and of one that it cannot see.
+OTHER_FOLDER = ("must be a subdirectory", "must be a child", "does not exist")
 ENABLE = "set LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT in Label Studio's environment and restart it"
 
 
@@ -40,14 +43,21 @@ def check_documents_root(spec: Spec, client: Client, project: int | None) -> Non
     if project is None:
         return
     refused = client.storage_refusal(project, str(root))
-    if refused is None or "must be a subdirectory" in refused or "does not exist" in refused:
+    if refused is not None and _names_its_own_folder(refused, root):
+        return
+    if refused is None or any(words in refused for words in OTHER_FOLDER):
         why = refused or "it lies inside of that folder, but pictures are addressed from the folder itself"
         raise BadInputError(
             f"documents_root in parallax.yaml: expected the very folder that Label Studio has as LOCAL_FILES_DOCUMENT_ROOT, "
             f"got {root}, and Label Studio says: {why}"
         )
-    if "cannot be the same" not in refused:  # the answer to the folder itself
-        raise BadInputError(f"documents_root in parallax.yaml: Label Studio does not serve {root}: {refused}; {ENABLE}")
+    raise BadInputError(f"documents_root in parallax.yaml: Label Studio does not serve {root}: {refused}; {ENABLE}")
+
+
+def _names_its_own_folder(refused: str, root: Path) -> bool:
+    """The folder itself is refused as a storage: with these words from 1.22 on, with its name before."""
+    named = re.search(r"LOCAL_FILES_DOCUMENT_ROOT=(.+?) and must be a child", refused)
+    return "cannot be the same" in refused or (named is not None and Path(named[1]) == root)
 
 
 def lacks_storage(spec: Spec, client: Client, project: int) -> bool:

@@ -72,7 +72,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.mark.parametrize("command", [start, gunicorn])
-def test_label_studio_gets_predictions_and_its_events_arrive(lab: Lab, tmp_path: Path, command: Callable[[int], list[str]]) -> None:
+def test_predictions_are_placed_and_events_arrive(lab: Lab, tmp_path: Path, command: Callable[[int], list[str]]) -> None:
     port = free_port()
     backend = lab.workspace.spec.backend.model_copy(update={"url": f"http://127.0.0.1:{port}"})
     spec = lab.workspace.spec.model_copy(update={"backend": backend})
@@ -90,8 +90,9 @@ def test_label_studio_gets_predictions_and_its_events_arrive(lab: Lab, tmp_path:
         tasks = [lab.task(index).ls_task_id for index in (0, 1, 2)]
         lab.client.delete_predictions_of(lab.project, tasks)
         assert lab.predictions() == {}
+        retrieve = {"id": "retrieve_tasks_predictions", "project": lab.project}
         chosen = {"selectedItems": {"all": False, "included": tasks}}
-        lab.client.call("POST", "api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": lab.project}, body=chosen)
+        lab.client.call("POST", "api/dm/actions", params=retrieve, body=chosen)
         assert lab.predictions() == {task: [lab.current().name] for task in tasks}, (tmp_path / "host.log").read_text()
         (placed,) = lab.client.call("GET", f"api/tasks/{tasks[0]}/")["predictions"]
         assert len(placed["result"]) == len(lab.hand_made(0))
