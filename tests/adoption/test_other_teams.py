@@ -99,6 +99,17 @@ class Visit:
         assert row is not None, f"no model is live; {self.run('status')}; events: {self.events()}"
         return f"px-{row.number}"
 
+    def trained(self) -> int:
+        """How many models were trained so far, published or not."""
+        workspace, _ = self._open
+        return len(versions.list_versions(workspace.store, workspace.project_id))
+
+    def compared(self) -> list[bool]:
+        """For each model: it was compared with the one before on validation frames."""
+        workspace, _ = self._open
+        rows = versions.list_versions(workspace.store, workspace.project_id)
+        return [row.metrics["previous_px"] is not None for row in sorted(rows, key=lambda row: row.number)]
+
     def label_round(self) -> dict[int, int]:
         """Two people label the next tasks in turn; the numbers of their annotations, with the task of each."""
         people = self.team.people[:2]
@@ -145,7 +156,7 @@ def whole_visit(visit: Visit, labelled: set[int]) -> str:
     for round_ in (2, 3):
         new |= visit.label_round()
         visit.settle()
-        assert visit.live() == f"px-{round_}"
+        assert visit.trained() == round_, visit.events()
     exported = team.folder / "labels.json"
     visit.run("export", "coco", str(exported))
     visit.run("leave")
@@ -159,6 +170,7 @@ def whole_visit(visit: Visit, labelled: set[int]) -> str:
 def test_uploaded_pictures_of_one_camera(make_visit: Callable[..., Visit]) -> None:
     visit = make_visit(kinds.uploaded, 40)
     assert UNKNOWN_LABEL in whole_visit(visit, label_some(visit.team, 12))
+    assert visit.live() == "px-3", "with so few validation frames nothing is held back"
     assert any(UNKNOWN_LABEL in text for text in visit.events()), visit.events()
 
 
@@ -184,3 +196,4 @@ def test_two_thousand_tasks_of_which_four_hundred_are_labelled(make_visit: Calla
     labelled = {task["id"] for task in visit.team.tasks() if task["total_annotations"]}
     assert len(labelled) == 400
     whole_visit(visit, labelled)
+    assert visit.compared() == [False, True, True]
