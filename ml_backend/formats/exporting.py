@@ -18,7 +18,7 @@ from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.records import LabelledImage, LabelSet, join_views
 from ml_backend.formats.sleap import write_sleap
 from ml_backend.formats.yolo import write_yolo
-from ml_backend.recordings import ViewTransform, probe
+from ml_backend.recordings import SERVER, ViewTransform, probe
 
 #: Writes the picture of each view to its target; target → error for those that failed.
 WritePictures = Callable[[Sequence[tuple[ImageRef, Path]]], Mapping[Path, Exception]]
@@ -191,7 +191,7 @@ def _named(labels: Sequence[LabelledImage], format: LabelFormat) -> tuple[Labell
             format is LabelFormat.LABEL_STUDIO and "://" in ref.source
         )
         if own:  # SLEAP opens pictures and videos by their path, Label Studio by their address
-            source, frame = ref.source, ref.frame_index if format is LabelFormat.SLEAP else None
+            source, frame = ref.source.removeprefix(SERVER), ref.frame_index if format is LabelFormat.SLEAP else None
         elif ref.frame_index is not None:
             source, frame = f"labeled-data/{stems[ref.source]}/img{ref.frame_index:06d}.png", None
         else:

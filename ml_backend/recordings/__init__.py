@@ -1,6 +1,6 @@
 """From a video, a picture folder or a Label Studio address to pixels."""
 
-from ml_backend.recordings.addresses import is_url, task_image_url
+from ml_backend.recordings.addresses import SERVER, is_url, task_image_url, wherever_it_is
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
 from ml_backend.recordings.credentials import Credentials, clean_token
@@ -18,6 +18,7 @@ from ml_backend.recordings.sources import SourceInfo, probe
 from ml_backend.recordings.transform import ViewTransform
 
 __all__ = [
+    "SERVER",
     "AllowedHosts",
     "Credentials",
     "DecodingProcess",
@@ -52,5 +53,6 @@ __all__ = [
     "safe_join",
     "task_image_url",
     "trusted",
+    "wherever_it_is",
     "write_picture",
 ]

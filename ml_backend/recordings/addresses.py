@@ -12,6 +12,8 @@ _FILE_PATHS = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(resolve|
 #: The only query parameters that may be shown: they name files.  Others may be signatures.
 _SHOWN_PARAMETERS = ("d", "filepath")
 _PORTS = {"http": 80, "https": 443}
+#: Stands before the path of what Label Studio serves itself, wherever it is reached: it may move.
+SERVER = "label-studio://"
 
 Origin = tuple[str, str, int]
 
@@ -21,23 +23,45 @@ def is_url(source: str) -> bool:
     return "://" in source
 
 
-def task_image_url(value: str, label_studio_url: str) -> str:
-    """What a task's data says about a picture → its absolute address.
+def task_image_url(value: str, label_studio_url: str, public_url: str | None = None) -> str:
+    """What a task's data says about a picture → its address.
 
-    ``/data/…`` is relative to Label Studio.  The result is always an http(s) address, never a path on this machine.
+    What Label Studio serves itself becomes ``label-studio:///data/…``, without the address of the server; anything else is an
+    absolute http(s) address.  It is never a path on this machine.
     Raises ForbiddenAddressError for other schemes and for plain paths.
+
+    public_url  the server as browsers reach it, which Label Studio writes into addresses; None = the same
     """
     value = value.strip()
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", value):
         split_url(value)
-        return value
-    base = label_studio_url.rstrip("/")
+        return wherever_it_is(value, label_studio_url, public_url)
     if value.startswith("//") or not value.startswith("/"):
         raise ForbiddenAddressError(value[:120], "expected an address such as /data/upload/… or https://…")
-    prefix = urlsplit(base).path
-    url = urljoin(base + "/", value) if prefix and value.startswith(prefix + "/") else base + value
-    split_url(url)
-    return url
+    origin = urljoin(label_studio_url, "/").rstrip("/")
+    split_url(origin + value)
+    path = path_on_server(origin + value, label_studio_url, public_url)
+    return SERVER + (value if path is None else path)
+
+
+def wherever_it_is(source: str, label_studio_url: str, public_url: str | None = None) -> str:
+    """What Label Studio serves itself → ``label-studio:///data/…``; any other address or path stays as it is."""
+    path = path_on_server(source, label_studio_url, public_url) if is_url(source) else None
+    return source if path is None else SERVER + path
+
+
+def path_on_server(url: str, label_studio_url: str, public_url: str | None = None) -> str | None:
+    """Path and query, below Label Studio, of an address that leads to it; None for an address elsewhere."""
+    if url.startswith(SERVER):
+        return url.removeprefix(SERVER)
+    parts, own, public = split_url(url), split_url(label_studio_url), split_url(public_url or label_studio_url)
+    below = [public.path] if origin_of(parts) == origin_of(public) else []
+    below += [public.path, own.path] if origin_of(parts) == origin_of(own) else []
+    for base in (path.rstrip("/") for path in below):
+        if not base or parts.path.startswith(base + "/"):
+            rest = (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
+            return parts.path.removeprefix(base) + rest
+    return None
 
 
 def split_url(url: str) -> SplitResult:
@@ -107,7 +131,7 @@ def _check_no_climbing(url: str, path: str) -> None:
 
 def shown(url: str) -> str:
     """The address as it may appear in a message or log: without user, fragment and every parameter that could be a secret."""
-    head, _, query = url.partition("#")[0].partition("?")
+    head, _, query = url.removeprefix(SERVER).partition("#")[0].partition("?")
     head = re.sub(r"//[^/@]*@", "//", head)
     kept = {name: values[0] for name, values in parse_qs(query).items() if name in _SHOWN_PARAMETERS}
     text = head + ("?" + urlencode(kept, quote_via=quote, safe="/") if kept else "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from label_config.values import BadInputError
-from ml_backend.recordings.addresses import Origin, is_file_path, origin_of, shown, split_url
+from ml_backend.recordings.addresses import Origin, is_file_path, origin_of, path_on_server, shown, split_url
 from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, ServerAwayError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -35,9 +35,7 @@ class AllowedHosts:
         self.url = label_studio_url.rstrip("/")
         self.label_studio: Origin = origin_of(split_url(label_studio_url))
         self.base_path = urlsplit(label_studio_url).path.rstrip("/")
-        public = split_url(public_url or label_studio_url)
-        self._public: Origin = origin_of(public)
-        self._public_path = public.path.rstrip("/")
+        self._public_url = public_url
         self._resolve = resolve
         self._hosts: set[tuple[str, int | None]] = set()
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
@@ -58,16 +56,9 @@ class AllowedHosts:
             self._hosts.add((str(network.network_address), None))
 
     def reachable(self, url: str) -> str:
-        """The address by which this machine reaches a picture: Label Studio's public address becomes the one that we use."""
-        parts = split_url(url)
-        origin = origin_of(parts)
-        paths = [self._public_path] if origin == self._public else []
-        paths += [self._public_path, self.base_path] if origin == self.label_studio else []
-        for path in paths:
-            if not path or parts.path.startswith(path + "/"):
-                query = f"?{parts.query}" if parts.query else ""
-                return f"{self.url}{parts.path.removeprefix(path)}{query}"
-        return url
+        """The address by which this machine reaches a picture: what is on Label Studio is asked for where we reach it."""
+        path = path_on_server(url, self.url, self._public_url)
+        return url if path is None else self.url + path
 
     def is_label_studio(self, url: str) -> bool:
         """Scheme, host and port are Label Studio's."""

@@ -6,7 +6,8 @@ import contextlib
 from typing import Any
 
 from label_config.spec_fields import http_address
-from ml_backend.store import generations, projects
+from ml_backend.recordings import wherever_it_is
+from ml_backend.store import frames, generations, projects
 from ml_backend.store.workspace import Workspace
 
 #: Webhook actions that mean "somebody labelled"; any other is acknowledged and ignored, our own imports among them.
@@ -31,6 +32,8 @@ def note_address(workspace: Workspace, hostname: object) -> None:
         address = http_address(hostname)
         if address != workspace.project.public_url:
             projects.change(workspace.store, workspace.project_id, public_url=address)
+            url = workspace.spec.label_studio.url
+            frames.readdress(workspace.store, workspace.project_id, lambda source: wherever_it_is(source, url, address))
 
 
 def ring(workspace: Workspace, body: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,6 +150,20 @@ def replace_images(store: Store, frame_id: int, images: Mapping[str, ImageRef]) 
     with store.write() as connection:
         values = {view: ref.to_json() for view, ref in images.items()}
         connection.execute(update(frames).where(frames.c.id == frame_id).values(images=values))
+
+
+def readdress(store: Store, project_id: int, address: Callable[[str], str]) -> None:
+    """Write the addresses of pictures in another way; what is known of the pictures, their marks among it, stays."""
+    with store.write() as connection:
+        for row in connection.execute(select(frames).where(frames.c.project_id == project_id)).all():
+            images = {view: {**ref, "source": address(ref["source"])} for view, ref in row.images.items()}
+            if images == row.images:
+                continue
+            values: dict[str, Any] = {"images": images}
+            if row.marks:
+                pictures = {view: [address(mark["picture"][0]), *mark["picture"][1:]] for view, mark in row.marks.items()}
+                values["marks"] = {view: {**mark, "picture": pictures[view]} for view, mark in row.marks.items()}
+            connection.execute(update(frames).where(frames.c.id == row.id).values(**values))
 
 
 def _ids(connection: Connection, project_id: int) -> dict[FrameKey, int]:

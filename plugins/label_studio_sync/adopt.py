@@ -25,6 +25,7 @@ from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.connection import answers
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
+from plugins.label_studio_sync.moved import former_address, moved
 from plugins.label_studio_sync.overlap import what_happens
 from plugins.label_studio_sync.picture_check import pictures_of_tasks, try_pictures
 from plugins.label_studio_sync.reason_header import shows_reason
@@ -74,6 +75,9 @@ def understand(spec: Spec, client: Client) -> Plan:
     else:
         xml = project["label_config"]
         lines.append(f"adopts project {number} {project['title']!r}; its labelling config stays as it is")
+        if former := former_address(spec, project):
+            what = f"take over what was set up for it: {moved(former, spec.label_studio.url)}"
+            changes.append(f"{what}; it is the same project by number and time of creation")
     binding = bind(xml, skeleton, views=views, aliases=spec.aliases)
     if len(binding.views) == 1 and views is not None and len(views) > 1:
         lines.append(f"one picture per task; the camera is read by frames.view among {', '.join(views)}")

@@ -25,20 +25,35 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
     project = workspace.project.ls_project_id
     url = workspace.spec.backend.url.rstrip("/")
     done = _webhook(workspace, client, project, f"{url}/webhook", secret)
-    backends = [backend for backend in client.backends(project) if backend["url"].rstrip("/") == url]
-    if backends and done:
-        # Its password is never shown: a webhook that had to be mended tells that the secret is a new one.
-        client.change_backend(project, backends[0]["id"], url, BASIC_USER, secret)
-        done.append(f"gave the ML backend {url} its secret")
-    if backends:
-        return done
-    before = client.project(project).get("model_version")
-    backend = client.connect_backend(project, url, BACKEND_TITLE, BASIC_USER, secret)
-    ledger.record(workspace.store, workspace.project_id, "ml_backend", backend["id"])
-    if client.project(project).get("model_version") != before:
-        # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
-        client.change_project(project, model_version=before or "")
-    return [*done, f"connected the ML backend {url}"]
+    connected = client.backends(project)
+    here = next((backend for backend in connected if backend["url"].rstrip("/") == url), None)
+    if here is not None:
+        if done:
+            # Its password is never shown: a webhook that had to be mended tells that the secret is a new one.
+            client.change_backend(project, here["id"], url, BASIC_USER, secret)
+            done.append(f"gave the ML backend {url} its secret")
+        if here["title"] == BACKEND_TITLE and str(here["id"]) not in _ours(workspace, "ml_backend"):
+            ledger.record(workspace.store, workspace.project_id, "ml_backend", here["id"])  # of a set-up that is forgotten
+    else:
+        before = client.project(project).get("model_version")
+        backend = client.connect_backend(project, url, BACKEND_TITLE, BASIC_USER, secret)
+        ledger.record(workspace.store, workspace.project_id, "ml_backend", backend["id"])
+        if client.project(project).get("model_version") != before:
+            # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
+            client.change_project(project, model_version=before or "")
+        done.append(f"connected the ML backend {url}")
+    ours = _ours(workspace, "ml_backend")
+    for backend in connected:
+        if str(backend["id"]) in ours and backend["title"] == BACKEND_TITLE and backend["url"].rstrip("/") != url:
+            client.disconnect_backend(backend["id"])
+            ledger.undone(workspace.store, ours[str(backend["id"])])
+            done.append(f"disconnected the ML backend {backend['url']}, where the backend was before")
+    return done
+
+
+def _ours(workspace: Workspace, kind: str) -> dict[str, int]:
+    """Number in Label Studio → entry of the ledger, of what we created and did not take back."""
+    return {entry.ls_id: entry.id for entry in ledger.entries(workspace.store, workspace.project_id, kind)}
 
 
 def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> list[str]:
@@ -75,15 +90,28 @@ def _webhook(workspace: Workspace, client: Client, project: int, url: str, secre
         "send_payload": True,
         "actions": sorted(ACTIONS),
     }
-    existing = [hook for hook in client.webhooks(project) if hook["url"].rstrip("/") == url]
-    if not existing:
-        hook = client.create_webhook(project, url, wanted["headers"], ACTIONS)
-        ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
+    hooks = client.webhooks(project)
+    done = _mend_or_register(workspace, client, project, url, wanted, next((h for h in hooks if h["url"].rstrip("/") == url), None))
+    ours = _ours(workspace, "webhook")
+    for hook in hooks:
+        if str(hook["id"]) in ours and SECRET_HEADER in (hook.get("headers") or {}) and hook["url"].rstrip("/") != url:
+            client.delete_webhook(hook["id"])
+            ledger.undone(workspace.store, ours[str(hook["id"])])
+            done.append(f"removed the webhook {hook['url']}, where the backend was before")
+    return done
+
+
+def _mend_or_register(
+    workspace: Workspace, client: Client, project: int, url: str, wanted: dict[str, Any], hook: dict[str, Any] | None
+) -> list[str]:
+    if hook is None:
+        made = client.create_webhook(project, url, wanted["headers"], ACTIONS)
+        ledger.record(workspace.store, workspace.project_id, "webhook", made["id"])
         return [f"registered the webhook {url}"]
-    hook = existing[0]
     held = {**hook, "actions": sorted(hook.get("actions") or ())}  # Label Studio keeps them in an order of its own
+    if str(hook["id"]) not in _ours(workspace, "webhook"):
+        ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
     if hook.get("is_active") and all(held.get(name) == value for name, value in wanted.items()):
         return []
     client.change_webhook(hook["id"], **wanted, is_active=True)
-    ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
     return [f"mended the webhook {url}: secret header, events, active"]

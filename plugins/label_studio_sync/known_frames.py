@@ -45,7 +45,7 @@ class FrameFinder:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.names = TaskNames(workspace.spec, workspace.binding, workspace.views)
+        self.names = TaskNames(workspace.spec, workspace.binding, workspace.views, workspace.project.public_url)
         self.ids = frames.ids_by_key(workspace.store, workspace.project_id)
         self.replaced: set[int] = set()
 

@@ -42,6 +42,12 @@ def add_header(workspace: Workspace, client: Client) -> bool:
     return True
 
 
+def know_header(workspace: Workspace, label_config: str) -> None:
+    """A line of ours that stands in the config since a set-up that is forgotten goes on leaving."""
+    if HEADER in label_config and not ledger.entries(workspace.store, workspace.project_id, "header"):
+        ledger.record(workspace.store, workspace.project_id, "header", "label_config", new=HEADER)
+
+
 def remove_header(client: Client, project: int) -> None:
     """Take our line out again; one that somebody changed since is theirs."""
     config = client.project(project)["label_config"]

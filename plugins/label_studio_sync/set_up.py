@@ -24,6 +24,8 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.adopt import Plan
 from plugins.label_studio_sync.client import LabelStudioError
 from plugins.label_studio_sync.connection import answers, keep_connected
+from plugins.label_studio_sync.moved import take_over
+from plugins.label_studio_sync.reason_header import know_header
 from plugins.label_studio_sync.storage import create_storage
 from plugins.label_studio_sync.tabs import create_tabs
 
@@ -64,6 +66,7 @@ def _set_up_new(plan: Plan, store: Store, secret: str, note: Callable[[int | Non
 def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> Workspace:
     spec, client = plan.spec, plan.client
     spec = spec.model_copy(update={"label_studio": spec.label_studio.model_copy(update={"project": project["id"]})})
+    take_over(store, spec, project)
     row = projects.register(
         store, spec.label_studio.url, project["id"], project["created_at"], title=project["title"], seed=spec.train.seed
     )
@@ -74,6 +77,7 @@ def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> W
     for recording, rig in plan.recordings:
         _save_recording(workspace, recording, rig)
     create_tabs(workspace, client)
+    know_header(workspace, project["label_config"])
     # Usually init runs before the backend does; `parallax sync` connects it once it answers.
     if answers(spec.backend.url):
         keep_connected(workspace, client, secret)

@@ -42,11 +42,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class TaskNames:
-    """Reads tasks of ours by their ``parallax_key`` and foreign ones by the ``frames`` rules of parallax.yaml."""
+    """Reads tasks of ours by their ``parallax_key`` and foreign ones by the ``frames`` rules of parallax.yaml.
+
+    public_url  of Label Studio, as it says itself; parallax.yaml goes before
+    """
 
     spec: Spec
     binding: Binding
     view_names: tuple[str, ...]
+    public_url: str | None = None
 
     def read(self, data: Mapping[str, Any], resolved: Mapping[str, Any] | None = None) -> Reading:
         """The frame and the pictures of a task.
@@ -129,6 +133,7 @@ class TaskNames:
     def _addresses(self, data: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Refusal]]:
         """View → address, and view → why there is none although the data says something."""
         found, refused = {}, {}
+        server = self.spec.label_studio
         for view in self.binding.views:
             value, where = value_at(data, view.data_key), f"{view.view}: data[{view.data_key!r}]"
             if value is None or (isinstance(value, str) and not value.strip()):
@@ -137,7 +142,7 @@ class TaskNames:
                 refused[view.view] = Refusal(f"{where}: expected one address of a picture", f"a {type(value).__name__}")
                 continue
             try:
-                found[view.view] = task_image_url(value, self.spec.label_studio.url)
+                found[view.view] = task_image_url(value, server.url, server.public_url or self.public_url)
             except ForbiddenAddressError as error:
                 problem = str(error).removeprefix(f"{error.where}: ")
                 refused[view.view] = Refusal(f"{where}: this address cannot be used: {problem}", repr(error.where))

@@ -16,8 +16,8 @@ def _hosts(*listed: str, address: str | list[str] = PUBLIC, base: str = LS) -> A
 @pytest.mark.parametrize(
     ("value", "url"),
     [
-        ("/data/upload/1/a b.jpg", LS + "/data/upload/1/a b.jpg"),
-        ("/data/local-files/?d=frames/f.jpg", LS + "/data/local-files/?d=frames/f.jpg"),
+        ("/data/upload/1/a b.jpg", "label-studio:///data/upload/1/a b.jpg"),
+        ("/data/local-files/?d=frames/f.jpg", "label-studio:///data/local-files/?d=frames/f.jpg"),
         (" https://host/a.jpg ", "https://host/a.jpg"),
     ],
 )
