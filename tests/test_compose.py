@@ -110,6 +110,7 @@ def test_the_settings_for_the_containers_are_valid(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     spec = load_spec(ROOT / "docker" / "parallax.yaml")
     assert spec.label_studio.url == "http://label-studio:8080"
+    assert f"LABEL_STUDIO_HOST={spec.label_studio.public_url}" in (ROOT / ".env.example").read_text().splitlines()
     assert spec.backend.url == "http://backend:9090"
     assert spec.documents_root == "/documents"
     assert make_url(spec.store).password is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +23,9 @@ LOOKED_AT = 400
 Describe = Callable[[Sequence[ByteArray]], Float32Array]
 
 
-def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) -> Float32Array:
+def looks(
+    workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures, report: Callable[[dict[str, Any]], None] = lambda _: None
+) -> Float32Array:
     """(f, V·D) how the pictures of all views look, side by side; zeros for a missing view, NaN rows for frames not looked at.
 
     By ``cold_start.embedding`` if parallax.yaml names a backbone; else small grey pictures, which need no network and no
@@ -43,7 +46,10 @@ def looks(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) ->
         found.update({(f, v): row for (f, v, _), row in zip(waiting, described, strict=True)})
         waiting.clear()
 
-    for position, picture in pictures.stream([ref for *_, ref in slots]):
+    started = time.monotonic()
+    for done, (position, picture) in enumerate(pictures.stream([ref for *_, ref in slots])):
+        left_s = (time.monotonic() - started) / done * (len(slots) - done) if done else None
+        report({"stage": "compare pictures", "step": done, "steps": len(slots), "eta_s": left_s})
         f, v, _ = slots[position]
         if isinstance(picture, UnreadableImageError):
             tries.failed(rows[f], views[v], picture)

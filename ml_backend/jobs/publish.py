@@ -48,14 +48,16 @@ def publish_if_good(
         group=new.block,
     )
     status = decision.status if old else "the first model, nothing to compare it with"
+    manifest = read_manifest(folder)
+    learning = {"learnt_frames": learnt, "left_out_pictures": int(manifest.metrics.get("skipped", 0))}
     version = versions.add(
         workspace.store,
         workspace.project_id,
         attempt=job.attempt,
         snapshot_id=row.id,
         path=folder.name,
-        sha256=read_manifest(folder).files["weights.safetensors"],
-        metrics={**_metrics(new, old, status, rigs_of(workspace)), "learnt_frames": learnt},
+        sha256=manifest.files["weights.safetensors"],
+        metrics={**_metrics(new, old, status, rigs_of(workspace)), **learning},
     )
     reach("version noted")
     if not decision.passed:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from label_config.values import IntArray, ParallaxError, TrainingTarget
+from ml_backend.jobs.left_out import say_left_out
 from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.publish import publish_if_good, tell
@@ -84,6 +85,7 @@ def _train_and_publish(
     if result.ending == "asked":
         raise StoppedError("stopped between two steps; the checkpoint is kept")
     job = end_training(workspace, job)
+    say_left_out(workspace, [*targets, *judges], result.skipped)
     reach("trained")
     report({"stage": "validate"})
     return publish_if_good(workspace, job, row, snapshot, folder, live, pictures)

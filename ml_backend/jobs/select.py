@@ -64,7 +64,7 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     report({"stage": "select"})
     live = versions.live(workspace.store, workspace.project_id)
     if live is None:
-        _cold_start(workspace)
+        _cold_start(workspace, report)
         return
     scored = _scored(workspace, job, live)
     if scored is None:  # rolled back to a version whose judgement was thrown away
@@ -280,13 +280,13 @@ def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: 
     ]
 
 
-def _cold_start(workspace: Workspace) -> None:
+def _cold_start(workspace: Workspace, report: Report) -> None:
     """No model yet: k-medians on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
     one."""
     everything = frames.list_frames(workspace.store, workspace.project_id)
     rows = [everything[i] for i in _open_positions(workspace, everything)]
     pictures = Pictures(workspace)
-    features = FeatureSet(looks(workspace, rows, pictures), name="look")
+    features = FeatureSet(looks(workspace, rows, pictures, report), name="look")
     pool = Pool.from_keys([row.key for row in rows])
     train = np.array([row.split == "train" for row in rows], dtype=np.bool_)
     spec = workspace.spec.selection

@@ -15,6 +15,7 @@ from ml_backend.heatmaps.crops import CropTransform, box_around, padded_box
 from ml_backend.pose.augment import Geometry, draw_geometry, headroom, photometric
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.heads import Head
+from ml_backend.recordings import UnreadableImageError
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class CropDataset:
         try:
             pixels = self._load(image)
         except Exception as error:  # whatever a decoder or a network may raise: one bad picture must not end the job
-            reason = f"{type(error).__name__}: {error}"
+            reason = error.problem if isinstance(error, UnreadableImageError) else f"{type(error).__name__}: {error}"
             log.warning("training: skipping %s: %s", image.source, reason)
             self.skipped.append(Skipped(image, reason))
             return None

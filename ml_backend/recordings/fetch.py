@@ -1,7 +1,7 @@
 """The guarded fetcher: bytes of a picture from Label Studio or a listed host, and from nowhere else.
 
-Every request, redirects included, is checked against the list, its host is resolved once, and the connection goes to that
-very address.  Credentials go to Label Studio's own origin only.
+Every request, redirects included, is checked against the list, its host is resolved once, and the connection goes to one of
+the addresses that were checked.  Credentials go to Label Studio's own origin only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from ml_backend.recordings.addresses import check_label_studio_path, origin_of, shown, split_url
+from ml_backend.recordings.addresses import check_label_studio_path, is_url, origin_of, shown, split_url
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
 from ml_backend.recordings.credentials import Credentials
@@ -88,8 +88,8 @@ class Fetcher:
         return data
 
     def forget(self, url: str) -> None:
-        """Drop what the cache holds for an address."""
-        if self._cache is not None:
+        """Drop what the cache holds for an address; a path on this machine is never there."""
+        if self._cache is not None and is_url(url):
             self._cache.remove(self._hosts.reachable(url))
 
     def close(self) -> None:
@@ -140,9 +140,8 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
         if authorization:
             headers["Authorization"] = authorization
-        client, request = self._request("GET", url, headers)
         try:
-            response = client.send(request, stream=True)
+            response = self._send("GET", url, headers)
             try:
                 body = self._read(url, response, self._limits.max_bytes, deadline) if response.status_code == 200 else b""
                 return response.status_code, response.headers.get("location"), body
@@ -173,9 +172,8 @@ class Fetcher:
     def _post_json(self, path: str, content: dict[str, str]) -> tuple[int, object]:
         """POST to Label Studio itself, for the credentials."""
         url = self._hosts.url + path
-        client, request = self._request("POST", url, {"Accept-Encoding": "identity"}, content)
         try:
-            response = client.send(request, stream=True)
+            response = self._send("POST", url, {"Accept-Encoding": "identity"}, content)
             try:
                 if response.status_code != 200:
                     return response.status_code, None
@@ -188,20 +186,28 @@ class Fetcher:
             why = certificate_problem(error) or f"Label Studio cannot be reached ({type(error).__name__})"
             raise ServerAwayError(shown(url), why) from None
 
-    def _request(
-        self, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None = None
-    ) -> tuple[httpx.Client, httpx.Request]:
-        """A request and the client that sends it.
+    def _send(self, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None = None) -> httpx.Response:
+        """The answer, its body not yet read, of a proxy or of the first of the host's addresses that takes the connection.
 
-        Without a proxy it connects to the checked address, while host name and certificate stay those of the address.
+        ``localhost`` mostly has two, and Label Studio listens on one of them.
         """
         proxy = self._proxy(url)
         if proxy is not None:
             self._hosts.check_listed(url)
             client = self._clients.setdefault(proxy, self._clients.get(proxy) or self._client(proxy))
-            return client, client.build_request(method, url, headers=headers, json=content)
-        client = self._clients[None]
-        address = self._hosts.resolve(url)
+            return client.send(client.build_request(method, url, headers=headers, json=content), stream=True)
+        *others, last = self._hosts.resolve(url)
+        for address in others:
+            try:
+                return self._send_to(address, method, url, headers, content)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        return self._send_to(last, method, url, headers, content)
+
+    def _send_to(
+        self, address: str, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None
+    ) -> httpx.Response:
+        """Connects to the checked address, while host name and certificate stay those of the URL."""
         parts = urlsplit(url)
         netloc = f"[{address}]" if ":" in address else address
         if parts.port:
@@ -209,8 +215,10 @@ class Fetcher:
         direct = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
         host = parts.netloc.rpartition("@")[2]
         extensions = {"sni_hostname": parts.hostname} if parts.scheme == "https" else {}
-        headers = {**headers, "Host": host}
-        return client, client.build_request(method, direct, headers=headers, json=content, extensions=extensions)
+        client, headers = self._clients[None], {**headers, "Host": host}
+        return client.send(
+            client.build_request(method, direct, headers=headers, json=content, extensions=extensions), stream=True
+        )
 
 
 def _explain(status: int, own: bool) -> str:

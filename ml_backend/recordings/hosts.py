@@ -76,8 +76,8 @@ class AllowedHosts:
                 hint += "; if it is the address of Label Studio for browsers, write it as label_studio.public_url"
             raise ForbiddenAddressError(shown(url), f"the host {host}:{port} is not listed; {hint}")
 
-    def resolve(self, url: str) -> str:
-        """The one network address to connect to.
+    def resolve(self, url: str) -> list[str]:
+        """The network addresses to connect to, at least one, the preferred one first.
 
         Raises ForbiddenAddressError when the host is not listed or resolves to an address that is not to be reached, and
         FetchError when it does not resolve.  A name with several addresses is refused if any of them is forbidden.
@@ -93,7 +93,7 @@ class AllowedHosts:
             self._check(url, ipaddress.ip_address(address.partition("%")[0]), own)
         if not addresses:
             raise FetchError(shown(url), f"the host {host!r} has no address")
-        return addresses[0]
+        return list(dict.fromkeys(addresses))
 
     def _check(self, url: str, address: IPAddress, own: bool) -> None:
         mapped = getattr(address, "ipv4_mapped", None)

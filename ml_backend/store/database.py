@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,18 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, ParallaxError
 
 #: SQLite waits this long for another writer before it gives up.
 BUSY_TIMEOUT_S = 30
+#: Processes give a sign of life every 10 to 30 seconds; one that was silent for so long is gone.
+STILL_ALIVE_S = 60.0
 
 
 class Store:
@@ -78,7 +83,10 @@ def open_store(url: str, *, migrate: bool = True) -> Store:
 
 
 def upgrade(store: Store) -> None:
-    """Bring the schema to the newest revision; nothing happens when it is there already."""
+    """Bring the schema to the newest revision; nothing happens when it is there already.
+
+    Raises ParallaxError for a store of a newer release, and for one that processes of an earlier release work with.
+    """
     with store.write() as connection:
         if store.dialect == "postgresql":
             # Two processes may start at the same moment; the second one waits and finds nothing to do.
@@ -87,7 +95,31 @@ def upgrade(store: Store) -> None:
         config.set_main_option("script_location", "ml_backend.store:migrations")
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
+        known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]  # the newest first
+        held = MigrationContext.configure(connection).get_current_revision()
+        if held is not None and held not in known:
+            raise ParallaxError(
+                f"the store was upgraded by a newer Parallax: its schema has revision {held}, this one knows them up to "
+                f"{known[0]}. Stop this one, and update this installation to the version that upgraded it (`parallax version`)"
+            )
+        if held == known[0]:
+            return
+        if held is not None:
+            _check_nobody_works(connection, held, known[0])
         command.upgrade(config, "head")
+
+
+def _check_nobody_works(connection: Connection, held: str, wanted: str) -> None:
+    """Processes that run keep to the schema that they were written for."""
+    rows = connection.exec_driver_sql("SELECT process, at FROM heartbeats").all()
+    ages = {row.process: time.time() - row.at for row in rows if time.time() - row.at < STILL_ALIVE_S}
+    if ages:
+        raise ParallaxError(
+            f"the store must be upgraded to revision {wanted}, and processes of an earlier release work with it: "
+            f"{', '.join(f'{name} (last sign of life {age:.0f} s ago)' for name, age in sorted(ages.items()))}. First stop "
+            f"`parallax up`, or the workers, sync and backend, of revision {held}; if they are stopped, "
+            f"wait {STILL_ALIVE_S:.0f} s"
+        )
 
 
 def _prepare_sqlite(engine: Engine) -> None:

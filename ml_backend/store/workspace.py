@@ -61,7 +61,9 @@ def open_workspace(spec: Spec) -> Workspace:
     project = projects.find(store, spec.label_studio.url, number) if number is not None else None
     if project is None or project.binding is None:
         wanted = f"project {number}" if number is not None else "a project"
-        elsewhere = [row for row in projects.list_all(store) if row.ls_project_id == number and row.ls_url != spec.label_studio.url]
+        elsewhere = [
+            row for row in projects.list_all(store) if row.ls_project_id == number and row.ls_url != spec.label_studio.url
+        ]
         if project is None and elsewhere:
             raise ParallaxError(
                 f"{wanted} on {spec.label_studio.url} is not set up in {spec.store}, but {wanted} on {elsewhere[-1].ls_url} is. "

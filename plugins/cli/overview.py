@@ -128,7 +128,9 @@ def _learnt(workspace: Workspace, version: VersionRow) -> str:
     labelled = {row.id: row.n_frames for row in versions.list_snapshots(workspace.store, workspace.project_id)}
     if learnt is None or version.snapshot_id not in labelled:
         return ""
-    return f"learnt from {learnt} of {labelled[version.snapshot_id]} labelled frames; "
+    left_out = int(version.metrics.get("left_out_pictures") or 0)
+    lacking = f", {left_out} of their pictures could not be used" if left_out else ""
+    return f"learnt from {learnt} of {labelled[version.snapshot_id]} labelled frames{lacking}; "
 
 
 def _metrics(workspace: Workspace, version: VersionRow) -> str:

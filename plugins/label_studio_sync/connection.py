@@ -91,7 +91,9 @@ def _webhook(workspace: Workspace, client: Client, project: int, url: str, secre
         "actions": sorted(ACTIONS),
     }
     hooks = client.webhooks(project)
-    done = _mend_or_register(workspace, client, project, url, wanted, next((h for h in hooks if h["url"].rstrip("/") == url), None))
+    done = _mend_or_register(
+        workspace, client, project, url, wanted, next((h for h in hooks if h["url"].rstrip("/") == url), None)
+    )
     ours = _ours(workspace, "webhook")
     for hook in hooks:
         if str(hook["id"]) in ours and SECRET_HEADER in (hook.get("headers") or {}) and hook["url"].rstrip("/") != url:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from label_config.values import FrameKey, ImageRef
 from label_config.written_address import written_address
 from ml_backend.jobs.splitting import split_of
 from ml_backend.recordings import is_url
+from ml_backend.recordings.from_spec import make_fetcher
 from ml_backend.store import frames
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.tasks import TaskRow
@@ -80,11 +82,23 @@ class FrameFinder:
         self._add({key: views for key, views in found.items() if key not in rows})
         self._update({rows[key].id: views for key, views in found.items() if key in rows}, rows.values())
         self._release(before, shown, held)
+        self._look_again([row.frame_id for row in before.values() if row.data_digest is not None])
         everything = len(self.names.view_names)
         places = {
             number: Place(self.ids[key], None if len(views) == everything else views) for number, (key, views) in shown.items()
         }
         return places, refused
+
+    def _look_again(self, frame_ids: Sequence[int]) -> None:
+        """Somebody corrected these frames' tasks: pictures under the addresses that stayed may be others than those kept here."""
+        rows = frames.list_frames(self.workspace.store, self.workspace.project_id, list(frame_ids))
+        if not any(is_url(ref.source) for row in rows for ref in row.images.values()):
+            return
+        with closing(make_fetcher(self.workspace.spec, self.workspace.project.public_url)) as fetcher:
+            for row in rows:
+                for ref in row.images.values():
+                    fetcher.forget(ref.source)
+        frames.save_marks(self.workspace.store, {row.id: dict.fromkeys(row.marks) for row in rows if row.marks})
 
     def _rows(self, keys: set[FrameKey]) -> dict[FrameKey, FrameRow]:
         ids = [self.ids[key] for key in keys if key in self.ids]

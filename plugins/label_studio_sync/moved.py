@@ -53,9 +53,7 @@ def _former(store: Store, url: str, project: dict[str, Any]) -> Project | None:
     """The same project, by number and time of creation, under another address; None when this address is known."""
     created_at = instant(project["created_at"])
     same = [
-        row
-        for row in projects.list_all(store)
-        if row.ls_project_id == project["id"] and instant(row.ls_created_at) == created_at
+        row for row in projects.list_all(store) if row.ls_project_id == project["id"] and instant(row.ls_created_at) == created_at
     ]
     if any(row.ls_url == url.rstrip("/") for row in same):
         return None

@@ -76,8 +76,13 @@ def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, em
     frames.replace_images(workspace.store, rows[2].id, without)
     rows = frames.list_frames(workspace.store, workspace.project_id, [row.id for row in rows])
     pictures = Pictures(workspace)
-    found: Any = looks(workspace, rows, pictures).reshape(4, len(workspace.views), -1)
+    said: list[dict[str, Any]] = []
+    found: Any = looks(workspace, rows, pictures, said.append).reshape(4, len(workspace.views), -1)
     pictures.close()
+    assert [(report["step"], report["steps"]) for report in said][-1] == (
+        4 * len(workspace.views) - 2,
+        4 * len(workspace.views) - 1,
+    )
     assert found.shape[2] == (16 if embedded else 144)
     assert (found[2, 1] == 0).all()
     assert (np.abs(found).sum(axis=2) > 0).sum() == 4 * len(workspace.views) - 1

@@ -20,6 +20,7 @@ from ml_backend.recordings import read_image, write_picture
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, generations, picture_marks, presence, pseudo_labels, submissions, versions, work
 from ml_backend.store.workspace import Workspace
+from plugins.cli.overview import overview
 
 Make = Callable[..., Workspace]
 Label = Callable[..., None]
@@ -186,6 +187,37 @@ def test_a_damaged_picture_takes_its_view_out_and_nothing_else(
     assert any("broken.jpg" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
     marked = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
     assert (marked[rows[20].id].usable, marked[rows[10].id].usable) == ((), workspace.views[1:])
+
+
+def test_labelled_pictures_that_training_could_not_use_are_named_with_their_tasks(
+    make_workspace: Make, label: Label, work_off: WorkOff, tmp_path: Path
+) -> None:
+    workspace = make_workspace()
+    rows = frames.list_frames(workspace.store, workspace.project_id)
+    gone, broken = {view: tmp_path / f"{view}.png" for view in workspace.views}, tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no picture")
+    for view, path in gone.items():
+        lay(workspace, frames.list_frames(workspace.store, workspace.project_id)[0], path, [view])
+    lay(workspace, rows[8], broken, workspace.views[:1])
+    label(workspace, [0, 8, 16, 24])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    work_off(workspace)
+    events = [event.text for event in presence.list_events(workspace.store, workspace.project_id)]
+    (said,) = [text for text in events if "left out of the training" in text]
+    first = f"task 1000 ({rows[0].key}, view {workspace.views[0]})"
+    assert said.startswith(f"4 labelled pictures were left out of the training: {first}, task 1000 ("), said
+    assert f"; task 1008 ({rows[8].key}, view {workspace.views[0]}): is cut off" in said, said
+    assert said.count("cannot be read") == 1, "pictures with one trouble are said together"
+    model = dict(overview(workspace))["model"]
+    assert "px-1: learnt from 4 of 4 labelled frames, 4 of their pictures could not be used; " in model
+    for view in workspace.views:
+        write_picture(read_image(rows[16].images[view]), gone[view])
+    write_picture(read_image(rows[16].images[workspace.views[0]]), broken)
+    label(workspace, [28])
+    work.request(workspace.store, workspace.project_id, "retrain")
+    work_off(workspace)
+    events = [event.text for event in presence.list_events(workspace.store, workspace.project_id)]
+    assert not [text for text in events if "left out of the training" in text]
 
 
 def test_a_picture_that_is_not_there_stays_in_the_pool_and_is_used_once_it_is(

@@ -26,14 +26,34 @@ def test_task_values_become_addresses(value, url):
 
 
 def test_label_studio_below_a_path():
-    assert task_image_url("/data/a.jpg", "http://h/ls") == "http://h/ls/data/a.jpg"
-    assert task_image_url("/ls/data/a.jpg", "http://h/ls") == "http://h/ls/data/a.jpg"
+    assert task_image_url("/data/a.jpg", "http://h/ls") == "label-studio:///data/a.jpg"
+    assert task_image_url("/ls/data/a.jpg", "http://h/ls") == "label-studio:///data/a.jpg"
     check_label_studio_path("http://h/ls/data/a.jpg", "/ls")
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("http://in:8080/data/a.jpg", "label-studio:///data/a.jpg"),
+        ("https://lab.org/ls/tasks/3/resolve/?fileuri=x", "label-studio:///tasks/3/resolve/?fileuri=x"),
+        ("/ls/data/a.jpg", "label-studio:///data/a.jpg"),
+        ("/data/a #1.jpg", "label-studio:///data/a #1.jpg"),
+        ("https://lab.org/ls/data/a#1.jpg", "label-studio:///data/a#1.jpg"),
+        ("https://lab.org/data/a.jpg", "https://lab.org/data/a.jpg"),
+        ("http://lab.org/ls/data/a.jpg", "http://lab.org/ls/data/a.jpg"),
+    ],
+)
+def test_addresses_on_label_studio_are_known_without_it_and_reached_wherever_it_is(value, address):
+    assert task_image_url(value, "http://in:8080", "https://lab.org/ls") == address
+    moved = AllowedHosts("https://elsewhere/sub")
+    assert moved.reachable(address) == address.replace("label-studio://", "https://elsewhere/sub")
+    assert "label-studio" not in shown(address)
 
 
 @pytest.mark.parametrize(
     "value",
     [
+        "label-studio:///data/a.jpg",
         "file:///etc/passwd",
         "ftp://host/a",
         "s3://bucket/a.jpg",
@@ -97,7 +117,7 @@ def test_messages_show_files_but_no_secrets():
 def test_hosts_that_are_not_listed():
     with pytest.raises(ForbiddenAddressError, match=r"evil\.example:443 is not listed"):
         _hosts("good.example").resolve("https://evil.example/a.jpg")
-    assert _hosts("good.example").resolve("https://GOOD.example./a.jpg") == PUBLIC
+    assert _hosts("good.example").resolve("https://GOOD.example./a.jpg") == [PUBLIC]
     for url in (
         "https://good.example.evil.example/a",
         "https://evil.example/good.example",
@@ -106,7 +126,7 @@ def test_hosts_that_are_not_listed():
     ):
         with pytest.raises(ForbiddenAddressError):
             _hosts("good.example").resolve(url)
-    assert _hosts("good.example:8443").resolve("https://good.example:8443/a") == PUBLIC
+    assert _hosts("good.example:8443").resolve("https://good.example:8443/a") == [PUBLIC]
 
 
 PRIVATE = [
@@ -136,8 +156,8 @@ def test_listed_names_do_not_reach_private_addresses(address):
 
 
 def test_listed_networks_are_reached():
-    assert _hosts("minio:9000", "10.0.0.0/8", address="10.1.2.3").resolve("http://minio:9000/a") == "10.1.2.3"
-    assert _hosts("192.168.1.7", address="192.168.1.7").resolve("http://192.168.1.7/a") == "192.168.1.7"
+    assert _hosts("minio:9000", "10.0.0.0/8", address="10.1.2.3").resolve("http://minio:9000/a") == ["10.1.2.3"]
+    assert _hosts("192.168.1.7", address="192.168.1.7").resolve("http://192.168.1.7/a") == ["192.168.1.7"]
     with pytest.raises(ForbiddenAddressError):
         _hosts("minio:9000", "10.0.0.0/8", address="192.168.0.1").resolve("http://minio:9000/a")
     with pytest.raises(ForbiddenAddressError):  # a listed network is no listed host
@@ -145,7 +165,7 @@ def test_listed_networks_are_reached():
 
 
 def test_label_studio_itself_may_be_private_but_not_link_local():
-    assert _hosts(address="127.0.0.1").resolve(LS + "/data/a.jpg") == "127.0.0.1"
+    assert _hosts(address="127.0.0.1").resolve(LS + "/data/a.jpg") == ["127.0.0.1"]
     for address in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"):
         with pytest.raises(ForbiddenAddressError):
             _hosts(address=address).resolve(LS + "/data/a.jpg")

@@ -62,6 +62,14 @@ def test_a_public_address_is_fetched_from_where_label_studio_is_reached_also_in_
         Fetcher(AllowedHosts(server.url)).fetch("https://label.studio.lab/ls/data/local-files/?d=a.jpg")
 
 
+def test_a_name_with_two_addresses_is_reached_at_the_one_that_listens(server: Any) -> None:
+    """``localhost`` is ::1 and then 127.0.0.1 on many systems; Label Studio listens on the latter."""
+    url = server.url.replace("127.0.0.1", "localhost")
+    hosts = AllowedHosts(url, resolve=lambda host, port: ["::1", "127.0.0.1"])
+    server.answers["/data/a.jpg"] = (200, IMAGE, b"pixels")
+    assert Fetcher(hosts).fetch("label-studio:///data/a.jpg") == b"pixels"
+
+
 def test_a_server_that_fails_is_left_in_peace_for_a_while(server: Any) -> None:
     server.answers["/data/a.jpg"] = (502, {}, b"")
     fetcher = Fetcher(AllowedHosts(server.url))

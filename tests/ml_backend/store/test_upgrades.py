@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.config import Config
 
-from ml_backend.store import frames, submissions, versions
+from label_config.values import ParallaxError
+from ml_backend.store import frames, presence, submissions, versions
 from ml_backend.store.database import Store, open_store
 
 #: What revision 0001 could hold, in its own columns.
@@ -52,4 +55,61 @@ def test_rows_of_the_first_release_are_read(tmp_path: Path) -> None:
     assert (live.number, live.metrics, live.removed_at) == (1, {"validation_px": 4.0}, None)
     frames.save_boxes(store, {1: {0: {"left": (1.0, 2.0, 3.0, 4.0)}}})
     assert frames.list_frames(store, 1)[0].box("left") == (1.0, 2.0, 3.0, 4.0)
+    store.close()
+
+
+def test_addresses_lose_their_server_and_marks_stay_with_their_pictures(tmp_path: Path) -> None:
+    old = at_revision(tmp_path / "s.sqlite3", "0006")
+    mark = '{"why": "cut off", "damaged": true, "picture": ["%s", null, null, 0, null], "tries": 1, "again_at": 1.0}'
+    uploaded, served, elsewhere = (
+        "http://ls/sub/data/upload/1/a.jpg",
+        "https://lab/data/local-files/?d=b.jpg",
+        "https://lab2/data/c.jpg",
+    )
+    images = {"a": uploaded, "b": served, "c": elsewhere, "d": "/disk/d.jpg"}
+    with old.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO projects (id, ls_url, ls_project_id, ls_created_at, public_url) "
+            "VALUES (1, 'http://ls/sub', 3, 't0', 'https://lab')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO frames (id, project_id, sequence, frame_index, images, split, marks) "
+            "VALUES (1, 1, 's', 4, ?, 'train', ?)",
+            (json.dumps({view: {"source": source} for view, source in images.items()}), f'{{"a": {mark % uploaded}}}'),
+        )
+    old.close()
+    store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
+    (frame,) = frames.list_frames(store, 1)
+    assert {view: ref.source for view, ref in frame.images.items()} == {
+        "a": "label-studio:///data/upload/1/a.jpg",
+        "b": "label-studio:///data/local-files/?d=b.jpg",
+        "c": elsewhere,
+        "d": "/disk/d.jpg",
+    }
+    assert frame.usable == ("b", "c", "d")
+    store.close()
+
+
+def test_a_store_of_a_newer_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    store.close()
+    with pytest.raises(ParallaxError, match=r"newer Parallax: .*revision 9999, this one knows them up to \d{4}.*update this"):
+        open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
+
+
+def test_a_store_is_not_upgraded_under_processes_of_an_earlier_release(tmp_path: Path) -> None:
+    old = at_revision(tmp_path / "s.sqlite3", "0005")
+    presence.beat(old, "train@lab:12")
+    old.close()
+    address = f"sqlite:///{tmp_path / 's.sqlite3'}"
+    with pytest.raises(ParallaxError, match=r"train@lab:12 .*stop `parallax up`.*of revision 0005"):
+        open_store(address)
+    ended = open_store(address, migrate=False)
+    with ended.write() as connection:
+        connection.exec_driver_sql("UPDATE heartbeats SET at = at - 100")
+    ended.close()
+    store = open_store(address)
+    assert frames.list_frames(store, 1) == []
     store.close()

@@ -239,7 +239,7 @@ def test_foreign_tasks_become_frames_by_the_rules(make_lab: Callable[..., Any]) 
     keys = {row.id: row for row in frames.list_frames(lab.workspace.store, lab.workspace.project_id)}
     assert [str(keys[rows[n].frame_id].key) for n in numbers] == ["jump/000008", "jump/000009"]
     images = keys[rows[numbers[0]].frame_id].images
-    assert images["side"].source == f"{lab.platform.url}/data/upload/1/s_008.jpg"
+    assert images["side"].source == "label-studio:///data/upload/1/s_008.jpg"
     assert not rows[numbers[0]].ours
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from label_config.values import FrameKey, Pose2D
 from ml_backend.jobs.collect import collect
+from ml_backend.recordings import PictureCache
 from ml_backend.store import frames, presence, submissions, tasks
 from ml_backend.store.picture_marks import mark
 from plugins.label_studio_sync.leave import leave
@@ -103,6 +105,24 @@ def test_a_corrected_address_replaces_the_picture(foreign: Any) -> None:
     (label,) = labels(lab)
     np.testing.assert_allclose(Pose2D.from_json(label.poses["0"]).xy_px[0], pose(1).xy_px[0], atol=0.001)
     np.testing.assert_allclose(Pose2D.from_json(label.poses["0"]).xy_px[1] + 0.5, (pose(1).xy_px[1] + 0.5) / 4, atol=0.001)
+
+
+def test_a_corrected_task_is_looked_at_again_also_under_the_same_address(make_lab: Callable[..., Any], tmp_path: Path) -> None:
+    """Whoever mends a file on the server can let Parallax know by any change of the task's data."""
+    lab = make_lab(0, frames=RULES, cache={"folder": str(tmp_path / "cache")})
+    number, _ = lab.client.import_tasks(lab.project, [data_of(1), data_of(2)])
+    pull(lab.workspace, lab.client)
+    kept = PictureCache(tmp_path / "cache" / "fetched", 10**6)
+    addresses = {n: f"{lab.platform.url}/data/upload/1/f_00{n}.jpg" for n in (1, 2)}
+    for address in addresses.values():
+        kept.put(address, b"the former picture")
+    frame = frame_of(lab, number)
+    damaged = {view: mark(ref, "cut off", damaged=True) for view, ref in frame.images.items()}
+    frames.save_marks(lab.workspace.store, {frame.id: damaged})
+    lab.client.change_task_data(number, data_of(1, note="picture replaced"))
+    pull(lab.workspace, lab.client)
+    assert (kept.get(addresses[1]), kept.get(addresses[2])) == (None, b"the former picture")
+    assert frame_of(lab, number).marks == {}
 
 
 def test_a_corrected_frame_number_moves_the_labels_along(foreign: Any) -> None:

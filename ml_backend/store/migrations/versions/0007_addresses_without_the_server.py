@@ -11,9 +11,7 @@ revision = "0007"
 down_revision = "0006"
 
 _PROJECTS = sa.table("projects", sa.column("id"), sa.column("ls_url"), sa.column("public_url"))
-_FRAMES = sa.table(
-    "frames", sa.column("id"), sa.column("project_id"), sa.column("images", sa.JSON), sa.column("marks", sa.JSON)
-)
+_FRAMES = sa.table("frames", sa.column("id"), sa.column("project_id"), sa.column("images", sa.JSON), sa.column("marks", sa.JSON))
 
 
 def upgrade() -> None:
