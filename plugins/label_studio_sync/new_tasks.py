@@ -17,7 +17,7 @@ from urllib.parse import quote
 from label_config.values import ImageRef, ParallaxError
 from ml_backend.jobs.tries import Tries
 from ml_backend.recordings import UnavailableImageError, browsers_show, extract_frames, frame_path, limits_of
-from ml_backend.store import ledger, tasks
+from ml_backend.store import ledger, presence, tasks
 from ml_backend.store.faults import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -51,13 +51,13 @@ def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow
     # Only the head of the order carries its reason, so that few tasks need another one later.
     head = {pick.frame_id for pick in picks[: workspace.spec.sync.reason_tasks]}
     pictures = _Pictures(workspace, Path(workspace.spec.documents_root))
+    # All pictures first: whatever the order, each video is decoded once.
+    readable = _readable(workspace, pictures, [frames[pick.frame_id] for pick in missing])
     chunk, created = workspace.spec.sync.chunk, 0
     for start in range(0, len(missing), chunk):
-        part = missing[start : start + chunk]
-        readable = _readable(workspace, pictures, [frames[pick.frame_id] for pick in part])
         wanted = [
             {"frame_id": pick.frame_id, "pseudo": pick.pseudo, "views": views, "data": data}
-            for pick in part
+            for pick in missing[start : start + chunk]
             if pick.frame_id in readable
             for views, data in pictures.tasks(readable[pick.frame_id], pick, pick.frame_id in head)
         ]
@@ -111,7 +111,12 @@ def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow
     """
     due = [replace(row, images={view: row.images[view] for view in row.usable}) for row in rows]
     due = [row for row in due if all(row.due(view) for view in row.images)]
-    failed = extract_frames(pictures.to_write(due), limits=limits_of(workspace.spec.cache))
+    to_write, key = pictures.to_write(due), "pictures are written"
+    if to_write:
+        text = f"writing {len(to_write)} pictures of {len(due)} frames for Label Studio; of long videos this takes some minutes"
+        presence.tell(workspace.store, workspace.project_id, text, key=key)
+    failed = extract_frames(to_write, limits=limits_of(workspace.spec.cache))
+    presence.settle(workspace.store, workspace.project_id, key)
     tries = Tries(workspace)
     readable = {}
     for row in due:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ml_backend.recordings import extract_frames
 from ml_backend.store import generations, ledger, presence, tasks
 from plugins.label_studio_sync import new_tasks
 from plugins.label_studio_sync.client import LabelStudioError
@@ -253,3 +254,16 @@ def test_a_leader_that_lost_its_lease_stops(lab: Any, monkeypatch: pytest.Monkey
     with pytest.raises(leadership.LostLeadershipError):
         lab.tick(step=wait)
     assert lab.workspace.project.generation is None
+
+
+def test_the_pictures_of_all_new_tasks_are_written_in_one_pass(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of tasks must not decode a long video once each."""
+    passes = []
+
+    def extract(wanted: Any, **more: Any) -> Any:
+        passes.append(len(wanted))
+        return extract_frames(wanted, **more)
+
+    monkeypatch.setattr(new_tasks, "extract_frames", extract)
+    assert len(lab.make_tasks(list(range(12)))) == 12 > 2 * lab.workspace.spec.sync.chunk
+    assert len(passes) == 1
