@@ -105,10 +105,18 @@ def reasons(
         return (BLIND,)
     notable = [item for item in components if item.weight > 0 and item.pct >= NOTABLE]
     strongest = sorted(notable, key=lambda item: -item.weight * item.pct)
-    texts = tuple(dict.fromkeys(_text(item) for item in strongest[:2]))
-    if stands_for is not None and stands_for > 1:
-        return (*texts, f"stands for {stands_for} frames like it")
-    return texts or ({"diverse": DIVERSE, "unscored": UNSCORED}.get(kind, RANKED),)
+    texts = tuple(dict.fromkeys(_text(item) for item in strongest[:2])) or (_without_reason(components, kind),)
+    return (*texts, f"stands for {stands_for} frames like it") if stands_for is not None and stands_for > 1 else texts
+
+
+def _without_reason(components: Sequence[ComponentRecord], kind: str) -> str:
+    """What nothing stands out in; where some point is known to be the least sure one, it is named."""
+    text = {"diverse": DIVERSE, "unscored": UNSCORED}.get(kind, RANKED)
+    known = [item for item in components if item.weight > 0 and item.worst is not None and math.isfinite(item.pct)]
+    item = max(known, key=lambda item: item.weight * item.pct, default=None)
+    if kind != "diverse" or item is None or item.worst is None:
+        return text
+    return f"{text}, first {_point(item, item.worst, _words(item.worst.keypoint))}"
 
 
 def reason_line(texts: Sequence[str]) -> str:

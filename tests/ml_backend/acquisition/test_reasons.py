@@ -45,6 +45,14 @@ def test_random_and_blind_picks_get_no_hint() -> None:
     assert reasons([outliers()], "ranked", blind=True) == (BLIND,)
 
 
+def test_a_frame_unlike_the_labelled_ones_says_where_to_look() -> None:
+    assert reasons([], "diverse") == ("unlike the labelled frames: check every point",)
+    said = "unlike the labelled frames: check every point, first left wrist (cam5: 84 px)"
+    assert reasons([outliers(0.5)], "diverse") == (said,)
+    assert reasons([outliers(0.5)], "diverse", stands_for=12) == (said, "stands for 12 frames like it")
+    assert reasons([], "unscored") == ("no score yet; unlike the labelled frames: check every point",)
+
+
 @pytest.mark.parametrize("kind", ["diverse", "unscored", "ranked"])
 def test_there_is_always_a_text(kind: str) -> None:
     assert reason_line(reasons([], kind))
