@@ -69,6 +69,8 @@ def test_every_row_of_the_papers_names_code_and_a_test() -> None:
     assert [row for row in named if not (DOTTED.search(row) and TESTS.search(row))] == []
 
 
-@pytest.mark.parametrize("name", ["ml_backend.geometry.nothing", "ml_backend.geometry.pictorial.nothing", "plugins.cli.main.app.x"])
+@pytest.mark.parametrize(
+    "name", ["ml_backend.geometry.nothing", "ml_backend.geometry.pictorial.nothing", "plugins.cli.main.app.x"]
+)
 def test_the_check_sees_what_is_not_there(name: str) -> None:
     assert not exists(name)
