@@ -1,4 +1,4 @@
-"""Pages that name code and tests name what there is: docs/methods.md, docs/papers.md, docs/architecture.md and CONTRIBUTING.md."""
+"""What pages say of code and tests exists: docs/methods.md, docs/papers.md, docs/architecture.md and CONTRIBUTING.md."""
 
 from __future__ import annotations
 

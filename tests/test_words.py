@@ -1,7 +1,7 @@
 """One word for each thing: the words that docs/glossary.md replaces stay out of pages and code.
 
-The table at the end of the glossary is the word list.  Rooms that still use such words stand in NOT_CLEAN, which only shrinks: a room
-that is not listed must be clean, and a listed room that has become clean must be taken off the list.
+The table at the end of the glossary is the word list.  Rooms that still use such words stand in NOT_CLEAN, which only shrinks: a
+room that is not listed must be clean, and a listed room that has become clean must be taken off the list.
 """
 
 from __future__ import annotations
