@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import BadInputError, BoolArray, FloatArray
+from label_config.values import BadInputError, BoolArray, FloatArray, PointState, Pose2D, Provenance
 
 #: What the first axis behind the batch axes of an output counts; None = there is one value, or vector, per picture.
 Axis = Literal["keypoint", "limb"] | None
@@ -119,6 +119,17 @@ class Prediction:
     def rows(self, index: Any) -> Self:
         """The part of the first batch axis that a slice, mask or list of numbers picks."""
         return self.from_arrays({name: array[index] for name, array in self.arrays().items()})
+
+
+def predicted_pose(xy_px: FloatArray, confidence: FloatArray) -> Pose2D:
+    """Points (V, K, 2) and confidences (V, K) of one frame as a pose to show; NaN points are unlabelled."""
+    placed: BoolArray = np.asarray(np.isfinite(xy_px).all(axis=-1))
+    return Pose2D(
+        xy_px=np.where(placed[..., None], xy_px, np.nan),
+        confidence=np.where(placed, np.clip(confidence, 0.0, 1.0), np.nan),
+        state=np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
+        provenance=np.where(placed, Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
+    )
 
 
 def joined(parts: Sequence[Prediction], axis: int = 0) -> Prediction:

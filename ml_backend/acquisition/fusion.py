@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 
@@ -67,11 +68,7 @@ def percentiles(raw: FloatArray) -> FloatArray:
     finite = np.flatnonzero(np.isfinite(raw))
     if not len(finite):
         return result
-    order = np.argsort(raw[finite])
-    ordered = raw[finite][order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    sizes = np.diff(np.append(starts, len(ordered)))
-    result[finite[order]] = np.repeat((starts + 0.5 * sizes) / len(ordered), sizes)
+    result[finite] = (stats.rankdata(raw[finite]) - 0.5) / len(finite)
     return result
 
 

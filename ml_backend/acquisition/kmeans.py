@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.vq import kmeans2
 
 from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, IntArray
 from ml_backend.acquisition.spaces import Features
@@ -38,7 +40,7 @@ def flatten_poses(poses: Features) -> Features:
 def k_means(features: Features, k: int, *, seed: int = 0, iterations: int = 50) -> Clusters:
     """Lloyd's algorithm from a seeded k-means++ start, in float32 on centred data.
 
-    features (n, D); at most as many clusters as there are different rows.  Stops when no row changes its cluster.
+    features (n, D); at most as many clusters as there are different rows.
     """
     if features.ndim != 2 or k < 1:
         raise BadInputError(f"k_means: expected features of shape (n, D) and k >= 1, got {features.shape} and k = {k}")
@@ -50,12 +52,8 @@ def k_means(features: Features, k: int, *, seed: int = 0, iterations: int = 50) 
     x = features[usable] - features[usable].mean(axis=0, dtype=np.float64)
     x = x.astype(np.float32)
     centres = _plus_plus(x, k, np.random.default_rng(seed))
-    assigned = _assign(x, centres)
-    for _ in range(iterations):
-        centres = _means(x, assigned, centres)
-        previous, assigned = assigned, _assign(x, centres)
-        if (assigned == previous).all():
-            break
+    with warnings.catch_warnings(action="ignore"):  # a cluster that lost all its rows keeps its centre
+        centres, assigned = kmeans2(x, centres, iter=iterations, minit="matrix")
     sizes = np.bincount(assigned, minlength=len(centres))
     place = np.empty(len(centres), dtype=np.int64)
     place[np.argsort(-sizes, kind="stable")] = np.arange(len(centres))
@@ -75,20 +73,3 @@ def _plus_plus(x: Float32Array, k: int, rng: np.random.Generator) -> Float32Arra
         chosen.append(min(draw, len(x) - 1))
         nearest = np.minimum(nearest, ((x - x[chosen[-1]]) ** 2).sum(axis=1))
     return x[chosen]
-
-
-def _assign(x: Float32Array, centres: Float32Array) -> IntArray:
-    norms = np.einsum("kd,kd->k", centres, centres)
-    nearest: IntArray = (norms - 2.0 * (x @ centres.T)).argmin(axis=1)
-    return nearest
-
-
-def _means(x: Float32Array, assigned: IntArray, centres: Float32Array) -> Float32Array:
-    """Mean of each cluster; a cluster that lost all its rows keeps its centre."""
-    order = np.argsort(assigned, kind="stable")
-    sizes = np.bincount(assigned, minlength=len(centres))
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    filled = sizes > 0
-    result = centres.copy()
-    result[filled] = np.add.reduceat(x[order], starts[filled], axis=0) / sizes[filled, None]
-    return result

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from scipy import stats
 
 from label_config.values import BadInputError, BoolArray, FloatArray
 
@@ -30,11 +31,6 @@ def sc_min(oks: FloatArray, threshold: float) -> bool:
     """The mean of oks (m,) exceeds the threshold.  NaN is left out; no frame at all is never enough."""
     known = oks[np.isfinite(oks)]
     return bool(len(known)) and bool(known.mean() > threshold)
-
-
-def sc_all(oks: FloatArray, threshold: float) -> bool:
-    """Every oks (m,) exceeds the threshold.  NaN is left out; no frame at all is never enough."""
-    return sc_quantile(oks, threshold, 1.0)
 
 
 def sc_quantile(oks: FloatArray, threshold: float, q: float = 0.95) -> bool:
@@ -128,13 +124,10 @@ def _mean_interval(values: FloatArray, seed: int, resamples: int = 2000) -> tupl
 
 def _share_interval(passed: BoolArray) -> tuple[float, float, float]:
     """Share of True and Wilson's 95 % interval."""
-    n, z = len(passed), 1.959964
-    if not n:
+    if not len(passed):
         return np.nan, np.nan, np.nan
-    share = float(passed.mean())
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return share, float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
+    interval = stats.binomtest(int(passed.sum()), len(passed)).proportion_ci(0.95, method="wilson")
+    return float(passed.mean()), float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)

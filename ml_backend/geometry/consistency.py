@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from label_config.masked import masked_mean
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray, Triangulation
 from ml_backend.geometry.cameras import Rig
 
@@ -38,7 +39,7 @@ def multi_view_consistency(reprojection_px: FloatArray, power: int = 2) -> tuple
     if power not in (1, 2):
         raise BadInputError(f"power: expected 1 (distance) or 2 (squared distance), got {power!r}")
     reprojection_px = _checked(reprojection_px)
-    return _masked_mean(reprojection_px if power == 1 else np.square(reprojection_px))
+    return masked_mean(reprojection_px if power == 1 else np.square(reprojection_px), axis=(-2, -1))
 
 
 def _checked(reprojection_px: FloatArray) -> FloatArray:
@@ -47,20 +48,13 @@ def _checked(reprojection_px: FloatArray) -> FloatArray:
     return reprojection_px
 
 
-def _masked_mean(terms: FloatArray) -> tuple[FloatArray, IntArray]:
-    known = np.isfinite(terms)
-    support = np.asarray(known.sum(axis=(-2, -1)))
-    total = np.where(known, terms, 0.0).sum(axis=(-2, -1))
-    return np.where(support > 0, total / np.maximum(support, 1), np.nan), support
-
-
 def outlier_ratio(inlier: BoolArray, reprojection_px: FloatArray) -> FloatArray:
     """(...) one minus the mean over keypoints of the share of views that agree; NaN without a triangulated keypoint."""
     views = np.isfinite(_checked(reprojection_px)).sum(axis=-2)
     if inlier.shape != reprojection_px.shape:
         raise BadInputError(f"inlier: expected shape {reprojection_px.shape} like the residuals, got {inlier.shape}")
     share = np.where(views > 0, inlier.sum(axis=-2) / np.maximum(views, 1), np.nan)
-    mean, _ = _masked_mean(share[..., None, :])
+    mean, _ = masked_mean(share[..., None, :], axis=(-2, -1))
     return np.asarray(1.0 - mean)
 
 
@@ -85,7 +79,7 @@ def _flat(reprojection_px: FloatArray) -> FloatArray:
 
 def keypoint_rms_px(reprojection_px: FloatArray) -> FloatArray:
     """(..., K) root mean square over the views, for people; NaN without a term."""
-    mean, _ = _masked_mean(np.swapaxes(np.square(_checked(reprojection_px)), -1, -2)[..., None, :])
+    mean, _ = masked_mean(np.swapaxes(np.square(_checked(reprojection_px)), -1, -2)[..., None, :], axis=(-2, -1))
     return np.asarray(np.sqrt(mean))
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from label_config.masked import median_of
 from label_config.values import BadInputError, FloatArray, IntArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.epipolar import fundamental_from_rig, pair_distance
@@ -53,11 +54,11 @@ def camera_errors(rig: Rig, xy_px: FloatArray, threshold_px: float | None = None
     """Residuals by camera, outliers included, and by pair; NaN without common points."""
     found = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
     residual = np.swapaxes(found.reprojection_px, -1, -2).reshape(-1, len(rig))
-    per_camera = np.array([_median(column) for column in residual.T])
+    per_camera = np.array([median_of(column) for column in residual.T])
     distance = pair_distance(fundamental_from_rig(rig), rig.undistort(xy_px))
     both = np.sqrt((distance**2 + np.swapaxes(distance, -3, -2) ** 2) / 2)
     flat = np.moveaxis(both, -1, 0).reshape(-1, len(rig), len(rig))
-    per_pair = np.array([[_median(flat[:, a, b]) for b in range(len(rig))] for a in range(len(rig))])
+    per_pair = np.array([[median_of(flat[:, a, b]) for b in range(len(rig))] for a in range(len(rig))])
     return CameraErrors(per_camera, per_pair)
 
 
@@ -95,12 +96,7 @@ def all_view_error(rig: Rig, xy_px: FloatArray) -> float:
     nowhere = np.isfinite(xy_px).all(axis=-1) & known & np.isnan(residual)
     residual = np.where(nowhere, np.linalg.norm(rig.size_px, axis=1)[:, None], residual)
     equations = 2 * np.isfinite(residual).sum(axis=-2, keepdims=True)
-    return _median(residual * np.sqrt(equations / np.maximum(equations - 3, 1)))
-
-
-def _median(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else float("nan")
+    return median_of(residual * np.sqrt(equations / np.maximum(equations - 3, 1)))
 
 
 def frame_offsets(rig: Rig, xy_px: FloatArray, max_offset: int = 10) -> FrameOffsets:
@@ -124,7 +120,7 @@ def frame_offsets(rig: Rig, xy_px: FloatArray, max_offset: int = 10) -> FrameOff
             mixed = base[:, order].copy()
             mixed[:, 0] = moved[:, v]
             distance = pair_distance(matrices[np.ix_(order, order)], mixed)
-            error[v, column] = _median(np.array([_median(distance[:, 0, i]) for i in range(1, len(order))]))
+            error[v, column] = median_of(np.array([median_of(distance[:, 0, i]) for i in range(1, len(order))]))
     known = np.where(np.isfinite(error), error, np.inf)
     best = known.argmin(axis=1) - max_offset
     clear = known.min(axis=1) < OFFSET_SHARE * known[:, max_offset]

@@ -10,7 +10,7 @@ from label_config.values import DEFAULT_SUBJECT, FloatArray, Pose2D
 from ml_backend.acquisition.records import ScoreRecord
 from ml_backend.acquisition.stopping import Forecast, Rule, StopAdvice, advise, forecast
 from ml_backend.acquisition.window import Kind
-from ml_backend.metrics.oks import oks
+from ml_backend.metrics.oks import pose_oks
 from ml_backend.store import generations, submissions, versions, work
 from ml_backend.store.generations import PickRow
 from ml_backend.store.submissions import AnnotationRow
@@ -116,18 +116,11 @@ def _before(picks: list[tuple[float, PickRow]], row: AnnotationRow) -> PickRow |
 
 
 def _similarity(seen_px: FloatArray, row: AnnotationRow, sigmas: FloatArray) -> float:
-    """Mean over views of the OKS of what the model saw, (V, K, 2), against what the person said; NaN when they cannot be
-    compared."""
+    """OKS of the prediction (V, K, 2) against the labels, see :func:`pose_oks`; NaN when they cannot be compared."""
     subject = str(DEFAULT_SUBJECT)
     if subject not in row.poses:
         return float("nan")
     said = Pose2D.from_json(row.poses[subject])
     if seen_px.shape != said.xy_px.shape:
         return float("nan")
-    placed = said.placed
-    low = np.where(placed[..., None], said.xy_px, np.inf).min(axis=1)
-    high = np.where(placed[..., None], said.xy_px, -np.inf).max(axis=1)
-    several = placed.sum(axis=1) > 1
-    area = np.where(several, np.prod(np.where(several[:, None], high - low, 0.0), axis=1), 0.0)
-    values = oks(seen_px, said.xy_px, placed, area, sigmas)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    return float(pose_oks(seen_px, said.xy_px, said.placed, sigmas))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array, PointState, Pose2D, Provenance
+from label_config.prediction import predicted_pose
+from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import BATCH, predict_frames
 from ml_backend.jobs.thumbnail import thumbnail
@@ -93,12 +94,6 @@ def first_poses(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictur
     seen = predict_frames(workspace, model, rows, pictures)
     poses: list[dict[str, Any]] = []
     for xy, confidence in zip(seen.xy_px, seen.confidence, strict=True):
-        placed = np.isfinite(xy).all(axis=-1)
-        pose = Pose2D(
-            xy_px=np.where(placed[..., None], xy, np.nan),
-            confidence=np.where(placed, np.clip(confidence, 0.0, 1.0), np.nan),
-            state=np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
-            provenance=np.where(placed, Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
-        )
-        poses.append({str(DEFAULT_SUBJECT): pose.to_json()} if placed.any() else {})
+        pose = predicted_pose(xy, confidence)
+        poses.append({str(DEFAULT_SUBJECT): pose.to_json()} if pose.placed.any() else {})
     return poses

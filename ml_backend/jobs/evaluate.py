@@ -28,8 +28,8 @@ from ml_backend.metrics.oks import (
     AveragePrecision,
     Detection,
     Truth,
-    area_from_box,
     average_precision,
+    labelled_area,
     oks,
     pose_score,
 )
@@ -185,10 +185,10 @@ def _similarity(truth: FloatArray, found: FloatArray, confidence: FloatArray, si
     in a row along an axis of the picture, have no area; such pictures are left out.
     """
     placed = known_points(truth)
+    areas = labelled_area(truth, placed, AREA_SOURCE)
     truths, detections, values = [], [], []
     for i, name in enumerate(map(str, range(len(truth)))):
-        width, height = np.ptp(truth[i, placed[i]], axis=0).tolist()
-        area = area_from_box(width, height, AREA_SOURCE)
+        area = float(areas[i])
         if not area > 0:
             continue
         truths.append(Truth(name, truth[i], placed[i], area))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from label_config.values import DEFAULT_SUBJECT, PointState, Pose2D, Provenance
+from label_config.prediction import predicted_pose
+from label_config.values import DEFAULT_SUBJECT
 from ml_backend.jobs.load_model import load_predictor
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.predict import predict_frames
@@ -27,13 +26,7 @@ def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
     seen = predict_frames(workspace, model, rows, pictures)
     pictures.close()
     for i, row in enumerate(rows):
-        placed = np.isfinite(seen.xy_px[i]).all(axis=-1)
-        if not placed.any():
+        if not seen.valid[i].any():
             continue  # unreadable: an empty answer would be stored as the model's word
-        pose = Pose2D(
-            xy_px=seen.xy_px[i],
-            confidence=seen.confidence[i],
-            state=np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
-            provenance=np.where(placed, Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
-        )
+        pose = predicted_pose(seen.xy_px[i], seen.confidence[i])
         generations.append(workspace.store, workspace.project_id, number, row.id, {str(DEFAULT_SUBJECT): pose.to_json()})

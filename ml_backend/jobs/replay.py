@@ -11,7 +11,7 @@ from ml_backend.jobs.predict import predict_frames
 from ml_backend.jobs.training_set import load_snapshot
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.labels.split import stable_uniform
-from ml_backend.metrics.oks import oks
+from ml_backend.metrics.oks import pose_oks
 from ml_backend.pose.presets import acft_training_set
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow, list_snapshots
@@ -44,21 +44,6 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
     predicted = predict_frames(workspace, model, found, pictures).xy_px
     order = [place[int(frame)] for frame in snapshot.frame_ids[rows]]
     return pose_oks(predicted[order], snapshot.xy_px[rows], snapshot.human[rows], np.array(workspace.binding.skeleton.sigmas))
-
-
-def pose_oks(predicted_px: FloatArray, xy_px: FloatArray, placed: BoolArray, sigmas: FloatArray) -> FloatArray:
-    """(m, V, K, 2) predictions and labels, (m, V, K) where labels stand → (m,) OKS, mean over views with a label.
-
-    The area is that of the box around the labelled points.  NaN where no view has two of them.
-    """
-    low = np.where(placed[..., None], xy_px, np.inf).min(axis=-2)
-    high = np.where(placed[..., None], xy_px, -np.inf).max(axis=-2)
-    several = placed.sum(axis=-1) >= 2
-    area = np.prod(np.where(several[..., None], high, 0.0) - np.where(several[..., None], low, 0.0), axis=-1)
-    per_view = oks(predicted_px, xy_px, placed, area, sigmas)
-    known = np.isfinite(per_view)
-    total, count = np.where(known, per_view, 0.0).sum(axis=-1), known.sum(axis=-1)
-    return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
 
 
 def held_out(snapshot: Snapshot, rows: IntArray, seed: int) -> BoolArray:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from label_config.masked import masked_mean, mean_of
 from label_config.values import Box, ByteArray, FloatArray, ImageRef, IntArray, ParallaxError
 from ml_backend.jobs.collect import collect
 from ml_backend.jobs.load_model import load_predictor
@@ -125,20 +126,13 @@ def compare(errors: Mapping[str, FloatArray], frame_of: IntArray) -> list[Robust
     for name, error in errors.items():
         both = np.isfinite(error) & np.isfinite(clean)
         change = paired_bootstrap(
-            _per_picture(np.where(both, clean, np.nan)), _per_picture(np.where(both, error, np.nan)), seed=0, group=frame_of
+            masked_mean(np.where(both, clean, np.nan), axis=1)[0],
+            masked_mean(np.where(both, error, np.nan), axis=1)[0],
+            seed=0,
+            group=frame_of,
         )
-        rows.append(RobustnessRow(name, int(both.sum()), _mean(error[both]), _mean(clean[both]), change))
+        rows.append(RobustnessRow(name, int(both.sum()), mean_of(error[both]), mean_of(clean[both]), change))
     return rows
-
-
-def _per_picture(error: FloatArray) -> FloatArray:
-    known = np.isfinite(error)
-    total, count = np.where(known, error, 0.0).sum(axis=1), known.sum(axis=1)
-    return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
-
-
-def _mean(values: FloatArray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def write_report(rows: Sequence[RobustnessRow], target: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import BoolArray, FloatArray, PointState, Pose2D, Provenance, Triangulation
+from label_config.prediction import predicted_pose
+from label_config.values import BoolArray, FloatArray, Pose2D, Provenance, Triangulation
 from ml_backend.geometry.consistency import agreed_place
 from ml_backend.jobs.collect import collect, rigs_of
 from ml_backend.jobs.scoring import triangulation_of
@@ -30,23 +31,13 @@ def points_to_show(workspace: Workspace, rows: Sequence[FrameRow], arrays: Array
     unless the calibration of a camera is off.
     """
     xy = arrays["xy_px"].copy()
-    confidence = arrays["confidence"]
     found = triangulation_of(arrays)
     if found is not None:
         agreed = _agreed(workspace, rows, found)
         better = nearer_to_labels(xy, agreed, _blind_labels(rows, collect(workspace)))
         there = np.isfinite(agreed).all(axis=-1) & (~found.inlier | better[:, None])
         xy = np.where(there[..., None], agreed, xy)
-    placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
-    return [
-        Pose2D(
-            xy_px=xy[i],
-            confidence=np.where(placed[i], np.clip(confidence[i], 0.0, 1.0), np.nan),
-            state=np.where(placed[i], PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
-            provenance=np.where(placed[i], Provenance.PREDICTED, Provenance.NONE).astype(np.int64),
-        )
-        for i in range(len(xy))
-    ]
+    return [predicted_pose(points, sure) for points, sure in zip(xy, arrays["confidence"], strict=True)]
 
 
 def _agreed(workspace: Workspace, rows: Sequence[FrameRow], found: Triangulation) -> FloatArray:

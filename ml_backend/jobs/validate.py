@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from label_config.masked import masked_mean, mean_of
 from label_config.prediction import Prediction
 from label_config.values import FloatArray, FrameKey, IntArray
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -87,12 +88,12 @@ def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: 
     error = np.linalg.norm(seen.predicted.xy_px - seen.truth_px, axis=-1)
     world = np.linalg.norm(seen.predicted_world - seen.truth_world, axis=-1)
     return Judgement(
-        per_frame_px=_mean(error, axis=(1, 2)),
+        per_frame_px=masked_mean(error, axis=(1, 2))[0],
         block=seen.block,
-        mean_px=_number(_mean(error.ravel(), axis=0)),
+        mean_px=_number(mean_of(error)),
         median_px=float(np.median(error[known])) if (known := np.isfinite(error)).any() else None,
-        per_keypoint_px=[_number(value) for value in _mean(error, axis=(0, 1))],
-        mean_world=_number(_mean(world.ravel(), axis=0)),
+        per_keypoint_px=[_number(value) for value in masked_mean(error, axis=(0, 1))[0]],
+        mean_world=_number(mean_of(world)),
     )
 
 
@@ -101,14 +102,6 @@ def time_blocks(keys: Sequence[FrameKey], block_frames: Mapping[str, int]) -> In
     places = [(key.sequence, key.index // block_frames[key.sequence]) for key in keys]
     number = {place: i for i, place in enumerate(sorted(set(places)))}
     return np.array([number[place] for place in places], dtype=np.int64)
-
-
-def _mean(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
-    """Mean of the finite values along ``axis``, NaN where there is none."""
-    finite = np.isfinite(values)
-    count = finite.sum(axis=axis)
-    total = np.where(finite, values, 0.0).sum(axis=axis)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def _number(value: FloatArray | float) -> float | None:

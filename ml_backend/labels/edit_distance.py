@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from label_config.masked import median_of
 from label_config.values import BadInputError, FloatArray, IntArray, Pose2D, Provenance
 
 
@@ -39,12 +40,12 @@ class EditDistance:
     @property
     def median_px(self) -> float:
         """Median over the points that were shown and kept, moved or not; NaN without one."""
-        return _median(self.distance_px)
+        return median_of(self.distance_px)
 
     @property
     def moved_median_px(self) -> float:
         """Median over the moved points only; NaN without one."""
-        return _median(self.distance_px[self.status == Edit.MOVED])
+        return median_of(self.distance_px[self.status == Edit.MOVED])
 
     @property
     def share_untouched(self) -> float:
@@ -94,11 +95,6 @@ def edit_distance(shown: Pose2D | None, submitted: Pose2D) -> EditDistance:
     distance = np.linalg.norm(submitted.xy_px - shown.xy_px, axis=-1)
     distance = np.where(both, np.where(accepted, 0.0, distance), np.nan)
     return EditDistance(status, distance)
-
-
-def _median(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else float("nan")
 
 
 def _number(value: float) -> float | None:

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from label_config.masked import median_of
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, FrameKey, ImageRef, TrainingTarget
 from ml_backend.geometry.agreement import agreement_px
@@ -227,13 +228,8 @@ def summarise(harvest: Harvest) -> list[JointSummary]:
     return [
         JointSummary(
             kept=float(kept.mean()) if len(kept) else float("nan"),
-            residual_px=_median(harvest.residual_px[kept, :, k]),
-            spread_world=_median(harvest.spread_world[kept, k]),
+            residual_px=median_of(harvest.residual_px[kept, :, k]),
+            spread_world=median_of(harvest.spread_world[kept, k]),
         )
         for k, kept in enumerate(harvest.kept.T)
     ]
-
-
-def _median(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else float("nan")

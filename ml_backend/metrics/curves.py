@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+from scipy import stats
+from scipy.cluster.vq import kmeans2
 
 from label_config.values import BadInputError, FloatArray, IntArray
 
@@ -44,32 +48,11 @@ def pose_entropy(poses: FloatArray, picked: IntArray, *, root: int, clusters: in
         raise BadInputError(f"pose entropy: expected at least {clusters} poses for {clusters} clusters, got {len(poses)}")
     if len(picked) == 0:
         return float("nan")
-    share = np.bincount(_kmeans(flat, clusters, seed)[picked], minlength=clusters) / len(picked)
+    with warnings.catch_warnings(action="ignore"):  # fewer different poses than clusters: the others stay empty
+        _, label = kmeans2(flat, clusters, iter=100, minit="++", rng=np.random.default_rng(seed))
+    share = np.bincount(label[picked], minlength=clusters) / len(picked)
     filled = share[share > 0]
     return float(np.abs((filled * np.log(filled)).sum()))
-
-
-def _kmeans(points: FloatArray, clusters: int, seed: int, rounds: int = 100) -> IntArray:
-    """(n,) cluster of each point: k-means++ start, Lloyd's iterations until nothing moves."""
-    rng = np.random.default_rng(seed)
-    centre = points[rng.integers(len(points))][None]
-    for _ in range(1, clusters):
-        gap = _squared_distance(points, centre).min(axis=1)
-        weight = gap / gap.sum() if gap.sum() > 0 else np.full(len(points), 1 / len(points))
-        centre = np.vstack([centre, points[rng.choice(len(points), p=weight)]])
-    label = _squared_distance(points, centre).argmin(axis=1)
-    for _ in range(rounds):
-        for c in np.unique(label):
-            centre[c] = points[label == c].mean(axis=0)
-        moved = _squared_distance(points, centre).argmin(axis=1)
-        if (moved == label).all():
-            break
-        label = moved
-    return np.asarray(label, dtype=np.int64)
-
-
-def _squared_distance(a: FloatArray, b: FloatArray) -> FloatArray:
-    return np.asarray(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0.0))
 
 
 def coverage_radius(poses: FloatArray, labelled: IntArray, *, root: int) -> float:
@@ -99,12 +82,5 @@ def spearman(score: FloatArray, error: FloatArray) -> float:
     known = np.isfinite(score) & np.isfinite(error)
     if known.sum() < 3:
         return float("nan")
-    a, b = _mid_ranks(np.asarray(score)[known]), _mid_ranks(np.asarray(error)[known])
-    a, b = a - a.mean(), b - b.mean()
-    size = np.sqrt((a**2).sum() * (b**2).sum())
-    return float((a * b).sum() / size) if size > 0 else float("nan")
-
-
-def _mid_ranks(values: FloatArray) -> FloatArray:
-    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - 0.5 * (count - 1))[inverse])
+    a, b = np.asarray(score)[known], np.asarray(error)[known]
+    return float(stats.spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else float("nan")

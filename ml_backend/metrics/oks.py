@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from label_config.masked import masked_mean
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 
 AreaSource = Literal["seg", "bbox", "0.53 bbox"]
@@ -22,11 +23,11 @@ _RECALL_GRID = np.linspace(0.0, 1.0, 101)
 _COCO_EPS = float(np.spacing(1))
 
 
-def area_from_box(width: float, height: float, source: AreaSource) -> float:
-    """The area in px² that stands in for a segmentation."""
+def area_from_box(width: FloatArray | float, height: FloatArray | float, source: AreaSource) -> FloatArray:
+    """The area in px² that stands in for a segmentation, (...) from widths and heights (...)."""
     if source not in get_args(AreaSource) or source == "seg":
         raise BadInputError(f"area from a box: expected 'bbox' or '0.53 bbox', got {source!r}")
-    return width * height * (0.53 if source == "0.53 bbox" else 1.0)
+    return np.asarray(width * np.asarray(height) * (0.53 if source == "0.53 bbox" else 1.0))
 
 
 def pose_score(confidence: FloatArray) -> FloatArray:
@@ -49,6 +50,23 @@ def oks(xy_px: FloatArray, truth_px: FloatArray, visible: BoolArray, area_px2: F
     count = np.broadcast_to(visible, term.shape).sum(axis=-1)
     total = np.where(lost, 0.0, term).sum(axis=-1)
     return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
+
+
+def labelled_area(xy_px: FloatArray, labelled: BoolArray, source: AreaSource = "bbox") -> FloatArray:
+    """(...) area in px² of the box around the labelled points of (..., K, 2); 0 where fewer than two, or all in a row."""
+    several = labelled.sum(axis=-1) > 1
+    low = np.where(labelled[..., None], xy_px, np.inf).min(axis=-2, initial=np.inf)
+    high = np.where(labelled[..., None], xy_px, -np.inf).max(axis=-2, initial=-np.inf)
+    side = np.where(several[..., None], high, 0.0) - np.where(several[..., None], low, 0.0)
+    return area_from_box(side[..., 0], side[..., 1], source)
+
+
+def pose_oks(predicted_px: FloatArray, xy_px: FloatArray, labelled: BoolArray, sigmas: FloatArray) -> FloatArray:
+    """(..., V, K, 2) predictions and labels, (..., V, K) where labels stand → (...) OKS, mean over views with an area.
+
+    The area is that of the box around the labelled points.  NaN where no view has one.
+    """
+    return masked_mean(oks(predicted_px, xy_px, labelled, labelled_area(xy_px, labelled), sigmas), axis=-1)[0]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from label_config.masked import mean_of
 from label_config.values import BadInputError, FloatArray, IntArray
 
 #: MPII's head size is this share of the diagonal of the head box.
@@ -106,10 +107,5 @@ def pcp(
     total = counts.sum(axis=0)
     per_limb = np.divide(good, total, out=np.full(len(total), np.nan), where=total > 0)
     groups = {str(i): (i,) for i in range(len(ends))} if parts is None else parts
-    per_part = {name: _nanmean(per_limb[list(members)]) for name, members in groups.items()}
-    return Pcp(np.asarray(per_limb), per_part, _nanmean(np.array(list(per_part.values()))))
-
-
-def _nanmean(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    per_part = {name: mean_of(per_limb[list(members)]) for name, members in groups.items()}
+    return Pcp(np.asarray(per_limb), per_part, mean_of(np.array(list(per_part.values()))))

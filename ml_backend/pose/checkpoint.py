@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ml_backend.pose.files import write_atomically
+from ml_backend.pose.files import replacing
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 
@@ -52,7 +52,8 @@ def save_checkpoint(
     tensors |= {f"best.{name}": value for name, value in (best or {}).items()}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     header = {"position": json.dumps(asdict(position))}
-    write_atomically(folder / CHECKPOINT_NAME, lambda path: save_file(plain, path, metadata=header))
+    with replacing(folder / CHECKPOINT_NAME) as path:
+        save_file(plain, path, metadata=header)
 
 
 def load_checkpoint(

@@ -1,36 +1,14 @@
-"""Files that are either old or new, never half written."""
+"""Model files: written whole or not at all."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from label_config import atomic_files
 from ml_backend.store.faults import reach
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        reach(f"write {path.name}")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must survive a power cut.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def replacing(path: Path) -> AbstractContextManager[Path]:
+    """A temporary path that takes the place of ``path``; tests may kill the process just before it does."""
+    return atomic_files.replacing(path, before_rename=lambda: reach(f"write {path.name}"))

@@ -18,7 +18,7 @@ from label_config.values import BadInputError, ByteArray, Float32Array, FloatArr
 from ml_backend.geometry.cameras import Camera
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
-from ml_backend.pose.files import write_atomically
+from ml_backend.pose.files import replacing
 from ml_backend.pose.networks import PoseNetwork, build_network, map_shapes
 from ml_backend.pose.networks.strided import check_convolutions
 from ml_backend.pose.optimizer import make_optimizer, step_seed
@@ -84,7 +84,8 @@ def build_single_view(config: TrainConfig, n_keypoints: int) -> SingleViewNetwor
 def save_single_view(network: SingleViewNetwork, path: Path) -> None:
     """Its weights as safetensors."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def fit_single_view(

@@ -25,7 +25,7 @@ from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.files import write_atomically
+from ml_backend.pose.files import replacing
 from ml_backend.pose.networks import Part, PoseNetwork, build_network, part_of
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -110,11 +110,13 @@ def save_model(folder: Path, network: PoseNetwork, manifest: Manifest) -> Manife
     """Write weights, then the manifest; returns the manifest as written."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     weights = folder / WEIGHTS_NAME
-    write_atomically(weights, lambda path: save_file(tensors, path))
+    with replacing(weights) as path:
+        save_file(tensors, path)
     fields = {**vars(manifest), "files": {WEIGHTS_NAME: _sha256(weights)}, "code_version": code_version()}
     written = Manifest(**fields)
     text = json.dumps(written.to_json(), indent=1, sort_keys=True)
-    write_atomically(folder / MANIFEST_NAME, lambda path: _write_text(path, text))
+    with replacing(folder / MANIFEST_NAME) as path:
+        path.write_text(text, encoding="utf-8")
     return written
 
 
@@ -211,10 +213,6 @@ def _load_torch(path: Path) -> Any:
         # An unusual pickle protocol is worth no warning: the file is refused or it is not.
         warnings.simplefilter("ignore", UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

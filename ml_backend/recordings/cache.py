@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
+
+from label_config.atomic_files import write_atomically
 
 _DIGEST_BYTES = 32
 #: After going over the limit, the oldest files are dropped until this share of it is left.
@@ -91,20 +92,3 @@ class PictureCache:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             self._bytes -= size
-
-
-def write_atomically(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file so that others see all of it or nothing.  ``durable``: also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from label_config.atomic_files import replacing
 from label_config.values import BadInputError
 from ml_backend.store.faults import reach
 
@@ -31,7 +30,9 @@ class ArrayStore:
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         name = f"{group}/{digest[:32]}.npz"
-        write_atomically(self._path(name), data)
+        path = self._path(name)
+        with replacing(path, before_rename=lambda: reach(f"write {path.parent.name}")) as temporary:
+            temporary.write_bytes(data)
         return name, digest
 
     def load(self, name: str) -> dict[str, npt.NDArray[Any]]:
@@ -52,19 +53,3 @@ class ArrayStore:
         if not path.is_relative_to(self.folder.resolve()):
             raise BadInputError(f"array file {name!r}: the name leads out of the store")
         return path
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename: a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        reach(f"write {path.parent.name}")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

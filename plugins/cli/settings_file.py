@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -13,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from label_config.atomic_files import replacing
 from label_config.values import BadInputError
 from label_config.yaml_files import parse_yaml, read_yaml
 
@@ -65,14 +64,8 @@ def write_whole(path: Path, text: str, by_hand: str) -> None:
     """
     target = path.resolve()
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            os.chmod(temporary, target.stat().st_mode)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.chmod(target.stat().st_mode)
     except OSError as error:
         raise BadInputError(f"{path}: {by_hand}; it cannot be written ({error.strerror})") from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from label_config.masked import masked_mean
 from label_config.prediction import Output
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn, masked_mean, mean_of_views, nothing
+from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
 
 
 @dataclass(frozen=True)

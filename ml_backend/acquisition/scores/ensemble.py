@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from label_config.masked import divide
 from label_config.prediction import Output
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.features import known_points
-from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
+from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from label_config.masked import divide
 from label_config.prediction import Output
 from label_config.values import Float32Array, FloatArray
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.confidence import entropy
-from ml_backend.acquisition.scores.terms import NothingToLearn, divide, mean_of_views, nothing
+from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
 
 
 def _probability(heatmaps: npt.NDArray[Any]) -> Float32Array:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from label_config.masked import divide, masked_mean
 from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
@@ -14,7 +15,7 @@ from ml_backend.acquisition.features import paper_features
 from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
 from ml_backend.acquisition.scores.body import Body
 from ml_backend.acquisition.scores.links import at_child
-from ml_backend.acquisition.scores.terms import divide, masked_mean, nothing
+from ml_backend.acquisition.scores.terms import nothing
 from ml_backend.geometry.cameras import Rig
 
 #: Standard deviations below this (of features that are about 1) are no more than rounding.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from label_config.masked import masked_mean
 from label_config.skeleton import Skeleton
-from label_config.values import BoolArray, FloatArray, IntArray
+from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Labelled, Scores, State
 from ml_backend.geometry.cameras import Rig
 
@@ -19,33 +17,6 @@ class NothingToLearn:
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Nothing to learn."""
         return None
-
-
-def masked_mean(values: npt.NDArray[Any], axis: int | tuple[int, ...]) -> tuple[FloatArray, IntArray]:
-    """Mean over the finite entries (NaN where there is none) and their number."""
-    finite = np.isfinite(values)
-    count = np.asarray(finite.sum(axis=axis), dtype=np.int64)
-    total = np.where(finite, values, 0.0).sum(axis=axis, dtype=np.float64)
-    return divide(total, count), count
-
-
-def masked_median(values: FloatArray) -> FloatArray:
-    """Median over the finite entries of the last axis, NaN where there is none."""
-    if values.shape[-1] == 0:
-        return np.full(values.shape[:-1], np.nan)
-    ordered = np.sort(np.where(np.isfinite(values), values, np.inf), axis=-1)
-    count = np.isfinite(ordered).sum(axis=-1, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
-    result: FloatArray = np.where(count > 0, (low + high) / 2, np.nan)[..., 0]
-    return result
-
-
-def divide(total: npt.NDArray[Any], count: npt.NDArray[Any]) -> FloatArray:
-    """``total / count``, NaN where ``count`` is not positive."""
-    total, count = np.broadcast_arrays(np.asarray(total, dtype=np.float64), count)
-    result: FloatArray = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return result
 
 
 def mean_of_views(per_point: FloatArray, *, sum_joints: bool = False) -> Scores:

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from label_config.atomic_files import replacing
 from label_config.values import FloatArray, IntArray
 from ml_backend.metrics.curves import spearman
 from ml_backend.simulation.experiments import measure
 from ml_backend.simulation.experiments.annotator import annotate, frames_per_batch
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
-from ml_backend.simulation.experiments.files import locked, replacing
+from ml_backend.simulation.experiments.files import locked
 from ml_backend.simulation.experiments.learner import Lesson, Scan, predict, teach
 from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
 from ml_backend.simulation.experiments.table import WATCHED, Row

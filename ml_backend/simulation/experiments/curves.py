@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from label_config.masked import masked_mean
 from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.metrics.bootstrap import Comparison, paired_bootstrap
 from ml_backend.metrics.curves import area_under_learning_curve
@@ -33,7 +34,7 @@ class Curve:
     @property
     def mean(self) -> FloatArray:
         """(R,) over seeds; NaN for a round without one."""
-        return nanmean(self.value)
+        return masked_mean(self.value, axis=0)[0]
 
     def of(self, seeds: Sequence[int]) -> FloatArray:
         """(len(seeds), R) rows of these seeds."""
@@ -44,7 +45,7 @@ class Curve:
         if len(self.seeds) < 2:
             nothing = np.full(len(self.labels), np.nan)
             return nothing, nothing
-        drawn = np.stack([nanmean(self.value[pick]) for pick in _resamples(len(self.seeds), seed)])
+        drawn = np.stack([masked_mean(self.value[pick], axis=0)[0] for pick in _resamples(len(self.seeds), seed)])
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
         return low, high
 
@@ -76,7 +77,7 @@ def curve_of(rows: Iterable[Row], kind: str, figure: str = "error") -> Curve:
     value = np.full((len(seeds), len(rounds)), np.nan)
     labels = np.zeros(len(rounds))
     for (seed, round_), found in cells.items():
-        value[seeds.index(seed), rounds.index(round_)] = nanmean(np.array([v for _, v in found]))
+        value[seeds.index(seed), rounds.index(round_)] = masked_mean(np.array([v for _, v in found]), axis=0)[0]
         labels[rounds.index(round_)] = found[0][0]
     return Curve(kind, seeds, labels, value)
 
@@ -147,11 +148,11 @@ def label_ratio(
     seeds = complete_seeds(mine, chance)
 
     def needed(chosen: Sequence[int]) -> tuple[float, float, float]:
-        random_mean = nanmean(chance.of(chosen))
+        random_mean = masked_mean(chance.of(chosen), axis=0)[0]
         target = target_of(chosen, random_mean)
         return (
             target,
-            labels_needed(mine.labels, nanmean(mine.of(chosen)), target),
+            labels_needed(mine.labels, masked_mean(mine.of(chosen), axis=0)[0], target),
             labels_needed(chance.labels, random_mean, target),
         )
 
@@ -203,14 +204,6 @@ def stopping(rows: Sequence[Row], kind: str, thresholds: Sequence[float] = (0.5,
             excess = (error.value[which, at] / error.value[which, -1] - 1).mean() if len(which) else math.nan
             found.append(Stop(rule, threshold, len(which), len(error.seeds), float(labels), float(excess)))
     return found
-
-
-def nanmean(values: FloatArray) -> FloatArray:
-    """Mean over the first axis of what is known, NaN where nothing is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    return np.asarray(np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0))
 
 
 def _resamples(count: int, seed: int) -> Iterable[IntArray]:

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from label_config.masked import mean_of
 from label_config.values import FloatArray, IntArray
 from ml_backend.acquisition.features import known_points, pose3d_features, pose_size_px
 from ml_backend.metrics.curves import coverage_radius, pose_entropy
 from ml_backend.metrics.mpjpe import position_error
-from ml_backend.metrics.oks import oks
+from ml_backend.metrics.oks import pose_oks
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.learner import Scan
 
@@ -33,7 +34,7 @@ def judged(recording: Recording, seen: Scan) -> dict[str, float]:
     """Errors on test frames.  ``error`` weighs rare and common frames as an unbiased test would hold them."""
     error = frame_error(recording, seen)
     rare = recording.rare[seen.rows]
-    figures = {"error_common": _mean(error[~rare]), "error_rare": _mean(error[rare])}
+    figures = {"error_common": mean_of(error[~rare]), "error_rare": mean_of(error[rare])}
     share = recording.rare_share
     figures["error"] = figures["error_common"]
     if rare.any():
@@ -47,13 +48,8 @@ def judged(recording: Recording, seen: Scan) -> dict[str, float]:
 def frame_oks(recording: Recording, seen: Scan) -> FloatArray:
     """(c,) OKS of each frame, mean over views; the area is that of the box around the true points."""
     truth = recording.xy_px[seen.rows]
-    visible = known_points(truth)
-    low = np.where(visible[..., None], truth, np.inf).min(axis=2)
-    high = np.where(visible[..., None], truth, -np.inf).max(axis=2)
-    area = np.where(visible.any(axis=2), np.prod(np.maximum(high - low, 1.0), axis=-1), np.nan)
-    value = oks(seen.xy_px, truth, visible, area, np.array(recording.skeleton.sigmas))
-    known = np.isfinite(value)
-    return np.asarray(np.where(known, value, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+    value = pose_oks(seen.xy_px, truth, known_points(truth), np.array(recording.skeleton.sigmas))
+    return np.nan_to_num(value, nan=0.0)
 
 
 def right_share(recording: Recording, seen: Scan) -> float:
@@ -74,8 +70,3 @@ def covered(recording: Recording, labelled: IntArray) -> dict[str, float]:
         aligned = pose3d_features(poses, recording.skeleton)
         figures["radius"] = coverage_radius(aligned, labelled, root=root)
     return figures
-
-
-def _mean(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from label_config.prediction import Output, Prediction
 from label_config.values import BadInputError, FloatArray, PointState
@@ -108,10 +109,7 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 
 def auroc(clean: FloatArray, corrupted: FloatArray) -> float:
     """Chance that a corrupted pose scores higher than a clean one; ties count half."""
-    ordered = np.sort(clean)
-    below = np.searchsorted(ordered, corrupted, side="left")
-    not_above = np.searchsorted(ordered, corrupted, side="right")
-    return float((below + not_above).mean() / (2 * len(clean)))
+    return float(stats.mannwhitneyu(corrupted, clean, method="asymptotic").statistic / (len(corrupted) * len(clean)))
 
 
 def drawn_poses(study: BadPosesStudy, first_take: int, count: int, rng: np.random.Generator) -> FloatArray:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from label_config.atomic_files import replacing
 from label_config.values import BadInputError
 from ml_backend.metrics.bootstrap import Comparison, paired_bootstrap
-from ml_backend.simulation.experiments.files import locked, replacing
+from ml_backend.simulation.experiments.files import locked
 from ml_backend.simulation.experiments.table import as_text
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.reasons import RANKED, reason_line, reasons, worst_point
 from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet, make_space
-from ml_backend.acquisition.stopping import Rule, advise, forecast, sc_all, sc_min, sc_quantile
+from ml_backend.acquisition.stopping import Rule, advise, forecast, sc_min, sc_quantile
 from ml_backend.acquisition.stream import ShardedRows, read_column
 from ml_backend.acquisition.window import Params, Strategy
 
@@ -255,7 +255,7 @@ def test_shards_at_the_edges(tmp_path: Path) -> None:
 # --- stopping and reasons ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [sc_min, sc_all, sc_quantile])
+@pytest.mark.parametrize("rule", [sc_min, sc_quantile])
 @pytest.mark.parametrize("oks", [np.zeros(0), np.full(3, np.nan), np.full(3, np.inf)])
 def test_nothing_measured_is_never_enough(rule: Callable[[FloatArray, float], bool], oks: FloatArray) -> None:
     assert rule(oks, 0.5) is False

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.stopping import Rule, advise, forecast, sc_all, sc_min, sc_quantile
+from ml_backend.acquisition.stopping import Rule, advise, forecast, sc_min, sc_quantile
 
 NAN = math.nan
 
@@ -24,15 +24,15 @@ NAN = math.nan
 )
 def test_criteria(oks: list[float], expected: tuple[bool, bool, bool]) -> None:
     values = np.array(oks, dtype=float)
-    assert (sc_min(values, 0.8), sc_all(values, 0.8), sc_quantile(values, 0.8)) == expected
+    assert (sc_min(values, 0.8), sc_quantile(values, 0.8, 1.0), sc_quantile(values, 0.8)) == expected
 
 
 def test_min_is_weaker_than_all_and_quantile_lies_between() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         oks = rng.beta(9, 1, size=8)
-        assert sc_all(oks, 0.8) <= sc_quantile(oks, 0.8, 0.9)
-        assert sc_all(oks, 0.8) <= sc_min(oks, 0.8)
+        assert sc_quantile(oks, 0.8, 1.0) <= sc_quantile(oks, 0.8, 0.9)
+        assert sc_quantile(oks, 0.8, 1.0) <= sc_min(oks, 0.8)
 
 
 def test_two_rounds_in_a_row_are_needed() -> None:

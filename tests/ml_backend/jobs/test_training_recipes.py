@@ -12,9 +12,10 @@ import pytest
 from label_config.spec import Train
 from label_config.values import BadInputError, TrainingTarget
 from ml_backend.jobs.collect import collect
-from ml_backend.jobs.replay import held_out, misestimated, pose_oks
+from ml_backend.jobs.replay import held_out, misestimated
 from ml_backend.jobs.run import run_here
 from ml_backend.jobs.training_config import config_for, first_weights, recipe_for, starts_warm
+from ml_backend.metrics.oks import pose_oks
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.presets import PRESETS
 from ml_backend.pose.train import TrainResult, train
