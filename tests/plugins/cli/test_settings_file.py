@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from label_config.values import BadInputError
-from plugins.cli import settings_file
 from plugins.cli.settings_file import set_in_yaml
 
 LONG = "long: " + "word " * 60
@@ -80,7 +79,7 @@ def test_a_full_disk_leaves_the_file_whole(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(settings_file.os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(BadInputError, match=r"project: 3.*No space left"):
         set_in_yaml(path, "label_studio", "project", 3)
     assert path.read_text() == "label_studio:\n  url: http://x\n"
