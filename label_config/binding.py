@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from label_config.config_pictures import Picture, named, pictures_with_points
@@ -19,55 +19,78 @@ from label_config.problems import Problem
 from label_config.skeleton import Skeleton
 from label_config.skeleton_files import draft_skeleton, load_skeleton, skeleton_to_mapping
 from label_config.values import BadInputError, PointState
-from label_config.xml_tags import ControlTag, ImageTag, control_tags, parse_config, visibility_state
+from label_config.visibility_controls import Words, read_words
+from label_config.xml_tags import control_tags, parse_config
 
 
 @dataclass(frozen=True)
 class ViewBinding:
-    """One camera in the config.
+    """One camera in the config.  A control is known by its name, the ``from_name`` of results.
 
     view        camera name
     image       name of the ``<Image>`` tag (``to_name`` of results)
-    data_key    task data key that holds the picture
-    keypoints   name of the ``<KeyPointLabels>`` control (``from_name`` of results)
-    visibility  name of the per-region ``<Choices>`` control, None without one
+    data_key    where the task's data holds its address, such as ``image`` or ``images[0]``
+    points      ``<KeyPointLabels>`` control → label → keypoint index; only labels that are keypoints
+    visibility  per-region ``<Choices>`` control → choice → what it says of the point; choices that are not known are not there
+    marks       ``<KeyPointLabels>`` control → label that says of a point whether it can be seen → what it says
     box         name of the ``<RectangleLabels>`` control, None without one
-    labels      label → keypoint index; only labels that are keypoints
-    states      choice → PointState of the visibility control
     box_labels  labels of the box control
     """
 
     view: str
     image: str
     data_key: str
-    keypoints: str
-    visibility: str | None = None
+    points: Mapping[str, Mapping[str, int]]
+    visibility: Mapping[str, Mapping[str, PointState]] = field(default_factory=dict)
+    marks: Mapping[str, Mapping[str, PointState]] = field(default_factory=dict)
     box: str | None = None
-    labels: Mapping[str, int] = field(default_factory=dict)
-    states: Mapping[str, PointState] = field(default_factory=dict)
     box_labels: tuple[str, ...] = ()
 
     @cached_property
-    def label_of(self) -> dict[int, str]:
-        """Keypoint index → the label that stands for it here."""
-        return {index: label for label, index in self.labels.items()}
+    def label_of(self) -> dict[int, Written]:
+        """Keypoint index → the label that stands for it here: the newest, and of two spellings that of results."""
+        return {
+            index: Written("keypointlabels", control, label) for control, of in self.points.items() for label, index in of.items()
+        }
 
     @cached_property
-    def choice_of(self) -> dict[PointState, str]:
-        """PointState → the first choice that says it here."""
-        return {state: choice for choice, state in reversed(list(self.states.items()))}
+    def word_of(self) -> dict[PointState, Written]:
+        """PointState → the first word that says it here; choices come before labels."""
+        found: dict[PointState, Written] = {}
+        for kind, controls in (("choices", self.visibility), ("keypointlabels", self.marks)):
+            for control, of in controls.items():
+                for word, state in of.items():
+                    found.setdefault(state, Written(kind, control, word))
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""
-        plain = {name: getattr(self, name) for name in ("view", "image", "data_key", "keypoints", "visibility", "box")}
-        states = {choice: state.name.lower() for choice, state in self.states.items()}
-        return {**plain, "labels": dict(self.labels), "states": states, "box_labels": list(self.box_labels)}
+        plain = {name: getattr(self, name) for name in ("view", "image", "data_key", "box")}
+        words = {name: _names(getattr(self, name)) for name in ("visibility", "marks")}
+        points = {control: dict(of) for control, of in self.points.items()}
+        return {**plain, **words, "points": points, "box_labels": list(self.box_labels)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ViewBinding:
         """Inverse of :meth:`to_json`."""
-        states = {choice: PointState[name.upper()] for choice, name in data["states"].items()}
-        return cls(**{**data, "states": states, "box_labels": tuple(data["box_labels"])})
+        words = {name: _states(data[name]) for name in ("visibility", "marks")}
+        return cls(**{**data, **words, "box_labels": tuple(data["box_labels"])})
+
+
+class Written(NamedTuple):
+    """A word as a result carries it: the type of the result, the control and the word itself."""
+
+    type: str
+    control: str
+    word: str
+
+
+def _names(controls: Mapping[str, Mapping[str, PointState]]) -> dict[str, dict[str, str]]:
+    return {control: {word: state.name.lower() for word, state in of.items()} for control, of in controls.items()}
+
+
+def _states(controls: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, PointState]]:
+    return {control: {word: PointState[name.upper()] for word, name in of.items()} for control, of in controls.items()}
 
 
 @dataclass(frozen=True)
@@ -113,6 +136,7 @@ def bind(
     *,
     views: Sequence[str] | None = None,
     aliases: Mapping[str, str] | None = None,
+    visibility: Mapping[str, str] | None = None,
 ) -> Binding:
     """Read a labelling config.
 
@@ -120,24 +144,26 @@ def bind(
     views     camera names in the wanted order, to be found as picture names, as data keys or as what
               ``safe_view_names`` makes of them; None = picture names in the order of the config.
               Not used when the config has a single picture.
-    aliases   label → keypoint where names differ in more than case
+    aliases   label, or control/label, → keypoint where names differ in more than case
+    visibility  choice, or label beside another one, → visible, occluded, absent or unlabelled
 
     Raises BadInputError when the XML cannot be read or no picture has usable keypoint labels.
     """
     root = parse_config(xml)
     problems: list[Problem] = []
-    pairs = pictures_with_points(root, problems)
-    if not pairs:
+    pictures = pictures_with_points(root, problems)
+    if not pictures:
         reasons = "".join(f"\n  {problem.message}" for problem in problems)
         raise BadInputError(
             "labelling config: expected at least one <Image> with a <KeyPointLabels> of its own, found none; "
             f"add them in the project's Labeling Interface, or let `parallax init` create a project{reasons}"
         )
-    pairs = named(pairs, views, problems)
-    known = skeleton or draft_skeleton(list(dict.fromkeys(label for _, _, control in pairs for label in control.labels)))
-    bound = tuple(_bind_view(root, pair, known, aliases or {}, problems) for pair in pairs)
-    if not any(view.labels for view in bound):
-        labels = ", ".join(dict.fromkeys(label for _, _, control in pairs for label in control.labels))
+    pictures, aliases = named(pictures, views, problems), aliases or {}
+    words = [read_words(root, picture, skeleton, visibility or {}, problems) for picture in pictures]
+    known = skeleton or draft_skeleton(_drafted(pictures, words, aliases))
+    bound = tuple(_bind_view(root, picture, of, known, aliases, problems) for picture, of in zip(pictures, words, strict=True))
+    if not any(view.label_of for view in bound):
+        labels = ", ".join(dict.fromkeys(label for _, _, controls in pictures for of in controls for label in of.labels))
         raise BadInputError(
             f"labelling config: no label is a keypoint of the skeleton {known.name!r}: labels {labels}; "
             f"keypoints {', '.join(known.keypoints)}; choose another skeleton or write aliases in parallax.yaml"
@@ -145,32 +171,35 @@ def bind(
     return Binding(skeleton=known, views=bound, problems=tuple(dict.fromkeys(problems)))
 
 
+def _drafted(pictures: Sequence[Picture], words: Sequence[Words], aliases: Mapping[str, str]) -> list[str]:
+    """Names of the keypoints, where the labels themselves name them."""
+    names = [
+        aliases.get(f"{control.name}/{label}", aliases.get(label, label))
+        for (_, _, controls), of in zip(pictures, words, strict=True)
+        for control in controls
+        for label in control.labels
+        if label not in of.marks.get(control.name, {})
+    ]
+    return list(dict.fromkeys(names))
+
+
 def _bind_view(
-    root: Element, pair: Picture, skeleton: Skeleton, aliases: Mapping[str, str], problems: list[Problem]
+    root: Element,
+    picture: Picture,
+    words: Words,
+    skeleton: Skeleton,
+    aliases: Mapping[str, str],
+    problems: list[Problem],
 ) -> ViewBinding:
-    view, image, control = pair
-    visibility = next((c for c in control_tags(root, "Choices") if _tells_visibility(c, image)), None)
+    view, image, controls = picture
     box = next((c for c in control_tags(root, "RectangleLabels") if c.targets == (image.name,) and c.labels), None)
-    states: dict[str, PointState] = {}
-    for choice in visibility.labels if visibility else ():
-        state = visibility_state(choice)
-        if state is None:
-            problems.append(Problem("warning", f"choice {choice!r} says nothing about visibility; it is not used", view))
-        else:
-            states[choice] = state
     return ViewBinding(
         view=view,
         image=image.name,
         data_key=image.data_key or "",
-        keypoints=control.name,
-        visibility=visibility.name if visibility else None,
+        points=match_labels(view, controls, skeleton, aliases, problems, words.marks),
+        visibility=words.choices,
+        marks=words.marks,
         box=box.name if box else None,
-        labels=match_labels(view, control.labels, skeleton, aliases, problems),
-        states=states,
         box_labels=box.labels if box else (),
     )
-
-
-def _tells_visibility(control: ControlTag, image: ImageTag) -> bool:
-    tells = any(visibility_state(choice) in (PointState.OCCLUDED, PointState.ABSENT) for choice in control.labels)
-    return control.per_region and image.name in control.targets and tells

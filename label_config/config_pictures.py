@@ -8,30 +8,41 @@ from xml.etree.ElementTree import Element
 from label_config.build_xml import safe_view_names
 from label_config.problems import Problem
 from label_config.values import BadInputError
-from label_config.xml_tags import ControlTag, ImageTag, control_tags, image_tags
+from label_config.xml_tags import ControlTag, ImageTag, control_tags, image_tags, repeaters
 
-#: Camera name, picture and the control that puts points on it.
-Picture = tuple[str, ImageTag, ControlTag]
+#: Camera name, picture and the controls that put points on it.
+Picture = tuple[str, ImageTag, tuple[ControlTag, ...]]
+#: Tags that put something of their own on each region.
+_PER_REGION = ("Rating", "Number", "Taxonomy")
 
 
 def pictures_with_points(root: Element, problems: list[Problem]) -> list[Picture]:
     """Every picture that can be labelled, named as in the config; what cannot be used is added to ``problems``."""
     images = {image.name: image for image in image_tags(root)}
-    pictures: list[Picture] = []
+    controls: dict[str, list[ControlTag]] = {}
     problems.extend(Problem("error", message) for message in _repeated_names(root))
+    problems.extend(Problem("error", _why_no_repeater(tag)) for tag in repeaters(root))
+    made_anew = {tag.get("name") for repeater in repeaters(root) for tag in repeater.iter()}
     for control in control_tags(root, "KeyPointLabels"):
+        if control.name in made_anew:
+            continue
         image = images.get(control.targets[0]) if len(control.targets) == 1 else None
-        message = _why_not(image, control, pictures)
+        message = _why_not(image, control)
         if message:
             problems.append(Problem("error", message, image.name if image else None))
         elif image:
-            pictures.append((image.name, image, control))
+            controls.setdefault(image.name, []).append(control)
     for kind in ("VectorLabels", "KeyPoint"):
         for control in control_tags(root, kind):
             problems.append(
                 Problem("warning", f"<{kind} name={control.name!r}> is not used yet; points are read from <KeyPointLabels>")
             )
-    return pictures
+    for kind in _PER_REGION:
+        for control in control_tags(root, kind):
+            if control.per_region and controls.keys() & set(control.targets):
+                text = f"<{kind} name={control.name!r}> is not read; whether a point can be seen is read from <Choices>"
+                problems.append(Problem("warning", text))
+    return [(name, images[name], tuple(of)) for name, of in controls.items()]
 
 
 def _repeated_names(root: Element) -> list[str]:
@@ -40,7 +51,22 @@ def _repeated_names(root: Element) -> list[str]:
     return [f"the name {name!r} is given to {names.count(name)} tags; names must differ" for name in repeated]
 
 
-def _why_not(image: ImageTag | None, control: ControlTag, taken: Sequence[Picture]) -> str | None:
+def _why_no_repeater(tag: Element) -> str:
+    """Label Studio makes the tags in it while it shows a task, and takes no prediction for them (1.23.2)."""
+    flag, inside = tag.get("indexFlag", "{{idx}}"), [of for of in tag.iter() if of is not tag and of.get("name")]
+    written = " ".join(
+        f'<{of.tag} name="{of.get("name", "").replace(flag, "0")}"'
+        + "".join(f' {name}="{of.get(name, "").replace(flag, "0")}"' for name in ("value", "toName") if of.get(name))
+        + " …>"
+        for of in inside
+    )
+    return (
+        f"<Repeater on={tag.get('on')!r}> cannot be used: Label Studio takes no pre-annotations for the tags in it. Write them "
+        f"out for every picture, with 0, 1, 2 … in place of {flag}: {written}; labels that exist stay valid"
+    )
+
+
+def _why_not(image: ImageTag | None, control: ControlTag) -> str | None:
     """Why a control and its picture cannot be used, and what to do; None when they can."""
     points = f"<KeyPointLabels name={control.name!r}>"
     if len(control.targets) != 1:
@@ -54,16 +80,14 @@ def _why_not(image: ImageTag | None, control: ControlTag, taken: Sequence[Pictur
     if image.value_list:
         return (
             f"{picture} shows a list of pictures (valueList), which breaks Label Studio's export; "
-            "use one <Image> and one <KeyPointLabels> per camera"
+            'use one <Image> and one <KeyPointLabels> per camera, with value="$images[0]", "$images[1]" … for a list'
         )
     if image.data_key is None:
-        return f'{picture}: expected value="$key" with a plain task data key'
+        return f'{picture}: expected value="$key", "$key.name" or "$key[0]", the place of one address in the task\'s data'
     if control.dynamic:
         return f"{points} takes its labels from the task; write them as <Label> tags"
     if not any(control.labels):
         return f"{points} has no <Label>"
-    if any(other.name == image.name for _, other, _ in taken):
-        return f"{picture} has more than one <KeyPointLabels>; {control.name!r} is not used: put all labels into the first"
     return None
 
 

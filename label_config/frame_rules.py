@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from label_config.data_path import value_at
+from label_config.data_path import leaves, value_at
 from label_config.refusal import Refusal
 from label_config.values import BadInputError
 from label_config.written_address import written_address
@@ -68,7 +68,7 @@ class FieldRule(BaseModel):
         """The value.  ``name`` is the rule's own name, for the message of the RefusedError that says why there is none."""
         if self.key is not None and value_at(data, self.key) is None:
             raise RefusedError(Refusal(f"{name}: expected {self.key!r} in the task's data", _keys(data)))
-        candidates = data.values() if self.key is None else [value_at(data, self.key)]
+        candidates = leaves(data) if self.key is None else [value_at(data, self.key)]
         texts = [text for value in candidates if (text := _text(value))]
         if self.pattern is None:
             if texts:

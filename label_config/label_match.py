@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from label_config.problems import Problem
 from label_config.skeleton import Skeleton
+from label_config.xml_tags import ControlTag
 
 
 def match_labels(
-    view: str, labels: Sequence[str], skeleton: Skeleton, aliases: Mapping[str, str], problems: list[Problem]
-) -> dict[str, int]:
-    """Label → keypoint index: by an alias, by its own name, else by the only keypoint that differs in case alone.
+    view: str,
+    controls: Sequence[ControlTag],
+    skeleton: Skeleton,
+    aliases: Mapping[str, str],
+    problems: list[Problem],
+    marks: Mapping[str, Collection[str]],
+) -> dict[str, dict[str, int]]:
+    """Control → label → keypoint index, for the controls of one picture.
+
+    By an alias (``control/label`` before ``label``), by the label's own name, else by the only keypoint that differs in case
+    alone.  A label with an alias of Label Studio's is known by both names; the one in results comes last.
+    marks  control → labels that say something else of a point
 
     Labels that stand for nothing and keypoints without a label are added to ``problems``.
     """
-    matched: dict[str, int] = {}
+    matched: dict[str, dict[str, int]] = {}
+    offered: dict[str, str] = {}
     unknown: list[str] = []
-    for label in dict.fromkeys(labels):
-        count = list(labels).count(label)
-        if count > 1:
-            problems.append(Problem("warning", f"label {label!r} is given {count} times", view))
-        keypoint = keypoint_of(label, labels, skeleton, aliases)
-        if keypoint is None:
-            unknown.append(label)
-        elif keypoint in matched.values():
-            name = skeleton.keypoints[keypoint]
-            problems.append(Problem("warning", f"label {label!r} is not used: another one stands for {name!r}", view, name))
-        else:
-            matched[label] = keypoint
+    for control in controls:
+        of_control: dict[str, int] = {}
+        labels = [label for label in control.labels if label not in marks.get(control.name, ())]
+        for label in dict.fromkeys(labels):
+            if labels.count(label) > 1:
+                problems.append(Problem("warning", f"label {label!r} is given {labels.count(label)} times", view))
+            alias = aliases.get(f"{control.name}/{label}")
+            if label in offered and alias is None:
+                problems.append(Problem("error", _ambiguous(label, offered[label], control.name), view))
+                continue
+            offered.setdefault(label, control.name)
+            value = control.values.get(label, label)
+            keypoint = skeleton.index.get(alias) if alias else keypoint_of(label, labels, skeleton, aliases)
+            if keypoint is None and alias is None and value != label:
+                keypoint = keypoint_of(value, [control.values.get(other, other) for other in labels], skeleton, aliases)
+            if keypoint is None:
+                unknown.append(label)
+            elif any(keypoint in of.values() for of in (of_control, *matched.values())):
+                name = skeleton.keypoints[keypoint]
+                problems.append(Problem("warning", f"label {label!r} is not used: another one stands for {name!r}", view, name))
+            else:
+                of_control |= {label: keypoint} if value in control.labels else {value: keypoint, label: keypoint}
+        matched[control.name] = of_control
     if unknown:
         problems.append(Problem("warning", _unknown(unknown, skeleton), view))
     for index, name in enumerate(skeleton.keypoints):
-        if index not in matched.values():
+        if not any(index in of.values() for of in matched.values()):
             message = f"keypoint {name!r} has no label, so that it can be neither shown nor corrected; add a label for it"
             problems.append(Problem("warning", message, view, name))
     return matched
+
+
+def _ambiguous(label: str, first: str, second: str) -> str:
+    return (
+        f"label {label!r} is offered by two controls, {first!r} and {second!r}, which may mean different things: points of "
+        f"{second!r} with it are not used; write aliases: {{{first}/{label}: …, {second}/{label}: …}} in parallax.yaml"
+    )
 
 
 def keypoint_of(label: str, labels: Sequence[str], skeleton: Skeleton, aliases: Mapping[str, str]) -> int | None:

@@ -14,9 +14,16 @@ class Problem:
 
     severity  "error": something a person said is not used; "warning": it is used, but not quite as written
     view, keypoint  where, if it concerns one
+    got       what was found, where many things with one trouble differ in it alone
     """
 
     severity: Severity
     message: str
     view: str | None = None
     keypoint: str | None = None
+    got: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it in words."""
+        return f"{self.message}, got {self.got}" if self.got else self.message

@@ -10,23 +10,27 @@ vector keeps the origin "prediction" when it is edited, which is one reason why 
 else to the smallest box around it; else to DEFAULT_SUBJECT.  Boxes that a person drew are numbered per view in the
 order of the list, by the lowest number that is free there.
 
+**Two labels on one point**: both keypoints lie there; one that says whether the point can be seen says it.  A point with a
+choice, or second label, that nobody has said the meaning of is not used.
+
 **Two points for one keypoint of one subject**: the last in the list that a person placed or moved counts, else the last.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from label_config.binding import Binding, ViewBinding
+from label_config.json_values import lookup, mapping, number, text_of, texts_of
 from label_config.problems import Problem, Severity
 from label_config.region_frame import PointKey, Size, to_px
 from label_config.region_ids import RegionId
 from label_config.values import DEFAULT_SUBJECT, FloatArray, PointState, Pose2D, Provenance
+from label_config.visibility import stronger
 
 #: Percent by which a point may lie outside the picture and still count, moved to its edge.
 _TOLERANCE = 1.0
@@ -52,7 +56,7 @@ class DecodedAnnotation:
 
 @dataclass(frozen=True)
 class _Point:
-    region: object
+    region: str
     parent: object
     position: int
     keypoint: int
@@ -62,7 +66,7 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Box:
-    region: object
+    region: str
     position: int
     box_px: tuple[float, float, float, float]
 
@@ -80,15 +84,20 @@ def decode(result: object, binding: Binding, *, sizes_px: Mapping[str, Size] | N
     if not isinstance(result, list):
         reader.report("error", f"annotation: expected a list of regions, got {type(result).__name__}; nothing of it is used")
         return DecodedAnnotation({}, {}, {}, tuple(reader.problems))
-    regions = [region for region in result if isinstance(region, dict)]
+    regions = [_with_id(region, place) for place, region in enumerate(result) if isinstance(region, dict)]
     if len(regions) < len(result):
         reader.report(
             "error", f"annotation: {len(result) - len(regions)} of {len(result)} regions are no mappings; they are not used"
         )
     boxes = [box for region in regions if (box := reader.box(region)) is not None]
-    points = [point for region in regions if (point := reader.point(region)) is not None]
-    states = reader.states(regions)
+    points = [point for region in regions for point in reader.points(region)]
+    states = reader.states(regions, {point.region for point in points})
     return reader.assemble(points, states, boxes)
+
+
+def _with_id(region: dict[str, Any], place: int) -> dict[str, Any]:
+    """The region; one without an id gets one that no other has."""
+    return region if isinstance(region.get("id"), str) else {**region, "id": f"without id, {place}"}
 
 
 class _Reader:
@@ -99,35 +108,44 @@ class _Reader:
         self.sizes_px = sizes_px
         self.problems: dict[Problem, None] = {}  # in order, each once
         self.unsized: set[str] = set()
-        self._points = {view.keypoints: position for position, view in enumerate(binding.views)}
+        self._points = {control: position for position, view in enumerate(binding.views) for control in view.points}
         self._boxes = {view.box: position for position, view in enumerate(binding.views) if view.box}
 
-    def report(self, severity: Severity, message: str, view: str | None = None, keypoint: str | None = None) -> None:
-        self.problems.setdefault(Problem(severity, message, view, keypoint))
+    def report(
+        self, severity: Severity, message: str, view: str | None = None, keypoint: str | None = None, got: str = ""
+    ) -> None:
+        self.problems.setdefault(Problem(severity, message, view, keypoint, got))
 
-    def point(self, region: Mapping[str, Any]) -> _Point | None:
-        """A keypoint region; None when it is another kind or cannot be used."""
-        position = _lookup(self._points, region.get("from_name"))
+    def points(self, region: Mapping[str, Any]) -> list[_Point]:
+        """The points of a keypoint region, one for each of its labels; none when it is another kind or cannot be used."""
+        position = lookup(self._points, region.get("from_name"))
         if position is None and region.get("type") != "keypointlabels":
-            return None
+            return []
         if position is None:
-            self.report(
-                "error",
-                f"control {_text(region.get('from_name'))} is not in the labelling config; its points are not used",
-            )
-            return None
+            message = "a control that is not in the labelling config, or cannot be used; its points are not used"
+            self.report("error", message, got=text_of(region.get("from_name")))
+            return []
         view = self.binding.views[position]
-        keypoint = self._keypoint(region, view)
-        value = _mapping(region.get("value"))
-        if keypoint is None:
-            return None
-        name = self.binding.skeleton.keypoints[keypoint]
+        keypoints = self._keypoints(region, view)
+        if not keypoints:
+            return []
+        name = self.binding.skeleton.keypoints[keypoints[0]]
+        xy_px = self._place(region, view, name)
+        if xy_px is None:
+            return []
+        return [
+            _Point(region["id"], region.get("parentID"), position, keypoint, xy_px, _touched(region)) for keypoint in keypoints
+        ]
+
+    def _place(self, region: Mapping[str, Any], view: ViewBinding, name: str) -> tuple[float, float] | None:
+        """Where the region's point lies, in pixels; None when that cannot be said."""
+        value = mapping(region.get("value"))
         size = self._size(region, view, name)
         if size is None:
             return None
-        x, y = _number(value.get("x")), _number(value.get("y"))
+        x, y = number(value.get("x")), number(value.get("y"))
         if x is None or y is None or not all(-_TOLERANCE <= part <= 100 + _TOLERANCE for part in (x, y)):
-            got = f"x {_text(value.get('x'))}, y {_text(value.get('y'))}"
+            got = f"x {text_of(value.get('x'))}, y {text_of(value.get('y'))}"
             self.report(
                 "error",
                 f"{view.view}, {name}: expected x and y between 0 and 100 percent, got {got}; the point is not used",
@@ -136,50 +154,75 @@ class _Reader:
             )
             return None
         inside = (min(max(x, 0.0), 100.0), min(max(y, 0.0), 100.0))
-        xy_px = (to_px(inside[0], size[0]), to_px(inside[1], size[1]))
-        return _Point(region.get("id"), region.get("parentID"), position, keypoint, xy_px, _touched(region))
+        return (to_px(inside[0], size[0]), to_px(inside[1], size[1]))
 
     def box(self, region: Mapping[str, Any]) -> _Box | None:
         """A subject's box; None when it is another kind or cannot be used."""
-        position = _lookup(self._boxes, region.get("from_name"))
+        position = lookup(self._boxes, region.get("from_name"))
         if position is None or region.get("type") != "rectanglelabels":
             return None
         view = self.binding.views[position]
-        value = _mapping(region.get("value"))
-        numbers = [_number(value.get(name)) for name in ("x", "y", "width", "height")]
+        value = mapping(region.get("value"))
+        numbers = [number(value.get(name)) for name in ("x", "y", "width", "height")]
         size = self._size(region, view, None)
         if size is None:
             return None
-        if any(number is None or abs(number) > 1000 for number in numbers) or _number(value.get("rotation") or 0) != 0:
+        if any(number is None or abs(number) > 1000 for number in numbers) or number(value.get("rotation") or 0) != 0:
             self.report("warning", f"{view.view}: a box without x, y, width and height, or a rotated one, is not used", view.view)
             return None
         x, y, width, height = (number for number in numbers if number is not None)
         return _Box(
-            region.get("id"),
+            region["id"],
             position,
             (to_px(x, size[0]), to_px(y, size[1]), width * size[0] / 100.0, height * size[1] / 100.0),
         )
 
-    def states(self, regions: Iterable[Mapping[str, Any]]) -> dict[str, tuple[PointState, bool]]:
-        """Region id → (what was chosen for it, chosen by a person)."""
-        controls = {view.visibility: view for view in self.binding.views if view.visibility}
+    def states(self, regions: Iterable[Mapping[str, Any]], points: Collection[str]) -> dict[str, tuple[PointState, bool]]:
+        """Region id → (what its choices and second labels say, chosen by a person), for the regions of ``points``."""
         states: dict[str, tuple[PointState, bool]] = {}
         for region in regions:
-            view = _lookup(controls, region.get("from_name"))
-            name = region.get("id")
-            if view is None or not isinstance(name, str):
-                continue
-            choices = _mapping(region.get("value")).get("choices")
-            known = [view.states[c] for c in _texts(choices) if c in view.states]
-            if known:
-                states[name] = (known[-1], _touched(region))
-            else:
-                self.report(
-                    "warning",
-                    f"{view.view}: choice {_text(choices)} is not in the labelling config; it is not used",
-                    view.view,
-                )
+            name = region["id"]
+            if name in points and (said := self._said(region)) is not None:
+                before = states.get(name, (said, False))
+                states[name] = (stronger(before[0], said), before[1] or _touched(region))
         return states
+
+    def _said(self, region: Mapping[str, Any]) -> PointState | None:
+        """What one region says of whether a point can be seen, None for nothing."""
+        control, value = region.get("from_name"), mapping(region.get("value"))
+        for view in self.binding.views:
+            choices = lookup(view.visibility, control)
+            if choices is not None:
+                said = [self._state(choice, choices, view, str(control)) for choice in texts_of(value.get("choices"))]
+                return stronger(*said) if said else None
+            labels = lookup(view.points, control)
+            if labels is not None:
+                marks = view.marks.get(str(control), {})
+                texts = texts_of(value.get("keypointlabels"))
+                strange = [text for text in texts if text not in labels and text not in marks]
+                if strange and len(strange) < len(texts):
+                    self._report_beside(strange, view)
+                    return PointState.UNLABELLED
+                return stronger(*(marks[text] for text in texts if text in marks)) if marks else None
+        return None
+
+    def _state(self, choice: str, known: Mapping[str, PointState], view: ViewBinding, control: str) -> PointState:
+        if choice in known:
+            return known[choice]
+        message = (
+            f"{view.view}: choices of {control!r} whose meaning is not known; points that carry one are not used until "
+            "`visibility` of parallax.yaml says what each of them means"
+        )
+        self.report("warning", message, view.view, got=text_of(choice))
+        return PointState.UNLABELLED
+
+    def _report_beside(self, strange: list[str], view: ViewBinding) -> None:
+        message = (
+            f"{view.view}: points with a second label whose meaning is not known; they are not used until `aliases` or "
+            "`visibility` of parallax.yaml says what it means"
+        )
+        for text in strange:
+            self.report("warning", message, view.view, got=text_of(text))
 
     def assemble(
         self, points: list[_Point], states: Mapping[str, tuple[PointState, bool]], boxes: list[_Box]
@@ -188,6 +231,8 @@ class _Reader:
         subjects = _number_boxes(boxes)
         chosen: dict[PointKey, _Point] = {}
         for point in points:
+            if _said_of(point, states)[0] is PointState.UNLABELLED:
+                continue
             key = (self._subject(point, boxes, subjects), point.position, point.keypoint)
             previous = chosen.get(key)
             if previous is not None:
@@ -199,44 +244,45 @@ class _Reader:
         poses = {subject: Pose2D.empty(len(self.binding.views), len(self.binding.skeleton)) for subject, _, _ in chosen}
         shown: dict[PointKey, RegionId] = {}
         for key, point in chosen.items():
-            _write(poses[key[0]], point, states.get(point.region) if isinstance(point.region, str) else None)
+            _write(poses[key[0]], point, *_said_of(point, states))
             ours = RegionId.parse(point.region)
             if ours is not None:
                 shown[key] = ours
         arrays = self._box_arrays(boxes, subjects)
         return DecodedAnnotation(dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized))
 
-    def _keypoint(self, region: Mapping[str, Any], view: ViewBinding) -> int | None:
-        labels = _mapping(region.get("value")).get("keypointlabels")
-        known = [view.labels[label] for label in _texts(labels) if label in view.labels]
-        if known:
-            return known[0]
-        offered = ", ".join(view.labels)
-        self.report(
-            "error",
-            f"{view.view}: label {_text(labels)} is no keypoint here; its points are not used (known: {offered})",
-            view.view,
-        )
-        return None
+    def _keypoints(self, region: Mapping[str, Any], view: ViewBinding) -> list[int]:
+        """The keypoints that the region's labels stand for; none, and reported, when they stand for nothing."""
+        control = str(region.get("from_name"))
+        labels, marks = view.points[control], view.marks.get(control, {})
+        texts = texts_of(mapping(region.get("value")).get("keypointlabels"))
+        known = list(dict.fromkeys(labels[text] for text in texts if text in labels))
+        if not known:
+            message = f"{view.view}: labels that are no keypoints; points with them are not used (known: {', '.join(labels)})"
+            if any(text in marks for text in texts):
+                message = f"{view.view}: points with no label but one that says whether they can be seen; they are not used"
+            for got in map(text_of, texts or [mapping(region.get("value")).get("keypointlabels")]):
+                self.report("error", message, view.view, got=got)
+        return known
 
     def _size(self, region: Mapping[str, Any], view: ViewBinding, keypoint: str | None) -> tuple[float, float] | None:
         where = view.view if keypoint is None else f"{view.view}, {keypoint}"
         rotation = region.get("image_rotation")
-        if rotation is not None and _number(rotation) != 0:
+        if rotation is not None and number(rotation) != 0:
             self.report(
                 "error",
-                f"{where}: the picture was rotated by {_text(rotation)}° while labelling; the region is not used",
+                f"{where}: the picture was rotated by {text_of(rotation)}° while labelling; the region is not used",
                 view.view,
                 keypoint,
             )
             return None
-        written = (_number(region.get("original_width")), _number(region.get("original_height")))
+        written = (number(region.get("original_width")), number(region.get("original_height")))
         known = self.sizes_px.get(view.view)
         if known is not None:
             if None not in written and written != known:
                 self.report(
                     "warning",
-                    f"{view.view}: the picture is {known[0]}×{known[1]}, but was {_text(written)} when labelled",
+                    f"{view.view}: the picture is {known[0]}×{known[1]}, but was {text_of(written)} when labelled",
                     view.view,
                 )
             return (float(known[0]), float(known[1]))
@@ -277,8 +323,12 @@ def _number_boxes(boxes: list[_Box]) -> dict[int, int]:
     return subjects
 
 
-def _write(pose: Pose2D, point: _Point, choice: tuple[PointState, bool] | None) -> None:
-    state, chosen = choice if choice is not None else (PointState.VISIBLE, False)
+def _said_of(point: _Point, states: Mapping[str, tuple[PointState, bool]]) -> tuple[PointState, bool]:
+    """What is said of a point, and whether a person said it; a point of which nothing is said is visible."""
+    return states.get(point.region, (PointState.VISIBLE, False))
+
+
+def _write(pose: Pose2D, point: _Point, state: PointState, chosen: bool) -> None:
     place = (point.position, point.keypoint)
     absent = state is PointState.ABSENT
     placed = point.touched or (absent and chosen)
@@ -292,38 +342,5 @@ def _write(pose: Pose2D, point: _Point, choice: tuple[PointState, bool] | None) 
 def _touched(region: Mapping[str, Any]) -> bool:
     origin = region.get("origin")
     if origin is None:
-        return RegionId.parse(region.get("id")) is None
+        return RegionId.parse(region["id"]) is None
     return bool(origin != "prediction")
-
-
-def _lookup(table: Mapping[Any, Any], key: object) -> Any:
-    return table.get(key) if isinstance(key, str) else None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _number(value: object) -> float | None:
-    """A finite number; None for anything else, text and truth values included."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _text(value: object) -> str:
-    """A short form of anything for a message."""
-    try:
-        items = value if isinstance(value, list | tuple) else None
-        text = ", ".join(map(repr, items)) or "none" if items is not None else repr(value)
-    except (ValueError, RecursionError):  # integers of thousands of digits, nesting without end
-        text = type(value).__name__
-    return text if len(text) <= 80 else text[:77] + "..."

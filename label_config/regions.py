@@ -37,8 +37,8 @@ def encode(
               where the config has a box control
     notes     text shown with a point, for example its residual
 
-    Occluded and absent points carry their choice when the config has a visibility control.  A region must lie somewhere:
-    an absent point lies in the top-left corner; without a visibility control it is left out.
+    Occluded and absent points carry the choice, or second label, that says so when the config has one.  A region must lie
+    somewhere: an absent point lies in the top-left corner; where nothing can say that it is absent it is left out.
     Raises BadInputError for a pose of another shape or a missing size.
     """
     regions: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def encode(
 
 def _shown(pose: Pose2D, position: int, k: int, view: ViewBinding) -> bool:
     if pose.state[position, k] == PointState.ABSENT:
-        return PointState.ABSENT in view.choice_of
+        return PointState.ABSENT in view.word_of
     return bool(np.isfinite(pose.xy_px[position, k]).all())
 
 
@@ -95,8 +95,9 @@ def _point_regions(
     if state is not PointState.ABSENT:
         x, y = (float(value) for value in pose.xy_px[position, k])
         place |= {"x": to_percent(x, frame["original_width"]), "y": to_percent(y, frame["original_height"])}
-    value = {**place, "keypointlabels": [view.label_of[k]]}
-    point = {"id": name, "type": "keypointlabels", "from_name": view.keypoints, **frame, "value": value}
+    label = view.label_of[k]
+    value = {**place, "keypointlabels": [label.word]}
+    point = {"id": name, "type": label.type, "from_name": label.control, **frame, "value": value}
     confidence = float(pose.confidence[position, k])
     if math.isfinite(confidence):
         point["score"] = min(max(confidence, 0.0), 1.0)
@@ -104,10 +105,14 @@ def _point_regions(
         point["parentID"] = parent
     if note:
         point["meta"] = {"text": [note]}
-    if state not in (PointState.OCCLUDED, PointState.ABSENT) or state not in view.choice_of:
+    said = view.word_of.get(state) if state in (PointState.OCCLUDED, PointState.ABSENT) else None
+    if said is None:
         return [point]
-    choice = {**place, "choices": [view.choice_of[state]]}
-    return [point, {"id": name, "type": "choices", "from_name": view.visibility, **frame, "value": choice}]
+    if said.control == label.control:
+        value["keypointlabels"] = [label.word, said.word]
+        return [point]
+    choice = {**place, said.type: [said.word]}
+    return [point, {"id": name, "type": said.type, "from_name": said.control, **frame, "value": choice}]
 
 
 def _box_region(name: str, view: ViewBinding, frame: Mapping[str, Any], box_px: FloatArray) -> dict[str, Any]:

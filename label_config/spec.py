@@ -44,6 +44,7 @@ from label_config.spec_fields import (
     weight_alone,
 )
 from label_config.values import BadInputError
+from label_config.visibility import VisibilityWords
 from label_config.yaml_files import read_yaml
 
 SCHEMA_VERSION = 1
@@ -348,7 +349,8 @@ class Spec(Section):
     arrays        folder of snapshots, predictions and scores
     skeleton      name, path or mapping for ``load_skeleton``; None = drafted from the project's label names
     views         order of the cameras; None = order of the recording or of the labelling config
-    aliases       label name in Label Studio → keypoint name
+    aliases       label name in Label Studio, or control/label, → keypoint name
+    visibility    choice of a point, or second label on it, → what it says of the point
     frames        how frames are read from tasks that exist already
     documents_root  the folder that Label Studio serves as local files
     scores        "auto" or score name → weight, alone or with the score's parameters
@@ -367,6 +369,7 @@ class Spec(Section):
     skeleton: SkeletonSource | None = None
     views: tuple[str, ...] | None = None
     aliases: dict[str, str] = Field(default_factory=dict)
+    visibility: VisibilityWords = Field(default_factory=dict)
     recordings: tuple[Recording, ...] = ()
     documents_root: Location | None = None
     frames: FrameRules = absent_section()

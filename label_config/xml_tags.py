@@ -1,29 +1,24 @@
-"""Reading a labelling config: tags, the pictures they stand for and the words of visibility.  No judgement yet."""
+"""Reading a labelling config: tags, and the pictures they stand for.  No judgement yet."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from label_config.values import BadInputError, PointState
+from label_config.data_path import PATH
+from label_config.values import BadInputError
 
-#: Choices of a visibility control, in lower case.
-_VISIBILITY_WORDS = {
-    PointState.VISIBLE: {"visible", "clear", "clearly visible", "in view"},
-    PointState.OCCLUDED: {"occluded", "hidden", "invisible", "not visible", "obscured", "covered", "self-occluded"},
-    PointState.ABSENT: {"absent", "missing", "not in picture", "not in image", "out of frame", "out of view", "outside"},
-}
-_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_VARIABLE = re.compile(rf"\$({PATH.pattern})")
 
 
 @dataclass(frozen=True)
 class ImageTag:
-    """An ``<Image>`` and its task data key; None when the value is no plain ``$key``."""
+    """An ``<Image>`` and where the task's data holds its address, such as ``image`` or ``images[0]``; None for no such place."""
 
     name: str
     data_key: str | None
@@ -34,7 +29,9 @@ class ImageTag:
 class ControlTag:
     """A control and what it labels: one name normally, several in ``toName="a,b"``.
 
-    labels  the values it offers, as they appear in results, in order
+    labels   what it offers, in order, as it appears in results: the alias where there is one
+    values   alias → the value that it stands for, which files of other tools carry instead
+    several  one region may carry several of its labels
     """
 
     kind: str
@@ -43,6 +40,8 @@ class ControlTag:
     labels: tuple[str, ...]
     dynamic: bool
     per_region: bool
+    values: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
 
 
 def parse_config(xml: str) -> Element:
@@ -67,10 +66,9 @@ def control_tags(root: Element, kind: str) -> tuple[ControlTag, ...]:
     return tuple(_control(tag, kind) for tag in _tags(root, kind.lower()))
 
 
-def visibility_state(choice: str) -> PointState | None:
-    """What a choice says about a point; None for a word that is not known."""
-    word = re.sub(r"[_\s]+", " ", choice).strip().lower()
-    return next((state for state, words in _VISIBILITY_WORDS.items() if word in words), None)
+def repeaters(root: Element) -> tuple[Element, ...]:
+    """All ``<Repeater>`` tags, which make pictures and controls anew for every task."""
+    return tuple(_tags(root, "repeater"))
 
 
 def _tags(root: Element, lower_name: str) -> Iterator[Element]:
@@ -84,7 +82,6 @@ def _image(tag: Element) -> ImageTag:
 
 def _control(tag: Element, kind: str) -> ControlTag:
     children = [child for child in tag.iter() if isinstance(child.tag, str) and child.tag.lower() in ("label", "choice")]
-    # results carry the alias where there is one
     labels = tuple(child.get("alias") or child.get("value") or "" for child in children)
     return ControlTag(
         kind=kind,
@@ -93,4 +90,6 @@ def _control(tag: Element, kind: str) -> ControlTag:
         labels=labels,
         dynamic="value" in tag.attrib or any(label.startswith("$") for label in labels),
         per_region=tag.get("perRegion", "").lower() == "true",
+        values={alias: value for child in children if (alias := child.get("alias")) and (value := child.get("value"))},
+        several=tag.get("choice", "").lower() == "multiple",
     )

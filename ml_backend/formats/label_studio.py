@@ -6,8 +6,9 @@ The export does not hold the labelling config: what its regions name are the con
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from label_config.build_xml import build_label_config
 from label_config.region_frame import Size
 from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FrameKey, ImageRef, PointState, Pose2D, Provenance
-from label_config.xml_tags import visibility_state
+from label_config.visibility import visibility_state
 from ml_backend.formats.guarded import load_json, understood
 from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path
 
@@ -35,7 +36,7 @@ def read_label_studio(path: Path) -> LabelSet:
             raise BadInputError(f"{path}: expected Label Studio's JSON export: a list of tasks with 'data' and 'annotations'")
         binding = _binding(path, [r for task in content for a in _annotations(task) for r in a["result"]])
         labels = [label for task in content for label in _labels(path, task, binding)]
-        notes = _notes(content, labels)
+        notes = _notes(content, labels) + _left_out(content, binding)
         return LabelSet(binding.skeleton, tuple(labels), tuple(notes))
 
 
@@ -56,38 +57,48 @@ def _person(annotation: Mapping[str, Any]) -> str:
 
 
 def _binding(path: Path, found: Sequence[Any]) -> Binding:
-    """Controls by picture: points, boxes and choices that carry the name of a region with a point."""
-    points: dict[str, str] = {}
-    labels: dict[str, None] = {}
-    boxes, choices = dict[str, tuple[str, str]](), dict[str, tuple[str, set[str]]]()
-    for region in (r for r in found if isinstance(r, dict)):
-        picture, control, value = region.get("to_name"), region.get("from_name"), region.get("value")
-        if not (isinstance(picture, str) and isinstance(control, str) and isinstance(value, dict)):
+    """Controls by picture: points, boxes and choices that carry the id of a region with a point."""
+    points: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    choices: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    boxes = dict[str, tuple[str, str]]()
+    regions_found = [r for r in found if isinstance(r, dict) and isinstance(r.get("value"), dict)]
+    of_points = {str(r.get("id")) for r in regions_found if r.get("type") == "keypointlabels"}
+    for region in regions_found:
+        picture, control, value = region.get("to_name"), region.get("from_name"), region["value"]
+        if not (isinstance(picture, str) and isinstance(control, str)):
             continue
         if region.get("type") == "keypointlabels":
-            if points.setdefault(picture, control) != control:
-                raise BadInputError(
-                    f"{path}: picture {picture!r} has points of two controls, {points[picture]!r} and {control!r}"
-                )
-            labels |= dict.fromkeys(str(name) for name in value.get("keypointlabels") or [])
+            points[picture][control] |= dict.fromkeys(str(name) for name in value.get("keypointlabels") or [])
         elif region.get("type") == "rectanglelabels":
             boxes.setdefault(picture, (control, str((value.get("rectanglelabels") or [""])[0])))
-        elif region.get("type") == "choices":
-            choices.setdefault(picture, (control, set()))[1].update(map(str, value.get("choices") or []))
-    if not points or not labels:
+        elif region.get("type") == "choices" and str(region.get("id")) in of_points:
+            choices[picture][control].update(map(str, value.get("choices") or []))
+    labels = dict.fromkeys(label for controls in points.values() for of in controls.values() for label in of)
+    if not labels:
         raise BadInputError(f"{path}: expected annotations with keypoint labels, found none")
+    _one_control_per_label(path, points)
     number = {name: i for i, name in enumerate(labels)}
     views = []
-    for picture, control in points.items():
-        about = choices.get(picture)
-        states = {c: state for c in sorted(about[1]) if (state := visibility_state(c)) is not None} if about else {}
-        box = boxes.get(picture)
-        views.append(
-            ViewBinding(
-                picture, picture, picture, control, about[0] if states and about else None, box and box[0], number, states
-            )
-        )
+    for picture, controls in points.items():
+        box, box_label = boxes.get(picture, (None, ""))
+        bound = {control: {label: number[label] for label in of} for control, of in controls.items()}
+        visibility = {control: _states(words) for control, words in choices[picture].items()}
+        views.append(ViewBinding(picture, picture, picture, bound, visibility, box=box, box_labels=(box_label,) if box else ()))
     return Binding(Skeleton(path.stem, tuple(labels)), tuple(views))
+
+
+def _one_control_per_label(path: Path, points: Mapping[str, Mapping[str, Mapping[str, None]]]) -> None:
+    for picture, controls in points.items():
+        for first, second in combinations(controls, 2):
+            if both := sorted(controls[first].keys() & controls[second].keys()):
+                raise BadInputError(
+                    f"{path}: picture {picture!r}: label {both[0]!r} is used by two controls, {first!r} and {second!r}, which "
+                    "may mean different things; rename it in one of them"
+                )
+
+
+def _states(words: set[str]) -> dict[str, PointState]:
+    return {word: state for word in sorted(words) if (state := visibility_state(word)) is not None}
 
 
 def _labels(path: Path, task: Mapping[str, Any], binding: Binding) -> Iterator[LabelledImage]:
@@ -164,6 +175,17 @@ def _notes(content: Sequence[Mapping[str, Any]], labels: Sequence[LabelledImage]
     if len(people) > 1:
         notes.append(f"annotations of {len(people)} people")
     return notes
+
+
+def _left_out(content: Sequence[Mapping[str, Any]], binding: Binding) -> list[str]:
+    """What could not be read of the annotations, one line for each kind of trouble, with how often it was met."""
+    troubles = Counter(
+        problem.text
+        for task in content
+        for annotation in _annotations(task)
+        for problem in regions.decode(annotation["result"], binding).problems
+    )
+    return [f"{text} (in {count} annotation{'s' if count > 1 else ''})" for text, count in troubles.items()]
 
 
 def given_regions(poses: Mapping[int, Pose2D], binding: Binding, sizes_px: Mapping[str, Size]) -> list[dict[str, Any]]:

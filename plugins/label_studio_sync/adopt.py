@@ -78,7 +78,7 @@ def understand(spec: Spec, client: Client) -> Plan:
         if former := former_address(spec, project):
             what = f"take over what was set up for it: {moved(former, spec.label_studio.url)}"
             changes.append(f"{what}; it is the same project by number and time of creation")
-    binding = bind(xml, skeleton, views=views, aliases=spec.aliases)
+    binding = bind(xml, skeleton, views=views, aliases=spec.aliases, visibility=spec.visibility)
     if len(binding.views) == 1 and views is not None and len(views) > 1:
         lines.append(f"one picture per task; the camera is read by frames.view among {', '.join(views)}")
     else:

@@ -7,7 +7,9 @@ labels are pulled meanwhile as far as they can be read, and those that could not
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from label_config.binding import Binding, bind
 from label_config.spec import Spec, load_spec
@@ -20,7 +22,10 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     """Bind the project's config again; say what does not fit, and take over what does."""
     project, old = workspace.project, workspace.binding
     try:
-        new = bind(label_config, old.skeleton, views=old.names, aliases=_current_aliases(workspace.spec, old))
+        now = _current_spec(workspace.spec)
+        aliases = _held_aliases(old) if now is None else now.aliases
+        visibility = _held_words(old) if now is None else now.visibility
+        new = bind(label_config, old.skeleton, views=old.names, aliases=aliases, visibility=visibility)
     except ParallaxError as error:
         _stop(workspace, str(error))
         return
@@ -38,17 +43,33 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     presence.tell(workspace.store, project.id, "the labelling config fits again" if same else _CHANGED, key="config")
 
 
-def _current_aliases(spec: Spec, held: Binding) -> dict[str, str]:
-    """``aliases`` as parallax.yaml has them now: who renames a label need not restart what runs.
+def _current_spec(spec: Spec) -> Spec | None:
+    """parallax.yaml as it is now: who renames a label, or says what a choice means, need not restart what runs.
 
-    While the file cannot be read, because it is being edited, say, labels stand for what they stood for.
+    None while it cannot be read, because it is being edited, say: then words mean what they meant.
     """
     try:
-        return load_spec(spec.path).aliases if spec.path is not None else spec.aliases
+        return load_spec(spec.path) if spec.path is not None else spec
     except BadInputError:
-        return {label: held.skeleton.keypoints[point] for view in held.views for label, point in view.labels.items()}
+        return None
 
 
+def _held_aliases(held: Binding) -> dict[str, str]:
+    return {
+        f"{control}/{label}": held.skeleton.keypoints[point]
+        for view in held.views
+        for control, labels in view.points.items()
+        for label, point in labels.items()
+    }
+
+
+def _held_words(held: Binding) -> dict[str, str]:
+    meanings = [of for view in held.views for controls in (view.visibility, view.marks) for of in controls.values()]
+    return {word: state.name.lower() for of in meanings for word, state in of.items()}
+
+
+#: Control → word → what it means.
+Controls = Mapping[str, Mapping[str, Any]]
 _CHANGED = "the labelling config changed; the new one fits"
 
 
@@ -76,9 +97,20 @@ def what_is_lost(old: Binding, new: Binding) -> str:
 
 
 def _with_former_labels(new: Binding, old: Binding) -> Binding:
-    """Labels that stood for a keypoint before still do in annotations made then; the newest name is the one written."""
-    views = []
-    for before, after in zip(old.views, new.views, strict=True):
-        former = {label: keypoint for label, keypoint in before.labels.items() if label not in after.labels}
-        views.append(replace(after, labels={**former, **after.labels}))
+    """Words that meant something before still do in annotations made then; the newest ones are those written."""
+    words = ("points", "visibility", "marks")
+    views = [
+        replace(after, **{name: _with_former(getattr(after, name), getattr(before, name)) for name in words})
+        for before, after in zip(old.views, new.views, strict=True)
+    ]
     return replace(new, views=tuple(views))
+
+
+def _with_former(now: Controls, before: Controls) -> Controls:
+    """Control → word → meaning, what is new last."""
+    gone = {control: of for control, of in before.items() if control not in now}
+    return gone | {control: {**_without(before.get(control, {}), of), **of} for control, of in now.items()}
+
+
+def _without(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    return {word: meaning for word, meaning in before.items() if word not in now}

@@ -144,9 +144,9 @@ def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> I
 
 
 def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
-    held = workspace.binding
+    held, spec = workspace.binding, workspace.spec
     try:
-        binding = bind(project["label_config"], held.skeleton, views=held.names, aliases=workspace.spec.aliases)
+        binding = bind(project["label_config"], held.skeleton, views=held.names, aliases=spec.aliases, visibility=spec.visibility)
     except ParallaxError as error:
         yield Finding("labels", "error", str(error), "restore the labelling config, or run `parallax init` again")
         return

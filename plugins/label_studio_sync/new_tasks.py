@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from label_config.data_path import nested
 from label_config.values import ImageRef, ParallaxError
 from ml_backend.jobs.tries import Tries
 from ml_backend.recordings import UnavailableImageError, browsers_show, extract_frames, frame_path, limits_of
@@ -166,8 +167,8 @@ class _Pictures:
             common["parallax_source"] = PSEUDO
         if len(self.binding.views) < len(self.views):
             data_key = self.binding.views[0].data_key
-            return [([view], {**common, VIEW: view, data_key: self._address(frame, view)}) for view in frame.images]
-        pictures = {view.data_key: self._address(frame, view.view) for view in self.binding.views}
+            return [([view], {**common, VIEW: view, **nested({data_key: self._address(frame, view)})}) for view in frame.images]
+        pictures = nested({view.data_key: self._address(frame, view.view) for view in self.binding.views})
         there = [view for view in self.views if view in frame.images]
         return [(None if len(there) == len(self.views) else there, {**common, **pictures})]
 

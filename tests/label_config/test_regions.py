@@ -63,7 +63,7 @@ def region(**changes: Any) -> dict[str, Any]:
 
 
 def words(decoded: Any) -> str:
-    return "\n".join(f"{p.severity}: {p.message}" for p in decoded.problems)
+    return "\n".join(f"{p.severity}: {p.text}" for p in decoded.problems)
 
 
 def test_percent_is_measured_from_the_outer_corner_of_the_first_pixel() -> None:
@@ -343,9 +343,12 @@ def test_an_empty_annotation_is_no_problem() -> None:
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        ({"value": {"keypointlabels": ["hed"]}}, "label 'hed' is no keypoint"),
-        ({"value": {"keypointlabels": []}}, "label none is no keypoint"),
-        ({"value": {"keypointlabels": None}}, "is no keypoint"),
+        (
+            {"value": {"keypointlabels": ["hed"]}},
+            "labels that are no keypoints; points with them are not used (known: head, left hand, right hand), got 'hed'",
+        ),
+        ({"value": {"keypointlabels": []}}, "got none"),
+        ({"value": {"keypointlabels": None}}, "labels that are no keypoints"),
         ({"value": {"x": 101.5}}, "between 0 and 100 percent"),
         ({"value": {"y": -5}}, "between 0 and 100 percent"),
         ({"value": {"x": "12"}}, "between 0 and 100 percent"),
@@ -354,7 +357,10 @@ def test_an_empty_annotation_is_no_problem() -> None:
         ({"value": {"x": 10**5000}}, "between 0 and 100 percent"),
         ({"image_rotation": 90}, "rotated by 90°"),
         ({"image_rotation": "left"}, "rotated by 'left'°"),
-        ({"from_name": "other"}, "control 'other' is not in the labelling config"),
+        (
+            {"from_name": "other"},
+            "a control that is not in the labelling config, or cannot be used; its points are not used, got 'other'",
+        ),
         ({"from_name": ["kp_A"]}, "is not in the labelling config"),
     ],
 )
@@ -402,18 +408,28 @@ def test_other_controls_and_relations_are_left_alone() -> None:
     assert decode([region(), *others], binding()).problems == ()
 
 
-def test_an_unknown_choice_is_reported_and_the_point_stays_visible() -> None:
+def test_a_point_with_a_choice_that_nobody_knows_waits() -> None:
     choice = {"id": "abc", "type": "choices", "from_name": "vis_A", "value": {"choices": ["blurred"]}}
-    decoded = decode([region(), choice], binding())
-    assert decoded.poses[0].state[0, 0] == PointState.VISIBLE
-    assert "choice 'blurred'" in words(decoded)
+    decoded = decode([region(), choice, region(id="b", value={"keypointlabels": ["left hand"]})], binding())
+    assert decoded.poses[0].state[0].tolist() == [PointState.UNLABELLED, PointState.VISIBLE, PointState.UNLABELLED]
+    assert "got 'blurred'" in words(decoded)
 
 
-def test_of_several_labels_the_first_known_and_of_several_choices_the_last_known_counts() -> None:
-    point = region(value={"keypointlabels": ["nobody", "left hand", "head"]})
-    choice = {"id": "abc", "type": "choices", "from_name": "vis_A", "value": {"choices": ["visible", "occluded", "blurred"]}}
+def test_both_keypoints_of_a_point_with_two_labels_lie_there_and_of_several_choices_the_one_that_hides_most_counts() -> None:
+    point = region(value={"keypointlabels": ["left hand", "head"]})
+    choice = {"id": "abc", "type": "choices", "from_name": "vis_A", "value": {"choices": ["occluded", "visible"]}}
     decoded = decode([point, choice], binding())
-    assert decoded.poses[0].state[0].tolist() == [PointState.UNLABELLED, PointState.OCCLUDED, PointState.UNLABELLED]
+    assert decoded.problems == ()
+    assert decoded.poses[0].state[0].tolist() == [PointState.OCCLUDED, PointState.OCCLUDED, PointState.UNLABELLED]
+    np.testing.assert_array_equal(decoded.poses[0].xy_px[0, 0], decoded.poses[0].xy_px[0, 1])
+
+
+@pytest.mark.parametrize("identity", ["abc", None, 7])
+def test_a_second_label_that_nobody_knows_is_not_read_as_visible(identity: object) -> None:
+    point = region(id=identity, value={"keypointlabels": ["head", "verdeckt"]})
+    decoded = decode([point, region(id="b", value={"keypointlabels": ["left hand"]})], binding())
+    assert decoded.poses[0].state[0].tolist() == [PointState.UNLABELLED, PointState.VISIBLE, PointState.UNLABELLED]
+    assert "got 'verdeckt'" in words(decoded)
 
 
 def test_a_task_with_one_camera_picture() -> None:

@@ -18,7 +18,7 @@ def test_an_alias_that_is_written_now_counts_at_the_next_look(workspace: Workspa
     write_spec(tmp_path, more="aliases: {snout: nose}\n")
     check_config(workspace, renamed)
     assert workspace.project.binding_problem is None
-    assert workspace.binding.views[0].labels["snout"] == KEYPOINTS.index("nose")
+    assert workspace.binding.views[0].label_of[KEYPOINTS.index("nose")].word == "snout"
     (tmp_path / "parallax.yaml").write_text("aliases: {snout: nos")
     check_config(workspace, renamed)
     assert workspace.project.binding_problem is None, "a file that is being edited is no mistake of the config"
