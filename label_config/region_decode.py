@@ -261,7 +261,8 @@ class _Reader:
             message = f"{view.view}: labels that are no keypoints; points with them are not used (known: {', '.join(labels)})"
             if any(text in marks for text in texts):
                 message = f"{view.view}: points with no label but one that says whether they can be seen; they are not used"
-            for got in map(text_of, texts or [mapping(region.get("value")).get("keypointlabels")]):
+            said = [text_of(text) for text in texts] or [text_of(mapping(region.get("value")).get("keypointlabels"))]
+            for got in said:
                 self.report("error", message, view.view, got=got)
         return known
 

@@ -69,7 +69,7 @@ def _is_about_visibility(control: ControlTag, written: Mapping[str, str]) -> boo
 
 def _meanings(control: ControlTag, words: Iterable[str], written: Mapping[str, str]) -> dict[str, PointState]:
     """Word → state, by the spelling of results and by the other one; that of results comes first."""
-    found = {}
+    found: dict[str, PointState] = {}
     for word in words:
         spellings = [word, control.values.get(word, word)]
         state = next((state for of in spellings if (state := visibility_state(of, written)) is not None), None)

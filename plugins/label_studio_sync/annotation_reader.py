@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from label_config.problems import Problem
+from label_config.refusal import Refusal
 from label_config.region_decode import DecodedAnnotation, decode
 from label_config.values import FloatArray, Pose2D
 from ml_backend.labels.edit_distance import edit_distance
@@ -20,26 +21,27 @@ from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.task_names import TaskNames
+from plugins.label_studio_sync.troubles import Troubles
 
 Item = Mapping[str, Any]
 
 
 class AnnotationReader:
-    """Reads the annotations of one project.  ``report`` takes what cannot be used, in words."""
+    """Reads the annotations of one project; ``troubles`` collects what cannot be used."""
 
-    def __init__(self, workspace: Workspace, client: Client, names: TaskNames, report: Callable[[str], None]) -> None:
+    def __init__(self, workspace: Workspace, client: Client, names: TaskNames) -> None:
         self.store, self.project_id = workspace.store, workspace.project_id
-        self.client, self.names, self.report = client, names, report
+        self.client, self.names, self.troubles = client, names, Troubles()
         self.round = versions.current_round(self.store, self.project_id)
         everything = generations.list_generations(self.store, self.project_id)
         self._points_were_shown = any(g.switched_at is not None and g.version_id is not None for g in everything)
 
     def read(self, task: TaskRow, frame: FrameRow, item: Item) -> dict[str, Any]:
-        """The row of one annotation; what cannot be used is reported."""
+        """The row of one annotation; what cannot be used goes to ``troubles``."""
         sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
         decoded = decode(item["result"], self.names.binding_of(task.views), sizes_px=sizes)
         for problem in decoded.problems:
-            self.report(f"task {task.ls_task_id}, annotation {item['id']}: {_words(problem)}")
+            self.troubles.add(task.ls_task_id, trouble_of(problem))
         cancelled = bool(item["was_cancelled"])
         number = None if cancelled else self._generation(decoded, item)
         pick = None if number is None else generations.pick_of(self.store, self.project_id, number, task.frame_id)
@@ -55,7 +57,7 @@ class AnnotationReader:
             "poses": {str(subject): pose.to_json() for subject, pose in decoded.poses.items()},
             "boxes": {str(subject): _drawn(boxes) for subject, boxes in decoded.boxes_px.items()} or None,
             "unsized": bool(decoded.unsized),
-            "problems": [_words(problem) for problem in decoded.problems],
+            "problems": [str(trouble_of(problem)) for problem in decoded.problems],
             "shown_generation": number if shown else None,
             "edit": self._edit(shown, task, decoded.poses) if shown else None,
             "round": self.round,
@@ -88,9 +90,11 @@ class AnnotationReader:
             yield int(subject), pose
 
 
-def _words(problem: Problem) -> str:
+def trouble_of(problem: Problem) -> Refusal:
+    """What is wrong in an annotation, as it is said of tasks."""
     place = ", ".join(part for part in (problem.view, problem.keypoint) if part)
-    return f"{place}: {problem.message}" if place and not problem.message.startswith(place) else problem.message
+    where = f"{place}: " if place and not problem.message.startswith(place) else ""
+    return Refusal(f"annotations: {where}{problem.message}", problem.got)
 
 
 def _drawn(boxes_px: FloatArray) -> list[list[float] | None]:

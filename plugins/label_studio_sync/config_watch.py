@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 from label_config.binding import Binding, bind
 from label_config.spec import Spec, load_spec
@@ -68,8 +68,7 @@ def _held_words(held: Binding) -> dict[str, str]:
     return {word: state.name.lower() for of in meanings for word, state in of.items()}
 
 
-#: Control → word → what it means.
-Controls = Mapping[str, Mapping[str, Any]]
+Meaning = TypeVar("Meaning")
 _CHANGED = "the labelling config changed; the new one fits"
 
 
@@ -98,19 +97,24 @@ def what_is_lost(old: Binding, new: Binding) -> str:
 
 def _with_former_labels(new: Binding, old: Binding) -> Binding:
     """Words that meant something before still do in annotations made then; the newest ones are those written."""
-    words = ("points", "visibility", "marks")
     views = [
-        replace(after, **{name: _with_former(getattr(after, name), getattr(before, name)) for name in words})
+        replace(
+            after,
+            points=_with_former(after.points, before.points),
+            visibility=_with_former(after.visibility, before.visibility),
+            marks=_with_former(after.marks, before.marks),
+        )
         for before, after in zip(old.views, new.views, strict=True)
     ]
     return replace(new, views=tuple(views))
 
 
-def _with_former(now: Controls, before: Controls) -> Controls:
+def _with_former(
+    now: Mapping[str, Mapping[str, Meaning]], before: Mapping[str, Mapping[str, Meaning]]
+) -> dict[str, dict[str, Meaning]]:
     """Control → word → meaning, what is new last."""
-    gone = {control: of for control, of in before.items() if control not in now}
-    return gone | {control: {**_without(before.get(control, {}), of), **of} for control, of in now.items()}
-
-
-def _without(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    return {word: meaning for word, meaning in before.items() if word not in now}
+    merged = {control: dict(of) for control, of in before.items() if control not in now}
+    for control, of in now.items():
+        former = {word: meaning for word, meaning in before.get(control, {}).items() if word not in of}
+        merged[control] = {**former, **of}
+    return merged

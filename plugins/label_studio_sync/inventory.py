@@ -8,6 +8,7 @@ from typing import Any
 from label_config.refusal import Refusal
 from label_config.region_decode import decode
 from label_config.values import BadInputError, FrameKey
+from plugins.label_studio_sync.annotation_reader import trouble_of
 from plugins.label_studio_sync.client import PULL_FIELDS, Client
 from plugins.label_studio_sync.known_frames import find_clash
 from plugins.label_studio_sync.task_names import Reading, TaskNames
@@ -63,7 +64,7 @@ class _Inventory:
         for annotation in task.get("annotations", ()):
             decoded = decode(annotation["result"], binding)
             for problem in decoded.problems:
-                self.troubles.add(task["id"], Refusal(f"annotations: {problem.message}"))
+                self.troubles.add(task["id"], trouble_of(problem))
             if decoded.unsized:
                 what = "annotations without the size of their picture; they are used once it was measured"
                 self.troubles.add(task["id"], Refusal(what))

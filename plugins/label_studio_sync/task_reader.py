@@ -44,7 +44,7 @@ class TaskReader:
         self.workspace, self.client, self.again = workspace, client, again
         self.store, self.project_id = workspace.store, workspace.project_id
         self.finder = FrameFinder(workspace)
-        self.annotations = AnnotationReader(workspace, client, self.finder.names, self._problem)
+        self.annotations = AnnotationReader(workspace, client, self.finder.names)
         self.boxes = frames.boxes_by_id(self.store, self.project_id)
         self.held: dict[int, dict[int, AnnotationRow]] = {}
         self._list_annotations()
@@ -92,12 +92,20 @@ class TaskReader:
         left = iter(items)
         while batch := list(islice(left, BATCH)):
             self._read(batch)
+        self._say_troubles()
 
     def read_again(self, items: Iterable[Item]) -> None:
         """Take over the annotations of known tasks anew: the sizes of their pictures became known, say."""
         self._list_annotations()
         known = [(self.tasks[item["id"]], item["annotations"]) for item in items if item["id"] in self.tasks]
         self._save_annotations(known, {task.id for task, _ in known})
+        self._say_troubles()
+
+    def _say_troubles(self) -> None:
+        """What annotations say that cannot be used: one event for each kind of trouble."""
+        lines, self.annotations.troubles = self.annotations.troubles.lines(), Troubles()
+        for kind, line in lines.items():
+            self._problem(line, key=kind)
 
     def _read(self, batch: Sequence[Item]) -> None:
         self.seen += len(batch)

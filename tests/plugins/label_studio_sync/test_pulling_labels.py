@@ -132,16 +132,16 @@ def test_several_annotators_of_one_task_are_kept_apart_and_merged(lab: Any) -> N
     np.testing.assert_allclose(snapshot.xy_px[0], pose(0, 3.0).xy_px, atol=0.01)  # the median of the three
 
 
-def test_two_points_for_one_keypoint_are_told_by_task_and_annotation(lab: Any) -> None:
+def test_two_points_for_one_keypoint_are_said_with_the_task(lab: Any) -> None:
     lab.serve([0])
     someone = lab.person()
     twice = lab.hand_made(0)
     twice.append({**twice[0], "id": "again", "value": {**twice[0]["value"], "x": 50.0}})
     task = someone.next_task(lab.project)
-    number = lab.submit(someone, task, twice)
+    lab.submit(someone, task, twice)
     report = pull(lab.workspace, lab.client)
     (problem,) = report.problems
-    assert problem.startswith(f"task {task['id']}, annotation {number}: front, head: more than one point")
+    assert problem.startswith(f"task {task['id']}: annotations: front, head: more than one point")
     (row,) = labels(lab)
     assert row.poses["0"]["xy_px"][0][0][0] == pytest.approx(50.0 * SIZE[0] / 100 - 0.5), "the last one counts"
 
