@@ -26,8 +26,8 @@ from plugins.label_studio_sync.connection import answers
 from plugins.label_studio_sync.existing_labels import LabelledFrames, read_existing_labels
 from plugins.label_studio_sync.inventory import describe_tasks
 from plugins.label_studio_sync.moved import former_address, moved
-from plugins.label_studio_sync.overlap import what_happens
 from plugins.label_studio_sync.picture_check import pictures_of_tasks, try_pictures
+from plugins.label_studio_sync.project_findings import look_at_project
 from plugins.label_studio_sync.reason_header import shows_reason
 from plugins.label_studio_sync.split_plan import plan_split, shown_frames
 from plugins.label_studio_sync.storage import check_documents_root, lacks_storage, picture_folder
@@ -96,8 +96,11 @@ def understand(spec: Spec, client: Client) -> Plan:
     names = TaskNames(spec, binding, tuple(views))
     if project is not None:
         lines += describe_tasks(client, project["id"], names)
-        tried = try_pictures(spec, pictures_of_tasks(client, project["id"], names))
+        pictures = list(pictures_of_tasks(client, project["id"], names))
+        tried = try_pictures(spec, pictures)
         lines += [f"{'error: ' if result.problem else ''}{result.seen}" for result in tried]
+        folders = any("/data/local-files/" in address for _, address in pictures)
+        lines += [finding.line for finding in look_at_project(spec, client, project, serves_folders=folders)]
     split = plan_split(spec, [recording for recording, _ in recordings], shown_frames(client, project, names), lines)
     any_project = project["id"] if project is not None else next((found["id"] for found in client.projects()), None)
     check_documents_root(spec, client, any_project)
@@ -166,8 +169,6 @@ def _remarks(spec: Spec, project: dict[str, Any] | None) -> list[str]:
     if project is None:
         return []
     found = []
-    if several := what_happens(project):
-        found.append(f"more than one annotation per task: {several}")
     if not shows_reason(project["label_config"]):
         found.append(
             "why a task was chosen stands in the tab 'Parallax: next', not on the labelling screen; "

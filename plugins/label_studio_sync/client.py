@@ -352,6 +352,10 @@ class Client:
         """Local file storages of the project."""
         return list(self.call("GET", "api/storages/localfiles", params={"project": project}))
 
+    def storages(self, project: int) -> list[dict[str, Any]]:
+        """Every storage, of any kind, from which the project takes its tasks."""
+        return list(self.call("GET", "api/storages/", params={"project": project}))
+
     def create_local_storage(self, project: int, path: str, title: str) -> int:
         """Let the server serve files under ``path`` to annotators of this project."""
         body = {"project": project, "path": path, "title": title, "use_blob_urls": True}

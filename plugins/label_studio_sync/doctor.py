@@ -5,40 +5,33 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 
 from label_config.binding import bind
+from label_config.refusal import Refusal
 from label_config.spec import Spec
 from label_config.values import ParallaxError
-from ml_backend.store import frames, presence, versions
+from ml_backend.store import frames, presence, submissions, tasks, versions
+from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace, open_workspace
 from plugins.label_studio_sync.client import TESTED_VERSIONS, Client, LabelStudioError
 from plugins.label_studio_sync.config_watch import what_is_lost
-from plugins.label_studio_sync.connection import BACKEND_TITLE, SECRET_HEADER
-from plugins.label_studio_sync.overlap import ONE, wanted_annotations, what_happens
+from plugins.label_studio_sync.connection import BACKEND_TITLE
+from plugins.label_studio_sync.findings import Finding
+from plugins.label_studio_sync.overlap import ONE
 from plugins.label_studio_sync.picture_check import try_pictures
+from plugins.label_studio_sync.project_findings import look_at_project, what_is_wrong
+from plugins.label_studio_sync.troubles import Troubles
 from plugins.label_studio_sync.which_project import NoProjectError, named_project
 
-State = Literal["ok", "warning", "error"]
 #: Label Studio waits this long for a backend's health and for a webhook.
 PATIENCE_S = 1.0
 #: Processes give a sign of life every 10 to 30 seconds.
 ALIVE_WITHIN_S = 90.0
 _BY_ITSELF = "`parallax up` registers it within a minute of the backend's first answer"
 PRIVATE_HINT = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment and restart it"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One hop: its state, what was seen, and the fix when there is something to fix."""
-
-    hop: str
-    state: State
-    seen: str
-    fix: str = ""
 
 
 def examine(spec: Spec, connect: Callable[..., Client] = Client) -> list[Finding]:
@@ -78,6 +71,7 @@ def _examine(spec: Spec, connect: Callable[..., Client], opened: contextlib.Exit
         return
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
+    yield from _annotations(workspace)
     yield from _pictures(workspace)
     yield from _scores(workspace)
     yield from _redis(spec)
@@ -114,8 +108,11 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> Iterator[Finding]:
-    several = what_happens(project)
-    yield Finding("overlap", "ok", f"{wanted_annotations(project)} annotations per task: {several}" if several else ONE)
+    folders = any("/data/local-files/" in ref.source for row in _frames(workspace) for ref in row.images.values())
+    found = list(look_at_project(workspace.spec, client, project, serves_folders=folders))
+    yield from (finding for finding in found if finding.hop != "webhook")  # it has a hop of its own
+    if not any(finding.hop == "overlap" for finding in found):
+        yield Finding("overlap", "ok", ONE)
     version = project.get("model_version") or ""
     titles = {backend["title"] for backend in client.backends(project["id"])} | {BACKEND_TITLE}
     if version in titles:
@@ -163,9 +160,24 @@ def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("labels", "ok", f"{len(binding.skeleton)} keypoints in {len(binding.views)} pictures")
 
 
+def _annotations(workspace: Workspace) -> Iterator[Finding]:
+    """What people submitted and cannot be used: labels that nobody mapped, choices that nobody knows."""
+    numbers = {task.id: task.ls_task_id for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    troubles = Troubles()
+    for row in submissions.list_annotations(workspace.store, workspace.project_id):
+        for text in row.problems if row.task_id in numbers else ():
+            expected, _, got = text.partition(", got ")
+            troubles.add(numbers[row.task_id], Refusal(expected, got))
+    for line in troubles.lines().values():
+        yield Finding("annotations", "warning", line, "write `aliases` or `visibility` in parallax.yaml, or correct the labels")
+
+
+def _frames(workspace: Workspace) -> list[FrameRow]:
+    return frames.list_frames(workspace.store, workspace.project_id)
+
+
 def _pictures(workspace: Workspace) -> Iterator[Finding]:
-    rows = frames.list_frames(workspace.store, workspace.project_id)
-    places = ((f"{row.key}, view {view}", ref.source) for row in rows for view, ref in row.images.items())
+    places = ((f"{row.key}, view {view}", ref.source) for row in _frames(workspace) for view, ref in row.images.items())
     for tried in try_pictures(workspace.spec, places, workspace.project.public_url):
         fix = "" if tried.problem is None else "correct what it names; the frames stay in the pool and are tried again"
         yield Finding("pictures", "error" if tried.problem else "ok", tried.seen, fix)
@@ -218,18 +230,13 @@ def _backend_entry(workspace: Workspace, client: Client) -> Finding:
 
 def _webhook(workspace: Workspace, client: Client) -> Finding:
     url = f"{workspace.spec.backend.url.rstrip('/')}/webhook"
-    secret = workspace.spec.backend.secret
     hook = next((hook for hook in client.webhooks(workspace.project.ls_project_id) if hook["url"].rstrip("/") == url), None)
     again = "run `parallax init` again"
     if hook is None:
         wrong, again = "none with our address", f"{_BY_ITSELF}; on 403 {PRIVATE_HINT}"
-    elif SECRET_HEADER not in (hook.get("headers") or {}):
-        wrong = f"it brings no {SECRET_HEADER} header, so it is refused"
-    elif secret is not None and hook["headers"][SECRET_HEADER] != secret.get_secret_value():
-        wrong = "it brings another secret, so it is refused"
-    elif not hook.get("is_active"):
-        wrong = "it is switched off"
     else:
+        wrong = what_is_wrong(hook, workspace.spec)
+    if not wrong:
         return Finding("webhook", "ok", "registered with its secret")
     polling = f"labels are still found by polling every {workspace.spec.sync.tick_seconds:.0f} s"
     return Finding("webhook", "warning", f"{wrong}; {polling}", again)

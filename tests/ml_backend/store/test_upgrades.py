@@ -9,8 +9,9 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from label_config.values import ParallaxError
-from ml_backend.store import frames, presence, submissions, versions
+from label_config.binding import Binding
+from label_config.values import ParallaxError, PointState
+from ml_backend.store import frames, presence, projects, submissions, versions
 from ml_backend.store.database import Store, open_store
 
 #: What revision 0001 could hold, in its own columns.
@@ -25,6 +26,20 @@ INSERT INTO annotations (id, project_id, ls_annotation_id, task_id, updated_at, 
 INSERT INTO versions (id, project_id, number, attempt, status, path, sha256, metrics, created_at)
   VALUES (1, 1, 1, 1, 'published', 'm-1', 'x', '{"validation_px": 4.0}', 1.0)
 """
+
+
+#: The binding of a project before revision 0007.
+OLD_VIEW = {
+    "view": "left",
+    "image": "left",
+    "data_key": "left",
+    "keypoints": "kp_left",
+    "labels": {"nose": 0, "tail": 1},
+    "visibility": "vis_left",
+    "states": {"hidden": "occluded"},
+    "box": None,
+    "box_labels": [],
+}
 
 
 def at_revision(path: Path, revision: str) -> Store:
@@ -112,4 +127,16 @@ def test_a_store_is_not_upgraded_under_processes_of_an_earlier_release(tmp_path:
     ended.close()
     store = open_store(address)
     assert frames.list_frames(store, 1) == []
+
+
+def test_the_binding_of_an_earlier_release_is_by_control(tmp_path: Path) -> None:
+    binding = {"skeleton": {"name": "m", "keypoints": ["nose", "tail"]}, "views": [OLD_VIEW], "problems": []}
+    old = at_revision(tmp_path / "s.sqlite3", "0006")
+    with old.write() as connection:
+        statement = "INSERT INTO projects (id, ls_url, ls_project_id, ls_created_at, binding) VALUES (1, 'http://ls', 3, 't0', ?)"
+        connection.exec_driver_sql(statement, (json.dumps(binding),))
+    old.close()
+    store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
+    (view,) = Binding.from_json(projects.get(store, 1).binding or {}).views
+    assert (view.points, view.visibility) == ({"kp_left": {"nose": 0, "tail": 1}}, {"vis_left": {"hidden": PointState.OCCLUDED}})
     store.close()
