@@ -118,6 +118,26 @@ def cloud(platform: Platform, folder: Path, count: int, s3: S3Server, *, presign
     return team
 
 
+def nested(platform: Platform, folder: Path, count: int) -> OtherTeam:
+    """All cameras of a frame in one task, their pictures in a list and in a mapping of the task's data."""
+    xml = all_cameras(CAMERAS).replace("$left_url", "$images[1].url").replace("$right_url", "$files.side")
+    client, number = _project(platform, "nested data", xml)
+    shared = platform.documents.resolve() / f"nested{number}"
+    shared.mkdir(parents=True)
+    client.create_local_storage(number, str(shared), "pictures")
+    data = []
+    for i in range(count):
+        for c, camera in enumerate(CAMERAS):
+            (shared / f"{camera}{i}.png").write_bytes(picture(i, c))
+        left, right = (f"/data/local-files/?d=nested{number}/{camera}{i}.png" for camera in CAMERAS)
+        data.append({"trial": "a", "images": [{"url": "a map"}, {"url": left, "n": i}], "files": {"side": right}})
+    client.import_tasks(number, data)
+    pairs = {(f"pts_{camera}", f"pic_{camera}"): c for c, camera in enumerate(CAMERAS)}
+    team = OtherTeam(platform, folder, client, number, pairs, lambda data: (int(data["images"][1]["n"]), (0, 1)))
+    team.settings = {"frames": {"sequence": "trial", "index": "images[1].n"}}
+    return team
+
+
 def large(platform: Platform, folder: Path, count: int) -> OtherTeam:
     """One camera, ``count`` tasks from a folder, a fifth of them labelled: imported with their annotations by a converter."""
     client, number = _project(platform, "two thousand mice", one_picture())

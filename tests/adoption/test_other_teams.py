@@ -188,6 +188,11 @@ def test_one_camera_per_task_in_a_bucket(make_visit: Callable[..., Visit], s3: S
     whole_visit(visit, label_some(visit.team, 16))
 
 
+def test_pictures_in_nested_task_data(make_visit: Callable[..., Visit]) -> None:
+    visit = make_visit(kinds.nested, 24)
+    whole_visit(visit, label_some(visit.team, 10))
+
+
 @pytest.mark.slow
 def test_two_thousand_tasks_of_which_four_hundred_are_labelled(make_visit: Callable[..., Visit]) -> None:
     visit = make_visit(kinds.large, 2000)
