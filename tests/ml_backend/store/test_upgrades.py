@@ -127,6 +127,7 @@ def test_a_store_is_not_upgraded_under_processes_of_an_earlier_release(tmp_path:
     ended.close()
     store = open_store(address)
     assert frames.list_frames(store, 1) == []
+    store.close()
 
 
 def test_the_binding_of_an_earlier_release_is_by_control(tmp_path: Path) -> None:
