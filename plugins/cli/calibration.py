@@ -63,6 +63,10 @@ def convert(
     to: Annotated[str, typer.Option(help="Format to write: anipose, opencv or pose2sim.")],
     format: Format = None,
     unit: Unit = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="WIDTHxHEIGHT of the pictures, or CAMERA=WIDTHxHEIGHT once per camera, where the file does not say it."),
+    ] = None,
 ) -> None:
     """Write a calibration in another format, with what was assumed."""
     from ml_backend.geometry.calibration import read_calibration, write_calibration
@@ -70,12 +74,28 @@ def convert(
     if target.exists():
         raise BadInputError(f"{target}: exists already; choose another name")
     calibration = read_calibration(file, format, unit=unit)
+    if size:
+        given = dict(pair for entry in size for pair in _sizes(entry, calibration.rig.names))
+        calibration = read_calibration(file, format, unit=unit, sizes_px=given)
+    if calibration.guessed_sizes:
+        # Readers of the written file would take a guess for a statement.
+        cameras = ", ".join(sorted(calibration.guessed_sizes))
+        raise BadInputError(f"{file}: has no picture size for {cameras}; say it with --size WIDTHxHEIGHT")
     write_calibration(calibration.rig, target, to)
     written = read_calibration(target, to)
     out = console()
     for note in calibration.notes:
         out.print(f"note: {note}", markup=False)
     out.print(f"{target}: {to}, lengths in {written.rig.unit} (read as {calibration.rig.unit})", markup=False)
+
+
+def _sizes(entry: str, names: tuple[str, ...]) -> list[tuple[str, tuple[int, int]]]:
+    """Camera and (width, height), for all cameras where the entry names none."""
+    camera, _, text = entry.rpartition("=")
+    found = re.fullmatch(r"([1-9]\d{0,5})[x×]([1-9]\d{0,5})", text.strip())
+    if found is None or (camera and camera not in names):
+        raise BadInputError(f"--size {entry}: expected WIDTHxHEIGHT, or CAMERA=WIDTHxHEIGHT with one of {', '.join(names)}")
+    return [(name, (int(found[1]), int(found[2]))) for name in ([camera] if camera else names)]
 
 
 def _read_points(rig: Rig, points: list[str]) -> tuple[Rig, FloatArray]:

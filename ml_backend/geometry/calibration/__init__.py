@@ -13,21 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration import (
-    anipose,
-    caliscope,
-    dannce,
-    easymocap,
-    jarvis,
-    kalibr,
-    mc_calib,
-    opencv,
-    panoptic,
-    pose2sim,
-    qualisys,
-)
+from ml_backend.geometry.calibration import anipose, opencv, pose2sim
 from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, convert_unit, same_unit, with_unit
-from ml_backend.geometry.calibration.detect import detect_format, locate
+from ml_backend.geometry.calibration.detect import FORMATS, detect_format, locate
 from ml_backend.geometry.calibration.views import match_views, rig_of_views
 from ml_backend.geometry.cameras import Rig
 
@@ -45,9 +33,8 @@ __all__ = [
 ]
 
 _F = TypeVar("_F")
-_FORMATS = (anipose, opencv, pose2sim, qualisys, panoptic, dannce, easymocap, jarvis, caliscope, kalibr, mc_calib)
 #: Format name → reader.
-READERS: dict[str, Callable[[Path, Sizes | None], Calibration]] = {module.FORMAT: module.read for module in _FORMATS}
+READERS: dict[str, Callable[[Path, Sizes | None], Calibration]] = {module.FORMAT: module.read for module in FORMATS}
 #: Format name → writer, for the formats that are alive.
 WRITERS: dict[str, Callable[[Rig, Path], None]] = {module.FORMAT: module.write for module in (anipose, opencv, pose2sim)}
 

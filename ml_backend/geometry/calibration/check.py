@@ -69,6 +69,8 @@ def _check_camera(camera: Camera) -> Iterator[Finding]:
     corners = np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], dtype=np.float64)
     if not np.isfinite(camera.undistort(corners)).all():
         text = f"lens coefficients {camera.dist.tolist()} fold the picture over before its corners: too many for the data?"
+        if camera.model == "fisheye":
+            text = "its corners look 90° or more away from its axis, or the lens folds there: points in them have no place in 3-D"
         yield Finding("warning", camera.name, text)
 
 
@@ -99,8 +101,9 @@ def _check_viewing(rig: Rig) -> Iterator[Finding]:
     behind = [camera for camera, angle in zip(rig.cameras, angles, strict=True) if angle > 90]
     if len(behind) == len(rig):
         text = (
-            "all cameras look away from the point where their axes meet: the file has the camera's axes as in OpenGL "
-            "(y up, z backwards), multiply R and t by diag(1, −1, −1)"
+            "all cameras look away from the point where their axes meet: either they stand back to back and share no view, which "
+            "leaves nothing to triangulate, or the file has the camera's axes as in OpenGL (y up, z backwards); then multiply R "
+            "and t by diag(1, −1, −1)"
         )
         yield Finding("error", None, text)
         return

@@ -32,6 +32,9 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
         if len(files) > 1 and not any("K" in stored for stored in found["cameras"]):
             notes.append(f"{file.name} has no camera in it: left out")
             continue
+        if not found["several"] and not any("K" in stored for stored in found["cameras"]):
+            inside = ", ".join(found["names"][:8]) or "nothing"
+            raise Where(file).fail("params or camParams", "the cameras that DANNCE and Label3D store", f"a file with {inside}")
         for number, stored in enumerate(found["cameras"], start=1):
             default = f"Camera{number}" if found["several"] else file.stem.removesuffix("_params")
             cameras.append(_camera(Where(file, stored.get("name", default)), stored, _size(file, found["size"])))

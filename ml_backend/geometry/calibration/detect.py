@@ -22,6 +22,8 @@ from ml_backend.geometry.calibration import (
 )
 from ml_backend.geometry.calibration.base import read_text
 
+#: Every format, in the order in which they are listed for people.
+FORMATS = (anipose, opencv, pose2sim, qualisys, panoptic, dannce, easymocap, jarvis, caliscope, kalibr, mc_calib)
 READABLE = (
     "anipose, caliscope or Pose2Sim TOML, OpenCV, JARVIS or MC-Calib YAML/XML, Kalibr camchain YAML, Qualisys .qca.txt, "
     "Panoptic JSON, DANNCE .mat, EasyMocap intri.yml + extri.yml"

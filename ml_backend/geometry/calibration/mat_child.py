@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from label_config.values import BadInputError
 
@@ -21,7 +21,9 @@ _CELLS = ("params", "camParams")
 
 
 def read_cameras(file: Path) -> dict[str, Any]:
-    """What is stored: ``cameras`` (a list of fields → lists of numbers, "name" where there are names) and ``size`` (h, w)."""
+    """What is stored: ``cameras`` (a list of fields → lists of numbers, "name" where there are names), ``size`` (h, w) and the
+    ``names`` of everything in the file.
+    """
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
@@ -31,6 +33,7 @@ def read_cameras(file: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             contents = dict(loadmat(source, variable_names=[*_CELLS, "camnames", "imageSize", *FIELDS]))
+            inside = [str(name) for name, *_ in whosmat(BytesIO(raw))]
     except Exception as error:  # a damaged file can fail anywhere in the decoder
         raise BadInputError(f"expected a MATLAB v5 file, it is damaged or something else: {str(error)[:200]}") from None
     size = _plain(contents["imageSize"]) if "imageSize" in contents else None
@@ -41,7 +44,7 @@ def read_cameras(file: Path) -> dict[str, Any]:
     if len(names) == len(cameras):
         for camera, name in zip(cameras, names, strict=True):
             camera["name"] = name
-    return {"cameras": cameras, "several": cells is not None, "size": size}
+    return {"cameras": cameras, "several": cells is not None, "size": size, "names": inside}
 
 
 def _struct(cell: Any) -> Mapping[str, Any]:

@@ -5,56 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import convert_unit, read_calibration, rig_of_views, same_unit, write_calibration
 from ml_backend.geometry.cameras import Rig
-
-
-def kalibr(rig: Rig, model: str = "radtan", imu: str = "T_cam_imu") -> str:
-    blocks = []
-    for i, c in enumerate(rig.cameras):
-        pose = np.vstack((np.column_stack((c.R_cam_world, c.t_cam_world / 1000)), [0, 0, 0, 1]))
-        stored = {"T_cam_imu": pose, "T_imu_cam": np.linalg.inv(pose)}[imu]
-        rows = "\n".join(f"  - {row}" for row in stored.tolist())
-        values = [c.K[0, 0], c.K[1, 1], c.K[0, 2], c.K[1, 2]]
-        blocks.append(
-            f"cam{i}:\n  {imu}:\n{rows}\n  camera_model: pinhole\n  distortion_coeffs: {c.dist[:4].tolist()}\n"
-            f"  distortion_model: {model}\n  intrinsics: {[float(value) for value in values]}\n  resolution: [1280, 720]\n"
-            f"  rostopic: /cam{i}/image_raw\n"
-        )
-    return "".join(blocks)
-
-
-def mc_calib(rig: Rig, path) -> None:
-    storage = cv2.FileStorage(str(path), cv2.FileStorage_WRITE)
-    storage.write("nb_camera", len(rig))
-    for i, c in enumerate(rig.cameras):
-        storage.startWriteStruct(f"camera_{i}", cv2.FileNode_MAP)
-        storage.write("camera_matrix", c.K)
-        storage.write("distortion_vector", c.dist.reshape(1, -1))
-        for key, value in (("distortion_type", 0), ("camera_group", 0), ("img_width", 1280), ("img_height", 720)):
-            storage.write(key, value)
-        pose = np.vstack((np.column_stack((c.R_cam_world, c.t_cam_world / 1000)), [0, 0, 0, 1]))
-        storage.write("camera_pose_matrix", np.linalg.inv(pose))
-        storage.endWriteStruct()
-    storage.release()
-
-
-def caliscope(rig: Rig, header: str) -> str:
-    blocks = [f"[{header}9]\ncam_id = 9\nignore = true\nsize = [1280, 720]\n"]
-    blocks.append(f"[{header}8]\ncam_id = 8\nsize = [1280, 720]\nmatrix = {rig.cameras[0].K.tolist()}\nrotation = 'null'\n")
-    for i, c in enumerate(rig.cameras):
-        vector = cv2.Rodrigues(c.R_cam_world)[0].ravel().tolist()
-        blocks.append(
-            f"[{header}{i}]\ncam_id = {i}\nexposure = 'null'\nsize = [1280, 720]\nmatrix = {c.K.tolist()}\nrotation = {vector}\n"
-            f"distortions = {c.dist.tolist()}\ntranslation = {(c.t_cam_world / 1000).tolist()}\n"
-        )
-    return "\n".join(blocks)
+from tests.foreign.calibrations import caliscope, kalibr, label3d, mc_calib, stereo
 
 
 @pytest.mark.parametrize("header", ["cameras.", "cam_"])
@@ -92,20 +49,6 @@ def test_mc_calib_poses_lead_from_the_camera_to_the_world(rig, points, tmp_path)
     calibration = read_calibration(tmp_path / "calibrated_cameras_data.yml")
     assert calibration.format == "mc-calib"
     np.testing.assert_allclose(calibration.rig.project(points / 1000), rig.project(points), atol=1e-5)
-
-
-def stereo(rig: Rig, folder) -> None:
-    a, b = rig.cameras[:2]
-    R = b.R_cam_world @ a.R_cam_world.T
-    files = {
-        "intrinsics.yml": {"M1": a.K, "D1": a.dist[None], "M2": b.K, "D2": b.dist[None]},
-        "extrinsics.yml": {"R": R, "T": (b.t_cam_world - R @ a.t_cam_world)[:, None], "R1": np.eye(3), "R2": np.eye(3)},
-    }
-    for name, values in files.items():
-        storage = cv2.FileStorage(str(folder / name), cv2.FileStorage_WRITE)
-        for key, value in values.items():
-            storage.write(key, value)
-        storage.release()
 
 
 @pytest.mark.parametrize("name", ["", "intrinsics.yml", "extrinsics.yml"])
@@ -182,12 +125,7 @@ def test_a_folder_with_other_files_in_it(rig, points, tmp_path):
 
 
 def test_label3d_session(rig, points, tmp_path):
-    params = np.empty((4, 1), dtype=object)
-    for i, c in enumerate(rig.cameras):
-        lens = {"RDistort": c.dist[[0, 1, 4]], "TDistort": c.dist[2:4]}
-        params[i, 0] = {"K": c.K.T, "r": c.R_cam_world.T, "t": c.t_cam_world, **lens}
-    savemat(tmp_path / "session.mat", {"camParams": params, "imageSize": np.array([[720, 1280]] * 4)})
-    calibration = read_calibration(tmp_path / "session.mat")
+    calibration = read_calibration(label3d(rig, tmp_path))
     np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
     assert calibration.rig.size_px.tolist() == [[1280, 720]] * 4
 
@@ -291,8 +229,8 @@ REAL = {
 }
 REFUSED = {
     "campus/calibration_campus.json": "not Panoptic's",
-    "campus/actorsGT.mat": "K: expected this key",
-    "label3d/mouse22.mat": "K: expected this key",
+    "campus/actorsGT.mat": "a file with actor3D",
+    "label3d/mouse22.mat": "a file with .*joint_names",
     "panoptic_body3d/160906_band1/hdPose3d_stage1_coco19/body3DScene_00000168.json": "not Panoptic's",
     "kalibr/camchain-camera.yaml": "intrinsics alone place no camera",
     "ros/depthai_rgb.yaml": "ROS camera_info",

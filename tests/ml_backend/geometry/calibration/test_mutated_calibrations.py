@@ -14,8 +14,8 @@ from scipy.io import savemat
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import read_calibration, write_calibration
 from ml_backend.geometry.cameras import Rig
-from tests.ml_backend.geometry.calibration.test_calibration_formats import easymocap, jarvis, panoptic, qualisys
-from tests.ml_backend.geometry.calibration.test_foreign_calibrations import caliscope, kalibr, mc_calib
+from tests.foreign.calibrations import easymocap, jarvis, panoptic, qualisys
+from tests.foreign.calibrations import caliscope, kalibr, mc_calib
 
 #: What parsers stumble over, put in the place of a piece of the file.
 PIECES = [
