@@ -23,6 +23,7 @@ from ml_backend.formats.point_table import (
     write_point_table,
 )
 from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path, with_one_label_each
+from ml_backend.formats.tracks import picture_of
 from ml_backend.recordings.limited_child import read_limited
 
 
@@ -149,8 +150,12 @@ def read_dlc_predictions(path: Path) -> Predictions:
     )
 
 
-def read_dlc_predicted(path: Path, video: str) -> LabelSet:
-    """The same, of one or several animals, as predicted labels of frames of ``video`` (its file name)."""
+def read_dlc_predicted(path: Path, video: str | None = None) -> LabelSet:
+    """The same, of one or several animals, as predicted labels.
+
+    video  whose frames they are, by its file name or folder; None = the one that the file is called by, as anipose does
+    """
+    video_or_folder = video or path.stem.partition("DLC_")[0]
     table = read_table(path)
     if not {"x", "y", "likelihood"} <= set(table.coords):
         raise BadInputError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
@@ -160,10 +165,11 @@ def read_dlc_predicted(path: Path, video: str) -> LabelSet:
     for row, subject in np.argwhere(np.isfinite(xy).all(axis=-1).any(axis=-1)).tolist():
         placed = np.isfinite(xy[row, subject]).all(axis=-1)
         state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
-        image = ImageRef(video, frame_index=int(numbers[row]))
-        label = LabelledImage(image, xy[row, subject], state, subject=subject)
+        label = LabelledImage(picture_of(video_or_folder, int(numbers[row])), xy[row, subject], state, subject=subject)
         labels.append(replace(label, confidence=np.where(placed, likelihood[row, subject], np.nan)))
-    return LabelSet(Skeleton(path.stem, table.bodyparts), tuple(labels), (*table.notes, *_about(table, len(set(table.rows)))))
+    assumed = () if video else (f"the file names no video: its points are taken for those of {video_or_folder!r} (else --video)",)
+    notes = (*table.notes, *_about(table, len(set(table.rows))), *assumed)
+    return LabelSet(Skeleton(path.stem, table.bodyparts), tuple(labels), notes)
 
 
 def _frame_numbers(path: Path, table: PointTable) -> IntArray:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from label_config.values import BadInputError, ImageRef, PointState
+from ml_backend.formats.anipose import WorldTrack, write_anipose
 from ml_backend.formats.coco import write_coco
-from ml_backend.formats.dlc import write_dlc
+from ml_backend.formats.dlc_project import write_dlc_project
 from ml_backend.formats.label_studio import write_label_studio
 from ml_backend.formats.lightning_pose import write_lightning_pose
 from ml_backend.formats.matching import picture_parts
+from ml_backend.formats.movement import write_movement
 from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.records import LabelledImage, LabelSet, join_views
 from ml_backend.formats.sleap import write_sleap
@@ -31,6 +33,8 @@ _LOST = {
     LabelFormat.SLEAP: (PointState.ABSENT,),
     LabelFormat.YOLO: (PointState.ABSENT,),
 }
+#: Files of points over time name no pictures; frames are those of the videos.
+TRACKS = (LabelFormat.MOVEMENT, LabelFormat.ANIPOSE)
 _WITHOUT_PEOPLE = (LabelFormat.SLEAP, LabelFormat.YOLO)
 
 
@@ -41,6 +45,7 @@ class Export:
     labels    with views and keys; pictures as the project knows them
     pictures  None = only labels: coordinates are then those of the source pictures, before crop and rotation
     occluded_as_visible  Lightning Pose only
+    world     anipose only: points in 3-D by recording
     """
 
     labels: LabelSet
@@ -48,17 +53,24 @@ class Export:
     target: Path
     pictures: WritePictures | None = None
     occluded_as_visible: bool = False
+    world: Mapping[str, WorldTrack] = field(default_factory=dict)
 
     def write(self) -> list[str]:
         """Write everything; notes on what was lost.  Raises BadInputError for what the format cannot hold."""
         if self.format is LabelFormat.YOLO and self.pictures is None:
             raise BadInputError("YOLO finds labels by their pictures: expected --pictures")
+        if self.format in TRACKS and self.pictures is not None:
+            raise BadInputError(f"{self.format.value}: its files name no pictures, got --pictures")
+        if self.format is LabelFormat.ANIPOSE and any(label.confidence is None for label in self.labels.labels):
+            raise BadInputError(
+                "anipose has no file of labels that people made: export them as dlc, or predictions with --predicted"
+            )
         notes: list[str] = []
         if self.pictures is not None:
             labels = self._with_pictures(notes)
         else:
             labels = replace(self.labels, labels=_named(self.labels.labels, self.format))
-        self._write(labels)
+        notes += self._write(labels)
         return notes + self._losses(labels.labels)
 
     def _with_pictures(self, notes: list[str]) -> LabelSet:
@@ -77,9 +89,9 @@ class Export:
                 kept.append(replace(label, image=ImageRef(source, size_px=label.image.size_px or probe(path).size_px)))
         return replace(self.labels, labels=tuple(kept))
 
-    def _write(self, labels: LabelSet) -> None:
+    def _write(self, labels: LabelSet) -> list[str]:
         target, folder = self.target, self.pictures is not None
-        if self.format in (LabelFormat.DLC, LabelFormat.LIGHTNING_POSE) or folder:
+        if self.format in (LabelFormat.DLC, LabelFormat.LIGHTNING_POSE, *TRACKS) or folder:
             target.mkdir(parents=True, exist_ok=True)
         if self.format is LabelFormat.COCO:
             write_coco(labels, target / "annotations.json" if folder else target)
@@ -93,18 +105,13 @@ class Export:
             views = dict.fromkeys(label.view for label in labels.labels)
             paths = {view: target / f"{view or 'CollectedData'}.csv" for view in views}
             write_lightning_pose(labels, paths, scorer=_scorer(labels.labels), occluded_as_visible=self.occluded_as_visible)
+        elif self.format is LabelFormat.MOVEMENT:
+            write_movement(labels, target)
+        elif self.format is LabelFormat.ANIPOSE:
+            return write_anipose(labels, self.world, target)
         else:
-            self._write_dlc(labels)
-
-    def _write_dlc(self, labels: LabelSet) -> None:
-        """One table per folder, as DeepLabCut has them."""
-        scorer, labels = _scorer(labels.labels), _views_joined(labels)
-        by_folder: dict[PurePosixPath, list[LabelledImage]] = defaultdict(list)
-        for label in labels.labels:
-            by_folder[PurePosixPath(label.image.source).parent].append(label)
-        for folder, members in by_folder.items():
-            (self.target / folder).mkdir(parents=True, exist_ok=True)
-            write_dlc(replace(labels, labels=tuple(members)), self.target / folder / f"CollectedData_{scorer}.csv", scorer=scorer)
+            return write_dlc_project(_views_joined(labels), target, scorer=_scorer(labels.labels))
+        return []
 
     def _losses(self, labels: Sequence[LabelledImage]) -> list[str]:
         count = {state: sum(int((label.state == state).sum()) for label in labels) for state in PointState}
@@ -121,6 +128,8 @@ class Export:
                 else f"{hidden} occluded points keep their place, which Lightning Pose's training does not use "
                 "(--occluded-as-visible writes them so that it does)"
             )
+        if self.format is LabelFormat.MOVEMENT and (hidden or count[PointState.ABSENT]):
+            notes.append("occluded and absent are in a variable of our own, `state`, which movement itself does not use")
         people = {label.people for label in labels if label.people}
         if people and self.format in _WITHOUT_PEOPLE:
             notes.append("who labelled is not written: the format has no place for it")
@@ -187,11 +196,10 @@ def _named(labels: Sequence[LabelledImage], format: LabelFormat) -> tuple[Labell
     named = []
     for label in labels:
         ref = label.image
-        own = (format is LabelFormat.SLEAP and "://" not in ref.source) or (
-            format is LabelFormat.LABEL_STUDIO and "://" in ref.source
-        )
-        if own:  # SLEAP opens pictures and videos by their path, Label Studio by their address
-            source, frame = ref.source.removeprefix(SERVER), ref.frame_index if format is LabelFormat.SLEAP else None
+        own = (format is LabelFormat.SLEAP and "://" not in ref.source) or format in TRACKS
+        own = own or (format is LabelFormat.LABEL_STUDIO and "://" in ref.source)
+        if own:  # SLEAP opens pictures and videos by their path, Label Studio by their address; tracks are named by these
+            source, frame = ref.source.removeprefix(SERVER), ref.frame_index if format is not LabelFormat.LABEL_STUDIO else None
         elif ref.frame_index is not None:
             source, frame = f"labeled-data/{stems[ref.source]}/img{ref.frame_index:06d}.png", None
         else:

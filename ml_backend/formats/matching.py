@@ -143,7 +143,7 @@ def _choose(
     if len({_frames_in(folders[name], members, view) for name in chosen}) > 1:
         raise BadInputError(
             f"pictures in {'/'.join(parts)!r} may be those in {' or '.join(repr('/'.join(name)) for name in chosen[:3])}; "
-            "write more of the path into the label file"
+            "write more of the path into the label file, or say --video FILE for frames of a video"
         )
     return chosen[0], None
 

@@ -14,3 +14,5 @@ class LabelFormat(StrEnum):
     SLEAP = "sleap"
     YOLO = "yolo"
     LABEL_STUDIO = "label-studio"
+    MOVEMENT = "movement"
+    ANIPOSE = "anipose"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey
+from ml_backend.formats.movement import write_movement_world
 
 
 def write_points_world(
@@ -18,12 +19,14 @@ def write_points_world(
     xyz_world: FloatArray,
     spread_world: FloatArray,
     kept: BoolArray,
+    unit: str,
 ) -> None:
-    """Write n poses as ``.csv`` (one row per frame) or ``.npz`` (one array per argument).
+    """Write n poses as ``.csv`` (one row per frame), ``.npz`` (one array per argument) or ``.nc`` (movement; one recording).
 
     xyz_world     (n, K, 3) world units; NaN becomes an empty cell
     spread_world  (n, K) typical standard deviation, world units
     kept          (n, K) the point is trusted
+    unit          of the world
     Raises BadInputError for another ending and for shapes that do not fit.
     """
     shape = (len(keys), len(keypoints))
@@ -43,8 +46,17 @@ def write_points_world(
             np.savez_compressed(
                 file, sequence=sequence, index=index, keypoints=names, xyz_world=xyz_world, spread_world=spread_world, kept=kept
             )
+    elif target.suffix == ".nc":
+        sequences = sorted({key.sequence for key in keys})
+        if len(sequences) != 1:
+            raise BadInputError(
+                f"{target}: a file of movement holds one recording, got {', '.join(sequences)}; harvest one of them"
+            )
+        trusted = np.where(kept[..., None], xyz_world, np.nan)
+        frames = [key.index for key in keys]
+        write_movement_world(target, frames, keypoints, trusted, np.full(shape, np.nan), unit)
     else:
-        raise BadInputError(f"{target}: expected a name that ends in .csv or .npz")
+        raise BadInputError(f"{target}: expected a name that ends in .csv, .npz or .nc")
 
 
 def _write_csv(

@@ -12,12 +12,13 @@ from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, read_table
 from ml_backend.formats.guarded import load_json
 from ml_backend.formats.label_studio import read_label_studio
 from ml_backend.formats.lightning_pose import read_lightning_pose
+from ml_backend.formats.movement import read_movement
 from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.records import LabelSet
 from ml_backend.formats.sleap import read_sleap
 from ml_backend.formats.yolo import read_yolo
 
-_TABLES, _SLEAP, _HDF5 = (".csv", ".tsv", ".txt"), (".slp",), (".h5", ".hdf5", ".hdf")
+_TABLES, _SLEAP, _HDF5, _NETCDF = (".csv", ".tsv", ".txt"), (".slp",), (".h5", ".hdf5", ".hdf"), (".nc",)
 
 
 def detect_format(path: Path) -> LabelFormat:
@@ -32,14 +33,19 @@ def detect_format(path: Path) -> LabelFormat:
         return LabelFormat.YOLO
     elif suffix in _SLEAP:
         return LabelFormat.SLEAP
+    elif suffix in _NETCDF:
+        return LabelFormat.MOVEMENT
     elif suffix in _TABLES or suffix in _HDF5:
-        return LabelFormat.LIGHTNING_POSE if "visible" in read_table(path).coords else LabelFormat.DLC
+        coords = read_table(path).coords
+        if "likelihood" in coords:  # anipose's tables are DeepLabCut's predictions
+            return LabelFormat.ANIPOSE
+        return LabelFormat.LIGHTNING_POSE if "visible" in coords else LabelFormat.DLC
     elif suffix == ".json":
         return LabelFormat.LABEL_STUDIO if isinstance(load_json(path), list) else LabelFormat.COCO
     raise BadInputError(
         f"{path}: not a label file that can be read. Readable are: DeepLabCut (CollectedData .csv or .h5, a project folder), "
         "Lightning Pose (.csv), COCO (.json), SLEAP (.slp, .pkg.slp), YOLO-pose (data.yaml or its folder), "
-        "Label Studio (JSON export)"
+        "Label Studio (JSON export), movement (.nc), predictions of DeepLabCut, Lightning Pose, EKS and anipose (.csv, .h5)"
     )
 
 
@@ -54,27 +60,29 @@ def read_labels(
     """The labels of a file or folder; ``format`` None = the one that it looks like.
 
     category, visibility  see ``read_coco``
-    video                 of which DeepLabCut's prediction file (with likelihood) is, by its file name
+    video                 of which predictions and tracks are, by its file name, or the folder of its pictures
 
     Raises BadInputError naming the file.
     """
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder")
     readers: dict[LabelFormat, Callable[[], LabelSet]] = {
-        LabelFormat.DLC: lambda: _dlc(path, video),
+        LabelFormat.DLC: lambda: _dlc(path),
         LabelFormat.LIGHTNING_POSE: lambda: read_lightning_pose({None: path}),
         LabelFormat.COCO: lambda: read_coco(path, category=category, visibility=visibility),
         LabelFormat.SLEAP: lambda: read_sleap(path),
         LabelFormat.YOLO: lambda: read_yolo(path),
         LabelFormat.LABEL_STUDIO: lambda: read_label_studio(path),
+        LabelFormat.MOVEMENT: lambda: read_movement(path, video),
+        LabelFormat.ANIPOSE: lambda: read_dlc_predicted(path, video),
     }
     return readers[format or detect_format(path)]()
 
 
-def _dlc(path: Path, video: str | None) -> LabelSet:
+def _dlc(path: Path) -> LabelSet:
     if path.is_dir():
         return joined([read_dlc(table) for table in _collected(path)], path)
-    return read_dlc(path) if video is None else read_dlc_predicted(path, video)
+    return read_dlc(path)
 
 
 def _collected(folder: Path) -> list[Path]:

@@ -114,11 +114,28 @@ def write_sleap(labels: LabelSet, path: Path) -> None:
         frame = frames.setdefault(
             ("" if picture else label.image.source, index), sleap_io.LabeledFrame(video=video, frame_idx=index, instances=[])
         )
-        instance = sleap_io.Instance.from_numpy(label.xy_px, skeleton=ours, track=tracks.get(label.subject))
-        instance.points["visible"] = label.state == PointState.VISIBLE
+        instance = _instance(label, ours, tracks.get(label.subject))
         frame.instances.append(instance)
     whole = sleap_io.Labels(labeled_frames=list(frames.values()), skeletons=[ours], tracks=list(tracks.values()))
     sleap_io.save_slp(whole, str(path), embed=False, verbose=False)
+
+
+def _instance(label: LabelledImage, skeleton: Any, track: Any) -> Any:
+    import sleap_io
+
+    if label.confidence is None:
+        instance = sleap_io.Instance.from_numpy(label.xy_px, skeleton=skeleton, track=track)
+    else:
+        scores, known = label.confidence, np.isfinite(label.confidence)
+        instance = sleap_io.PredictedInstance.from_numpy(
+            label.xy_px,
+            skeleton=skeleton,
+            track=track,
+            point_scores=np.nan_to_num(scores),
+            score=float(scores[known].mean()) if known.any() else 0.0,
+        )
+    instance.points["visible"] = label.state == PointState.VISIBLE
+    return instance
 
 
 def _need_sleap_io(path: Path) -> None:

@@ -27,6 +27,11 @@ def rigs_of(workspace: Workspace) -> dict[str, Rig]:
     return {name: Rig.from_json(row.rig).subset(workspace.views) for name, row in sequences.items() if row.rig is not None}
 
 
+def unit_of(workspace: Workspace) -> str:
+    """The unit of lengths in 3-D; all rigs of a project share it.  "" without a calibration."""
+    return next((rig.unit for rig in rigs_of(workspace).values()), "")
+
+
 def collect(workspace: Workspace) -> Snapshot:
     """Everything that people say at this moment about the default subject."""
     labels = submissions.list_annotations(workspace.store, workspace.project_id)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, Pose2D, Triangulation
 from ml_backend.acquisition.explain import RoundContext, build_record
@@ -20,6 +19,7 @@ from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, ran
 from ml_backend.jobs.cold_start import first_poses, looks
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
 from ml_backend.jobs.following import following
+from ml_backend.jobs.judged import Arrays, newest_judged
 from ml_backend.jobs.performance import last_batch_performance
 from ml_backend.jobs.pictures import Pictures
 from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
@@ -36,7 +36,6 @@ from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
 
 Report = Callable[[dict[str, Any]], None]
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -100,35 +99,11 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
 def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | None:
     """What the shards of the newest rescan of the live model hold; None when there are none."""
     current = versions.current_round(workspace.store, workspace.project_id)
-    for round_ in range(int(job.arguments.get("round", current)), -1, -1):
-        shards = [row for row in work.list_shards(workspace.store, live.id, round_) if row.status == "done" and row.path]
-        if shards:
-            break
-    else:
+    judged = newest_judged(workspace, live, int(job.arguments.get("round", current)))
+    if judged is None:
         return None
-    parts = [workspace.arrays.load(row.path) for row in shards if row.path]
-    arrays = _joined(parts)
-    by_id = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, arrays["frame_ids"].tolist())}
-    rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
-    order = sorted(range(len(rows)), key=lambda i: rows[i].key)
-    arrays = {name: array[order] for name, array in arrays.items()}
     chosen = choose_scores(workspace)
-    return Scored([rows[i] for i in order], arrays, chosen, silent(workspace, chosen.scores, arrays), live, round_)
-
-
-def _joined(parts: Sequence[Arrays]) -> Arrays:
-    """One array per name; a shard that lacks it, such as the triangulation of a recording without calibration, says nothing."""
-    samples = {name: part[name] for part in parts for name in part}
-    return {
-        name: np.concatenate([part[name] if name in part else _nothing_like(sample, len(part["frame_ids"])) for part in parts])
-        for name, sample in samples.items()
-    }
-
-
-def _nothing_like(sample: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """(count, ...) NaN, or 0 for an array that cannot hold it (support, inliers)."""
-    empty = np.nan if np.issubdtype(sample.dtype, np.floating) else 0
-    return np.full((count, *sample.shape[1:]), empty, dtype=sample.dtype)
+    return Scored(judged.rows, judged.arrays, chosen, silent(workspace, chosen.scores, judged.arrays), live, judged.round)
 
 
 def _labelled_frames(workspace: Workspace) -> set[int]:

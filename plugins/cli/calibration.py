@@ -65,7 +65,7 @@ def convert(
     unit: Unit = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(help="WIDTHxHEIGHT of the pictures, or CAMERA=WIDTHxHEIGHT once per camera, where the file does not say it."),
+        typer.Option(help="WIDTHxHEIGHT of the pictures, or CAMERA=WIDTHxHEIGHT once per camera, for files that do not say it."),
     ] = None,
 ) -> None:
     """Write a calibration in another format, with what was assumed."""

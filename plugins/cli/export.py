@@ -21,17 +21,28 @@ if TYPE_CHECKING:
     from ml_backend.store.workspace import Workspace
 
 
+#: Formats that say how sure a network is of a point.
+PREDICTED = (LabelFormat.MOVEMENT, LabelFormat.ANIPOSE, LabelFormat.SLEAP)
+
+
 def export(
     ctx: typer.Context,
     format: Annotated[LabelFormat, typer.Argument(help="Tool to write for.")],
-    target: Annotated[Path, typer.Argument(help="File to write; a folder for dlc, lightning-pose, yolo and with --pictures.")],
+    target: Annotated[
+        Path, typer.Argument(help="File to write; a folder for tracks, dlc, lightning-pose, yolo and with --pictures.")
+    ],
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the pictures too, so that the folder is complete.")] = False,
+    predicted: Annotated[
+        bool,
+        typer.Option("--predicted", help="What the live model says about every frame, not labels: movement, anipose or sleap."),
+    ] = False,
     occluded_as_visible: Annotated[
         bool, typer.Option("--occluded-as-visible", help="Lightning Pose trains on placed points only where they are visible.")
     ] = False,
 ) -> None:
-    """Write the labels of the last training snapshot; points that people placed, nothing predicted."""
+    """Write the labels of the last training snapshot; points that people placed, nothing predicted unless asked for."""
     from ml_backend.formats.exporting import Export
+    from ml_backend.jobs.tracks import predicted_of
 
     if target.exists():
         raise BadInputError(f"{target}: exists already; choose another name")
@@ -39,12 +50,21 @@ def export(
         raise BadInputError(
             "--occluded-as-visible: expected the format lightning-pose; the others keep the state or say that it is lost"
         )
+    if predicted and format not in PREDICTED:
+        raise BadInputError(f"--predicted: expected one of {', '.join(PREDICTED)}, got {format.value}")
     workspace = open_project(ctx)
+    out = console()
+    if predicted:
+        found = predicted_of(workspace)
+        notes = [*found.notes, *Export(found.labels, format, target, world=found.world).write()]
+        out.print(f"{target}: predictions of px-{found.version} for {len(found.labels.labels)} pictures", markup=False)
+        for note in notes:
+            out.print(f"note: {note}", markup=False)
+        return
     # Rows of Lightning Pose's files correspond, so that each camera has a row for every frame.
     labels = labels_of_last_snapshot(workspace, every_view=format is LabelFormat.LIGHTNING_POSE)
     brings = pictures or format is LabelFormat.YOLO
     notes = Export(labels, format, target, _writer(workspace) if brings else None, occluded_as_visible).write()
-    out = console()
     out.print(f"{target}: {sum(label.says_something for label in labels.labels)} labelled pictures", markup=False)
     for note in notes:
         out.print(f"note: {note}", markup=False)

@@ -56,10 +56,14 @@ def show(ctx: typer.Context) -> None:
 
 @app.command()
 def export(
-    ctx: typer.Context, target: Annotated[Path, typer.Argument(help="File to write: .csv or .npz, points in space.")]
+    ctx: typer.Context,
+    target: Annotated[
+        Path, typer.Argument(help="File to write: .csv, .npz or .nc (movement, trusted points only); points in 3-D.")
+    ],
 ) -> None:
     """Write the points in space of the last harvest; column `kept` tells the trusted ones."""
     from ml_backend.formats.points_world import write_points_world
+    from ml_backend.jobs.collect import unit_of
     from ml_backend.jobs.harvest import last_harvest
 
     if target.exists():
@@ -67,7 +71,7 @@ def export(
     workspace = open_project(ctx)
     best = last_harvest(workspace).best
     keypoints = workspace.binding.skeleton.keypoints
-    write_points_world(target, best.keys, keypoints, best.xyz_world, best.spread_world, best.kept)
+    write_points_world(target, best.keys, keypoints, best.xyz_world, best.spread_world, best.kept, unit_of(workspace))
     console().print(f"{target}: {len(best)} poses, {best.kept.mean():.0%} of their points trusted", markup=False)
 
 
@@ -78,7 +82,7 @@ def single_view(
     target: Annotated[Path, typer.Argument(help="File to write: .safetensors, the weights.")],
 ) -> None:
     """Teach a network with the last harvest to tell a pose in space from one picture."""
-    from ml_backend.jobs.collect import rigs_of
+    from ml_backend.jobs.collect import unit_of
     from ml_backend.jobs.single_view import teach
     from ml_backend.pose.single_view import save_single_view
 
@@ -87,7 +91,7 @@ def single_view(
     workspace = open_project(ctx)
     taught = teach(workspace, view)
     save_single_view(taught.network, target)
-    unit = next((rig.unit for rig in rigs_of(workspace).values()), "mm")
+    unit = unit_of(workspace)
     table = Table("keypoint", f"off on frames left out, {unit}", box=None, pad_edge=False)
     for name, error in zip(workspace.binding.skeleton.keypoints, taught.error_world.tolist(), strict=True):
         table.add_row(Text(name), _number(error))
@@ -102,7 +106,7 @@ def _in_words(progress: dict[str, Any]) -> str:
 
 
 def _show(workspace: Workspace) -> None:
-    from ml_backend.jobs.collect import rigs_of
+    from ml_backend.jobs.collect import unit_of
     from ml_backend.jobs.harvest import last_harvest
     from ml_backend.labels.harvest import summarise
 
@@ -110,7 +114,7 @@ def _show(workspace: Workspace) -> None:
     metrics, keypoints = outcome.version.metrics, workspace.binding.skeleton.keypoints
     unknown: list[float | None] = [None] * len(keypoints)
     errors = zip(metrics.get("previous_per_keypoint_px") or unknown, metrics.get("per_keypoint_px") or unknown, strict=True)
-    unit = next((rig.unit for rig in rigs_of(workspace).values()), "mm")
+    unit = unit_of(workspace)
     table = Table("keypoint", "kept", "error on validation, px", "residual, px", f"spread, {unit}", box=None, pad_edge=False)
     for name, a, b, error in zip(keypoints, summarise(outcome.before), summarise(outcome.after), errors, strict=True):
         cells = (error, (a.residual_px, b.residual_px), (a.spread_world, b.spread_world))

@@ -215,7 +215,7 @@ class Demo:
             pseudo=pseudo_error(workspace, self.source, live),
         )
         self.rows.append(row)
-        world = f", {row.error.world:.1f} mm" if row.error.world == row.error.world else ""
+        world = f", {row.error.world:.4g} {row.error.unit}" if row.error.world == row.error.world else ""
         self.console.print(f"round {round_}: {row.labels} labels, {row.version}, held-out error {row.error.px:.2f} px{world}")
 
     def compare_with_random(self) -> None:

@@ -26,11 +26,12 @@ from plugins.demo.sources import Source
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Mean error of a model on the held-out frames; ``world`` in the calibration's unit, NaN without one."""
+    """Mean error of a model on the held-out frames; ``world`` in ``unit``, that of the calibration, NaN without one."""
 
     px: float
     world: float
     rare_px: float
+    unit: str = ""
 
 
 def held_out_error(source: Source, folder: Path) -> HeldOut:
@@ -44,7 +45,7 @@ def held_out_error(source: Source, folder: Path) -> HeldOut:
         world = float(np.nanmean(np.linalg.norm(found - truth.world, axis=-1)))
     if truth.rare is not None and truth.rare.any():
         rare = float(np.nanmean(error[truth.rare]))
-    return HeldOut(float(np.nanmean(error)), world, rare)
+    return HeldOut(float(np.nanmean(error)), world, rare, source.rig.unit if source.rig is not None else "")
 
 
 def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> FloatArray:

@@ -17,6 +17,7 @@ from label_config.skeleton_files import load_skeleton
 from label_config.spec import Spec
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import read_calibration, rig_of_views, same_unit
+from ml_backend.geometry.calibration.check import check_rig
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.views import camera_of_view
 from ml_backend.labels.split import SplitRule
@@ -185,7 +186,9 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
     if entry.calibration is None or len(recording.views) < 2:
         return recording, None
     calibration = read_calibration(entry.calibration, unit=entry.unit)
-    lines += [f"calibration {Path(entry.calibration).name} ({calibration.format}): {note}" for note in calibration.notes]
+    about = f"calibration {Path(entry.calibration).name} ({calibration.format})"
+    lines.append(f"{about}: {len(calibration.rig.cameras)} cameras in {calibration.rig.unit}")
+    lines += [f"{about}: {note}" for note in calibration.notes]
     rig, remarks = rig_of_views(calibration, spec.views or recording.views, recording.source_size_px)
     lines += [f"note: {remark}" for remark in remarks]
     cameras = []
@@ -196,4 +199,8 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
             camera, notes = camera_of_view(camera, transform, recording.source_size_px[camera.name], stated)
             lines += notes
         cameras.append(camera)
-    return recording, Rig(tuple(cameras), rig.unit)
+    found = Rig(tuple(cameras), rig.unit)
+    for finding in check_rig(found):
+        of = f"{finding.camera}: " if finding.camera else ""
+        lines.append(f"{about}: {'looks wrong' if finding.level == 'error' else 'note'}: {of}{finding.message}")
+    return recording, found

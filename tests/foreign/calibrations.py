@@ -25,7 +25,6 @@ from scipy.io import savemat
 
 from ml_backend.geometry.cameras import Camera, Rig
 
-
 TARGET = np.array([1500.0, -900.0, 800.0])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 
 from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, ImageRef, ParallaxError, TrainingTarget
 from ml_backend.formats.points_world import write_points_world
@@ -177,7 +178,7 @@ def test_limb_lengths_need_labels() -> None:
 def test_points_in_space_as_csv_and_npz(tmp_path: Path) -> None:
     keys = (FrameKey("walk", 3), FrameKey("walk", 8))
     xyz = np.array([[[1.0, 2.0, 3.0]], [[np.nan, np.nan, np.nan]]])
-    arguments = (keys, ("nose",), xyz, np.array([[0.5], [np.nan]]), np.array([[True], [False]]))
+    arguments = (keys, ("nose",), xyz, np.array([[0.5], [np.nan]]), np.array([[True], [False]]), "m")
     write_points_world(tmp_path / "p.csv", *arguments)
     with (tmp_path / "p.csv").open(newline="") as file:
         rows = list(csv.reader(file))
@@ -188,7 +189,12 @@ def test_points_in_space_as_csv_and_npz(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["xyz_world"], xyz)
         assert file["index"].tolist() == [3, 8]
         assert file["keypoints"].tolist() == ["nose"]
-    with pytest.raises(BadInputError, match=r"\.csv or \.npz"):
+    write_points_world(tmp_path / "p.nc", *arguments)
+    with xarray.open_dataset(tmp_path / "p.nc") as data:
+        assert (data.attrs["ds_type"], data.attrs["length_unit"]) == ("poses", "m")
+        np.testing.assert_array_equal(data["position"].sel(keypoints="nose", individuals="subject0"), xyz[:, 0])
+        assert data["time"].values.tolist() == [3, 8]
+    with pytest.raises(BadInputError, match=r"\.csv, \.npz or \.nc"):
         write_points_world(tmp_path / "p.txt", *arguments)
     with pytest.raises(BadInputError, match="xyz_world: expected shape"):
         write_points_world(tmp_path / "q.csv", keys, ("nose", "tail"), *arguments[2:])

@@ -14,6 +14,7 @@ from label_config.values import DEFAULT_SUBJECT, FrameKey, ImageRef
 from ml_backend.acquisition.explain import explain
 from ml_backend.acquisition.records import ScoreRecord, recompute_final
 from ml_backend.acquisition.window import Kind, Strategy
+from ml_backend.jobs import judged
 from ml_backend.jobs import select as selecting
 from ml_backend.jobs.diversity import STRATEGIES, feature_space, uncertain_frames
 from ml_backend.jobs.pseudo import Proposal
@@ -209,7 +210,7 @@ def test_a_recording_without_calibration_takes_nothing_from_one_that_has_it() ->
         {"frame_ids": np.arange(2), "raw.mc": np.ones(2), "inlier": np.ones((2, 3, 4), bool), "support.mc": np.ones(2, np.int64)},
         {"frame_ids": np.arange(3)},
     ]
-    joined = selecting._joined(parts)
+    joined = judged._joined(parts)
     np.testing.assert_array_equal(joined["raw.mc"], [1, 1, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(joined["support.mc"], [1, 1, 0, 0, 0])
     assert joined["inlier"].shape == (5, 3, 4)

@@ -1,4 +1,4 @@
-"""Calibrations that other tools wrote, through the commands: ``calibration check``, ``calibration convert``, ``init --dry-run``."""
+"""Calibrations that other tools wrote, through ``calibration check``, ``calibration convert`` and ``init --dry-run``."""
 
 from __future__ import annotations
 
@@ -109,8 +109,9 @@ def test_init_says_what_it_understood_of_files_of_other_tools(platform: Platform
         answer = run("init", "--dry-run")
         assert answer.exit_code == 0, (name, answer.output)
         assert "dry run: nothing was changed" in answer.stdout
-        assert f"{format}" in answer.stdout, (name, answer.stdout)
-        assert f" {unit}" in answer.stdout, (name, answer.stdout)
+        known = len(read_calibration(path).rig.cameras)
+        assert f"calibration {path.name} ({format}): {known} cameras in {unit}" in answer.stdout, (name, answer.stdout)
+        assert "looks wrong" not in answer.stdout
 
 
 def write_settings(path: Path, platform: Platform, folder: Path, cameras: tuple[str, ...], calibration: Path) -> None:

@@ -14,8 +14,7 @@ from scipy.io import savemat
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import read_calibration, write_calibration
 from ml_backend.geometry.cameras import Rig
-from tests.foreign.calibrations import easymocap, jarvis, panoptic, qualisys
-from tests.foreign.calibrations import caliscope, kalibr, mc_calib
+from tests.foreign.calibrations import caliscope, easymocap, jarvis, kalibr, mc_calib, panoptic, qualisys
 
 #: What parsers stumble over, put in the place of a piece of the file.
 PIECES = [

@@ -1,0 +1,56 @@
+"""What the live model has predicted, joined from the shards of its newest rescan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.store import frames, work
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.workspace import Workspace
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Frames in the order of their keys; ``arrays`` have one row per frame; ``round`` is that of the rescan."""
+
+    rows: list[FrameRow]
+    arrays: Arrays
+    round: int
+
+
+def newest_judged(workspace: Workspace, version: VersionRow, round_: int) -> Judged | None:
+    """That of ``round_`` or the last one before; None when there is none."""
+    for number in range(round_, -1, -1):
+        shards = [row for row in work.list_shards(workspace.store, version.id, number) if row.status == "done" and row.path]
+        if shards:
+            break
+    else:
+        return None
+    arrays = _joined([workspace.arrays.load(row.path) for row in shards if row.path])
+    by_id = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, arrays["frame_ids"].tolist())}
+    rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
+    order = sorted(range(len(rows)), key=lambda i: rows[i].key)
+    return Judged([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, number)
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    """One array per name; a shard that lacks it, such as the triangulation of a recording without calibration, says nothing."""
+    samples = {name: part[name] for part in parts for name in part}
+    return {
+        name: np.concatenate([part[name] if name in part else _nothing_like(sample, len(part["frame_ids"])) for part in parts])
+        for name, sample in samples.items()
+    }
+
+
+def _nothing_like(sample: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """(count, ...) NaN, or 0 for an array that cannot hold it (support, inliers)."""
+    empty = np.nan if np.issubdtype(sample.dtype, np.floating) else 0
+    return np.full((count, *sample.shape[1:]), empty, dtype=sample.dtype)
