@@ -325,7 +325,7 @@ MORE: dict[str, tuple[Callable[[Rig, Path], Path], str, str]] = {
     "mc-calib": (mc_calib_file, "mc-calib", "m"),
     "caliscope": (caliscope_file, "caliscope", "m"),
     "label3d": (label3d, "dannce", "mm"),
-    "stereo": (stereo_pair, "opencv", "m"),
+    "stereo": (stereo_pair, "opencv", "mm"),
 }
 #: Files that say no picture size.
 SIZELESS = {"dannce", "dannce folder", "easymocap", "stereo"}

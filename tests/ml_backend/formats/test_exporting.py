@@ -76,6 +76,60 @@ def test_deeplabcut_has_a_table_per_video_and_the_camera_s_own_numbers(tmp_path:
     np.testing.assert_array_equal(back.labels[0].state, [V, V, U])
 
 
+def test_a_deeplabcut_project_is_complete_for_deeplabcut(tmp_path: Path) -> None:
+    """DeepLabCut merges ``labeled-data/<video>/CollectedData_<scorer>.h5`` over the videos and the scorer of ``config.yaml``."""
+    import pandas as pd
+    import yaml
+
+    export(videos(), "dlc", tmp_path / "p", pictures=True)
+    config = yaml.safe_load((tmp_path / "p/config.yaml").read_text())
+    assert (config["bodyparts"], config["skeleton"]) == (["tail", "nose", "ear"], [["tail", "nose"], ["nose", "ear"]])
+    assert (config["multianimalproject"], config["project_path"]) == (False, str(tmp_path / "p"))
+    stems = [Path(video).stem for video in config["video_sets"]]
+    tables = [pd.read_hdf(tmp_path / f"p/labeled-data/{stem}/CollectedData_{config['scorer']}.h5") for stem in stems]
+    assert [table.index.tolist() for table in tables] == [
+        [("labeled-data", "run_left", "img000045.png")],
+        [("labeled-data", "run_right", "img000042.png")],
+    ]
+    assert tables[0]["zoe"]["nose"].to_numpy().tolist() == [[10.25 + 7 + 2, 23.5]]
+    assert all((tmp_path / "p").joinpath(*table.index[0]).is_file() for table in tables)
+
+
+def test_several_animals_are_individuals_of_the_deeplabcut_project(tmp_path: Path) -> None:
+    import pandas as pd
+    import yaml
+
+    first = videos().labels[0]
+    export(LabelSet(SKELETON, (first, replace(first, subject=1, xy_px=first.xy_px + 5))), "dlc", tmp_path / "p")
+    config = yaml.safe_load((tmp_path / "p/config.yaml").read_text())
+    assert (config["bodyparts"], config["multianimalbodyparts"]) == ("MULTI!", ["tail", "nose", "ear"])
+    table = pd.read_hdf(tmp_path / "p/labeled-data/left/CollectedData_zoe.h5")
+    assert table.columns.names == ["scorer", "individuals", "bodyparts", "coords"]
+    assert list(table.columns.get_level_values("individuals").unique()) == config["individuals"] == ["individual1", "individual2"]
+    assert table["zoe"]["individual2"]["nose"]["y"].tolist() == [28.5]
+
+
+def test_ultralytics_checks_and_reads_the_data_set(tmp_path: Path) -> None:
+    reason = "Ultralytics is not installed (its licence is the AGPL)"
+    checks = pytest.importorskip("ultralytics.data.utils", reason=reason)
+    dataset = pytest.importorskip("ultralytics.data.dataset", reason=reason)
+    export(videos(), "yolo", tmp_path / "y", pictures=True)
+    about = checks.check_det_dataset(str(tmp_path / "y/data.yaml"), autodownload=False)
+    found = dataset.YOLODataset(img_path=about["train"], data=about, task="pose", augment=False, imgsz=64)
+    assert (about["kpt_shape"], len(found)) == ([3, 3], 2)
+    np.testing.assert_allclose(found.labels[0]["keypoints"][0, 0], [12.75 / 64, 21 / 48, 2], atol=1e-4)
+
+
+def test_lightning_pose_parses_its_labels(tmp_path: Path) -> None:
+    parser = pytest.importorskip(
+        "lightning_pose.utils.io", reason="Lightning Pose is not installed (gigabytes of packages)"
+    )
+    export(videos(), "lightning-pose", tmp_path / "lp")
+    found = parser.parse_label_csv(str(tmp_path / "lp/left.csv"))
+    assert (found.keypoint_names, found.visibility.tolist()) == (["tail", "nose", "ear"], [[2, 1, 1]])
+    np.testing.assert_allclose(found.keypoints[0, :2], videos().labels[0].xy_px[:2], atol=1e-4)
+
+
 def test_coco_loses_nothing_and_pycocotools_reads_it(tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 

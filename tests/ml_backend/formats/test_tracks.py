@@ -1,4 +1,4 @@
-"""Points over time: movement's and anipose's files by the definitions of these tools, and by movement itself where it is installed."""
+"""Points over time: movement's and anipose's files by the definitions of these tools, and by movement itself."""
 
 from __future__ import annotations
 
