@@ -121,9 +121,7 @@ def test_ultralytics_checks_and_reads_the_data_set(tmp_path: Path) -> None:
 
 
 def test_lightning_pose_parses_its_labels(tmp_path: Path) -> None:
-    parser = pytest.importorskip(
-        "lightning_pose.utils.io", reason="Lightning Pose is not installed (gigabytes of packages)"
-    )
+    parser = pytest.importorskip("lightning_pose.utils.io", reason="Lightning Pose is not installed (gigabytes of packages)")
     export(videos(), "lightning-pose", tmp_path / "lp")
     found = parser.parse_label_csv(str(tmp_path / "lp/left.csv"))
     assert (found.keypoint_names, found.visibility.tolist()) == (["tail", "nose", "ear"], [[2, 1, 1]])
