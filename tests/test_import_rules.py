@@ -48,7 +48,7 @@ PACKAGES: dict[str, set[str]] = {
     "ml_backend.metrics": _NUMBERS | {"scipy", "cv2"},  # pictures changed on purpose, to see what a model makes of them
     "ml_backend.acquisition": _NUMBERS | {"scipy"},
     "ml_backend.labels": _NUMBERS | {"scipy"},
-    "ml_backend.formats": _NUMBERS | {"yaml", "h5py", "sleap_io"},
+    "ml_backend.formats": _NUMBERS | {"yaml", "h5py", "pandas", "sleap_io", "xarray"},
     "ml_backend.server": _NUMBERS | {"flask", "werkzeug", "prometheus_client"},
     "ml_backend.jobs": _NUMBERS | {"cv2", "redis", "rq"},
 }
