@@ -13,7 +13,7 @@ RELEASES := $(sort $(patsubst tests/releases/%.txt,.venv-ls-%/bin/label-studio,$
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-avx2 test-matrix lint bench system-packages clean
+.PHONY: demo docs test test-all test-avx2 test-matrix lint bench system-packages clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -51,8 +51,17 @@ test-avx2: .venv/installed
 test-matrix: .venv/installed $(LS) $(RELEASES)
 	$(BIN)/python -m tests.matrix $(RELEASES) $(LS)
 
+# Reads the code without importing it, so its environment needs nothing of ours.
+.venv-docs/installed: constraints-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q -c constraints-docs.txt mkdocs mkdocs-material "mkdocstrings[python]"
+	touch $@
+
+docs: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 bench: .venv/installed $(LS)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .venv-ls .venv-ls-* .demo .test .bench
+	rm -rf .venv .venv-ls .venv-docs site .venv-ls-* .demo .test .bench
