@@ -82,7 +82,8 @@ class FrameFinder:
         self._add({key: views for key, views in found.items() if key not in rows})
         self._update({rows[key].id: views for key, views in found.items() if key in rows}, rows.values())
         self._release(before, shown, held)
-        self._look_again([row.frame_id for row in before.values() if row.data_digest is not None])
+        known_before = {row.frame_id for row in before.values() if row.data_digest is not None}
+        self._look_again(sorted(known_before - self.replaced))  # another address is what was meant, where one changed
         everything = len(self.names.view_names)
         places = {
             number: Place(self.ids[key], None if len(views) == everything else views) for number, (key, views) in shown.items()
