@@ -30,7 +30,7 @@ PREDICTIONS_PAGE = 25
 IDS = 200
 #: A client that rests waits as long after a call as the call took, at most so long.
 REST_S = 2.0
-#: Oldest and newest release that the live tests run on.
+#: Oldest and newest release that the live tests ran on; docs/label-studio-versions.md says which of them.
 TESTED_VERSIONS = ("1.20.0", "1.23.2")
 
 #: Fields of a task and of its annotations that a pull needs; the listing then leaves predictions and drafts out.
