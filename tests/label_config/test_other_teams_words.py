@@ -126,6 +126,7 @@ def test_a_repeater_is_refused_by_name_with_the_tags_to_write() -> None:
         bind(xml, MOUSE)
     assert "<Repeater on='$images'> cannot be used" in str(caught.value)
     assert '<Image name="p_0" value="$images[0].url" …> <KeyPointLabels name="k_0" toName="p_0" …>' in str(caught.value)
+    assert "expected value=" not in str(caught.value), "said once, not again for the tags in it"
     written = inside.replace("{{idx}}", "0")
     assert bind(f"<View>{written}</View>", MOUSE).views[0].data_key == "images[0].url"
 
@@ -211,6 +212,11 @@ def test_a_choice_that_nobody_knows_is_named_and_never_read_as_visible(words: tu
     decoded = decode(chosen("", "", words[2])[:4] + chosen("", "", words[2])[5:], binding)
     assert decoded.poses[0].state[0, 2] == WAITS
     assert f"got {words[2]!r}" in said(decoded.problems)
+
+
+def test_a_word_that_nobody_knows_weighs_more_than_one_that_hides() -> None:
+    binding = bind(config(points("kp", *MOUSE.keypoints), choices("vis", "occluded", "so-so")), MOUSE)
+    assert states([*LABELLED, region("a", "vis", ["occluded", "so-so"], "choices")], binding) == [WAITS, VISIBLE, VISIBLE]
 
 
 def test_the_file_says_what_choices_mean() -> None:
