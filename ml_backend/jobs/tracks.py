@@ -35,7 +35,7 @@ def predicted_of(workspace: Workspace) -> Predicted:
     if live is None or judged is None:
         raise ParallaxError("no predictions yet: `parallax train` makes a model and `parallax rescore` lets it see every frame")
     notes = []
-    total = sum(row.usable for row in frames.list_frames(workspace.store, workspace.project_id))
+    total = sum(bool(row.usable) for row in frames.list_frames(workspace.store, workspace.project_id))
     if len(judged.rows) < total:
         notes.append(
             f"px-{live.number} has seen {len(judged.rows)} of {total} frames; more with selection.candidates_per_round and "
@@ -46,7 +46,7 @@ def predicted_of(workspace: Workspace) -> Predicted:
 
 def _labels(workspace: Workspace, judged: Judged) -> LabelSet:
     xy, confidence = judged.arrays["xy_px"], judged.arrays["confidence"]
-    placed = np.isfinite(xy).all(axis=-1)
+    placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
     state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
     labels = tuple(
         LabelledImage(
