@@ -21,9 +21,13 @@ def _other_branch(detail: Any) -> bool:
 
 def _line(detail: Any, root: type[BaseModel]) -> str:
     # pydantic adds the branch of a union to the place, such as dict[str,float]; people did not write that
-    location = tuple(part for part in detail["loc"] if not (isinstance(part, str) and "[" in part))
+    *places, last = detail["loc"] or ("top level",)
+    unknown = detail["type"] == "extra_forbidden"  # what is last was written by people then, whatever it is
+    location = tuple(
+        part for part in (*places, last) if (unknown and part is last) or not (isinstance(part, str) and "[" in part)
+    )
     where = ".".join(str(part) for part in location) or "top level"
-    if detail["type"] != "extra_forbidden":
+    if not unknown:
         given = "" if detail["type"] in ("missing", "value_error") else f", got {_short(detail['input'])}"
         return f"{where}: {detail['msg'].removeprefix('Value error, ')}{given}"
     known = _fields_at(location[:-1], root)

@@ -9,8 +9,25 @@ import yaml
 
 from label_config.values import BadInputError
 
+#: Brackets inside brackets.  PyYAML's time grows with the square of their depth.
+_DEEPEST = 100
 
-class _Loader(yaml.SafeLoader):
+
+#: What PyYAML raises for text that is no YAML: besides its own errors, those of what it calls for numbers, dates and so on.
+NO_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+class ShallowLoader(yaml.SafeLoader):
+    """Plain YAML, but for brackets that are nested deeper than anybody would."""
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level >= _DEEPEST:
+            mark = self.get_mark()
+            raise yaml.scanner.ScannerError(None, None, f"brackets are nested deeper than {_DEEPEST}", mark)
+        super().fetch_flow_collection_start(token)
+
+
+class _Loader(ShallowLoader):
     """Plain YAML in which a key given twice is an error (by default the first value would vanish silently)."""
 
 
@@ -40,5 +57,5 @@ def parse_yaml(text: str, origin: str) -> Any:
     """The content of YAML text; ``origin`` names it in messages."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+    except NO_YAML as error:
         raise BadInputError(f"{origin}: not valid YAML: {error}") from error

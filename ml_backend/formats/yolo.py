@@ -16,6 +16,7 @@ import yaml
 from label_config.skeleton import Skeleton
 from label_config.skeleton_files import load_skeleton, skeleton_to_mapping
 from label_config.values import BadInputError, FloatArray, ImageRef, PointState
+from label_config.yaml_files import NO_YAML, ShallowLoader
 from ml_backend.formats.guarded import understood
 from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path
 from ml_backend.heatmaps.crops import box_around
@@ -130,8 +131,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _read_about(path: Path) -> tuple[Skeleton, int, list[str]]:
     try:
-        about = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        about = yaml.load(path.read_text(encoding="utf-8"), Loader=ShallowLoader)
+    except (OSError, *NO_YAML) as error:
         raise BadInputError(f"{path}: cannot be read as YAML ({error})") from error
     shape = about.get("kpt_shape") if isinstance(about, dict) else None
     if not (

@@ -6,7 +6,7 @@ to be damaged has its place all the same; only streams without times that also r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -26,6 +26,13 @@ from ml_backend.recordings.pictures import Limits, check_pixels
 # FFmpeg's messages through Python's logging: a decoder's thread waits for the interpreter, which waits for that thread.
 av.logging.set_level(None)
 
+
+def _no_matter() -> None:
+    """Nobody watches."""
+
+
+#: Called for every packet that is read: by it a process that is watched shows that it is getting on.
+on_packet: Callable[[], None] = _no_matter
 #: What FFmpeg's functions raise for files that are not as they should be.
 DAMAGED = (av.FFmpegError, ValueError, OSError, OverflowError, ArithmeticError, MemoryError, RuntimeError, TypeError, LookupError)
 #: Only containers of one file; playlists could name other files and addresses.
@@ -188,6 +195,7 @@ def demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Vid
             return
         except DAMAGED:
             return
+        on_packet()
         if packet.size:
             yield packet
 

@@ -1,103 +1,149 @@
-"""The program of ``recordings.decoding``: decodes pictures under a limit on its memory, in a process that may die of them.
+"""The program of ``decoding``: decodes pictures, pages and frames under limits on memory and work, and may die of them.
 
-Run by its path, it imports nothing of Parallax.  Arguments: the file descriptor of the shared memory, the bytes of address
-space that decoding may take on top of what the program itself needs.
-
-Requests on standard input: length of the encoded picture, bytes of the shared memory that may be used (two uint64), the
-picture.  Answers on standard output: height, width (two uint32; 0, 0 for an error), length of a message (uint32), the
-message; the pixels, uint8 (h, w, 3) BGR, lie in the shared memory.
+Requests on standard input: ``decoding.HEAD``, a JSON text, and data.  Answers on standard output are lines of JSON.  Pixels lie
+in shared memory, parted into ``decoding.SLOTS`` slots, which the parent makes as large as this process asks for.
+The parent acknowledges that, and every picture that it has taken, with one byte: so the next frames are decoded meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import mmap
-import resource
-import struct
+import os
+import signal
 import sys
-from pathlib import Path
+import time
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-#: Flags of OpenCV: all bits of a sample, grey or colour as in the file.
-EVERYTHING = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+from label_config.values import ByteArray
+from ml_backend.recordings import containers
+from ml_backend.recordings.decoding import HEAD, SLOTS
+from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.frames import first_frame, read_video
+from ml_backend.recordings.memory_limit import limit_memory
+from ml_backend.recordings.pictures import Limits, decode_picture
+from ml_backend.recordings.pixels import decode_page
 
-REQUEST, ANSWER = struct.Struct("<QQ"), struct.Struct("<III")
+#: So often it says that it is getting on.
+BEAT_S = 1.0
+#: Work without any progress after which it ends: seconds of CPU time, so that a busy machine is no reason.
+CPU_S = 10.0
 
 
-def main() -> None:
-    descriptor, allowance = int(sys.argv[1]), int(sys.argv[2])
+class _Parent:
+    """The other end of the pipes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._room = descriptor, 0
+        self._shared = mmap.mmap(-1, 1)
+        self._sent = self._taken = 0
+        # What libraries print is no answer.
+        self._answers = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        self._last_s = time.monotonic()
+
+    def ask(self) -> tuple[dict[str, Any], bytes] | None:
+        head = sys.stdin.buffer.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        words, data = HEAD.unpack(head)
+        return json.loads(sys.stdin.buffer.read(words)), sys.stdin.buffer.read(data)
+
+    def say(self, **answer: Any) -> None:
+        self._last_s = time.monotonic()
+        self._answers.write(json.dumps(answer).encode() + b"\n")
+        self._answers.flush()
+
+    def beat(self) -> None:
+        """Another packet, or another request."""
+        signal.setitimer(signal.ITIMER_PROF, CPU_S)
+        if time.monotonic() - self._last_s > BEAT_S:
+            self.say(busy=True)
+
+    def give(self, picture: ByteArray, **answer: Any) -> None:
+        """(h, w, 3) pixels."""
+        if picture.nbytes > self._room:
+            self._acknowledged(self._sent)
+            self.say(room=picture.nbytes)
+            self._read_byte()
+            self._room = picture.nbytes
+            self._shared = mmap.mmap(self._descriptor, SLOTS * self._room)
+        self._acknowledged(self._sent + 1 - SLOTS)
+        offset = self._sent % SLOTS * self._room
+        np.frombuffer(self._shared, dtype=np.uint8, count=picture.nbytes, offset=offset)[:] = picture.ravel()
+        self.say(shape=picture.shape, offset=offset, **answer)
+        self._sent += 1
+
+    def end(self) -> None:
+        self.say(end=True)
+        self._acknowledged(self._sent)
+
+    def _acknowledged(self, count: int) -> None:
+        while self._taken < count:
+            self._read_byte()
+            self._taken += 1
+
+    @staticmethod
+    def _read_byte() -> None:
+        if not sys.stdin.buffer.read(1):
+            os._exit(0)  # the parent has gone
+
+
+def serve(descriptor: int, allowance: int) -> None:
+    """Answer requests until the parent has gone."""
     cv2.setNumThreads(1)
-    _limit(allowance)
-    shared: mmap.mmap | None = None
-    while len(head := sys.stdin.buffer.read(REQUEST.size)) == REQUEST.size:
-        length, room = REQUEST.unpack(head)
-        data = sys.stdin.buffer.read(length)
-        if shared is None or len(shared) != room:
-            shared = mmap.mmap(descriptor, room)
+    parent = _Parent(descriptor)
+    containers.on_packet = parent.beat
+    limit_memory(allowance)
+    while (asked := parent.ask()) is not None:
+        request, data = asked
+        parent.beat()
         try:
-            height, width = _decode(data, shared)
-            message = b""
+            KINDS[request["kind"]](parent, request, data)
+        except UnreadableImageError as error:
+            parent.say(**_words(error))
         except (cv2.error, MemoryError, ValueError) as error:
-            height = width = 0
-            message = str(getattr(error, "err", None) or error or "memory ran out").encode()[:1000]
-        sys.stdout.buffer.write(ANSWER.pack(height, width, len(message)) + message)
-        sys.stdout.buffer.flush()
+            problem = f"cannot be decoded ({getattr(error, 'err', None) or error or 'memory ran out'})"
+            parent.say(**_words(UnreadableImageError(request["where"], problem)))
+        parent.end()
 
 
-def _limit(allowance: int) -> None:
-    """Where the system knows how large this process is, that and the allowance is all it may grow to."""
-    with contextlib.suppress(OSError, ValueError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * mmap.PAGESIZE + allowance
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _words(error: UnreadableImageError) -> dict[str, Any]:
+    return {"where": error.where, "problem": error.problem, "unavailable": isinstance(error, UnavailableImageError)}
 
 
-def _decode(data: bytes, shared: mmap.mmap) -> tuple[int, int]:
-    picture = decode_bgr(data)
-    if picture.nbytes > len(shared):
-        raise ValueError(f"it has {picture.shape[1]} × {picture.shape[0]} pixels, more than its header says")
-    np.frombuffer(shared, dtype=np.uint8, count=picture.nbytes)[:] = picture.ravel()
-    return picture.shape[0], picture.shape[1]
+def _picture(parent: _Parent, request: dict[str, Any], data: bytes) -> None:
+    parent.give(decode_picture(data, request["where"], Limits(**request["limits"])))
 
 
-def decode_bgr(data: bytes) -> npt.NDArray[Any]:
-    """Encoded picture → uint8 (h, w, 3) BGR, turned upright by its EXIF orientation.  Raises ValueError and cv2.error."""
-    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), EVERYTHING)
-    if picture is None:
-        raise ValueError("the file is damaged, or of a kind that OpenCV does not read")
-    return bgr_of(picture)
+def _page(parent: _Parent, request: dict[str, Any], _: bytes) -> None:
+    parent.give(decode_page(request["path"], request["place"]))
 
 
-def bgr_of(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What OpenCV decoded, grey or coloured, of any depth → uint8 (h, w, 3) BGR."""
-    eight = to_8_bits(picture)
-    return cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR) if eight.ndim == 2 else eight
+def _video(parent: _Parent, request: dict[str, Any], _: bytes) -> None:
+    """What the container says, and the size of the first frame, upright."""
+    limits, path = Limits(**request["limits"]), request["path"]
+    height, width, _channels = first_frame(path, limits).shape
+    found = containers.look(path, limits)
+    times = None if found.times_s is None else found.times_s.tolist()
+    parent.say(n_frames=found.n_frames, size_px=(width, height), fps=found.fps, times_s=times, first_s=found.first_s)
 
 
-def to_8_bits(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Samples of any kind → uint8.
-
-    Whole numbers: full scale is the smallest of 8, 10, 12, 14 and 16 bits that holds the largest sample, since cameras store
-    12 bits in 16.  Floating point: 0 to 1 is full scale, else the same rule; where a sample is negative or above 16 bits, the
-    lowest to the highest one.  NaN and infinities are black.
-    """
-    if samples.dtype == np.uint8:
-        return samples
-    values = np.where(np.isfinite(samples), samples, 0).astype(np.float64)
-    low, high = min(float(values.min()), 0.0), float(values.max())
-    if not np.issubdtype(samples.dtype, np.integer) and high <= 1 and low >= 0:
-        full = 1.0
-    elif low >= 0 and high < 65536:
-        full = next(2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2.0**bits)
-    else:
-        low, full = float(values.min()), high
-    return ((values - low) * (255.0 / max(full - low, 1e-300))).round().clip(0, 255).astype(np.uint8)
+def _frames(parent: _Parent, request: dict[str, Any], _: bytes) -> None:
+    for index, found in read_video(request["path"], request["indices"], Limits(**request["limits"])):
+        if isinstance(found, UnreadableImageError):
+            parent.say(index=index, **_words(found))
+        else:
+            parent.give(found, index=index)
 
 
-if __name__ == "__main__":
-    main()
+KINDS: dict[str, Callable[[_Parent, dict[str, Any], bytes], None]] = {
+    "picture": _picture,
+    "page": _page,
+    "video": _video,
+    "frames": _frames,
+}

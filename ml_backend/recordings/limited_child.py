@@ -9,13 +9,11 @@ libraries need themselves does not count.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import json
-import mmap
 import os
-import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,19 +22,27 @@ from typing import Any
 import numpy as np
 
 from label_config.values import BadInputError
+from ml_backend.recordings.memory_limit import limit_memory
 
-#: Address space that reading may take on top of what the program and its libraries need.
-MEMORY_BYTES = 1536 * 2**20
-#: A reader that takes longer hangs.
+#: Address space that reading may take on top of what the program and its libraries need, and more for each byte of the file.
+MEMORY_BYTES, MEMORY_PER_BYTE = 1536 * 2**20, 8
+#: A reader that works longer hangs, in seconds of CPU time; a larger file may take a second more for so many bytes.
+CPU_S, BYTES_PER_S = 10.0, 2**20
+#: So much more time may pass in all, on a machine that is busy with other things.
 SECONDS = 60.0
 
 
 def read_limited(function: str, path: Path, *, memory_bytes: int = MEMORY_BYTES, seconds: float = SECONDS) -> dict[str, Any]:
-    """What ``function`` ("module:name") returns for ``path``.
+    """What ``function`` ("module:name") returns for ``path``.  The limits grow with the size of the file.
 
     Raises BadInputError naming the file: with the function's own words for what it raised, else with what became of the child.
     """
-    request = json.dumps({"path": sys.path, "function": function, "file": str(path.resolve()), "memory": memory_bytes})
+    size = path.stat().st_size if path.is_file() else 0
+    memory_bytes, cpu_s = memory_bytes + MEMORY_PER_BYTE * size, CPU_S + size / BYTES_PER_S
+    seconds += cpu_s - CPU_S
+    request = json.dumps(
+        {"path": sys.path, "function": function, "file": str(path.resolve()), "memory": memory_bytes, "cpu_s": cpu_s}
+    )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     # Imported by its name, which the parent's own path finds: the child reads its settings from nowhere else.
     program = "import json, sys; r = json.load(sys.stdin); sys.path[:] = r['path']; "
@@ -52,6 +58,8 @@ def read_limited(function: str, path: Path, *, memory_bytes: int = MEMORY_BYTES,
         )
     except subprocess.TimeoutExpired:
         raise BadInputError(f"{path}: cannot be read: still no end after {seconds:.0f} s; the file is damaged or huge") from None
+    if done.returncode == -signal.SIGPROF:
+        raise BadInputError(f"{path}: cannot be read: still no end after {cpu_s:.0f} s of work; the file is damaged")
     if done.returncode or not done.stdout:
         why = f"the reader ended with status {done.returncode}{_last_line(done.stderr)}"
         raise BadInputError(
@@ -77,7 +85,8 @@ def serve(request: dict[str, Any]) -> None:
     module, name = request["function"].split(":")
     try:
         function = getattr(importlib.import_module(module), name)
-        _limit(request["memory"])
+        limit_memory(request["memory"])
+        signal.setitimer(signal.ITIMER_PROF, request["cpu_s"])
         value = function(Path(request["file"]))
         arrays: dict[str, Any] = {f"array:{key}": item for key, item in value.items() if isinstance(item, np.ndarray)}
         rest: dict[str, Any] = {"value": {key: item for key, item in value.items() if not isinstance(item, np.ndarray)}}
@@ -88,12 +97,3 @@ def serve(request: dict[str, Any]) -> None:
     np.savez(answer, json=np.array(json.dumps(rest)), **arrays)
     with os.fdopen(output, "wb") as pipe:
         pipe.write(answer.getvalue())
-
-
-def _limit(allowance: int) -> None:
-    """Where the system knows how large this process is, that and the allowance is all it may grow to."""
-    with contextlib.suppress(OSError, ValueError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * mmap.PAGESIZE + allowance
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

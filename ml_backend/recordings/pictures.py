@@ -11,8 +11,8 @@ import numpy as np
 
 from label_config.spec import Cache
 from label_config.values import ByteArray
-from ml_backend.recordings.decoding_child import decode_bgr
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.pixels import decode_bgr
 
 _TIFF = (b"II*\0", b"MM\0*")
 #: Headers end before, but for files that keep them at the end.

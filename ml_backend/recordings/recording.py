@@ -148,7 +148,7 @@ def _timestamps(source: str) -> FloatArray | None:
     try:
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=1)
         return np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError, OSError, EOFError) as error:
+    except Exception as error:  # NumPy reads a damaged header as Python, which fails in as many ways
         raise BadInputError(f"{path}: expected one time in seconds per frame ({error})") from error
 
 

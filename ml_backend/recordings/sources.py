@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from label_config.values import BadInputError, ByteArray, FloatArray
-from ml_backend.recordings.containers import look
 from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnavailableImageError
 from ml_backend.recordings.pairing import Numbers
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, decode_picture, upright_size
 from ml_backend.recordings.stacks import count_pages, read_page
-from ml_backend.recordings.videos import first_frame
+from ml_backend.recordings.videos import look
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv", ".mjpeg", ".h264", ".ts")
 
@@ -55,10 +54,8 @@ def probe(source: str | Path, limits: Limits = DEFAULT_LIMITS) -> SourceInfo:
     Raises BadInputError when nothing usable is there and UnreadableImageError when it cannot be opened.
     """
     if is_video(source) and not glob.has_magic(str(source)):
-        first = first_frame(str(source), limits)
-        contents = look(str(source), limits)
-        size = (first.shape[1], first.shape[0])
-        return SourceInfo(contents.n_frames, size, contents.fps, times_s=contents.times_s, first_s=contents.first_s)
+        found = look(str(source), limits)
+        return SourceInfo(found.n_frames, found.size_px, found.fps, times_s=found.times_s, first_s=found.first_s)
     pictures = list_pictures(source)
     if len(pictures) == 1 and (pages := count_pages(pictures[0])) > 1:
         first = read_page(pictures[0], 0, limits)

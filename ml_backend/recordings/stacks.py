@@ -6,11 +6,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from label_config.values import ByteArray
-from ml_backend.recordings.decoding_child import EVERYTHING, bgr_of
+from ml_backend.recordings.decoding import decoding_process
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, check_pixels, tiff_pages
 
@@ -50,13 +47,9 @@ def _read(path: str, index: int, pages: Sequence[tuple[int, tuple[int, int]]], l
         raise UnreadableImageError(where, f"the file ends after {len(pages)} pages")
     place, size_px = pages[index]
     check_pixels(size_px, where, limits)
-    try:
-        ok, found = cv2.imreadmulti(path, start=place, count=1, flags=EVERYTHING)
-        if not ok or not found:
-            raise ValueError("the file is damaged, or of a kind that OpenCV does not read")
-        return np.ascontiguousarray(bgr_of(np.asarray(found[0]))[..., ::-1])
-    except (cv2.error, ValueError, MemoryError) as error:
-        raise UnreadableImageError(where, f"cannot be decoded ({getattr(error, 'err', error)})") from error
+    request = {"kind": "page", "path": path, "place": place, "where": where}
+    pixels: ByteArray = decoding_process(limits).one(request, where)["pixels"]
+    return pixels
 
 
 def _pages(path: str) -> list[tuple[int, tuple[int, int]]]:

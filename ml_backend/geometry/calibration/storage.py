@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import yaml
 
 from label_config.values import BadInputError
+from label_config.yaml_files import NO_YAML, ShallowLoader
 from ml_backend.geometry.calibration.base import Where, read_text
 from ml_backend.geometry.calibration.xml import Element
 from ml_backend.geometry.calibration.xml import parse as parse_xml
@@ -22,7 +23,7 @@ class _Matrix(dict[Any, Any]):
     """The fields of an ``!!opencv-matrix`` until they are checked."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(ShallowLoader):
     """SafeLoader that knows OpenCV's matrices, leaves every scalar as text (a camera may be called ``007`` or ``true``) and
     refuses aliases, which can make a small file exponentially large.
     """
@@ -55,7 +56,7 @@ def _from_yaml(path: Path, text: str) -> Any:
     lines = [line for line in text.splitlines() if not line.startswith("%YAML")]
     try:
         return yaml.load("\n".join(lines), Loader=_Loader)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except NO_YAML as error:
         raise BadInputError(f"{path}: expected OpenCV YAML, got something else: {' '.join(str(error).split())[:200]}") from None
 
 

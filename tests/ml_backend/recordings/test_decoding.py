@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import gc
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from label_config.values import ByteArray
-from ml_backend.recordings import decoding
+from ml_backend.recordings import decoding, frames
 from ml_backend.recordings.decoding import DecodingProcess
 from ml_backend.recordings.errors import UnreadableImageError
-from ml_backend.recordings.pictures import Limits, decode_picture
+from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, decode_picture
+from ml_backend.recordings.sources import probe
+from ml_backend.recordings.stacks import read_stack
+from ml_backend.recordings.videos import read_video
 
 LIMITS = Limits(max_pixels=4_000_000)
 #: Programs that do not answer as they should.  The head of a request is 16 bytes.
 DIES = "import os, sys; sys.stdin.buffer.read(16); os.abort()"
 HANGS = "import time; time.sleep(600)"
-LIES = "import struct, sys; sys.stdin.buffer.read(16); sys.stdout.buffer.write(struct.pack('<III', 9999, 9999, 0))"
+LIES = """import sys; sys.stdin.buffer.read(16); print('{"shape": [9999, 9999, 3], "offset": 0}')"""
+BABBLES = "import sys; sys.stdin.buffer.read(16); print('hello')"
 
 
 @pytest.fixture
@@ -98,7 +107,11 @@ def test_a_child_that_died_by_chance_is_replaced(decode: DecodingProcess, monkey
     assert started == [DIES, "real"]
 
 
-@pytest.mark.parametrize(("program", "words"), [(DIES, "status -6"), (HANGS, "no answer"), (LIES, "nonsense")])
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [(DIES, "status -6"), (HANGS, "no answer"), (LIES, "nonsense"), (BABBLES, "nonsense")],
+    ids=["dies", "hangs", "lies", "babbles"],
+)
 def test_a_picture_that_children_die_of_is_unreadable_and_the_next_is_not(
     decode: DecodingProcess, monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:
@@ -109,3 +122,112 @@ def test_a_picture_that_children_die_of_is_unreadable_and_the_next_is_not(
     monkeypatch.setattr(decoding, "ANSWER_S", 60.0)
     np.testing.assert_array_equal(decode(encoded(picture()), "x", LIMITS), picture())
     assert started == [program, program, "real"]
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Children run these lines first; ``frames`` is the module that reads videos, ``pixels`` that of pages."""
+
+    def patch(lines: str) -> None:
+        (tmp_path / "patch_of_this_test.py").write_text(
+            "import os, signal\nfrom ml_backend.recordings import decoding_child, frames, pixels\n" + lines
+        )
+        real = subprocess.Popen
+
+        def popen(command: list[str], **more: Any) -> Any:
+            program = f"import sys; sys.path[:] = {[*sys.path, str(tmp_path)]!r}; import patch_of_this_test; {command[-1]}"
+            return real([*command[:-1], program], **more)
+
+        monkeypatch.setattr(decoding.subprocess, "Popen", popen)
+
+    decoding.decoding_process(DEFAULT_LIMITS).close()
+    yield patch
+    decoding.decoding_process(DEFAULT_LIMITS).close()
+
+
+#: The decoder dies of some frames.
+KILLER = """
+real = frames._upright
+def upright(frame, to_rgb):
+    number = frame.pts // 512  # 30 frames a second in ticks of 1 / 15360 s
+    if number in {numbers}:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return real(frame, to_rgb)
+frames._upright = upright
+"""
+
+
+def test_a_frame_that_the_decoder_dies_of_is_that_frames_error(
+    make: SimpleNamespace, dying: Callable[[str], None], tmp_path: Path
+) -> None:
+    video = str(make.encoded(tmp_path / "a.mp4", "libx264", 40))
+    dying(KILLER.replace("{numbers}", "{7, 21}"))
+    found = dict(read_video(video, range(40)))
+    assert [i for i, picture in found.items() if isinstance(picture, UnreadableImageError)] == [7, 21]
+    assert re.search(r"a\.mp4, frame 7: .*the decoder died of it \(status -11\)", str(found[7]))
+    assert [make.number(found[i]) for i in range(40) if i not in (7, 21)] == [i for i in range(40) if i not in (7, 21)]
+
+
+def test_a_file_that_kills_every_decoder_is_given_up_and_the_next_is_read(
+    make: SimpleNamespace, dying: Callable[[str], None], tmp_path: Path
+) -> None:
+    dying(KILLER.replace("{numbers}", "range(1, 100)"))
+    found = dict(read_video(str(make.encoded(tmp_path / "a.mp4", "libx264", 40)), range(40)))
+    assert [i for i, picture in found.items() if isinstance(picture, UnreadableImageError)] == list(range(1, 40))
+    ((_, whole),) = read_video(str(make.encoded(tmp_path / "b.mp4", "libx264", 1)), [0])
+    assert make.number(whole) == 0
+
+
+def test_a_video_whose_header_kills_the_decoder_is_refused(
+    make: SimpleNamespace, dying: Callable[[str], None], tmp_path: Path
+) -> None:
+    video = make.encoded(tmp_path / "a.mp4", "libx264", 3)
+    dying("decoding_child.containers.look = decoding_child.first_frame = lambda *_: os.abort()\n")
+    with pytest.raises(UnreadableImageError, match=r"a\.mp4: cannot be decoded: the decoder died of it 2 times \(status -6\)"):
+        probe(video)
+
+
+def test_work_without_progress_ends_after_some_time_of_work(
+    make: SimpleNamespace, dying: Callable[[str], None], tmp_path: Path
+) -> None:
+    video = make.encoded(tmp_path / "a.mp4", "libx264", 3)
+    dying("def spin(*_):\n    while True: pass\ndecoding_child.CPU_S, decoding_child.first_frame = 0.2, spin\n")
+    with pytest.raises(UnreadableImageError, match=r"status -27"):
+        probe(video)
+
+
+def test_a_page_that_the_decoder_dies_of_is_that_pages_error(dying: Callable[[str], None], tmp_path: Path) -> None:
+    path = str(tmp_path / "a.tif")
+    cv2.imwritemulti(path, [picture(), picture(), picture()])
+    dying("decoding_child.decode_page = lambda path, place: os.abort() if place == 1 else pixels.decode_page(path, place)\n")
+    found = dict(read_stack(path, range(3)))
+    assert [i for i, page in found.items() if isinstance(page, UnreadableImageError)] == [1]
+
+
+def test_videos_that_are_read_at_the_same_time(make: SimpleNamespace, tmp_path: Path) -> None:
+    videos = [str(make.encoded(tmp_path / f"{name}.mp4", "libx264", 20)) for name in "abc"]
+    for one, *others in zip(*(read_video(video, range(20)) for video in videos), strict=True):
+        assert {make.number(picture) for _, picture in (one, *others)} == {one[0]}
+
+
+def test_who_stops_reading_leaves_nothing_behind(make: SimpleNamespace, tmp_path: Path) -> None:
+    video = str(make.encoded(tmp_path / "a.mp4", "libx264", 40))
+    for index in (0, 30):
+        frames = read_video(video, range(index, 40))
+        assert make.number(next(frames)[1]) == index
+        frames.close()
+
+
+def test_threads_do_not_pile_up(make: SimpleNamespace, tmp_path: Path) -> None:
+    video = str(make.encoded(tmp_path / "a.mp4", "libx264", 40))
+    gc.disable()
+    before = threads()
+    pictures = [picture for _, picture in frames.read_video(video, range(40))]
+    after = threads()
+    gc.enable()
+    assert len(pictures) == 40
+    assert after - before <= 4
+
+
+def threads() -> int:
+    return psutil.Process().num_threads()

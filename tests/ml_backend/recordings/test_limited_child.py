@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
+from ml_backend.recordings import limited_child
 from ml_backend.recordings.limited_child import read_limited
 
 READERS = """
@@ -19,6 +20,9 @@ from label_config.values import BadInputError
 def good(path):
     print("a library talks")
     return {"size": path.stat().st_size, "names": ["a", "b"], "values": np.arange(6.0).reshape(2, 3)}
+
+def whole(path):
+    return {"size": len(path.read_bytes())}
 
 def words(path):
     raise BadInputError("row 3 has no name")
@@ -34,6 +38,10 @@ def crashes(path):
 
 def hangs(path):
     time.sleep(600)
+
+def spins(path):
+    while True:
+        pass
 """
 
 
@@ -68,3 +76,17 @@ def test_errors_name_the_file_and_cost_the_child_only(name: str, message: str, f
 def test_a_reader_that_hangs_is_ended(file: Path) -> None:
     with pytest.raises(BadInputError, match="still no end after 2 s"):
         read_limited("readers_of_this_test:hangs", file, seconds=2.0)
+
+
+def test_a_reader_that_works_without_end_is_ended_sooner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited_child, "CPU_S", 0.5)
+    with pytest.raises(BadInputError, match=r"f\.h5: cannot be read: still no end after 0 s of work"):
+        read_limited("readers_of_this_test:spins", file)
+
+
+def test_a_large_file_may_take_longer_and_more(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited_child, "CPU_S", 0.0)
+    with file.open("wb") as large:
+        large.truncate(300 * 2**20)
+    found = read_limited("readers_of_this_test:whole", file, memory_bytes=0)
+    assert found["size"] == 300 * 2**20

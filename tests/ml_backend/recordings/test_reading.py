@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError, ImageRef
-from ml_backend.recordings import videos
+from ml_backend.recordings import reading
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.pictures import Limits
@@ -50,8 +50,8 @@ def test_video_frames_are_exact(make, tmp_path):
 def test_each_source_is_decoded_once(make, tmp_path, monkeypatch):
     video = str(make.video(tmp_path / "a.mp4", 20))
     opened = []
-    real = videos.opened
-    monkeypatch.setattr(videos, "opened", lambda path: opened.append(path) or real(path))
+    real = reading.read_video
+    monkeypatch.setattr(reading, "read_video", lambda path, *more: opened.append(path) or real(path, *more))
     refs = [ImageRef(video, i, crop=crop) for i in (9, 3) for crop in ((0, 0, 64, 20), (0, 20, 64, 28))]
     pictures = dict(iter_images(refs))
     assert opened == [video]
