@@ -12,14 +12,8 @@ from scipy.io import savemat
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import dannce, read_calibration, write_calibration
 from ml_backend.geometry.cameras import Rig
-<<<<<<< HEAD
-from tests.foreign.calibrations import caliscope, easymocap, jarvis, kalibr, mc_calib, panoptic, qualisys
-=======
 from tests.campaign import Target, campaign, read_here
-from tests.ml_backend.geometry.calibration.conftest import four_cameras
-from tests.ml_backend.geometry.calibration.test_calibration_formats import easymocap, jarvis, panoptic, qualisys
-from tests.ml_backend.geometry.calibration.test_foreign_calibrations import caliscope, kalibr, mc_calib
->>>>>>> 151ba13 (Videos and pages are decoded by a process that may die of them; campaigns of damaged files for every reader)
+from tests.foreign.calibrations import caliscope, easymocap, four_cameras, jarvis, kalibr, mc_calib, panoptic, qualisys
 
 
 def written(format: str, rig: Rig, folder: Path) -> Path:
