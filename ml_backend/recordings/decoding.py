@@ -88,28 +88,26 @@ class DecodingProcess:
 
     def stream(self, request: Answer, data: bytes = b"") -> Iterator[Answer]:
         """Answers as they come.  Raises DecoderDiedError; who stops early costs the child its life."""
-        child = self._take()
+        child, whole = self._take(), False
         try:
             yield from child.answers(request, data, 3 * self._limits.max_pixels)
+            whole = True
         except OSError as error:
             raise DecoderDiedError(str(error)) from error
-        else:
-            child = self._give_back(child)
         finally:
-            if child is not None:
+            if not whole or not self._keep(child):
                 child.end()
 
     def _take(self) -> _Child:
         with self._lock:
             return self._idle.pop() if self._idle else _Child(self._allowance)
 
-    def _give_back(self, child: _Child) -> _Child | None:
-        """The child, if there are enough."""
+    def _keep(self, child: _Child) -> bool:
+        """For the next request, unless there are enough."""
         with self._lock:
-            if len(self._idle) >= MOST_IDLE:
-                return child
-            self._idle.append(child)
-            return None
+            enough = len(self._idle) >= MOST_IDLE
+            self._idle += [] if enough else [child]
+            return not enough
 
     def close(self) -> None:
         """End the children; the next request starts another."""

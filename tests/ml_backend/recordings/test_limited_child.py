@@ -80,7 +80,7 @@ def test_a_reader_that_hangs_is_ended(file: Path) -> None:
 
 def test_a_reader_that_works_without_end_is_ended_sooner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limited_child, "CPU_S", 0.5)
-    with pytest.raises(BadInputError, match=r"f\.h5: cannot be read: still no end after 0 s of work"):
+    with pytest.raises(BadInputError, match=r"f\.h5: cannot be read: still no end after 1 s of work"):
         read_limited("readers_of_this_test:spins", file)
 
 
