@@ -212,7 +212,7 @@ class Train(Section):
 
 
 class Hybrid(Section):
-    """The filter of the hybrid strategy (METHODS §5): which frames are uncertain.
+    """The filter of the hybrid strategy (docs/methods.md §5): which frames are uncertain.
 
     found        a keypoint whose strongest heatmap value, in the mean over the views, is below this was not found
     least        keypoints that must be missing; None = a third of them
@@ -239,7 +239,7 @@ class ColdStart(Section):
 
 
 class Selection(Section):
-    """What is shown next (METHODS §10.2).
+    """What is shown next (docs/methods.md §10.2).
 
     window          open tasks that carry a prediction of the current generation
     refill_below    refill the window when less than this share of it is left
@@ -275,7 +275,7 @@ class ScoreSettings(BaseModel):
 
 
 class PseudoLabels(Section):
-    """Self-training on points that all cameras agree on (METHODS §1.6).
+    """Self-training on points that all cameras agree on (docs/methods.md §1.6).
 
     max_ratio     of the labels of the round
     threshold_px  reprojection error that counts as agreement; None = relative to the subject's size
@@ -315,7 +315,7 @@ class Gate(Section):
 
 
 class Stop(Section):
-    """When ``parallax status`` says that labelling may stop (METHODS §3.6).
+    """When ``parallax status`` says that labelling may stop (docs/methods.md §3.6).
 
     rule      on which frames the criterion looks: "sc_quantile" random picks, "sc_min" the mean of all that people labelled in a
               round, "sc_all" these and all labelled before

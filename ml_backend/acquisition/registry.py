@@ -10,7 +10,6 @@ from label_config.prediction import Output
 from label_config.values import BadInputError
 from ml_backend.acquisition.base import Context, Score
 from ml_backend.acquisition.scores.auxiliary import Aleatoric, LearningLoss
-from ml_backend.acquisition.scores.chance import Random
 from ml_backend.acquisition.scores.confidence import LeastConfidence, Margin, MultiplePeakEntropy
 from ml_backend.acquisition.scores.consistency import MaxError, MultiViewConsistency, OutlierRatio, TriangulationCovariance
 from ml_backend.acquisition.scores.coreset import CoresetDistance
@@ -21,6 +20,7 @@ from ml_backend.acquisition.scores.link_peaks import LinkLikelihood, VL4Pose
 from ml_backend.acquisition.scores.links import LinkLength
 from ml_backend.acquisition.scores.pictorial import PictorialLogDet
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis, WholeBodyUnnaturalness
+from ml_backend.acquisition.scores.random_order import Random
 from ml_backend.acquisition.scores.temporal import Jitter3D, TemporalHeatmapContinuity, TemporalPoseChange
 
 _CLASSES: tuple[Callable[..., Score], ...] = (

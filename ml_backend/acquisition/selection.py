@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, IntArray
-from ml_backend.acquisition.contest import Choice, Contest
+from ml_backend.acquisition.batch_builders import Choice, Contest
 from ml_backend.acquisition.fusion import Fused
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.spaces import FeatureSet

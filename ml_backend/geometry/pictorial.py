@@ -1,4 +1,4 @@
-"""3-D pictorial structures: the posterior of every joint on a voxel grid (Pavlakos et al. 2017; METHODS §4).
+"""3-D pictorial structures: the posterior of every joint on a voxel grid (Pavlakos et al. 2017; docs/methods.md §4).
 
 ``p(S | views) ∝ Π_views Π_joints (h + floor) · Π_limbs 1[| ‖s_i − s_j‖ − L | ≤ ε]``; marginals by exact sum-product on the
 skeleton's forest, each message one convolution with a shell.  The estimate is the marginal's mean, its doubt the marginal's
@@ -24,7 +24,7 @@ from ml_backend.geometry.pictorial_body import LimbLengths, tree_order
 from ml_backend.geometry.pictorial_shells import ShellConvolution
 from ml_backend.geometry.pictorial_unary import heatmap_unary, point_unary, voxel_points
 
-#: Chance-like weight of a view being wrong about a joint (METHODS §4.2: 1e-3 … 1e-2 costs nothing with four views).
+#: Chance-like weight of a view being wrong about a joint (docs/methods.md §4.2: 1e-3 … 1e-2 costs nothing with four views).
 DEFAULT_FLOOR = 1e-3
 #: The paper's code adds the float64 machine epsilon.
 PAPER_FLOOR = 2.2e-16
@@ -144,7 +144,7 @@ class PictorialPose:
 
     mean_world  (n, K, 3) world units
     covariance  (n, K, 3, 3) world units squared
-    logdet      (n, K) log det(covariance + κ I) with κ = spacing² / 12, the doubt by which poses are kept (METHODS §4.3)
+    logdet      (n, K) log det(covariance + κ I) with κ = spacing² / 12, the doubt by which poses are kept (docs/methods.md §4.3)
     """
 
     mean_world: FloatArray
@@ -265,7 +265,7 @@ def log_determinant(covariance: FloatArray, spacing_world: float) -> FloatArray:
 def keep_best(logdet: FloatArray, fraction: float = 0.7) -> BoolArray:
     """(n, K) doubts → (n, K) True for the ``fraction`` of frames with the least doubt, separately for each joint.
 
-    The count is rounded up, NaN is never kept and never counted, ties go to the earlier frame (METHODS §4.3).
+    The count is rounded up, NaN is never kept and never counted, ties go to the earlier frame (docs/methods.md §4.3).
     """
     if not 0 <= fraction <= 1:
         raise BadInputError(f"keep_best: expected a fraction in [0, 1], got {fraction}")

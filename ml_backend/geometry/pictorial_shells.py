@@ -1,4 +1,4 @@
-"""Convolution of voxel grids with spherical shells: the message of a limb in a 3-D pictorial structure (METHODS §4.2).
+"""Convolution of voxel grids with spherical shells: the message of a limb in a 3-D pictorial structure (docs/methods.md §4.2).
 
 The pairwise term ``1[| ‖s_i − s_j‖ − L | ≤ ε]`` depends on the difference of two voxels alone, so summing it against a
 field is a convolution with a shell of radius L and half-width ε.  Three things make it cheap and keep it exact:

@@ -1,4 +1,4 @@
-"""Unary terms of a 3-D pictorial structure: what the views say about every voxel (METHODS §4.1–4.2).
+"""Unary terms of a 3-D pictorial structure: what the views say about every voxel (docs/methods.md §4.1–4.2).
 
 Every view multiplies the belief of joint ``k`` at voxel ``s`` by ``h(π(s)) + floor``; sums of logarithms are kept here.
 

@@ -1,4 +1,4 @@
-"""Heatmap normalisations.  Scores state which one they use, because papers differ silently (METHODS §2.0)."""
+"""Heatmap normalisations.  Scores state which one they use, because papers differ silently (docs/methods.md §2.0)."""
 
 from __future__ import annotations
 

@@ -46,13 +46,13 @@ def uncertain_frames(workspace: Workspace, confidence: FloatArray, uncertainty: 
 def feature_space(
     workspace: Workspace, rows: Sequence[FrameRow], arrays: Arrays, positions: Sequence[int], labelled: set[int]
 ) -> tuple[FeatureSet, list[FrameKey]]:
-    """The space of the frames at ``positions`` among ``rows``, and the keys of its labelled rows (METHODS §10.2).
+    """The space of the frames at ``positions`` among ``rows``, and the keys of its labelled rows (docs/methods.md §10.2).
 
     arrays    what the model said of ``rows``
     labelled  ids of the labelled frames
 
     Poses in space with a calibration; else the network's own view of the pictures, joined by the poses in them where there are
-    several cameras.  The hybrid strategy always takes the network's view (METHODS §5).  Without features: the poses.
+    several cameras.  The hybrid strategy always takes the network's view (docs/methods.md §5).  Without features: the poses.
     """
     hybrid = strategy_of(workspace) is Strategy.HYBRID and "features" in arrays
     if "xyz_world" in arrays and not hybrid:

@@ -1,4 +1,4 @@
-"""A model version on the labelled validation frames of this moment, by the field's standard metrics (METHODS §8)."""
+"""A model version on the labelled validation frames of this moment, by the field's standard metrics (docs/methods.md §8)."""
 
 from __future__ import annotations
 

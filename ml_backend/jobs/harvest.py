@@ -1,6 +1,6 @@
 """Harvest: the live model and pictorial structures label a whole recording; a personalised model learns from the best of it.
 
-live model → poses in space → the least doubtful ones, per joint → masked targets and people's labels → personalised model
+live model → poses in space → the least uncertain ones, per keypoint → masked targets and people's labels → personalised model
 → gate → better poses.  Killed anywhere, the next try goes on from what is on disk.
 """
 
@@ -86,8 +86,10 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     row, snapshot, job = snapshot_of_job(workspace, job, reuse=True)
     frames = _frames(workspace, rigs, options)
     with closing(Pictures(workspace)) as pictures:
-        reaper = _Reaper(workspace, _body(workspace, snapshot, rigs), rigs, frames, pictures, options.keep, report, should_stop)
-        before, job = reaper.points(job, "before", workspace.models / parent.path)
+        inference = _PoseInference(
+            workspace, _body(workspace, snapshot, rigs), rigs, frames, pictures, options.keep, report, should_stop
+        )
+        before, job = inference.points(job, "before", workspace.models / parent.path)
         targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
         targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
         pictures.prepare([target.image for target in targets])
@@ -116,7 +118,7 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
         live = versions.live(workspace.store, workspace.project_id)
         version = publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
         job = work.remember(workspace.store, job, version_id=version.id)
-        reaper.points(job, "after", folder)
+        inference.points(job, "after", folder)
     return version
 
 
@@ -164,7 +166,7 @@ def _body(workspace: Workspace, snapshot: Snapshot, rigs: Mapping[str, Rig]) -> 
 
 
 @dataclass(frozen=True)
-class _Reaper:
+class _PoseInference:
     """Brings in the poses of all frames, with one model or another."""
 
     workspace: Workspace

@@ -1,4 +1,4 @@
-"""G: how good the model was on the last batch that people labelled, before it had seen it (METHODS §3.3)."""
+"""G: how good the model was on the last batch that people labelled, before it had seen it (docs/methods.md §3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-training: pseudo-labels proposed, written down and withdrawn (METHODS §1.6)."""
+"""Self-training: pseudo-labels proposed, written down and withdrawn (docs/methods.md §1.6)."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from label_config.spec import load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.jobs.dead_device import end_if_device_is_gone, ending_without_device
 from ml_backend.jobs.harvest import harvest
-from ml_backend.jobs.misses import predict_misses
 from ml_backend.jobs.old_files import remove_old_files
 from ml_backend.jobs.rescore import rescore, work_on_shards
 from ml_backend.jobs.retrain import StoppedError, retrain
 from ml_backend.jobs.select import select_window
+from ml_backend.jobs.unordered_frames import predict_misses
 from ml_backend.store import presence, versions, work
 from ml_backend.store.faults import reach
 from ml_backend.store.work import JobRow, LostLeaseError

@@ -53,7 +53,7 @@ class ScoreKit:
 
 
 def choose_scores(workspace: Workspace) -> Chosen:
-    """Scores by name from parallax.yaml, or the defaults for what the project has (METHODS §10.2).
+    """Scores by name from parallax.yaml, or the defaults for what the project has (docs/methods.md §10.2).
 
     Raises BadInputError for an unknown score or parameter.
     """

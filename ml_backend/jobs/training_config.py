@@ -116,7 +116,7 @@ def recipe_for(
 
     n_targets    pictures to train on; each of several processes sees its share
     performance  G, how good the live model was on the newly labelled frames; NaN = nothing was shown yet, taken as 0 as in
-                 the first cycle of VATL4Pose (METHODS §3.3)
+                 the first cycle of VATL4Pose (docs/methods.md §3.3)
     common       ``train.weights`` is a model of the same kind, as when one recording's model starts from that of many; a recipe
                  that goes on from an earlier version then goes on from this one
     Raises BadInputError as :func:`starts_warm`.

@@ -1,4 +1,4 @@
-"""Labels harvested with 3-D pictorial structures (Pavlakos et al. 2017; METHODS §4).
+"""Labels harvested with 3-D pictorial structures (Pavlakos et al. 2017; docs/methods.md §4).
 
 A network's opinion in all calibrated views, the subject's limb lengths and nothing else: every frame of a recording gets a pose
 in space with a doubt per joint, the least doubtful poses of each joint are kept, and their projections teach a network that

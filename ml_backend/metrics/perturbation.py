@@ -1,4 +1,4 @@
-"""Test-time perturbations: the same labelled pictures, blurred, too bright, too dark, too near, too far (METHODS §5)."""
+"""Test-time perturbations: the same labelled pictures, blurred, too bright, too dark, too near, too far (docs/methods.md §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training recipes of the literature as named presets (METHODS §7).
+"""Training recipes of the literature as named presets (docs/methods.md §7).
 
 ``scratch``         Feng et al.: a fresh network each round, Adam 1e-3, ÷10 at half of the run
 ``continue``        our default after the first round: OneCycle from the previous version's weights

@@ -8,7 +8,7 @@ from typing import ClassVar
 from label_config.masked import masked_mean
 from label_config.prediction import Output
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 
 
 @dataclass(frozen=True)

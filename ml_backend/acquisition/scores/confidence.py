@@ -12,7 +12,7 @@ from label_config.masked import divide
 from label_config.prediction import Output
 from label_config.values import FloatArray
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing, predicted
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing, predicted
 
 PeakNorm = Literal["l1", "softmax_raw", "softmax_x30"]
 

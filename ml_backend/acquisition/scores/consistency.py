@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Context, Need, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_joints, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_joints, nothing
 from ml_backend.geometry.consistency import multi_view_consistency, outlier_ratio
 
 

@@ -11,7 +11,7 @@ from label_config.masked import divide
 from label_config.prediction import Output
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
 from ml_backend.acquisition.features import known_points
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 
 
 @dataclass(frozen=True)

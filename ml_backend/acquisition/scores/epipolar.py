@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.skeleton import Skeleton
 from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
-from ml_backend.acquisition.scores.terms import mean_of_terms, nothing
+from ml_backend.acquisition.scores.aggregation import mean_of_terms, nothing
 from ml_backend.geometry.affine import AffineModel, affine_residual, fit_affine
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.epipolar import epipolar_residual, fit_fundamentals

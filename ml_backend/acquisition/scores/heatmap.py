@@ -12,8 +12,8 @@ from label_config.masked import divide
 from label_config.prediction import Output
 from label_config.values import Float32Array, FloatArray
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 from ml_backend.acquisition.scores.confidence import entropy
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
 
 
 def _probability(heatmaps: npt.NDArray[Any]) -> Float32Array:

@@ -12,9 +12,9 @@ from label_config.prediction import Output
 from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
 from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_views, nothing
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial_body import tree_order
 

@@ -16,7 +16,7 @@ from label_config.masked import masked_mean, masked_median
 from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, IntArray
 from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
-from ml_backend.acquisition.scores.terms import mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import mean_of_views, nothing
 from ml_backend.geometry.cameras import Rig
 
 #: With one limb alone its length *is* the size.

@@ -11,8 +11,8 @@ from label_config.skeleton import Skeleton
 from label_config.values import FloatArray
 from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.features import known_points
+from ml_backend.acquisition.scores.aggregation import mean_of_joints, nothing
 from ml_backend.acquisition.scores.consistency import reference_px
-from ml_backend.acquisition.scores.terms import mean_of_joints, nothing
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure, infer_points
 from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_side

@@ -12,10 +12,10 @@ from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.features import paper_features
+from ml_backend.acquisition.scores.aggregation import nothing
 from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
 from ml_backend.acquisition.scores.body import Body
 from ml_backend.acquisition.scores.links import at_child
-from ml_backend.acquisition.scores.terms import nothing
 from ml_backend.geometry.cameras import Rig
 
 #: Standard deviations below this (of features that are about 1) are no more than rounding.

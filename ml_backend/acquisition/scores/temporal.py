@@ -11,7 +11,7 @@ from label_config.masked import masked_mean
 from label_config.prediction import Output
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.base import Chunk, Context, Need, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn, mean_of_joints, mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_joints, mean_of_views, nothing
 
 #: Displacement, relative to the square root of the crop's area, above which VATL4Pose's code counts a keypoint as moved.
 RELEASED_MOTION = 0.01

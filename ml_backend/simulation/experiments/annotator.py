@@ -12,11 +12,11 @@ from ml_backend.labels.completion import complete
 from ml_backend.labels.snapshot import WEIGHTS
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import Arm, Design
-from ml_backend.simulation.experiments.learner import Lesson
+from ml_backend.simulation.experiments.learner import TrainingSet
 from ml_backend.simulation.noise import AnnotatorNoise
 
 
-def annotate(design: Design, recording: Recording, rows: IntArray, labelled_views: int = 0) -> Lesson:
+def annotate(design: Design, recording: Recording, rows: IntArray, labelled_views: int = 0) -> TrainingSet:
     """The labels of ``rows``.
 
     labelled_views  how many views of a frame the person labels, those that tell most about its depth; geometry tells the
@@ -29,7 +29,7 @@ def annotate(design: Design, recording: Recording, rows: IntArray, labelled_view
         xy = np.stack([pose.xy_px for pose in poses])
     weight = np.asarray(np.isfinite(xy).all(axis=-1), dtype=np.float64)
     if not labelled_views or labelled_views == xy.shape[1] or not len(rows):
-        return Lesson(rows, xy, weight)
+        return TrainingSet(rows, xy, weight)
     if recording.rig is None or recording.xyz is None:
         raise BadInputError("experiment: labelling only some views takes a calibrated recording, such as 'studio'")
     given = np.zeros(weight.shape, dtype=np.bool_)
@@ -37,7 +37,7 @@ def annotate(design: Design, recording: Recording, rows: IntArray, labelled_view
         given[i, best_views(recording.rig, centre, labelled_views)] = True
     given &= weight > 0
     told = complete(recording.rig, np.where(given[..., None], xy, np.nan), given, ~given)
-    return Lesson(rows, told.xy_px, np.where(told.filled, WEIGHTS[Provenance.GEOMETRY], np.where(given, 1.0, 0.0)))
+    return TrainingSet(rows, told.xy_px, np.where(told.filled, WEIGHTS[Provenance.GEOMETRY], np.where(given, 1.0, 0.0)))
 
 
 def best_views(rig: Rig, point_world: FloatArray, count: int) -> list[int]:

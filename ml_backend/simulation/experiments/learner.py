@@ -17,16 +17,16 @@ from ml_backend.simulation.experiments.design import Design
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a network is taught: rows (m,) of the recording, points (m, V, K, 2), weights (m, V, K)."""
+class TrainingSet:
+    """What a network is trained on: rows (m,) of the recording, points (m, V, K, 2), weights (m, V, K)."""
 
     rows: IntArray
     xy_px: FloatArray
     weight: FloatArray
 
-    def joined(self, other: Lesson) -> Lesson:
+    def joined(self, other: TrainingSet) -> TrainingSet:
         """Both."""
-        return Lesson(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("rows", "xy_px", "weight")))
+        return TrainingSet(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("rows", "xy_px", "weight")))
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def fast_precision() -> Literal["float32", "bfloat16"]:
     return "bfloat16" if multiplies_bfloat16() else "float32"
 
 
-def teach(
+def train_network(
     design: Design,
     recording: Recording,
-    lesson: Lesson,
+    training_set: TrainingSet,
     folder: Path,
     *,
     init: Path | None,
@@ -66,7 +66,7 @@ def teach(
     seed: int,
     recipe: str | None = None,
 ) -> float:
-    """Train into ``folder``; seconds.  A finished run of the same lesson is taken as it is, a killed one goes on.
+    """Train into ``folder``; seconds.  A finished run of the same training_set is taken as it is, a killed one goes on.
 
     recipe  preset of ``pose.presets``, which may replace ``steps`` by a number of epochs; None = the default training
     """
@@ -91,10 +91,10 @@ def teach(
         return np.asarray(recording.pictures[view][row])
 
     targets = [
-        TrainingTarget(ImageRef(f"{row}/{view}"), lesson.xy_px[i, view], lesson.weight[i, view])
-        for i, row in enumerate(lesson.rows.tolist())
+        TrainingTarget(ImageRef(f"{row}/{view}"), training_set.xy_px[i, view], training_set.weight[i, view])
+        for i, row in enumerate(training_set.rows.tolist())
         for view in range(len(recording.pictures))
-        if (lesson.weight[i, view] > 0).any()
+        if (training_set.weight[i, view] > 0).any()
     ]
     if recipe is not None:
         config = preset(recipe, config, n_targets=len(targets))

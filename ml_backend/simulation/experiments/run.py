@@ -11,11 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_backend.simulation.experiments.cell import run_cell
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
 from ml_backend.simulation.experiments.files import claim
 from ml_backend.simulation.experiments.table import Row, append_rows, finished, key_of, read_rows
+from ml_backend.simulation.experiments.trial import run_trial
 
 Tell = Callable[[str], None]
 
@@ -116,6 +116,6 @@ def _one(campaign: Campaign, arm: Arm, seed: int) -> str:
         if key_of(row) not in held:
             append_rows(campaign.table, [row])
 
-    run_cell(campaign.design, recording, arm, seed, campaign.folder / "models" / f"seed{seed}", emit)
+    run_trial(campaign.design, recording, arm, seed, campaign.folder / "models" / f"seed{seed}", emit)
     last = [row for row in read_rows(campaign.table) if row["strategy"] == str(arm) and row["seed"] == seed][-1]
     return f"{arm} seed {seed}: {float(last['error']):.2f} {recording.unit} in {time.monotonic() - started:.0f} s"

@@ -21,7 +21,7 @@ from ml_backend.acquisition.window import Params, Strategy
 from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, propose
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import IDLE, REFERENCES, SPECIAL, Arm, Design
-from ml_backend.simulation.experiments.learner import Lesson, Scan
+from ml_backend.simulation.experiments.learner import Scan, TrainingSet
 from ml_backend.simulation.experiments.table import WATCHED
 
 Raw = Mapping[str, FloatArray]
@@ -32,7 +32,7 @@ def product_weights(recording: Recording) -> dict[str, float]:
     return default_weights(has_rig=recording.rig is not None, has_video=recording.video, n_views=len(recording.pictures))
 
 
-def judge(recording: Recording, seen: Scan, lesson: Lesson, arm: Arm) -> dict[str, FloatArray]:
+def judge(recording: Recording, seen: Scan, training_set: TrainingSet, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
     weights = product_weights(recording)
     wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
@@ -50,10 +50,10 @@ def judge(recording: Recording, seen: Scan, lesson: Lesson, arm: Arm) -> dict[st
         skeleton=recording.skeleton,
     )
     human = Labelled(
-        lesson.xy_px,
-        np.where(lesson.weight > 0, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
+        training_set.xy_px,
+        np.where(training_set.weight > 0, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
         recording.size_px,
-        None if recording.xyz is None else recording.xyz[lesson.rows],
+        None if recording.xyz is None else recording.xyz[training_set.rows],
     )
     raw = {}
     for score in make_scores(sorted(wanted)):
@@ -72,12 +72,12 @@ def _fused(raw: Raw, weights: Mapping[str, float], open_: IntArray) -> Fused:
 class Knowledge:
     """What a selection rests on besides the scores.
 
-    lesson       all human labels so far
+    training_set       all human labels so far
     true_error   (c,) what only a simulation knows, for the strategy "true_error"
     performance  share of right points in the last batch before it was learnt, NaN = not known
     """
 
-    lesson: Lesson
+    training_set: TrainingSet
     true_error: FloatArray
     performance: float
     seed: int
@@ -87,7 +87,7 @@ def pick(design: Design, recording: Recording, seen: Scan, raw: Raw, arm: Arm, k
     """(b,) rows of the recording to label next, the first of the order first."""
     if arm.strategy == IDLE:
         return seen.rows[:0]
-    taken = np.isin(seen.rows, known.lesson.rows)
+    taken = np.isin(seen.rows, known.training_set.rows)
     open_ = np.flatnonzero(~taken)
     rows = seen.rows[open_]
     pool = Pool.from_keys([recording.keys[row] for row in rows])
@@ -95,13 +95,13 @@ def pick(design: Design, recording: Recording, seen: Scan, raw: Raw, arm: Arm, k
     if arm.strategy == "random":
         strategy = Strategy.RANDOM
     elif arm.strategy == "coreset":
-        strategy, features = Strategy.K_CENTER, _features(recording, seen, open_, known.lesson)
+        strategy, features = Strategy.K_CENTER, _features(recording, seen, open_, known.training_set)
     elif arm.strategy in ("composite", "duw", "k_median"):
         strategy = Strategy.DUW if arm.strategy == "duw" else Strategy.K_MEDIAN
-        features = _features(recording, seen, open_, known.lesson)
+        features = _features(recording, seen, open_, known.training_set)
         fused = fused if arm.strategy == "k_median" else _fused(raw, product_weights(recording), open_)
     elif arm.strategy == "hybrid":
-        strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.lesson)
+        strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.training_set)
         fused = fuse([Component("least_confidence", raw["least_confidence"][open_])], len(open_))
         uncertain = filter_views(seen.prediction.confidence[open_], fused.total, design.batch)
     else:
@@ -120,27 +120,27 @@ def pick(design: Design, recording: Recording, seen: Scan, raw: Raw, arm: Arm, k
     return rows[[choice.position for choice in chosen.picks]]
 
 
-def _features(recording: Recording, seen: Scan, open_: IntArray, lesson: Lesson) -> FeatureSet:
+def _features(recording: Recording, seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
     """Poses in space against the true labelled ones; without a rig the network's own view of pool and labelled frames."""
     if seen.triangulated is not None and recording.xyz is not None:
         return FeatureSet(
             pose3d_features(seen.triangulated.xyz_world[open_], recording.skeleton),
             "mean_joint",
-            pose3d_features(recording.xyz[lesson.rows], recording.skeleton),
+            pose3d_features(recording.xyz[training_set.rows], recording.skeleton),
         )
-    return _embedding(seen, open_, lesson)
+    return _embedding(seen, open_, training_set)
 
 
-def _embedding(seen: Scan, open_: IntArray, lesson: Lesson) -> FeatureSet:
+def _embedding(seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
     """The network's own view, mean over the cameras."""
     mean = seen.prediction.outputs[Output.FEATURES].mean(axis=1)
-    return FeatureSet(mean[open_], "l2", mean[np.isin(seen.rows, lesson.rows)])
+    return FeatureSet(mean[open_], "l2", mean[np.isin(seen.rows, training_set.rows)])
 
 
-def self_label(
+def pseudo_label(
     design: Design, recording: Recording, seen: Scan, arm: Arm, excluded: IntArray, previous: IntArray
-) -> tuple[PseudoLabels, Lesson]:
-    """The pseudo-labels of the next model (Feng et al. 2023, algorithm 2), and the same as a lesson.
+) -> tuple[PseudoLabels, TrainingSet]:
+    """The pseudo-labels of the next model (Feng et al. 2023, algorithm 2), and the same as a training_set.
 
     excluded  rows labelled or just picked;  previous  rows of the last pseudo-labels, which sit out a round
     """
@@ -161,4 +161,4 @@ def self_label(
         params=PseudoParams(max_ratio=design.pseudo_ratio, per_joint=design.pseudo_per_joint),
     )
     rows = np.array([row_of[key] for key in labels.keys], dtype=np.int64)
-    return labels, Lesson(rows, labels.xy_px, labels.weight * design.pseudo_weight)
+    return labels, TrainingSet(rows, labels.xy_px, labels.weight * design.pseudo_weight)

@@ -1,4 +1,4 @@
-"""Which score tells a corrupted pose from a clean one? (METHODS §3.2: autoencoder against Mahalanobis and limb lengths)
+"""Which score tells a corrupted pose from a clean one? (docs/methods.md §3.2: autoencoder against Mahalanobis and limb lengths)
 
 Single pictures of the capture studio, as 2-D poses without the pictures: scores learn from labelled poses of some takes and views
 and judge poses of other takes, clean and corrupted.

@@ -1,4 +1,4 @@
-"""Harvesting with a generic network on a new take (Pavlakos et al. 2017; METHODS §4.5).
+"""Harvesting with a generic network on a new take (Pavlakos et al. 2017; docs/methods.md §4.5).
 
 A generic network learns from labelled frames of several takes.  Then comes a take without labels, known by the subject's limb
 lengths alone: how well do two, three and four views place the joints, and does the network gain by labels that it harvests there?
@@ -26,7 +26,7 @@ from ml_backend.labels.harvest import KEEP, MIN_POSES, Detections, Harvest, body
 from ml_backend.simulation.experiments.data import GUARD_FRAMES, Recording
 from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.files import claim
-from ml_backend.simulation.experiments.learner import Lesson, teach
+from ml_backend.simulation.experiments.learner import TrainingSet, train_network
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, observe, reconstructed
 from ml_backend.simulation.studies.table import add_rows, read_rows
 from ml_backend.simulation.studies.takes import enlarged, recorded, reduced_px, together
@@ -153,13 +153,13 @@ class _Scene:
         """Train what the step asks for and judge it."""
         if step == "generic":
             return list(self._judged(step, self.generic, range(2, self.study.views + 1), {}))
-        lesson, model = self.lesson(step), self.home / step
-        teach(
-            self.study.design, self.take, lesson, model,
+        training_set, model = self.training_set(step), self.home / step
+        train_network(
+            self.study.design, self.take, training_set, model,
             init=self.generic, steps=self.study.steps, seed=self.seed, recipe="personalise",
         )  # fmt: skip
-        off = np.linalg.norm(lesson.xy_px - self.take.xy_px[lesson.rows], axis=-1)[lesson.weight > 0]
-        about = {"labels_share": float((lesson.weight > 0).mean()), "labels_px": float(off.mean())}
+        off = np.linalg.norm(training_set.xy_px - self.take.xy_px[training_set.rows], axis=-1)[training_set.weight > 0]
+        about = {"labels_share": float((training_set.weight > 0).mean()), "labels_px": float(off.mean())}
         found = list(self._judged(step, model, [self.study.views], about))
         shutil.rmtree(model)
         return found
@@ -168,8 +168,8 @@ class _Scene:
     def generic(self) -> Path:
         """The generic network, trained when it is first asked for."""
         folder, takes = self.home / "generic", self.study.labelled_takes(self.seed)
-        lesson = Lesson(takes.pool, takes.xy_px, np.ones(takes.xy_px.shape[:3]))
-        teach(self.study.design, takes, lesson, folder, init=None, steps=self.study.steps, seed=self.seed)
+        training_set = TrainingSet(takes.pool, takes.xy_px, np.ones(takes.xy_px.shape[:3]))
+        train_network(self.study.design, takes, training_set, folder, init=None, steps=self.study.steps, seed=self.seed)
         return folder
 
     @cached_property
@@ -199,11 +199,11 @@ class _Scene:
         """The pool's poses by the generic network."""
         return harvest_points(self.body, self.rig, [self.take.keys[row] for row in self.take.pool], self.seen)
 
-    def lesson(self, step: str) -> Lesson:
+    def training_set(self, step: str) -> TrainingSet:
         """The labels of the pool that a step trains on, pixels of the network's picture."""
         pool = self.take.pool
         if step == "truth":
-            return Lesson(pool, self.take.xy_px[pool], np.ones(self.take.xy_px[pool].shape[:3]))
+            return TrainingSet(pool, self.take.xy_px[pool], np.ones(self.take.xy_px[pool].shape[:3]))
         keep = self.study.keep if step.endswith("_sel") else 1.0
         if step in ("hm", "hm_sel"):
             return _masked(pool, reduced_px(self.seen.xy_px, self.study.factor), most_confident(self.seen.confidence, keep))
@@ -237,5 +237,5 @@ def most_confident(confidence: FloatArray, fraction: float) -> BoolArray:
     return keep_best(doubt.reshape(-1, doubt.shape[-1]), fraction).reshape(doubt.shape)
 
 
-def _masked(rows: Any, xy_px: FloatArray, kept: BoolArray) -> Lesson:
-    return Lesson(rows, np.where(kept[..., None], xy_px, np.nan), kept.astype(np.float64))
+def _masked(rows: Any, xy_px: FloatArray, kept: BoolArray) -> TrainingSet:
+    return TrainingSet(rows, np.where(kept[..., None], xy_px, np.nan), kept.astype(np.float64))

@@ -23,12 +23,12 @@ from ml_backend.acquisition.fusion import Component, Fused, fuse, min_max, perce
 from ml_backend.acquisition.hybrid import filter_frames, passes_filter, suppress_neighbours
 from ml_backend.acquisition.kcenter import Balance, Coverage, greedy, k_center
 from ml_backend.acquisition.kmeans import flatten_poses, k_means
+from ml_backend.acquisition.large_pools import ShardedRows, read_column
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.reasons import RANKED, reason_line, reasons, worst_point
 from ml_backend.acquisition.selection import select
 from ml_backend.acquisition.spaces import FeatureSet, make_space
 from ml_backend.acquisition.stopping import Rule, advise, forecast, sc_min, sc_quantile
-from ml_backend.acquisition.stream import ShardedRows, read_column
 from ml_backend.acquisition.window import Params, Strategy
 
 SKELETON = Skeleton("chain", ("a", "b", "c", "d"), ((0, 1), (1, 2), (2, 3)))

@@ -20,27 +20,27 @@ def recording(tmp_path_factory):
 
 
 def test_errs_by_the_given_amount(recording):
-    lesson = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool)
-    error = (lesson.xy_px - recording.xy_px[recording.pool])[(lesson.weight > 0) & ~recording.hidden[recording.pool]]
+    training_set = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool)
+    error = (training_set.xy_px - recording.xy_px[recording.pool])[(training_set.weight > 0) & ~recording.hidden[recording.pool]]
     assert np.std(error) == pytest.approx(2.0, rel=0.25)  # a few exchanged sides widen it
-    assert 0 < (lesson.weight == 0).mean() < 0.03  # forgotten points
+    assert 0 < (training_set.weight == 0).mean() < 0.03  # forgotten points
     exact = annotate(DESIGN, recording, recording.pool)
     np.testing.assert_array_equal(exact.xy_px, recording.xy_px[recording.pool])
 
 
 @pytest.mark.parametrize("views", [0, 2])
 def test_nothing_is_said_about_no_frame(recording, views):
-    lesson = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool[:0], views)
-    assert (len(lesson.rows), lesson.xy_px.shape) == (0, (0, *recording.xy_px.shape[1:]))
+    training_set = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool[:0], views)
+    assert (len(training_set.rows), training_set.xy_px.shape) == (0, (0, *recording.xy_px.shape[1:]))
 
 
 def test_two_exact_views_tell_the_others_exactly_but_count_half(recording):
-    lesson = annotate(DESIGN, recording, recording.pool, 2)
-    own, told = lesson.weight == 1.0, lesson.weight == 0.5
+    training_set = annotate(DESIGN, recording, recording.pool, 2)
+    own, told = training_set.weight == 1.0, training_set.weight == 0.5
     assert (own.sum(axis=1) == 2).all()
     assert told.sum() > 0.9 * own.sum()
-    known = lesson.weight > 0
-    np.testing.assert_allclose(lesson.xy_px[known], recording.xy_px[recording.pool][known], atol=1e-3)
+    known = training_set.weight > 0
+    np.testing.assert_allclose(training_set.xy_px[known], recording.xy_px[recording.pool][known], atol=1e-3)
 
 
 def test_all_views_is_the_same_as_no_choice(recording):

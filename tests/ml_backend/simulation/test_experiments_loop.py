@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.simulation.experiments import cell as cell_module
-from ml_backend.simulation.experiments.cell import run_cell
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import Arm, Design
 from ml_backend.simulation.experiments.report import write_report
 from ml_backend.simulation.experiments.run import Campaign, run
 from ml_backend.simulation.experiments.table import read_rows
+from ml_backend.simulation.experiments.trial import run_trial
 from plugins.cli.simulate import simulate
 
 TINY = Design(
@@ -110,7 +110,7 @@ def _die_in_round_one(folder, cache):
         if row["round"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    run_cell(TINY, recording, Arm.parse("composite+pseudo"), 5, folder / "models" / "seed5", emit)
+    run_trial(TINY, recording, Arm.parse("composite+pseudo"), 5, folder / "models" / "seed5", emit)
 
 
 @pytest.mark.chaos
@@ -129,7 +129,7 @@ def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache,
     monkeypatch.setattr(cell_module, "teach", counted)
     found = []
     recording = load_recording(TINY, 5, cache, tmp_path)
-    run_cell(TINY, recording, Arm.parse("composite+pseudo"), 5, tmp_path / "models" / "seed5", found.append)
+    run_trial(TINY, recording, Arm.parse("composite+pseudo"), 5, tmp_path / "models" / "seed5", found.append)
     assert taught == [3]  # round 2 only
     expected = [row for row in read_rows(undisturbed / "results.csv") if row["strategy"] == "composite+pseudo"]
     assert [row["round"] for row in found] == [0, 1, 2]

@@ -15,7 +15,7 @@ from ml_backend.simulation.experiments.annotator import annotate
 from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
 from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
 from ml_backend.simulation.experiments.learner import Scan
-from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
+from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, pseudo_label
 from tests.predictions import peaks, predicted
 
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -41,9 +41,9 @@ def seen_as(recording, rows, xy, threshold_px=2.0):
 
 
 def chosen(recording, seen, arm, labelled, seed=0, design=SMALL):
-    lesson = annotate(design, recording, labelled)
-    raw = judge(recording, seen, lesson, arm)
-    return pick(design, recording, seen, raw, arm, Knowledge(lesson, measure.frame_error(recording, seen), 0.5, seed))
+    training_set = annotate(design, recording, labelled)
+    raw = judge(recording, seen, training_set, arm)
+    return pick(design, recording, seen, raw, arm, Knowledge(training_set, measure.frame_error(recording, seen), 0.5, seed))
 
 
 @pytest.fixture(scope="module")
@@ -134,14 +134,14 @@ def test_pseudo_labels_sit_out_one_round_unless_repeating_is_asked_for(recording
     design = SMALL.but(pseudo_ratio=0.4)  # two whole frames
     seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
     none = np.zeros(0, np.int64)
-    labels, lesson = self_label(design, recording, seen, Arm("mc", "on"), none, none)
-    assert len(lesson.rows) == 2
+    labels, training_set = pseudo_label(design, recording, seen, Arm("mc", "on"), none, none)
+    assert len(training_set.rows) == 2
     assert labels.whole.all()
-    assert set(np.unique(lesson.weight)) <= {0.0, design.pseudo_weight}
-    again = self_label(design, recording, seen, Arm("mc", "on"), none, lesson.rows)[1]
-    assert not set(again.rows) & set(lesson.rows)
-    repeated = self_label(design, recording, seen, Arm("mc", "repeat"), none, lesson.rows)[1]
-    assert set(repeated.rows) == set(lesson.rows)
+    assert set(np.unique(training_set.weight)) <= {0.0, design.pseudo_weight}
+    again = pseudo_label(design, recording, seen, Arm("mc", "on"), none, training_set.rows)[1]
+    assert not set(again.rows) & set(training_set.rows)
+    repeated = pseudo_label(design, recording, seen, Arm("mc", "repeat"), none, training_set.rows)[1]
+    assert set(repeated.rows) == set(training_set.rows)
 
 
 def test_rendered_recordings_are_drawn_once(tmp_path):

@@ -170,7 +170,7 @@ def test_every_step_is_judged_by_every_method(finished):
 
 def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(finished, tmp_path, monkeypatch):
     taught = []
-    original = harvesting.teach
+    original = harvesting.train_network
 
     def counted(*args, **kwargs):
         taught.append((args[3].name, kwargs.get("recipe")))
@@ -185,7 +185,7 @@ def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(finished, tmp_pa
 
     with pytest.raises(KilledError):
         run(TINY, (1,), tmp_path, die)
-    monkeypatch.setattr(harvesting, "teach", counted)
+    monkeypatch.setattr(harvesting, "train_network", counted)
     rows = run(TINY, (1,), tmp_path, quiet)
     # the generic network is asked for and found finished
     assert taught == [("generic", None), *((step, "personalise") for step in STEPS[3:])]

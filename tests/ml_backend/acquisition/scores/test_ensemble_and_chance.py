@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from label_config.prediction import Output
-from ml_backend.acquisition.scores.chance import Random
 from ml_backend.acquisition.scores.ensemble import EnsembleVariance
+from ml_backend.acquisition.scores.random_order import Random
 from tests.predictions import changed, predicted
 
 

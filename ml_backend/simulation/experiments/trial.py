@@ -22,8 +22,8 @@ from ml_backend.simulation.experiments.annotator import annotate, frames_per_bat
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
 from ml_backend.simulation.experiments.files import locked
-from ml_backend.simulation.experiments.learner import Lesson, Scan, predict, teach
-from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, self_label
+from ml_backend.simulation.experiments.learner import Scan, TrainingSet, predict, train_network
+from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, pseudo_label
 from ml_backend.simulation.experiments.table import WATCHED, Row
 
 Emit = Callable[[Row], None]
@@ -35,7 +35,7 @@ class State:
 
     round: int
     labelled: IntArray
-    pseudo: Lesson
+    pseudo: TrainingSet
     pseudo_error: float
     pseudo_joints: int
     performance: float
@@ -50,11 +50,11 @@ class State:
     @classmethod
     def load(cls, path: Path) -> State:
         with np.load(path, allow_pickle=False) as held:
-            pseudo = Lesson(*(held[f"pseudo_{name}"] for name in ("rows", "xy_px", "weight")))
+            pseudo = TrainingSet(*(held[f"pseudo_{name}"] for name in ("rows", "xy_px", "weight")))
             return cls(labelled=held["labelled"], pseudo=pseudo, **json.loads(str(held["plain"])))
 
 
-def run_cell(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, emit: Emit) -> None:
+def run_trial(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, emit: Emit) -> None:
     """Run the rounds that are still missing; ``emit`` gets one row per round, those of earlier tries again.
 
     folder  of this seed: holds the first model, which all strategies share, and a folder per strategy while it runs
@@ -77,7 +77,7 @@ def run_cell(design: Design, recording: Recording, arm: Arm, seed: int, folder: 
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _taught(design: Design, recording: Recording, arm: Arm, labelled: IntArray) -> Lesson:
+def _human_labels(design: Design, recording: Recording, arm: Arm, labelled: IntArray) -> TrainingSet:
     """The human labels: the first frames in all views, for they are the same for all strategies, later ones as the arm says."""
     first, later = labelled[: design.initial], labelled[design.initial :]
     return annotate(design, recording, first).joined(annotate(design, recording, later, arm.views))
@@ -92,14 +92,14 @@ def _effort(design: Design, recording: Recording, arm: Arm, labelled: IntArray) 
 def _start(design: Design, recording: Recording, seed: int) -> State:
     drawn = np.random.default_rng([seed, 11]).choice(recording.pool, design.initial, replace=False)
     views, keypoints = recording.xy_px.shape[1:3]
-    none = Lesson(np.zeros(0, np.int64), np.zeros((0, views, keypoints, 2)), np.zeros((0, views, keypoints)))
+    none = TrainingSet(np.zeros(0, np.int64), np.zeros((0, views, keypoints, 2)), np.zeros((0, views, keypoints)))
     return State(0, np.sort(drawn), none, math.nan, 0, math.nan, [])
 
 
 def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, home: Path, state: State) -> dict[str, Any]:
     """Train on what is labelled, judge, then choose what is labelled next (left in ``state``)."""
-    lesson = _taught(design, recording, arm, state.labelled)
-    model, train_s = _model(design, recording, seed, folder, home, state, lesson)
+    training_set = _human_labels(design, recording, arm, state.labelled)
+    model, train_s = _model(design, recording, seed, folder, home, state, training_set)
     row: dict[str, Any] = {"strategy": str(arm), "seed": seed, "round": state.round}
     row |= {"labels": _effort(design, recording, arm, state.labelled)}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
@@ -111,34 +111,36 @@ def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Pa
     offset = state.round % design.scan_stride
     rows = np.union1d(recording.pool[offset :: design.scan_stride], state.labelled)
     seen = predict(design, recording, model, rows)
-    raw = judge(recording, seen, lesson, arm)
+    raw = judge(recording, seen, training_set, arm)
     error = measure.frame_error(recording, seen)
     new = ~np.isin(rows, state.labelled)
     row |= {f"rho_{name}": spearman(raw[name][new], error[new]) for name in WATCHED if name in raw}
-    known = Knowledge(lesson, error, state.performance, _seed(seed, state.round, arm.draw))
+    known = Knowledge(training_set, error, state.performance, _seed(seed, state.round, arm.draw))
     asked = design.but(batch=frames_per_batch(design, arm, len(recording.pictures)))
     picked = pick(asked, recording, seen, raw, arm, known) if new.any() else rows[:0]
     row |= _stopping(recording, seen, picked, state)
     row["scan_s"] = time.monotonic() - started
-    _teach_itself(asked, recording, seen, arm, picked, state)
+    _propose_pseudo_labels(asked, recording, seen, arm, picked, state)
     state.labelled = np.concatenate([state.labelled, picked])
     return row
 
 
 def _model(
-    design: Design, recording: Recording, seed: int, folder: Path, home: Path, state: State, lesson: Lesson
+    design: Design, recording: Recording, seed: int, folder: Path, home: Path, state: State, training_set: TrainingSet
 ) -> tuple[Path, float]:
     """Folder of this round's model and the seconds it took.  The first one is the same for all strategies."""
     first = folder / "first"
     if state.round == 0:
         with locked(first):
-            return first, teach(design, recording, lesson, first, init=None, steps=design.steps_first, seed=_seed(seed, 0))
+            return first, train_network(
+                design, recording, training_set, first, init=None, steps=design.steps_first, seed=_seed(seed, 0)
+            )
     before = first if state.round == 1 else home / f"model{state.round - 1}"
     init = before if design.warm_start else None
     steps = design.steps_round if design.warm_start else design.steps_first
     model = home / f"model{state.round}"
-    both = lesson.joined(state.pseudo)
-    return model, teach(design, recording, both, model, init=init, steps=steps, seed=_seed(seed, state.round))
+    both = training_set.joined(state.pseudo)
+    return model, train_network(design, recording, both, model, init=init, steps=steps, seed=_seed(seed, state.round))
 
 
 def _stopping(recording: Recording, seen: Scan, picked: IntArray, state: State) -> dict[str, float]:
@@ -152,11 +154,11 @@ def _stopping(recording: Recording, seen: Scan, picked: IntArray, state: State) 
     return {"batch_oks": float(value[batch].mean()), "seen_oks_min": float(value[batch | old].min())}
 
 
-def _teach_itself(design: Design, recording: Recording, seen: Scan, arm: Arm, picked: IntArray, state: State) -> None:
+def _propose_pseudo_labels(design: Design, recording: Recording, seen: Scan, arm: Arm, picked: IntArray, state: State) -> None:
     if arm.pseudo == "off":
         return
     excluded = np.concatenate([state.labelled, picked])
-    labels, state.pseudo = self_label(design, recording, seen, arm, excluded, state.pseudo.rows)
+    labels, state.pseudo = pseudo_label(design, recording, seen, arm, excluded, state.pseudo.rows)
     assert recording.xyz is not None
     distance: FloatArray = np.linalg.norm(labels.xyz_world - recording.xyz[state.pseudo.rows], axis=-1)
     state.pseudo_joints = int(labels.accepted.sum())
@@ -166,8 +168,8 @@ def _teach_itself(design: Design, recording: Recording, seen: Scan, arm: Arm, pi
 def _full(design: Design, recording: Recording, seed: int, folder: Path) -> dict[str, Any]:
     """The reference: every frame of the pool is labelled."""
     home = folder / FULL
-    lesson = annotate(design, recording, recording.pool)
-    seconds = teach(design, recording, lesson, home, init=None, steps=design.steps_full, seed=_seed(seed, 0))
+    training_set = annotate(design, recording, recording.pool)
+    seconds = train_network(design, recording, training_set, home, init=None, steps=design.steps_full, seed=_seed(seed, 0))
     row: dict[str, Any] = {"strategy": FULL, "seed": seed, "round": 0, "labels": len(recording.pool), "train_s": seconds}
     row |= measure.judged(recording, predict(design, recording, home, recording.test))
     row |= measure.covered(recording, recording.pool)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from label_config.values import FloatArray, IntArray
 from ml_backend.acquisition.base import Chunk, Need, Scores, State
-from ml_backend.acquisition.scores.terms import NothingToLearn
+from ml_backend.acquisition.scores.aggregation import NothingToLearn
 
 
 @dataclass(frozen=True)
