@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from label_config.values import BadInputError, FloatArray, FrameKey
-from ml_backend.acquisition import contest
+from ml_backend.acquisition import batch_builders
 from ml_backend.acquisition.explain import RoundContext, build_record, explain
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.kcenter import Coverage, k_center
@@ -132,7 +132,7 @@ def test_a_trade_off_of_zero_forgets_the_scores_and_a_large_one_forgets_the_crow
 
 
 def test_of_large_pools_every_nth_frame_stands_for_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contest, "MOST_PAIRED", 21)
+    monkeypatch.setattr(batch_builders, "MOST_PAIRED", 21)
     pool, features, score = bad_corner_and_crowd()
     params = Params(window=10, batch=2, strategy=Strategy.K_MEDIAN, random_every=0, exclusion_frames=4)
     picks = select(pool, fuse([Component("mc", score)], len(pool)), params, features=features).picks

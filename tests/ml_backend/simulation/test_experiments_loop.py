@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from label_config.values import BadInputError
-from ml_backend.simulation.experiments import cell as cell_module
+from ml_backend.simulation.experiments import trial as trial_module
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import Arm, Design
 from ml_backend.simulation.experiments.report import write_report
@@ -87,13 +87,13 @@ def test_a_second_run_redoes_nothing(undisturbed, tmp_path, cache, monkeypatch):
     with pytest.raises(StopError):
         run(campaign(tmp_path, cache), tell=stop)
     taught = []
-    original = cell_module.teach
+    original = trial_module.train_network
 
     def counted(*args, **kwargs):
         taught.append(kwargs["steps"])
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(cell_module, "teach", counted)
+    monkeypatch.setattr(trial_module, "train_network", counted)
     run(campaign(tmp_path, cache), tell=lambda _: None)
     # what is left: "mc" (the first model is asked for and found finished, two rounds) and "full"
     assert taught == [4, 3, 3, 4]
@@ -120,13 +120,13 @@ def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache,
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     taught = []
-    original = cell_module.teach
+    original = trial_module.train_network
 
     def counted(*args, **kwargs):
         taught.append(kwargs["steps"])
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(cell_module, "teach", counted)
+    monkeypatch.setattr(trial_module, "train_network", counted)
     found = []
     recording = load_recording(TINY, 5, cache, tmp_path)
     run_trial(TINY, recording, Arm.parse("composite+pseudo"), 5, tmp_path / "models" / "seed5", found.append)
