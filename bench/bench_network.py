@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from label_config.skeleton import Skeleton
 from label_config.values import ByteArray, ImageRef, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import Batch, CropDataset
 from ml_backend.pose.device import to_network
 from ml_backend.pose.heads import make_head, pose_losses
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.networks import build_network
-from ml_backend.pose.train import Progress, train
+from ml_backend.pose.training import Progress, train
 
 KEYPOINTS, SIDE = 17, 256
 SKELETON = Skeleton("body", tuple(f"point {k}" for k in range(KEYPOINTS)))

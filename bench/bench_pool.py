@@ -23,18 +23,18 @@ import numpy as np
 
 from bench.bench_triangulation import ring
 from bench.measure import alone, peak_mib
-from label_config.prediction import Prediction
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk
+from label_config.values.prediction import Prediction
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.feature_spaces import FeatureSet, Rows
 from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.large_pools import ShardedRows, read_column
+from ml_backend.acquisition.order_window import Params
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.registry import make_scores
+from ml_backend.acquisition.score import Chunk
+from ml_backend.acquisition.score_registry import make_scores
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet, Rows
-from ml_backend.acquisition.window import Params
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.spec import Spec
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.settings.spec import Spec
 from label_config.values import FrameKey, PointState, Pose2D, Provenance
-from ml_backend.jobs import rescore
-from ml_backend.jobs.run import run_here
+from ml_backend.jobs import rescore_job
+from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.infer import Predictor
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, projects, submissions, tasks, versions, work
@@ -117,12 +117,12 @@ def _wait(device: torch.device) -> None:
 @contextmanager
 def watched(stopwatch: Stopwatch) -> Iterator[None]:
     """Every model that rescoring loads is watched."""
-    load: Callable[..., Predictor] = rescore.load_predictor
-    rescore.load_predictor = lambda *rest: stopwatch.attach(load(*rest))  # type: ignore[attr-defined]
+    load: Callable[..., Predictor] = rescore_job.load_predictor
+    rescore_job.load_predictor = lambda *rest: stopwatch.attach(load(*rest))  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        rescore.load_predictor = load  # type: ignore[attr-defined]
+        rescore_job.load_predictor = load  # type: ignore[attr-defined]
 
 
 def stages(workspace: Workspace) -> dict[str, float]:

@@ -20,9 +20,9 @@ from scipy.stats import rankdata
 
 from bench.measure import Entry, alone, peak_mib, race
 from label_config.values import Float32Array, FloatArray
+from ml_backend.acquisition.feature_spaces import Metric, make_space
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.kcenter import Balance, Coverage, greedy, k_center
-from ml_backend.acquisition.spaces import Metric, make_space
 
 FRAMES, PICKS, JOINTS = 50_000, 1000, 15
 REFERENCE_PICKS = 50

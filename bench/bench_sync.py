@@ -30,9 +30,9 @@ from ml_backend.server.app import create_app
 from ml_backend.store import projects, tasks
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.cleanup import clean_up
-from plugins.label_studio_sync.marks import update_marks
 from plugins.label_studio_sync.pull import pull
-from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.push_order import push
+from plugins.label_studio_sync.task_marks import update_marks
 from plugins.label_studio_sync.tick import tick
 from plugins.label_studio_sync.times import before
 

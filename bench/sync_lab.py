@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.skeleton import Skeleton
-from label_config.spec import Spec
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.settings.spec import Spec
 from label_config.values import FloatArray, FrameKey, ImageRef, PointState, Pose2D, Provenance
+from label_config.values.skeleton import Skeleton
 from ml_backend.store import frames, generations, projects, versions
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import open_store
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
-from plugins.demo.annotator import Annotator
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 

@@ -13,7 +13,7 @@ import pytest
 
 from ml_backend.store.database import Store, open_store
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
 from tests.label_studio import fresh_platform
 from tests.s3 import S3Server
@@ -59,7 +59,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis server of our own on a port of its own."""
     import redis
 
-    from plugins.cli.redis_server import redis_program
+    from plugins.cli.processes.redis_server import redis_program
 
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     command = [str(redis_program()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.prediction import Output, Prediction
 from label_config.values import FloatArray
-from ml_backend.acquisition.base import Chunk
+from label_config.values.prediction import Output, Prediction
+from ml_backend.acquisition.score import Chunk
 
 Outputs = Mapping[Output, npt.NDArray[Any]]
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 
 START_TIMEOUT_S = 120.0
 

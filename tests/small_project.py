@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.skeleton_files import load_skeleton
-from label_config.spec import load_spec
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.settings.skeleton_files import load_skeleton
+from label_config.settings.spec import load_spec
 from label_config.values import FrameKey, ImageRef, PointState, Pose2D, Provenance
 from ml_backend.store import frames, generations, projects, tasks, versions
 from ml_backend.store.arrays import ArrayStore

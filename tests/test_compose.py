@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from label_config.spec import load_spec
+from label_config.settings.spec import load_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = [line.removesuffix("=") for line in (ROOT / ".env.example").read_text().splitlines() if re.fullmatch(r"[A-Z_]+=", line)]

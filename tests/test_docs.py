@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from label_config.frame_rules import FrameRules
-from label_config.spec import Recording, Spec, ViewSource, load_spec
+from label_config.settings.frame_rules import FrameRules
+from label_config.settings.spec import Recording, Spec, ViewSource, load_spec
 from plugins.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray
+from ml_backend.acquisition.feature_spaces import Features, FeatureSet, make_space
 from ml_backend.acquisition.fusion import min_max, percentiles
 from ml_backend.acquisition.hybrid import suppress_neighbours
 from ml_backend.acquisition.kcenter import Balance, Coverage, GreedyPick, greedy
 from ml_backend.acquisition.kmeans import flatten_poses, k_means
 from ml_backend.acquisition.kmedian import k_median
+from ml_backend.acquisition.order_window import Kind, Params, Strategy
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.spaces import Features, FeatureSet, make_space
-from ml_backend.acquisition.window import Kind, Params, Strategy
 
 #: k-medians compares all pairs of frames: of more than this many, every n-th stands for its neighbours in time.
 MOST_PAIRED = 4096

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from label_config.values import FrameKey
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Fused, Scaling
+from ml_backend.acquisition.order_window import Pick, Selection
 from ml_backend.acquisition.reasons import reasons
-from ml_backend.acquisition.records import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Pick, Selection
+from ml_backend.acquisition.score_record import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
+from label_config.values.skeleton import Skeleton
 
 #: Fewer joints than this say nothing about a pose.
 MIN_JOINTS = 3

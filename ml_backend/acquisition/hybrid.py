@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
-from ml_backend.acquisition.spaces import Space
+from ml_backend.acquisition.feature_spaces import Space
 
 #: A keypoint whose strongest heatmap value is below this was not found.
 FOUND = 0.3

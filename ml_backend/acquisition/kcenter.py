@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
-from ml_backend.acquisition.spaces import Space
+from ml_backend.acquisition.feature_spaces import Space
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 
 from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, IntArray
-from ml_backend.acquisition.spaces import Features
+from ml_backend.acquisition.feature_spaces import Features
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from collections.abc import Callable
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray
+from ml_backend.acquisition.feature_spaces import Space
 from ml_backend.acquisition.kcenter import Coverage, GreedyPick, one_for_each
-from ml_backend.acquisition.spaces import Space
 
 
 def k_median(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray
-from ml_backend.acquisition.records import ComponentRecord, PointDetail
+from ml_backend.acquisition.score_record import ComponentRecord, PointDetail
 
 #: A component below this percentile is not a reason.
 NOTABLE = 0.8

@@ -11,10 +11,10 @@ import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, IntArray
 from ml_backend.acquisition.batch_builders import Choice, Contest
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Fused
+from ml_backend.acquisition.order_window import Kind, Params, Pick, Selection, Strategy, rank_score
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Kind, Params, Pick, Selection, Strategy, rank_score
 
 
 def select(

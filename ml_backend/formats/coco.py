@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import DEFAULT_SUBJECT, BadInputError, FloatArray, FrameKey, ImageRef, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import load_json, understood
-from ml_backend.formats.records import LabelledImage, LabelSet, keypoint_forest
+from ml_backend.formats.label_records import LabelledImage, LabelSet, keypoint_forest
 from ml_backend.heatmaps.crops import box_around
 
 _CODE = {PointState.UNLABELLED: 0, PointState.ABSENT: 0, PointState.OCCLUDED: 1, PointState.VISIBLE: 2}

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FloatArray, ImageRef, IntArray, PointState
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 from ml_backend.formats.point_table import (
     PointTable,
     check_columns,
@@ -22,7 +23,6 @@ from ml_backend.formats.point_table import (
     read_point_table,
     write_point_table,
 )
-from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 from ml_backend.formats.tracks import picture_of
 from ml_backend.recordings.limited_child import read_limited
 
@@ -48,7 +48,7 @@ def read_dlc(path: Path) -> LabelSet:
     """A CollectedData table.  Individuals become subjects in the order of the header; pictures in which a subject has no
     point are left out for it, and counted in a note where no subject has any.
 
-    Mirror rigs, whose keypoint names end in the view: see :func:`ml_backend.formats.records.split_views`.
+    Mirror rigs, whose keypoint names end in the view: see :func:`ml_backend.formats.label_records.split_views`.
     """
     table = read_table(path)
     if not {"x", "y"} <= set(table.coords) or "likelihood" in table.coords:

@@ -17,8 +17,8 @@ import yaml
 
 from label_config.values import BadInputError, FloatArray
 from ml_backend.formats.dlc import write_dlc
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.point_table import read_point_table
-from ml_backend.formats.records import LabelledImage, LabelSet
 
 #: A video that need not be there: DeepLabCut finds the folder of labels by its name.
 _VIDEO = "videos/{}.mp4"

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from label_config.values import BadInputError, ImageRef, PointState
-from ml_backend.formats.anipose import WorldTrack, write_anipose
+from ml_backend.formats.anipose_files import WorldTrack, write_anipose
 from ml_backend.formats.coco import write_coco
 from ml_backend.formats.dlc_project import write_dlc_project
+from ml_backend.formats.label_records import LabelledImage, LabelSet, join_views
 from ml_backend.formats.label_studio import write_label_studio
 from ml_backend.formats.lightning_pose import write_lightning_pose
 from ml_backend.formats.matching import picture_parts
 from ml_backend.formats.movement import write_movement
 from ml_backend.formats.names import LabelFormat
-from ml_backend.formats.records import LabelledImage, LabelSet, join_views
 from ml_backend.formats.sleap import write_sleap
 from ml_backend.formats.yolo import write_yolo
 from ml_backend.recordings import SERVER, ViewTransform, probe

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import DEFAULT_SUBJECT, BadInputError, BoolArray, ImageRef, IntArray, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.dlc import xy_of
+from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 from ml_backend.formats.point_table import PointTable, read_point_table, write_point_table
-from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 
 _VISIBLE = {PointState.UNLABELLED: 0, PointState.ABSENT: 1, PointState.OCCLUDED: 1, PointState.VISIBLE: 2}
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef
-from ml_backend.formats.records import LabelledImage
+from ml_backend.formats.label_records import LabelledImage
 
 Parts = tuple[str, ...]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FloatArray, IntArray, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import understood
-from ml_backend.formats.records import LabelSet
+from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.tracks import Track, labels_of, tracks_of
 from ml_backend.recordings.limited_child import read_limited
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, ImageRef, IntArray, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import understood
+from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, keypoint_forest
 from ml_backend.formats.point_table import clean_path
-from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path, keypoint_forest
 from ml_backend.recordings.limited_child import read_limited
 
 

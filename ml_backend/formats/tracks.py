@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from label_config.values import FloatArray, ImageRef, IntArray, PointState
+from ml_backend.formats.label_records import PLACED, LabelledImage, LabelSet
 from ml_backend.formats.matching import picture_parts
-from ml_backend.formats.records import PLACED, LabelledImage, LabelSet
 
 
 @dataclass(frozen=True)

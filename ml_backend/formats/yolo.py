@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from label_config.skeleton import Skeleton
-from label_config.skeleton_files import load_skeleton, skeleton_to_mapping
+from label_config.settings.skeleton_files import load_skeleton, skeleton_to_mapping
+from label_config.settings.yaml_files import NO_YAML, ShallowLoader
 from label_config.values import BadInputError, FloatArray, ImageRef, PointState
-from label_config.yaml_files import NO_YAML, ShallowLoader
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import understood
-from ml_backend.formats.records import LabelledImage, LabelSet, key_from_path
+from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
 from ml_backend.heatmaps.crops import box_around
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.recordings.sources import read_picture

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from label_config.masked import masked_mean
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray, Triangulation
+from label_config.values.masked import masked_mean
 from ml_backend.geometry.cameras import Rig
 
 #: Self-training accepts nothing below these (a two-view residual is blind to errors along the epipolar line).

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from label_config.masked import median_of
 from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values.masked import median_of
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.epipolar import fundamental_from_rig, pair_distance
 from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust

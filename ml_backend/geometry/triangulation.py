@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, FloatArray, Triangulation
 from ml_backend.geometry import consensus
-from ml_backend.geometry.agreement import agreement_px
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.normalised import NormalisedRig
 from ml_backend.geometry.refinement import Tile, settle
+from ml_backend.geometry.view_agreement import agreement_px
 
 #: Observations (views × points) that are worked on at a time, so that intermediate arrays stay in the cache.
 TILE_OBSERVATIONS = 49152
@@ -82,7 +82,7 @@ def triangulate_robust(
     xy_px         (..., V, K, 2) distorted pixels, NaN = no point
     valid         (..., V, K) False leaves an observation out as if it were NaN; None = all
     threshold_px  an agreeing view reprojects closer than this: one number, or (..., V) per frame and view;
-                  None = :func:`ml_backend.geometry.agreement.agreement_px`
+                  None = :func:`ml_backend.geometry.view_agreement.agreement_px`
 
     Deterministic.  The consensus (:mod:`ml_backend.geometry.consensus`) is refined by Gauss–Newton, its members are determined
     anew and, where they changed, it is refined again (:mod:`ml_backend.geometry.refinement`).  ``inlier`` means: the exact

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from label_config.prediction import predicted_pose
 from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import BATCH, predict_frames
-from ml_backend.jobs.thumbnail import thumbnail
-from ml_backend.jobs.tries import Tries
+from label_config.values.prediction import predicted_pose
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.picture_tries import Tries
+from ml_backend.project.predict_frames import BATCH, predict_frames
+from ml_backend.project.thumbnail import thumbnail
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.values import BoolArray, Float32Array, FloatArray, FrameKey
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.features import hybrid_features, pose3d_features
 from ml_backend.acquisition.hybrid import filter_views
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Strategy
-from ml_backend.jobs.collect import collect, rigs_of
+from ml_backend.acquisition.order_window import Strategy
+from ml_backend.project.label_snapshot import collect, rigs_of
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 
 from label_config.values import ParallaxError
-from ml_backend.jobs.collect import collect
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.training_config import config_for
-from ml_backend.jobs.training_set import human_targets, training_rows
 from ml_backend.pose.lr_finder import RangeTest, find_learning_rate
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.training_config import config_for
+from ml_backend.project.training_set import human_targets, training_rows
 from ml_backend.store.workspace import Workspace
 
 

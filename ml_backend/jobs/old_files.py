@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from ml_backend.store import retention
-from ml_backend.store.faults import reach
+from ml_backend.store.fault_points import reach
 from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.jobs")

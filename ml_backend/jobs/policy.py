@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.evaluation.validation_error import Judgement, judge
 from ml_backend.geometry.cameras import Rig
-from ml_backend.jobs.collect import rigs_of
-from ml_backend.jobs.load_model import load_predictor
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.training_set import training_rows
-from ml_backend.jobs.validate import Judgement, judge
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.metrics.bootstrap import gate
 from ml_backend.pose.weights import read_manifest
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.training_set import training_rows
 from ml_backend.store import presence, versions, work
-from ml_backend.store.faults import reach
+from ml_backend.store.fault_points import reach
 from ml_backend.store.versions import SnapshotRow, VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace

@@ -68,7 +68,7 @@ class JobQueue:
             if name in queue.job_ids:
                 continue
             queue.enqueue(
-                "ml_backend.jobs.run.run_job",
+                "ml_backend.jobs.run_job.run_job",
                 args=(job.id,),
                 job_id=name,
                 job_timeout=JOB_TIMEOUT_S,
@@ -94,7 +94,7 @@ class JobQueue:
         try:
             with contextlib.suppress(DuplicateJobError):
                 queue.enqueue(
-                    "ml_backend.jobs.run.predict_now",
+                    "ml_backend.jobs.run_job.predict_now",
                     args=(numbers,),
                     job_id=name,
                     unique=True,

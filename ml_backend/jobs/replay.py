@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray
-from ml_backend.jobs.load_model import load_predictor
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
-from ml_backend.jobs.training_set import load_snapshot
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.labels.split import stable_uniform
 from ml_backend.metrics.oks import pose_oks
 from ml_backend.pose.presets import acft_training_set
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.training_set import load_snapshot
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow, list_snapshots
 from ml_backend.store.workspace import Workspace

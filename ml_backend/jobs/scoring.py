@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from label_config.prediction import Output, Prediction
-from label_config.spec import ScoreSettings
+from label_config.settings.spec import ScoreSettings
 from label_config.values import FloatArray, Triangulation
-from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Score, Scores, State
-from ml_backend.acquisition.registry import default_weights, make_scores
+from label_config.values.prediction import Output, Prediction
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, Scores, State
+from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.jobs.collect import rigs_of
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import AUXILIARY_OUTPUT, Auxiliary
+from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
 

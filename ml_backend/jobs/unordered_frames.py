@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from label_config.prediction import predicted_pose
 from label_config.values import DEFAULT_SUBJECT
-from ml_backend.jobs.load_model import load_predictor
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
+from label_config.values.prediction import predicted_pose
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.predict_frames import predict_frames
 from ml_backend.store import frames, generations, versions
 from ml_backend.store.workspace import Workspace
 

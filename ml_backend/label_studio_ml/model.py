@@ -9,7 +9,7 @@ from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
-from label_config.spec import load_spec
+from label_config.settings.spec import load_spec
 from ml_backend.server.events import NO_VERSION, ring, serving
 from ml_backend.server.predictions import Compute, Predictions
 from ml_backend.store.workspace import Workspace, open_workspace

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray
-from ml_backend.geometry.agreement import agreement_px
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.geometry.view_agreement import agreement_px
 
 #: A keypoint is filled in other views only where its rays cross at this angle or more.
 MIN_ANGLE_DEG = 10.0
@@ -30,7 +30,7 @@ def complete(rig: Rig, xy_px: FloatArray, given: BoolArray, wanted: BoolArray, t
     """Fill the ``wanted`` points (m, V, K) from those ``given`` (m, V, K) wherever all of these agree.
 
     xy_px         (m, V, K, 2) distorted image pixels.  Points that are neither given nor filled come back as they were.
-    threshold_px  see :func:`ml_backend.geometry.agreement.agreement_px`
+    threshold_px  see :func:`ml_backend.geometry.view_agreement.agreement_px`
     """
     found = triangulate_robust(rig, xy_px, valid=given, threshold_px=threshold_px)
     projected = rig.project(found.xyz_world)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from label_config.masked import median_of
 from label_config.values import BadInputError, FloatArray, IntArray, Pose2D, Provenance
+from label_config.values.masked import median_of
 
 
 class Edit(IntEnum):

@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from label_config.masked import masked_mean
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
+from label_config.values.masked import masked_mean
 
 AreaSource = Literal["seg", "bbox", "0.53 bbox"]
 

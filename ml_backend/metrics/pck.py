@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.masked import mean_of
 from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values.masked import mean_of
 
 #: MPII's head size is this share of the diagonal of the head box.
 HEAD_SHARE = 0.6

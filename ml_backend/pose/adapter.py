@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from label_config.prediction import Output, Prediction
 from label_config.values import Box, ByteArray
+from label_config.values.prediction import Output, Prediction
 
 
 @runtime_checkable

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from label_config.prediction import Output
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, Float32Array, FloatArray
+from label_config.values.prediction import Output
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
 from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.pose.heads import Head

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ml_backend.pose.files import replacing
+from ml_backend.pose.model_files import replacing
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 

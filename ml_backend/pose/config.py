@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from label_config.prediction import Output
 from label_config.values import BadInputError
+from label_config.values.prediction import Output
 from ml_backend.heatmaps.crops import Grid
 
 Codec = Literal["msra", "dark", "udp"]

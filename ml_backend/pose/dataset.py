@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, Box, ByteArray, Float32Array, FloatArray, ImageRef, IntArray, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.heatmaps.crops import CropTransform, box_around, padded_box
 from ml_backend.pose.augment import Geometry, draw_geometry, headroom, photometric
 from ml_backend.pose.config import TrainConfig

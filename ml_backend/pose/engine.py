@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from label_config.skeleton import Skeleton
 from label_config.values import ParallaxError, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose import checkpoint
 from ml_backend.pose.auxiliaries import Step, attach
 from ml_backend.pose.config import TrainConfig

@@ -24,7 +24,7 @@ N_PEAKS = 5
 
 @dataclass(frozen=True)
 class Decoded:
-    """Heatmap pixels (for heads without maps: input pixels); shapes as in :class:`~label_config.prediction.Prediction`."""
+    """Heatmap pixels (for heads without maps: input pixels); shapes as in :class:`~label_config.values.prediction.Prediction`."""
 
     xy_hm: FloatArray
     confidence: FloatArray

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from label_config.prediction import Output, Prediction, joined
 from label_config.values import BadInputError, Box, ByteArray, Float32Array, FloatArray
+from label_config.values.prediction import Output, Prediction, joined
 from ml_backend.heatmaps.crops import CropTransform, padded_box
 from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture

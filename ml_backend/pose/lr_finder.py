@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import CropDataset, LoadImage
 from ml_backend.pose.device import autocast, choose_device, threads, to_network

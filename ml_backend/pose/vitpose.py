@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from label_config.prediction import Output, Prediction, by_keypoint_name
 from label_config.values import BadInputError, Box, ByteArray
+from label_config.values.prediction import Output, Prediction, by_keypoint_name
 from ml_backend.heatmaps.codecs import UDP
 from ml_backend.heatmaps.crops import CropTransform, padded_box
 from ml_backend.heatmaps.peaks import find_peaks

@@ -21,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.files import replacing
+from ml_backend.pose.model_files import replacing
 from ml_backend.pose.networks import Part, PoseNetwork, build_network, part_of
 
 WEIGHTS_NAME = "weights.safetensors"

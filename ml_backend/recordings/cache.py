@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from label_config.atomic_files import write_atomically
+from label_config.values.atomic_files import write_atomically
 
 _DIGEST_BYTES = 32
 #: After going over the limit, the oldest files are dropped until this share of it is left.

@@ -23,10 +23,10 @@ from label_config.values import ByteArray
 from ml_backend.recordings import containers
 from ml_backend.recordings.decoding import HEAD, SLOTS
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
-from ml_backend.recordings.frames import first_frame, read_video
 from ml_backend.recordings.memory_limit import limit_memory
 from ml_backend.recordings.pictures import Limits, decode_picture
 from ml_backend.recordings.pixels import decode_page
+from ml_backend.recordings.video_frames import first_frame, read_video
 
 #: So often it says that it is getting on.
 BEAT_S = 1.0

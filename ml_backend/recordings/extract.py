@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from label_config.atomic_files import write_atomically
 from label_config.values import BadInputError, ByteArray, ImageRef
+from label_config.values.atomic_files import write_atomically
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 from ml_backend.recordings.reading import Fetches, iter_images, read_image

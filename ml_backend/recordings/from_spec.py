@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.credentials import Credentials
 from ml_backend.recordings.fetch import Fetcher

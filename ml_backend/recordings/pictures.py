@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from label_config.spec import Cache
+from label_config.settings.spec import Cache
 from label_config.values import ByteArray
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pixels import decode_bgr

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.spec import Recording as RecordingSpec
-from label_config.spec import ViewSource
+from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import ViewSource
 from label_config.values import BadInputError, FloatArray, Frame, FrameKey, ImageRef
 from ml_backend.recordings.pairing import Clock, Pairs, pair
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits

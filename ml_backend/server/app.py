@@ -18,7 +18,7 @@ from ml_backend.server.events import NO_VERSION, note_address, ring, serving
 from ml_backend.server.gauges import StoreGauges
 from ml_backend.server.predictions import Compute, ForeignProjectError, PoolMissError, Predictions
 from ml_backend.store import generations
-from ml_backend.store.faults import reach
+from ml_backend.store.fault_points import reach
 from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.server")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from label_config.spec_fields import http_address
+from label_config.settings.spec_fields import http_address
 from ml_backend.recordings import wherever_it_is
 from ml_backend.store import frames, generations, projects
 from ml_backend.store.workspace import Workspace

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from label_config import regions
-from label_config.binding import Binding
+from label_config.labelling import regions
+from label_config.labelling.binding import Binding
 from label_config.values import Pose2D
 from ml_backend.store import frames, generations, tasks
 from ml_backend.store.generations import Generation, PickRow

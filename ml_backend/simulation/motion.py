@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray
-from ml_backend.simulation.body import ANGLES
+from ml_backend.simulation.studio_figure import ANGLES
 
 #: Angles of an action that are not 0, plus ``speed`` (mm/s forwards), ``spin`` (rad/s about the vertical), ``lift`` (mm).
 Angles = dict[str, FloatArray | float]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray, PointState, Pose2D, Provenance
+from label_config.values.skeleton import Skeleton
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from label_config.values import ByteArray, Float32Array, FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.simulation.body import Capsule, capsule_distance
+from ml_backend.simulation.studio_figure import Capsule, capsule_distance
 
 #: Direction towards the lamp, world frame.
 LIGHT = np.array([0.35, 0.45, 0.82]) / np.linalg.norm([0.35, 0.45, 0.82])

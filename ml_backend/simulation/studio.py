@@ -13,10 +13,12 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, BoolArray, ByteArray, FloatArray, Frame, FrameKey, ImageRef
+from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.simulation.body import (
+from ml_backend.simulation.motion import Motion, make_motion
+from ml_backend.simulation.render import Scene, draw, expose, make_scene
+from ml_backend.simulation.studio_figure import (
     CAPSULES,
     KEYPOINTS,
     LEFT_RGB,
@@ -28,8 +30,6 @@ from ml_backend.simulation.body import (
     joint_depth_mm,
     pose_points,
 )
-from ml_backend.simulation.motion import Motion, make_motion
-from ml_backend.simulation.render import Scene, draw, expose, make_scene
 
 RING_MM, LOOK_AT_MM, FIGURE_MM = 4000.0, 930.0, 1900.0
 #: Points of the moving limb-like object that is not part of the figure, after those of the figure.

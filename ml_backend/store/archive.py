@@ -20,8 +20,8 @@ from typing import IO, Any
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Table, func, select
 
-from label_config.atomic_files import write_atomically
 from label_config.values import BadInputError, ParallaxError
+from label_config.values.atomic_files import write_atomically
 from ml_backend.store.database import Store
 from ml_backend.store.schema import heartbeats, leases, metadata, projects
 

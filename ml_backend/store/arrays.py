@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.atomic_files import replacing
 from label_config.values import BadInputError
-from ml_backend.store.faults import reach
+from label_config.values.atomic_files import replacing
+from ml_backend.store.fault_points import reach
 
 
 class ArrayStore:

@@ -44,7 +44,7 @@ projects = Table(
     Column("ls_project_id", Integer, nullable=False),
     Column("ls_created_at", String(64), nullable=False),
     Column("title", Text, nullable=False, server_default=""),
-    Column("binding", JSON, nullable=True),  # label_config.binding.Binding
+    Column("binding", JSON, nullable=True),  # label_config.labelling.binding.Binding
     Column("binding_problem", Text, nullable=True),  # why training and pushing stand still, None when they do not
     Column("cursor", String(64), nullable=True),  # largest task updated_at seen, Label Studio's own clock
     Column("swept_at", Float, nullable=True),  # last full sweep

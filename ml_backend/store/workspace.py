@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from label_config.binding import Binding
-from label_config.spec import Spec
+from label_config.labelling.binding import Binding
+from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
 from ml_backend.store import projects
 from ml_backend.store.arrays import ArrayStore

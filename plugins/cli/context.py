@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 
-from label_config.spec import Spec, load_spec
+from label_config.settings.spec import Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
 from plugins.cli.redaction import hide_in_logs
 

@@ -13,7 +13,7 @@ import label_config
 import ml_backend
 import plugins
 from label_config.values import ParallaxError
-from plugins.cli import (
+from plugins.cli.commands import (
     alive,
     backup,
     calibration,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.jobs.collect import as_annotation
-from ml_backend.labels.agreement import agreement
+from ml_backend.labels.annotator_agreement import agreement
+from ml_backend.project.label_snapshot import as_annotation
 from ml_backend.store import frames, generations, presence, pseudo_labels, submissions, tasks, versions, work
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
@@ -214,7 +214,7 @@ def _alive(workspace: Workspace) -> str:
 
 
 def _advice(workspace: Workspace) -> Iterator[Line]:
-    from ml_backend.jobs.advice import learning_forecast, stop_advice
+    from ml_backend.evaluation.stop_advice import learning_forecast, stop_advice
 
     yield "stop?", stop_advice(workspace).text
     ahead = learning_forecast(workspace)

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
 
 SECRET_VARIABLE = "PARALLAX_SECRET"

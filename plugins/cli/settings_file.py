@@ -11,9 +11,9 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from label_config.atomic_files import replacing
+from label_config.settings.yaml_files import parse_yaml, read_yaml
 from label_config.values import BadInputError
-from label_config.yaml_files import parse_yaml, read_yaml
+from label_config.values.atomic_files import replacing
 
 
 def set_in_yaml(path: str | Path, section: str, name: str, value: int) -> None:

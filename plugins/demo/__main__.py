@@ -17,9 +17,9 @@ from rich.table import Table
 
 from label_config.values import ParallaxError
 from plugins.demo.conduct import ROUNDS, Demo, RoundRow, prepare
-from plugins.demo.measure import HeldOut
+from plugins.demo.demo_recordings import capture_studio, real_recording
+from plugins.demo.held_out_error import HeldOut
 from plugins.demo.platform import Platform
-from plugins.demo.sources import capture_studio, real_recording
 
 ROOT = Path(__file__).resolve().parents[2]
 LABEL_STUDIO = ROOT / ".venv-ls" / "bin" / "label-studio"

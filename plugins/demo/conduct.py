@@ -15,24 +15,24 @@ import httpx
 import yaml
 from rich.console import Console
 
-from label_config.skeleton_files import skeleton_to_mapping
-from label_config.spec import Recording as RecordingSpec
-from label_config.spec import load_spec
+from label_config.settings.skeleton_files import skeleton_to_mapping
+from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import load_spec
 from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording
 from ml_backend.store import generations, presence, versions
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.demo.annotator import Annotator
-from plugins.demo.measure import HeldOut, PseudoError, held_out_error, pseudo_error, random_arm
+from plugins.cli.processes.ports import free_port
+from plugins.demo.annotator_session import Annotator
+from plugins.demo.demo_recordings import Source
+from plugins.demo.held_out_error import HeldOut, PseudoError, held_out_error, pseudo_error, random_arm
 from plugins.demo.memory import PeakMemory
 from plugins.demo.oracle import Oracle
 from plugins.demo.platform import Platform
 from plugins.demo.queue_check import QueueCheck
-from plugins.demo.sources import Source
-from plugins.label_studio_sync import adopt, set_up
+from plugins.label_studio_sync import adoption_plan, set_up
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.connection import connect
+from plugins.label_studio_sync.webhook_and_backend import connect
 
 #: Rounds after the first, and frames labelled in each; of a small recording fewer.
 ROUNDS, BATCH, SMALL_BATCH = 4, 16, 6
@@ -119,7 +119,7 @@ class Demo:
         os.environ["PARALLAX_SECRET"] = self.platform.token[::-1]
         spec = load_spec(path)
         self.client = Client(spec.label_studio.url, self.platform.token)
-        plan = adopt.understand(spec, self.client)
+        plan = adoption_plan.understand(spec, self.client)
         for line in (*plan.lines, *(f"will {change}" for change in plan.changes)):
             self.console.print(f"  {line}", style="dim")
         self.workspace = set_up.carry_out(plan, os.environ["PARALLAX_SECRET"])

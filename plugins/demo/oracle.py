@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from label_config.region_frame import POINT_WIDTH, to_percent, to_px
-from plugins.demo.annotator import Annotator
-from plugins.demo.sources import Source
+from label_config.labelling.region_frame import POINT_WIDTH, to_percent, to_px
+from plugins.demo.annotator_session import Annotator
+from plugins.demo.demo_recordings import Source
 
 #: A shown point that is off by no more than this is left alone.
 TOLERANCE_PX = 3.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from label_config.values import ParallaxError
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 
 START_TIMEOUT_S = 180.0
 

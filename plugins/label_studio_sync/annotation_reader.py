@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from label_config.problems import Problem
-from label_config.refusal import Refusal
-from label_config.region_decode import DecodedAnnotation, decode
+from label_config.labelling.region_decode import DecodedAnnotation, decode
 from label_config.values import FloatArray, Pose2D
+from label_config.values.problem import Problem
+from label_config.values.refusal import Refusal
 from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.store import generations, versions
 from ml_backend.store.frames import FrameRow

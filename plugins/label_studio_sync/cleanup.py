@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 
 from ml_backend.store import generations, ledger, submissions, tasks
-from ml_backend.store.faults import reach
+from ml_backend.store.fault_points import reach
 from ml_backend.store.generations import Generation
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.push import MAY_BE_SERVED
+from plugins.label_studio_sync.push_order import MAY_BE_SERVED
 from plugins.label_studio_sync.times import instant
 
 #: One tick deletes for at most this long in either pass; single deletes are short transactions of about 1/8 s.

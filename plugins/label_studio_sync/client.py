@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import httpx
 from label_studio_sdk import LabelStudio
 
-from label_config.spec import Network
+from label_config.settings.spec import Network
 from label_config.values import ParallaxError
 from ml_backend.recordings import Credentials, FetchError, certificate_problem, proxy_for, trusted
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from label_config.binding import Binding, bind
-from label_config.spec import Spec, load_spec
+from label_config.labelling.binding import Binding, bind
+from label_config.settings.spec import Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace

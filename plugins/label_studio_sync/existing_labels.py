@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
-from label_config.spec import Recording as RecordingSpec
+from label_config.settings.spec import Recording as RecordingSpec
 from label_config.values import (
     DEFAULT_SUBJECT,
     BadInputError,
@@ -23,10 +22,11 @@ from label_config.values import (
     Pose2D,
     Provenance,
 )
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.format_registry import read_labels
+from ml_backend.formats.label_records import LabelledImage, LabelSet, map_to_skeleton, split_views
 from ml_backend.formats.label_studio import given_regions
 from ml_backend.formats.matching import Matches, Place, match_labels_to_frames
-from ml_backend.formats.records import LabelledImage, LabelSet, map_to_skeleton, split_views
-from ml_backend.formats.registry import read_labels
 from ml_backend.recordings import Recording, ViewTransform
 from ml_backend.store import frames, ledger, tasks
 from ml_backend.store.frames import FrameRow

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from label_config.refusal import Refusal
-from label_config.region_decode import decode
+from label_config.labelling.region_decode import decode
 from label_config.values import BadInputError, FrameKey
+from label_config.values.refusal import Refusal
 from plugins.label_studio_sync.annotation_reader import trouble_of
 from plugins.label_studio_sync.client import PULL_FIELDS, Client
 from plugins.label_studio_sync.known_frames import find_clash

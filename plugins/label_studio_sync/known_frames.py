@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from label_config.refusal import Refusal
 from label_config.values import FrameKey, ImageRef
-from label_config.written_address import written_address
-from ml_backend.jobs.splitting import split_of
+from label_config.values.refusal import Refusal
+from label_config.values.written_address import written_address
+from ml_backend.project.splitting import split_of
 from ml_backend.recordings import is_url
 from ml_backend.recordings.from_spec import make_fetcher
 from ml_backend.store import frames

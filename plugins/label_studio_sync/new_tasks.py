@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from label_config.data_path import nested
 from label_config.values import ImageRef, ParallaxError
-from ml_backend.jobs.tries import Tries
+from label_config.values.data_path import nested
+from ml_backend.project.picture_tries import Tries
 from ml_backend.recordings import UnavailableImageError, browsers_show, extract_frames, frame_path, limits_of
 from ml_backend.store import ledger, presence, tasks
-from ml_backend.store.faults import reach
+from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.marks import PSEUDO
+from plugins.label_studio_sync.task_marks import PSEUDO
 from plugins.label_studio_sync.task_names import KEY, VIEW
 
 #: Folder under the documents root that holds the pictures which we wrote.

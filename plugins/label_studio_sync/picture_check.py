@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from ml_backend.recordings import UnreadableImageError, decode_picture, is_url, limits_of
 from ml_backend.recordings.from_spec import make_fetcher
 from plugins.label_studio_sync.client import Client

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ml_backend.jobs.pictures import Pictures
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames, presence
 from ml_backend.store.workspace import Workspace

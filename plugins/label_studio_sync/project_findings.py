@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.connection import SECRET_HEADER
-from plugins.label_studio_sync.findings import Finding
+from plugins.label_studio_sync.finding import Finding
 from plugins.label_studio_sync.new_tasks import OUR_FOLDER
 from plugins.label_studio_sync.overlap import wanted_annotations, what_happens
+from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER
 
 _ANNOTATION_PAGE = "under Settings › Annotation"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from label_config.build_xml import REASON_KEY
+from label_config.labelling.build_xml import REASON_KEY
 from ml_backend.store import ledger
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client

@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from label_config.binding import Binding
+from label_config.labelling.binding import Binding
 from ml_backend.geometry.cameras import Rig
-from ml_backend.jobs.splitting import note_rules, split_of
+from ml_backend.project.splitting import note_rules, split_of
 from ml_backend.recordings import Recording
 from ml_backend.store import frames, projects, submissions
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import Store, open_store
 from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
-from plugins.label_studio_sync.adopt import Plan
+from plugins.label_studio_sync.adoption_plan import Plan
 from plugins.label_studio_sync.client import LabelStudioError
-from plugins.label_studio_sync.connection import answers, keep_connected
-from plugins.label_studio_sync.moved import take_over
+from plugins.label_studio_sync.local_storage import create_storage
+from plugins.label_studio_sync.moved_server import take_over
 from plugins.label_studio_sync.reason_header import know_header
-from plugins.label_studio_sync.storage import create_storage
 from plugins.label_studio_sync.tabs import create_tabs
+from plugins.label_studio_sync.webhook_and_backend import answers, keep_connected
 
 
 def carry_out(plan: Plan, secret: str, *, note: Callable[[int | None], None] = lambda number: None) -> Workspace:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from label_config.values import FrameKey, ImageRef, IntArray
-from ml_backend.jobs.splitting import VIDEO, decide_rules, evidence_of_numbers, evidence_of_pictures, in_words
 from ml_backend.labels.split import SplitRule
+from ml_backend.project.splitting import VIDEO, decide_rules, evidence_of_numbers, evidence_of_pictures, in_words
 from ml_backend.recordings import Recording
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.task_names import TaskNames

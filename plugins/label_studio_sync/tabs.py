@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from ml_backend.store import ledger
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from label_config.binding import Binding
-from label_config.data_path import value_at
-from label_config.frame_rules import LONGEST_SEQUENCE
-from label_config.refusal import Refusal
-from label_config.spec import Spec
-from label_config.task_boxes import read_boxes
+from label_config.labelling.binding import Binding
+from label_config.labelling.task_boxes import read_boxes
+from label_config.settings.frame_rules import LONGEST_SEQUENCE
+from label_config.settings.spec import Spec
 from label_config.values import BadInputError, Box, FrameKey
+from label_config.values.data_path import value_at
+from label_config.values.refusal import Refusal
 from ml_backend.recordings import ForbiddenAddressError, task_image_url
 
 #: Task data of ours: the frame, and the camera where the labelling config has a single picture.

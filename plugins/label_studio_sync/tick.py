@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ml_backend.jobs.policy import Decision, Situation, decide
 from ml_backend.jobs.queue import JobQueue, QueueAwayError
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
-from ml_backend.store.faults import reach
+from ml_backend.store.fault_points import reach
 from ml_backend.store.generations import Generation
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
@@ -18,9 +18,9 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.cleanup import clean_up
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.leadership import leading
-from plugins.label_studio_sync.marks import update_marks
 from plugins.label_studio_sync.pull import PullReport, pull
-from plugins.label_studio_sync.push import PushReport, push, restore_service
+from plugins.label_studio_sync.push_order import PushReport, push, restore_service
+from plugins.label_studio_sync.task_marks import update_marks
 
 #: A selection that failed for good is tried again by itself after this long.
 RETRY_S = 600.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from label_config.refusal import Refusal
+from label_config.values.refusal import Refusal
 
 #: Tasks and findings that are written out; the rest is counted.
 SHOWN = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 from tests.s3 import S3Server

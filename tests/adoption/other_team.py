@@ -15,8 +15,8 @@ import httpx
 import numpy as np
 import yaml
 
-from plugins.cli.ports import free_port
-from plugins.demo.annotator import Annotator
+from plugins.cli.processes.ports import free_port
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 

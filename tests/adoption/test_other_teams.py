@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from label_config.spec import load_spec
-from ml_backend.jobs import run as jobs
+from label_config.settings.spec import load_spec
+from ml_backend.jobs import run_job as jobs
 from ml_backend.store import presence, versions, work
 from ml_backend.store.workspace import Workspace, open_workspace
 from plugins.demo.platform import Platform

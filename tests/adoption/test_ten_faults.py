@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from label_config.spec import load_spec
+from label_config.settings.spec import load_spec
 from ml_backend.store.workspace import open_workspace
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.connection import SECRET_HEADER
-from plugins.label_studio_sync.doctor import examine
+from plugins.label_studio_sync.hop_checks import examine
 from plugins.label_studio_sync.pull import pull
+from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER
 from tests.s3 import S3Server
 
 from .other_team import OtherTeam, picture, region, truth

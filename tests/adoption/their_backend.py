@@ -6,7 +6,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 
 ANSWERS = {"/health": {"status": "UP"}, "/setup": {"model_version": "their-model"}}
 

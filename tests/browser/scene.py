@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from label_config.skeleton_files import skeleton_to_mapping
-from label_config.spec import load_spec
+from label_config.settings.skeleton_files import skeleton_to_mapping
+from label_config.settings.spec import load_spec
 from label_config.values import FloatArray, PointState, Pose2D, Provenance
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, generations
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
-from plugins.demo.annotator import Annotator
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.push_order import push
 from plugins.label_studio_sync.set_up import carry_out
 
 SIZE_PX = (192, 192)

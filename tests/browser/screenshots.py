@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from plugins.demo.annotator import Annotator
+from plugins.demo.annotator_session import Annotator
 from tests.browser.chrome import Person, chromium
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "img"

@@ -11,10 +11,10 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from label_config import regions
-from label_config.build_xml import NO_HOTKEY
-from label_config.region_frame import to_percent
-from label_config.region_ids import RegionId
+from label_config.labelling import regions
+from label_config.labelling.build_xml import NO_HOTKEY
+from label_config.labelling.region_frame import to_percent
+from label_config.labelling.region_ids import RegionId
 from label_config.values import PointState, Provenance
 from plugins.demo.platform import Platform
 from tests.browser.chrome import Person, chromium, missing_programs

@@ -20,20 +20,20 @@ import psutil
 import redis
 import yaml
 
-from label_config import regions
-from label_config.skeleton_files import skeleton_to_mapping
-from label_config.spec import load_spec
+from label_config.labelling import regions
+from label_config.settings.skeleton_files import skeleton_to_mapping
+from label_config.settings.spec import load_spec
 from label_config.values import FrameKey, PointState, Pose2D, Provenance
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import faults, generations, presence, tasks, versions, work
+from ml_backend.store import fault_points, generations, presence, tasks, versions, work
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.cli.redis_server import redis_program
-from plugins.cli.up import own_command, own_environment
-from plugins.demo.annotator import Annotator
+from plugins.cli.commands.up import own_command, own_environment
+from plugins.cli.processes.ports import free_port
+from plugins.cli.processes.redis_server import redis_program
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync import adopt, set_up
+from plugins.label_studio_sync import adoption_plan, set_up
 from plugins.label_studio_sync.client import Client
 
 SECRET = "a-secret-for-the-chaos-tests"
@@ -140,7 +140,7 @@ class Loop:
         self._write()
         spec = load_spec(self.file)
         self.client = Client(platform.url, platform.token)
-        first = set_up.carry_out(adopt.understand(spec, self.client), SECRET)
+        first = set_up.carry_out(adoption_plan.understand(spec, self.client), SECRET)
         self.number = first.project.ls_project_id
         self.config["label_studio"]["project"] = self.number
         self._write()
@@ -206,7 +206,7 @@ class Loop:
 
     def start(self, name: str, kill_at: str | None = None) -> None:
         """Start a process, which dies once at ``kill_at`` (see ``store.faults``)."""
-        more = {} if kill_at is None else {faults.VARIABLE: kill_at}
+        more = {} if kill_at is None else {fault_points.VARIABLE: kill_at}
         self.processes[name].start(**more)
 
     def end(self, name: str) -> None:

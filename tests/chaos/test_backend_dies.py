@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ml_backend.store import faults, projects
+from ml_backend.store import fault_points, projects
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.cli.up import own_command, own_environment
+from plugins.cli.commands.up import own_command, own_environment
+from plugins.cli.processes.ports import free_port
 from tests.chaos.harness import Process, wait_until
 from tests.small_project import SECRET
 
@@ -31,7 +31,7 @@ def backend(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[[str], st
         environment = {**own_environment(), "PARALLAX_CONFIG": str(tmp_path / "parallax.yaml"), "PARALLAX_SECRET": SECRET}
         process = Process([*own_command("serve"), "--port", str(port)], environment, tmp_path / "serve.log")
         started.append(process)
-        process.start(**({faults.VARIABLE: kill_at} if kill_at else {}))
+        process.start(**({fault_points.VARIABLE: kill_at} if kill_at else {}))
         url = f"http://127.0.0.1:{port}"
         wait_until("the backend answers", lambda: answers(url), 120, lambda: process.log.read_text())
         return url

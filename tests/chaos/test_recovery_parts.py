@@ -17,15 +17,15 @@ import pytest
 import redis
 
 from label_config.values import BadInputError
-from ml_backend.jobs import worker as worker_module
+from ml_backend.jobs import worker_process as worker_module
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.store import submissions, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore
-from ml_backend.store.faults import Fault
+from ml_backend.store.fault_points import Fault
 from ml_backend.store.work import LostLeaseError
 from ml_backend.store.workspace import Workspace
-from plugins.cli import clock as clock_module
-from plugins.cli.clock import Clock
+from plugins.cli.processes import clock as clock_module
+from plugins.cli.processes.clock import Clock
 from plugins.label_studio_sync.tick import TickReport
 
 pytestmark = pytest.mark.chaos
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.chaos
 
 def killed(wanted: str, *reached: str) -> int:
     """The exit status of a process that reaches these places."""
-    code = "import sys; from ml_backend.store.faults import reach; [reach(name) for name in sys.argv[1:]]"
+    code = "import sys; from ml_backend.store.fault_points import reach; [reach(name) for name in sys.argv[1:]]"
     environment = {**os.environ, "PARALLAX_KILL_AT": wanted}
     return subprocess.run([sys.executable, "-c", code, *reached], env=environment, timeout=60).returncode
 
@@ -188,10 +188,10 @@ def test_a_sync_process_that_does_not_lead_looks_often_and_says_so_once(
 
 def test_a_slow_training_that_saves_often_still_tells_how_far_it_is(tmp_path: Path) -> None:
     """Checkpoints come more often than twenty steps, as on a slow machine."""
-    from label_config.skeleton_files import load_skeleton
+    from label_config.settings.skeleton_files import load_skeleton
     from label_config.values import FrameKey, ImageRef, TrainingTarget
     from ml_backend.pose.config import TrainConfig
-    from ml_backend.pose.train import train
+    from ml_backend.pose.training import train
 
     skeleton = load_skeleton({"name": "dot", "keypoints": ["centre"]})
     target = TrainingTarget(ImageRef("dot", size_px=(32, 32)), np.full((1, 2), 15.0), np.ones(1), key=FrameKey("s", 0), view="a")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from label_config.atomic_files import replacing, write_atomically
+from label_config.values.atomic_files import replacing, write_atomically
 
 
 def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -29,6 +29,6 @@ def test_the_content_is_complete_before_the_rename(tmp_path: Path) -> None:
 @pytest.mark.parametrize("durable", [True, False])
 def test_file_and_folder_are_flushed_only_where_asked(durable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[int] = []
-    monkeypatch.setattr("label_config.atomic_files.os.fsync", flushed.append)
+    monkeypatch.setattr("label_config.values.atomic_files.os.fsync", flushed.append)
     write_atomically(tmp_path / "file", b"data", durable=durable)
     assert len(flushed) == 2 * durable

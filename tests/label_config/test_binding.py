@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from label_config.binding import Binding, bind
-from label_config.build_xml import build_label_config, safe_view_names
-from label_config.skeleton import Skeleton
-from label_config.skeleton_files import load_skeleton
+from label_config.labelling.binding import Binding, bind
+from label_config.labelling.build_xml import build_label_config, safe_view_names
+from label_config.settings.skeleton_files import load_skeleton
 from label_config.values import BadInputError, PointState
+from label_config.values.skeleton import Skeleton
 
 MOUSE = Skeleton("mouse", ("nose", "left_ear", "right_ear", "tail"), pairs=((1, 2),))
 LABELS = "".join(f'<Label value="{name}"/>' for name in MOUSE.keypoints)

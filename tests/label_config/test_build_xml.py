@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from label_config.build_xml import HOTKEYS, NO_HOTKEY, PICTURE_WIDTH, REASON_KEY, build_label_config, safe_view_names
-from label_config.colours import keypoint_colours
-from label_config.skeleton import Skeleton
-from label_config.skeleton_files import load_skeleton
+from label_config.labelling.build_xml import HOTKEYS, NO_HOTKEY, PICTURE_WIDTH, REASON_KEY, build_label_config, safe_view_names
+from label_config.labelling.colours import keypoint_colours
+from label_config.settings.skeleton_files import load_skeleton
 from label_config.values import BadInputError
+from label_config.values.skeleton import Skeleton
 
 #: Single keys of Label Studio's image editor (its keymap: move, pan, key point, rectangle, brush, eraser, auto-detect,
 #: ellipse, polygon, magic wand, unselect) and its zoom keys.

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from label_config.data_path import value_at
-from label_config.frame_rules import FrameRules
-from label_config.written_address import written_address
+from label_config.settings.frame_rules import FrameRules
+from label_config.values.data_path import value_at
+from label_config.values.written_address import written_address
 
 
 def rules(**fields: Any) -> FrameRules:

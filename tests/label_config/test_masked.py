@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from label_config.masked import masked_mean, masked_median, mean_of, median_of
+from label_config.values.masked import masked_mean, masked_median, mean_of, median_of
 
 
 def test_they_equal_numpy_where_something_is_known() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.skeleton import Skeleton
-from label_config.skeleton_files import load_skeleton
-from label_config.spec import load_spec
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.settings.skeleton_files import load_skeleton
+from label_config.settings.spec import load_spec
 from label_config.values import BadInputError
+from label_config.values.skeleton import Skeleton
 from tests.campaign import Target, campaign
 
 SKELETON = """name: mouse

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from label_config.binding import Binding, bind
-from label_config.data_path import nested, value_at
-from label_config.regions import decode, encode
-from label_config.skeleton import Skeleton
-from label_config.spec import load_spec
+from label_config.labelling.binding import Binding, bind
+from label_config.labelling.regions import decode, encode
+from label_config.settings.spec import load_spec
 from label_config.values import BadInputError, PointState, Pose2D, Provenance
+from label_config.values.data_path import nested, value_at
+from label_config.values.skeleton import Skeleton
 
 MOUSE = Skeleton("mouse", ("nose", "left_ear", "right_ear"))
 SIZES = {"img": (200, 100)}

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config import prediction as module
-from label_config.prediction import Output, Prediction, by_keypoint_name, joined, stacked
 from label_config.values import BadInputError
-from ml_backend.acquisition.base import Chunk
-from ml_backend.jobs.predict import _Collector
+from label_config.values import prediction as module
+from label_config.values.prediction import Output, Prediction, by_keypoint_name, joined, stacked
+from ml_backend.acquisition.score import Chunk
+from ml_backend.project.predict_frames import _Collector
 
 K = 3
 every_output = pytest.mark.parametrize("output", list(Output))
@@ -90,13 +90,13 @@ def test_axes_that_disagree_are_named(changes: dict[str, Any], message: str) -> 
 WITH_ANOTHER_OUTPUT = """
 import importlib.util, sys
 import numpy as np
-spec = importlib.util.spec_from_file_location("label_config.prediction", sys.argv[1])
+spec = importlib.util.spec_from_file_location("label_config.values.prediction", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
-sys.modules["label_config.prediction"] = module
+sys.modules["label_config.values.prediction"] = module
 spec.loader.exec_module(module)
-from ml_backend.acquisition.base import Chunk
-from ml_backend.acquisition.registry import render_table
-from ml_backend.jobs.predict import _Collector
+from ml_backend.acquisition.score import Chunk
+from ml_backend.acquisition.score_registry import render_table
+from ml_backend.project.predict_frames import _Collector
 
 Output, Prediction = module.Output, module.Prediction
 pictures = Prediction(np.ones((2, 3, 2)), np.ones((2, 3)), np.zeros((2, 4)), {Output.DEPTH: np.arange(6.0).reshape(2, 3)})

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from label_config.region_ids import RegionId
+from label_config.labelling.region_ids import RegionId
 
 numbers = st.integers(0, 10**12)
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from label_config.binding import Binding, bind
-from label_config.build_xml import build_label_config
-from label_config.region_ids import RegionId
-from label_config.regions import decode, encode, to_percent, to_px
-from label_config.skeleton import Skeleton
+from label_config.labelling.binding import Binding, bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.labelling.region_ids import RegionId
+from label_config.labelling.regions import decode, encode, to_percent, to_px
 from label_config.values import BadInputError, PointState, Pose2D, Provenance
+from label_config.values.skeleton import Skeleton
 
 SKELETON = Skeleton("s", ("head", "left hand", "right hand"), pairs=((1, 2),))
 VIEWS = ("A", "B")

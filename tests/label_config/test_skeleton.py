@@ -1,7 +1,7 @@
 import pytest
 
-from label_config.skeleton import DEFAULT_SIGMA, Skeleton, limbs_by_name
 from label_config.values import BadInputError
+from label_config.values.skeleton import DEFAULT_SIGMA, Skeleton, limbs_by_name
 
 
 def test_sides_and_mirror_follow_the_pairs() -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from label_config.skeleton import DEFAULT_SIGMA
-from label_config.skeleton_files import built_in_skeletons, draft_skeleton, load_skeleton, skeleton_to_mapping
+from label_config.settings.skeleton_files import built_in_skeletons, draft_skeleton, load_skeleton, skeleton_to_mapping
 from label_config.values import BadInputError
+from label_config.values.skeleton import DEFAULT_SIGMA
 
 
 def pairs_of(labels: list[str]) -> set[tuple[str, str]]:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from label_config.frame_rules import FrameName, FrameRules
-from label_config.spec import ScoreSettings, Spec, dump_spec, load_spec
+from label_config.settings.frame_rules import FrameName, FrameRules
+from label_config.settings.spec import ScoreSettings, Spec, dump_spec, load_spec
 from label_config.values import BadInputError
 
 FULL = """

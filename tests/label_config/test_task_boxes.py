@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from label_config.task_boxes import read_boxes
+from label_config.labelling.task_boxes import read_boxes
 from label_config.values import BadInputError
 
 VIEWS = ("left", "right")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from label_config.masked import masked_mean
-from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray
-from ml_backend.acquisition.base import Chunk, Labelled, Scores, State
+from label_config.values.masked import masked_mean
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.score import Chunk, Labelled, Scores, State
 from ml_backend.geometry.cameras import Rig
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from label_config.masked import masked_mean
-from label_config.prediction import Output
-from ml_backend.acquisition.base import Chunk, Need, Scores, State
+from label_config.values.masked import masked_mean
+from label_config.values.prediction import Output
+from ml_backend.acquisition.score import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 
 

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from label_config.skeleton import Skeleton
-from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.feature_spaces import make_space
 from ml_backend.acquisition.features import known_points, pose3d_features
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import nothing
-from ml_backend.acquisition.scores.body import Body
-from ml_backend.acquisition.spaces import make_space
+from ml_backend.acquisition.scores.body_features import Body
 from ml_backend.geometry.cameras import Rig
 
 

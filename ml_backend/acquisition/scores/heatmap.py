@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from label_config.masked import divide
-from label_config.prediction import Output
 from label_config.values import Float32Array, FloatArray
-from ml_backend.acquisition.base import Chunk, Need, Scores, State
+from label_config.values.masked import divide
+from label_config.values.prediction import Output
+from ml_backend.acquisition.score import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 from ml_backend.acquisition.scores.confidence import entropy
 

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from label_config.masked import masked_mean
-from label_config.prediction import Output
-from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
+from label_config.values.masked import masked_mean
+from label_config.values.prediction import Output
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
 from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from label_config.masked import masked_mean, masked_median
-from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
+from label_config.values.masked import masked_mean, masked_median
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import mean_of_views, nothing
 from ml_backend.geometry.cameras import Rig
 

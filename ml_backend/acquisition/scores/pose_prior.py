@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from label_config.masked import divide, masked_mean
-from label_config.skeleton import Skeleton
 from label_config.values import BoolArray, FloatArray
-from ml_backend.acquisition.base import Chunk, Context, Labelled, Need, Scores, State
+from label_config.values.masked import divide, masked_mean
+from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.features import paper_features
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import nothing
 from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
-from ml_backend.acquisition.scores.body import Body
+from ml_backend.acquisition.scores.body_features import Body
 from ml_backend.acquisition.scores.links import at_child
 from ml_backend.geometry.cameras import Rig
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.values import FloatArray, IntArray
-from ml_backend.acquisition.base import Chunk, Need, Scores, State
+from ml_backend.acquisition.score import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import NothingToLearn
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from label_config.masked import masked_mean
-from label_config.prediction import Output
 from label_config.values import BoolArray, FloatArray
-from ml_backend.acquisition.base import Chunk, Context, Need, Scores, State
+from label_config.values.masked import masked_mean
+from label_config.values.prediction import Output
+from ml_backend.acquisition.score import Chunk, Context, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_joints, mean_of_views, nothing
 
 #: Displacement, relative to the square root of the crop's area, above which VATL4Pose's code counts a keypoint as moved.

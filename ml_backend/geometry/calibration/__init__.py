@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from label_config.values import BadInputError
 from ml_backend.geometry.calibration import anipose, opencv, pose2sim
-from ml_backend.geometry.calibration.base import Calibration, Sizes, Where, convert_unit, same_unit, with_unit
 from ml_backend.geometry.calibration.detect import FORMATS, detect_format, locate
-from ml_backend.geometry.calibration.views import match_views, rig_of_views
+from ml_backend.geometry.calibration.rig_views import match_views, rig_of_views
+from ml_backend.geometry.calibration.safe_reading import Calibration, Sizes, Where, convert_unit, same_unit, with_unit
 from ml_backend.geometry.cameras import Rig
 
 __all__ = [

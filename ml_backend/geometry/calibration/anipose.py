@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ml_backend.geometry.calibration import toml_cameras
-from ml_backend.geometry.calibration.base import Calibration, Sizes, read_text
+from ml_backend.geometry.calibration.safe_reading import Calibration, Sizes, read_text
 from ml_backend.geometry.calibration.settle import UnitFrom, build
 from ml_backend.geometry.cameras import Rig
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.geometry.calibration import toml_cameras
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, read_text
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where, read_text
 from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "caliscope"

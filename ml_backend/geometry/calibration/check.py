@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from ml_backend.geometry.calibration.base import OFF_CENTRE, SWAPPED, implausible, off_centre
 from ml_backend.geometry.calibration.convergence import ASTRAY_DEG, common_point, off_axis_deg
+from ml_backend.geometry.calibration.safe_reading import OFF_CENTRE, SWAPPED, implausible, off_centre
 from ml_backend.geometry.cameras import Camera, Rig
 
 #: Cameras closer than this share of the rig's extent, with the same direction, are one camera twice.

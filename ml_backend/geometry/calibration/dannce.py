@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import build
 from ml_backend.recordings.limited_child import read_limited
 

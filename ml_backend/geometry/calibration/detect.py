@@ -20,7 +20,7 @@ from ml_backend.geometry.calibration import (
     qualisys,
     toml_cameras,
 )
-from ml_backend.geometry.calibration.base import read_text
+from ml_backend.geometry.calibration.safe_reading import read_text
 
 #: Every format, in the order in which they are listed for people.
 FORMATS = (anipose, opencv, pose2sim, qualisys, panoptic, dannce, easymocap, jarvis, caliscope, kalibr, mc_calib)

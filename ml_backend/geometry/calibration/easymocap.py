@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, Sizes
 from ml_backend.geometry.calibration.opencv import flat_cameras, placed_cameras
+from ml_backend.geometry.calibration.opencv_storage import read_storage
+from ml_backend.geometry.calibration.safe_reading import Calibration, Sizes
 from ml_backend.geometry.calibration.settle import build
-from ml_backend.geometry.calibration.storage import read_storage
 
 FORMAT = "easymocap"
 INTRINSICS, EXTRINSICS = "intri.yml", "extri.yml"

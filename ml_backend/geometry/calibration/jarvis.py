@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_backend.geometry.calibration.base import Calibration, Sizes
 from ml_backend.geometry.calibration.opencv import is_storage, one_per_file, placed_cameras
+from ml_backend.geometry.calibration.safe_reading import Calibration, Sizes
 from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "jarvis"

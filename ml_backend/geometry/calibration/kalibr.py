@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from label_config.values import FloatArray
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.lenses import lens_model, refuse_unknown
+from ml_backend.geometry.calibration.opencv_storage import read_storage
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import build
-from ml_backend.geometry.calibration.storage import read_storage
 
 FORMAT = "kalibr"
 _LENS_KEYS = ("camera_model", "distortion_model", "distortion_coeffs")

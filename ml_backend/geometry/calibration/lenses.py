@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ml_backend.geometry.calibration.base import Where
+from ml_backend.geometry.calibration.safe_reading import Where
 from ml_backend.geometry.cameras import Model
 
 #: Names without regard to case and punctuation.  No lens at all is a special case of Brown's.

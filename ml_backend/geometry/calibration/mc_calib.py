@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.lenses import refuse_unknown
+from ml_backend.geometry.calibration.opencv_storage import read_storage
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import build
-from ml_backend.geometry.calibration.storage import read_storage
 from ml_backend.geometry.cameras import Model
 
 FORMAT = "mc-calib"

@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 
 from label_config.values import BadInputError, FloatArray
-from ml_backend.geometry.calibration.base import UNITS, Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.lenses import lens_model, refuse_unknown
+from ml_backend.geometry.calibration.opencv_storage import read_storage
+from ml_backend.geometry.calibration.safe_reading import UNITS, Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import UnitFrom, build
-from ml_backend.geometry.calibration.storage import read_storage
 from ml_backend.geometry.cameras import Rig
 
 FORMAT = "opencv"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, read_text
 from ml_backend.geometry.calibration.lenses import refuse_unknown
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where, read_text
 from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "panoptic"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.geometry.calibration import toml_cameras
-from ml_backend.geometry.calibration.base import Calibration, Sizes, convert_unit, read_text
+from ml_backend.geometry.calibration.safe_reading import Calibration, Sizes, convert_unit, read_text
 from ml_backend.geometry.calibration.settle import UnitFrom, build
 from ml_backend.geometry.cameras import Rig
 

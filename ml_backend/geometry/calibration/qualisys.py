@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import FloatArray
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, read_text
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where, read_text
 from ml_backend.geometry.calibration.settle import build
 from ml_backend.geometry.calibration.xml import Element, parse
 

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from label_config.values import BadInputError, FloatArray
-from ml_backend.geometry.calibration.base import Calibration, RawCamera, Sizes, Where, fits_unit, spread
 from ml_backend.geometry.calibration.convergence import stored_transposed
+from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where, fits_unit, spread
 from ml_backend.geometry.cameras import Camera, Rig
 
 #: R·Rᵀ may differ from the identity this much when a file was written with few digits.

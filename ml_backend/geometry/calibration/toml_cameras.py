@@ -12,8 +12,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration.base import UNITS, RawCamera, Where
 from ml_backend.geometry.calibration.lenses import refuse_unknown
+from ml_backend.geometry.calibration.safe_reading import UNITS, RawCamera, Where
 from ml_backend.geometry.cameras import Rig
 
 #: Keys of a camera's table that are read.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from label_config.values import BadInputError
-from ml_backend.pose.networks.base import HeadKind, Part, PoseNetwork, PoseOutput, map_shapes, part_of
+from ml_backend.pose.networks.network import HeadKind, Part, PoseNetwork, PoseOutput, map_shapes, part_of
 
 __all__ = ["NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "map_shapes", "part_of"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml_backend.pose.networks.base import PoseNetwork, PoseOutput, global_average
+from ml_backend.pose.networks.network import PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.pose_resnet import final_convolution
 
 #: Halvings inside one hourglass: from a quarter of the input to a 64th.

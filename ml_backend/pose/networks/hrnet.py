@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ml_backend.pose.networks.base import PoseNetwork, PoseOutput, global_average
+from ml_backend.pose.networks.network import PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.pose_resnet import final_convolution
 from ml_backend.pose.networks.resnet import BasicBlock, Bottleneck, conv3x3, residual_layer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ml_backend.pose.networks.base import PoseNetwork, PoseOutput, global_average
+from ml_backend.pose.networks.network import PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.resnet import BasicBlock, Block, Bottleneck, deconvolution, residual_layer
 
 _BLOCKS: dict[int, tuple[Block, tuple[int, int, int, int]]] = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from label_config.values import BadInputError
-from ml_backend.pose.networks.base import HeadKind, PoseNetwork, PoseOutput, global_average
+from ml_backend.pose.networks.network import HeadKind, PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.unet_small import UNetSmall
 
 

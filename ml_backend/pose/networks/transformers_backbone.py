@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from label_config.values import BadInputError
-from ml_backend.pose.networks.base import PoseNetwork, PoseOutput, global_average
+from ml_backend.pose.networks.network import PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.pose_resnet import final_convolution, simple_decoder
 
 

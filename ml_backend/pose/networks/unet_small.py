@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ml_backend.pose.networks.base import PoseNetwork, PoseOutput, global_average
+from ml_backend.pose.networks.network import PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.resnet import BasicBlock, deconvolution, residual_layer
 
 

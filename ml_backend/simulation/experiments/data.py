@@ -8,15 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from label_config.atomic_files import replacing
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, BoolArray, ByteArray, FloatArray, FrameKey, IntArray
+from label_config.values.atomic_files import replacing
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.dlc import read_dlc
-from ml_backend.formats.records import LabelSet, split_views
+from ml_backend.formats.label_records import LabelSet, split_views
 from ml_backend.geometry.cameras import Rig
 from ml_backend.heatmaps.crops import CropTransform, padded_box
 from ml_backend.simulation.experiments.design import Design
-from ml_backend.simulation.experiments.files import locked
+from ml_backend.simulation.experiments.shared_files import locked
 from ml_backend.simulation.studio import CaptureStudio
 
 #: Frames between pool and test of the capture studio, so that no test frame has a near copy in the pool.

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.registry import SCORES
+from ml_backend.acquisition.score_registry import SCORES
 
 Dataset = Literal["studio", "lp_mirror_mouse", "dlc_openfield"]
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from label_config.prediction import Prediction, stacked
 from label_config.values import ByteArray, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
+from label_config.values.prediction import Prediction, stacked
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import Design
@@ -72,7 +72,7 @@ def train_network(
     """
     from ml_backend.pose.config import TrainConfig
     from ml_backend.pose.presets import preset
-    from ml_backend.pose.train import train
+    from ml_backend.pose.training import train
 
     config = TrainConfig(
         network_args={"width": design.width, "decoder": 3 * design.width},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml_backend.metrics.bootstrap import Comparison
-from ml_backend.simulation.experiments.curves import LabelRatio
+from ml_backend.simulation.experiments.learning_curves import LabelRatio
 
 
 def table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

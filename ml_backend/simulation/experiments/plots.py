@@ -10,8 +10,8 @@ import numpy as np
 
 from label_config.values import ParallaxError
 from ml_backend.metrics.bootstrap import Comparison
-from ml_backend.simulation.experiments.curves import RANDOM, curve_of, full_error, kinds_of
-from ml_backend.simulation.experiments.table import WATCHED, Row
+from ml_backend.simulation.experiments.learning_curves import RANDOM, curve_of, full_error, kinds_of
+from ml_backend.simulation.experiments.results_table import WATCHED, Row
 
 
 def _axes(columns: int, width: float = 5.0, height: float = 3.9) -> tuple[Any, Any]:

@@ -14,7 +14,8 @@ import numpy as np
 from label_config.values import BadInputError, FloatArray
 from ml_backend.metrics.bootstrap import Comparison
 from ml_backend.simulation.experiments import page, plots, turnaround
-from ml_backend.simulation.experiments.curves import (
+from ml_backend.simulation.experiments.design import FULL, IDLE, Design
+from ml_backend.simulation.experiments.learning_curves import (
     RANDOM,
     LabelRatio,
     against_random,
@@ -27,8 +28,7 @@ from ml_backend.simulation.experiments.curves import (
     last,
     stopping,
 )
-from ml_backend.simulation.experiments.design import FULL, IDLE, Design
-from ml_backend.simulation.experiments.table import WATCHED, Row, read_rows
+from ml_backend.simulation.experiments.results_table import WATCHED, Row, read_rows
 
 #: An error this many times the full-label error counts as "almost as good as labelling everything".
 CLOSE = 1.25

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.prediction import Output
 from label_config.values import FloatArray, FrameKey, IntArray, PointState
-from ml_backend.acquisition.base import Chunk, Context, Labelled
+from label_config.values.prediction import Output
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.hybrid import filter_views
+from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.registry import default_weights, make_scores
+from ml_backend.acquisition.score import Chunk, Context, Labelled
+from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Params, Strategy
-from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, propose
+from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, propose
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import IDLE, REFERENCES, SPECIAL, Arm, Design
 from ml_backend.simulation.experiments.learner import Scan, TrainingSet
-from ml_backend.simulation.experiments.table import WATCHED
+from ml_backend.simulation.experiments.results_table import WATCHED
 
 Raw = Mapping[str, FloatArray]
 

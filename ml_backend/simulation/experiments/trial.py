@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from label_config.atomic_files import replacing
 from label_config.values import FloatArray, IntArray
-from ml_backend.metrics.curves import spearman
-from ml_backend.simulation.experiments import measure
-from ml_backend.simulation.experiments.annotator import annotate, frames_per_batch
+from label_config.values.atomic_files import replacing
+from ml_backend.metrics.curve_summaries import spearman
+from ml_backend.simulation.experiments import accuracy
 from ml_backend.simulation.experiments.data import Recording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
-from ml_backend.simulation.experiments.files import locked
 from ml_backend.simulation.experiments.learner import Scan, TrainingSet, predict, train_network
+from ml_backend.simulation.experiments.results_table import WATCHED, Row
+from ml_backend.simulation.experiments.shared_files import locked
+from ml_backend.simulation.experiments.simulated_annotator import annotate, frames_per_batch
 from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, pseudo_label
-from ml_backend.simulation.experiments.table import WATCHED, Row
 
 Emit = Callable[[Row], None]
 
@@ -104,15 +104,15 @@ def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Pa
     row |= {"labels": _effort(design, recording, arm, state.labelled)}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
     row |= {"pseudo_error": state.pseudo_error}
-    row |= measure.judged(recording, predict(design, recording, model, recording.test))
-    row |= measure.covered(recording, state.labelled)
+    row |= accuracy.judged(recording, predict(design, recording, model, recording.test))
+    row |= accuracy.covered(recording, state.labelled)
 
     started = time.monotonic()
     offset = state.round % design.scan_stride
     rows = np.union1d(recording.pool[offset :: design.scan_stride], state.labelled)
     seen = predict(design, recording, model, rows)
     raw = judge(recording, seen, training_set, arm)
-    error = measure.frame_error(recording, seen)
+    error = accuracy.frame_error(recording, seen)
     new = ~np.isin(rows, state.labelled)
     row |= {f"rho_{name}": spearman(raw[name][new], error[new]) for name in WATCHED if name in raw}
     known = Knowledge(training_set, error, state.performance, _seed(seed, state.round, arm.draw))
@@ -145,12 +145,12 @@ def _model(
 
 def _stopping(recording: Recording, seen: Scan, picked: IntArray, state: State) -> dict[str, float]:
     """OKS under the model that chose the batch, before it learns from it (VATL4Pose, §3.6)."""
-    value = measure.frame_oks(recording, seen)
+    value = accuracy.frame_oks(recording, seen)
     batch, old = np.isin(seen.rows, picked), np.isin(seen.rows, state.labelled)
     if not batch.any():
         return {}
     chosen = Scan(seen.rows[batch], seen.prediction.rows(batch), None)
-    state.performance = measure.right_share(recording, chosen)
+    state.performance = accuracy.right_share(recording, chosen)
     return {"batch_oks": float(value[batch].mean()), "seen_oks_min": float(value[batch | old].min())}
 
 
@@ -171,8 +171,8 @@ def _full(design: Design, recording: Recording, seed: int, folder: Path) -> dict
     training_set = annotate(design, recording, recording.pool)
     seconds = train_network(design, recording, training_set, home, init=None, steps=design.steps_full, seed=_seed(seed, 0))
     row: dict[str, Any] = {"strategy": FULL, "seed": seed, "round": 0, "labels": len(recording.pool), "train_s": seconds}
-    row |= measure.judged(recording, predict(design, recording, home, recording.test))
-    row |= measure.covered(recording, recording.pool)
+    row |= accuracy.judged(recording, predict(design, recording, home, recording.test))
+    row |= accuracy.covered(recording, recording.pool)
     shutil.rmtree(home)
     return row
 

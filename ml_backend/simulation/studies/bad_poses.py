@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from label_config.prediction import Output, Prediction
 from label_config.values import BadInputError, FloatArray, PointState
-from ml_backend.acquisition.base import Chunk, Labelled
+from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.features import pose_size_px
-from ml_backend.acquisition.registry import make_scores
-from ml_backend.simulation.body import KEYPOINTS, STUDIO_SKELETON
-from ml_backend.simulation.experiments.files import claim
-from ml_backend.simulation.studies.table import write_rows
+from ml_backend.acquisition.score import Chunk, Labelled
+from ml_backend.acquisition.score_registry import make_scores
+from ml_backend.simulation.experiments.shared_files import claim
+from ml_backend.simulation.studies.study_table import write_rows
 from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.simulation.studio_figure import KEYPOINTS, STUDIO_SKELETON
 
 #: How far a displaced joint goes, in units of the pose's size.
 JUMP = 0.35

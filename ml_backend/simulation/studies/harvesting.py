@@ -22,13 +22,13 @@ import numpy as np
 from label_config.values import BadInputError, BoolArray, FloatArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure, keep_best
-from ml_backend.labels.harvest import KEEP, MIN_POSES, Detections, Harvest, body_from_labels, harvest_points
+from ml_backend.labels.harvested_labels import KEEP, MIN_POSES, Detections, Harvest, body_from_labels, harvest_points
 from ml_backend.simulation.experiments.data import GUARD_FRAMES, Recording
 from ml_backend.simulation.experiments.design import Design
-from ml_backend.simulation.experiments.files import claim
 from ml_backend.simulation.experiments.learner import TrainingSet, train_network
+from ml_backend.simulation.experiments.shared_files import claim
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, observe, reconstructed
-from ml_backend.simulation.studies.table import add_rows, read_rows
+from ml_backend.simulation.studies.study_table import add_rows, read_rows
 from ml_backend.simulation.studies.takes import enlarged, recorded, reduced_px, together
 from ml_backend.simulation.studio import CaptureStudio
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from label_config.prediction import Output, stacked
 from label_config.values import BoolArray, FloatArray, FrameKey, IntArray
+from label_config.values.prediction import Output, stacked
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
 from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 from ml_backend.heatmaps.crops import CropTransform
-from ml_backend.labels.harvest import Detections, harvest_points
+from ml_backend.labels.harvested_labels import Detections, harvest_points
 from ml_backend.metrics.mpjpe import position_error
 from ml_backend.metrics.pck import pcp
 from ml_backend.simulation.experiments.data import Recording

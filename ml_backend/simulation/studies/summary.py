@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ml_backend.simulation.studies.bad_poses import CORRUPTIONS, DETECTORS
 from ml_backend.simulation.studies.harvesting import STEPS
 from ml_backend.simulation.studies.reconstruction import METHODS
-from ml_backend.simulation.studies.table import Row, in_words, over_seeds
+from ml_backend.simulation.studies.study_table import Row, in_words, over_seeds
 
 
 @dataclass(frozen=True)

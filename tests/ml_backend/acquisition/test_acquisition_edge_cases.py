@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FloatArray, FrameKey
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.feature_spaces import FeatureSet, make_space
 from ml_backend.acquisition.features import (
     angle_triples,
     hybrid_features,
@@ -24,12 +25,11 @@ from ml_backend.acquisition.hybrid import filter_frames, passes_filter, suppress
 from ml_backend.acquisition.kcenter import Balance, Coverage, greedy, k_center
 from ml_backend.acquisition.kmeans import flatten_poses, k_means
 from ml_backend.acquisition.large_pools import ShardedRows, read_column
+from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.reasons import RANKED, reason_line, reasons, worst_point
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet, make_space
 from ml_backend.acquisition.stopping import Rule, advise, forecast, sc_min, sc_quantile
-from ml_backend.acquisition.window import Params, Strategy
 
 SKELETON = Skeleton("chain", ("a", "b", "c", "d"), ((0, 1), (1, 2), (2, 3)))
 POSES = np.random.default_rng(0).normal(size=(5, 4, 2))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
+from ml_backend.acquisition.feature_spaces import make_space
 from ml_backend.acquisition.hybrid import filter_frames, filter_views, passes_filter, suppress_neighbours
-from ml_backend.acquisition.spaces import make_space
 
 
 def frames_with(found: list[int], keypoints: int = 18) -> np.ndarray:

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from label_config.values import BadInputError
+from ml_backend.acquisition.feature_spaces import make_space
 from ml_backend.acquisition.kcenter import Balance, Coverage, clamp_performance, greedy, k_center, update_performance
-from ml_backend.acquisition.spaces import make_space
 
 NAN = float("nan")
 
@@ -251,7 +251,7 @@ def test_many_references_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     x, labelled = rng.normal(size=(30, 4)), rng.normal(size=(50, 4))
     labelled[3] = NAN
-    monkeypatch.setattr("ml_backend.acquisition.spaces._BLOCK", 100)
+    monkeypatch.setattr("ml_backend.acquisition.feature_spaces._BLOCK", 100)
     distance, nearest = make_space("l2", x, labelled).nearest_reference()
     full = np.linalg.norm(x[:, None] - np.where(np.isnan(labelled), 1e6, labelled), axis=2)
     np.testing.assert_allclose(distance, full.min(1), rtol=1e-4)

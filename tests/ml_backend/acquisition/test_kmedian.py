@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from label_config.values import BadInputError, FloatArray, FrameKey
 from ml_backend.acquisition import batch_builders
 from ml_backend.acquisition.explain import RoundContext, build_record, explain
+from ml_backend.acquisition.feature_spaces import FeatureSet, make_space
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.kcenter import Coverage, k_center
 from ml_backend.acquisition.kmedian import k_median
+from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet, make_space
-from ml_backend.acquisition.window import Params, Strategy
 
 
 def order(x: FloatArray, count: int, weight: FloatArray | None = None, labelled: FloatArray | None = None) -> list[int]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from label_config.skeleton import Skeleton
+from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.features import (
     angle_triples,
     hybrid_features,

@@ -5,8 +5,8 @@ import pytest
 
 from label_config.values import BadInputError
 from ml_backend.acquisition.reasons import BLIND, LONGEST, reason_line, reasons, worst_point
-from ml_backend.acquisition.records import ComponentRecord, PointDetail
-from ml_backend.acquisition.registry import SCORES
+from ml_backend.acquisition.score_record import ComponentRecord, PointDetail
+from ml_backend.acquisition.score_registry import SCORES
 
 NAN = math.nan
 

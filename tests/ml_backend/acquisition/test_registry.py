@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.base import Context, Need
-from ml_backend.acquisition.registry import SCORES, default_weights, make_scores, render_table
+from ml_backend.acquisition.score import Context, Need
+from ml_backend.acquisition.score_registry import SCORES, default_weights, make_scores, render_table
 
 DOCS = Path(__file__).resolve().parents[3] / "docs/scores.md"
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from label_config.values import BadInputError, FrameKey
 from ml_backend.acquisition.explain import RoundContext, build_record, explain
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
+from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.records import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
+from ml_backend.acquisition.score_record import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Params, Strategy
 
 NAN = math.nan
 

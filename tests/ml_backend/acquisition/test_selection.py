@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from label_config.values import BadInputError, FrameKey
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
+from ml_backend.acquisition.order_window import Kind, Params, Selection, Strategy, rank_score
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Kind, Params, Selection, Strategy, rank_score
 
 NAN = float("nan")
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError, FrameKey
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.large_pools import ShardedRows, read_column
+from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Params, Strategy
 
 
 def write(folder: Path, array: np.ndarray, sizes: list[int]) -> list[Path]:

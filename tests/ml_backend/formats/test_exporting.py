@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FrameKey, ImageRef, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.exporting import Export
+from ml_backend.formats.format_registry import read_labels
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.names import LabelFormat
-from ml_backend.formats.records import LabelledImage, LabelSet
-from ml_backend.formats.registry import read_labels
 from ml_backend.recordings import write_picture
 
 U, V, H, A = PointState.UNLABELLED, PointState.VISIBLE, PointState.OCCLUDED, PointState.ABSENT

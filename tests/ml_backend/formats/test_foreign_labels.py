@@ -11,9 +11,9 @@ import pytest
 from label_config.values import BadInputError, PointState
 from ml_backend.formats.coco import read_coco
 from ml_backend.formats.dlc import read_dlc
+from ml_backend.formats.format_registry import detect_format, read_labels
+from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.names import LabelFormat
-from ml_backend.formats.records import LabelSet
-from ml_backend.formats.registry import detect_format, read_labels
 
 pytestmark = pytest.mark.data
 FOREIGN = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data")) / "foreign"

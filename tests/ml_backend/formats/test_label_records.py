@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, ImageRef, PointState
-from ml_backend.formats.records import (
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.label_records import (
     LabelledImage,
     LabelSet,
     join_views,

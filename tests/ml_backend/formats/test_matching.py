@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef
+from ml_backend.formats.label_records import LabelledImage
 from ml_backend.formats.matching import match_labels_to_frames, picture_parts
-from ml_backend.formats.records import LabelledImage
 
 
 def label(source: str, frame: int | None = None, view: str | None = None) -> LabelledImage:

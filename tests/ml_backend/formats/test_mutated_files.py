@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.skeleton import Skeleton
 from label_config.values import FrameKey, ImageRef
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats import dlc as dlc_module
 from ml_backend.formats import sleap as sleap_module
 from ml_backend.formats.coco import read_coco, write_coco
 from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, write_dlc
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.label_studio import read_label_studio, write_label_studio
 from ml_backend.formats.lightning_pose import read_lightning_pose, write_lightning_pose
-from ml_backend.formats.records import LabelledImage, LabelSet
 from ml_backend.formats.yolo import read_yolo, write_yolo
 from tests.campaign import Target, campaign, read_here
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ml_backend.formats.dlc import read_dlc, read_dlc_predictions, write_dlc
+from ml_backend.formats.label_records import join_views, split_views
 from ml_backend.formats.lightning_pose import read_lightning_pose
-from ml_backend.formats.records import join_views, split_views
 
 pytestmark = pytest.mark.data
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))

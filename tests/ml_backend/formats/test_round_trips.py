@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FrameKey, ImageRef, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.coco import read_coco, write_coco
 from ml_backend.formats.dlc import read_dlc, write_dlc
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.lightning_pose import read_lightning_pose, write_lightning_pose
-from ml_backend.formats.records import LabelledImage, LabelSet
 from ml_backend.formats.yolo import read_yolo, write_yolo
 
 U, V, H, A = PointState.UNLABELLED, PointState.VISIBLE, PointState.OCCLUDED, PointState.ABSENT

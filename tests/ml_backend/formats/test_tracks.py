@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import xarray
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef, PointState
-from ml_backend.formats.anipose import WorldTrack
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.anipose_files import WorldTrack
 from ml_backend.formats.exporting import Export
+from ml_backend.formats.format_registry import detect_format, read_labels
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.matching import match_labels_to_frames
 from ml_backend.formats.names import LabelFormat
-from ml_backend.formats.records import LabelledImage, LabelSet
-from ml_backend.formats.registry import detect_format, read_labels
 
 U, V, H, A = PointState.UNLABELLED, PointState.VISIBLE, PointState.OCCLUDED, PointState.ABSENT
 SKELETON = Skeleton("mouse", ("nose", "ear", "tail"), limbs=((0, 1), (1, 2)))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, ImageRef
-from ml_backend.formats.records import LabelledImage, LabelSet
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.yolo import read_yolo, write_yolo
 
 #: A JPEG's EXIF segment that says: turn by a quarter (orientation 6).

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.geometry.agreement import agreement_px
 from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.view_agreement import agreement_px
 from ml_backend.labels.completion import complete
-from ml_backend.labels.pseudo import PseudoParams, acceptable_joints
-from ml_backend.labels.qa import contradicted_clicks
+from ml_backend.labels.label_check import contradicted_clicks
+from ml_backend.labels.pseudo_labelling import PseudoParams, acceptable_joints
 
 
 def pictures_of(rig: Rig, size_px: tuple[int, int]) -> Rig:

@@ -14,7 +14,7 @@ from ml_backend.geometry.calibration.check_points import check_points
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.consistency import all_inliers, max_error, multi_view_consistency, outlier_ratio
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.labels.qa import contradicted_clicks
+from ml_backend.labels.label_check import contradicted_clicks
 
 Ring = Callable[..., Rig]
 #: An ordinary wide lens fitted with two radial terms: the outer fifth of the picture lies beyond its polynomial.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.spec import Spec
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.settings.spec import Spec
 from label_config.values import FrameKey, PointState, Pose2D, Provenance
-from ml_backend.jobs import run
+from ml_backend.jobs import run_job
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, projects, submissions, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore
@@ -104,10 +104,10 @@ def work_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workspace], list[str]
     """Runs open jobs, and those that they lead to, in this process; the kinds in order."""
 
     def go(workspace: Workspace) -> list[str]:
-        monkeypatch.setattr(run, "open_from_environment", lambda: workspace)
+        monkeypatch.setattr(run_job, "open_from_environment", lambda: workspace)
         done: list[str] = []
         while (open_jobs := work.open_jobs(workspace.store, workspace.project_id)) and len(done) < 20:
-            run.run_job(open_jobs[0].id)
+            run_job.run_job(open_jobs[0].id)
             done.append(open_jobs[0].kind)
         return done
 

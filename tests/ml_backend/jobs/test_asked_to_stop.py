@@ -12,10 +12,10 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from ml_backend.jobs import run
+from ml_backend.jobs import run_job
 from ml_backend.jobs.queue import JobQueue
-from ml_backend.jobs.retrain import StoppedError
-from ml_backend.jobs.worker import InProcessWorker
+from ml_backend.jobs.retrain_job import StoppedError
+from ml_backend.jobs.worker_process import InProcessWorker
 from ml_backend.store import presence, work
 from ml_backend.store.work import MAX_TRIES, JobRow
 from ml_backend.store.workspace import Workspace
@@ -25,9 +25,9 @@ from tests.small_project import make_project
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     made = make_project(tmp_path)
-    monkeypatch.setattr(run, "open_from_environment", lambda: made)
+    monkeypatch.setattr(run_job, "open_from_environment", lambda: made)
     yield made
-    run.stopping.clear()
+    run_job.stopping.clear()
     made.store.close()
 
 
@@ -43,15 +43,15 @@ def state(workspace: Workspace) -> tuple[str, int]:
 
 
 def test_a_job_may_be_given_back_any_number_of_times(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_do", one_step)
+    monkeypatch.setattr(run_job, "_do", one_step)
     job = work.request(workspace.store, workspace.project_id, "retrain")
-    run.stopping.set()
+    run_job.stopping.set()
     for _ in range(MAX_TRIES + 2):
-        run.run_job(job.id)
+        run_job.run_job(job.id)
         assert state(workspace) == ("pending", 0)
     assert presence.list_events(workspace.store, workspace.project_id) == []
-    run.stopping.clear()
-    run.run_job(job.id)
+    run_job.stopping.clear()
+    run_job.run_job(job.id)
     assert state(workspace) == ("done", 1)
 
 
@@ -72,7 +72,7 @@ def test_sigterm_reaches_the_job(workspace: Workspace, redis_url: str, monkeypat
         signal.raise_signal(signal.SIGTERM)
         one_step(workspace, job, report, should_stop)
 
-    monkeypatch.setattr(run, "_do", asked_in_the_middle)
+    monkeypatch.setattr(run_job, "_do", asked_in_the_middle)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushdb()

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output, Prediction
-from ml_backend.jobs.predict import _Collector
+from label_config.values.prediction import Output, Prediction
 from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.project.predict_frames import _Collector
 
 
 @pytest.mark.parametrize(

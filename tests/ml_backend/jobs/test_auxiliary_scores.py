@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from label_config.spec import ScoreSettings
-from ml_backend.jobs import retrain as retrain_module
-from ml_backend.jobs.retrain import same_network
-from ml_backend.pose.train import TrainResult, train
+from label_config.settings.spec import ScoreSettings
+from ml_backend.jobs import retrain_job as retrain_module
+from ml_backend.jobs.retrain_job import same_network
+from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import read_manifest, read_tensors
 from ml_backend.store import versions, work
 from ml_backend.store.versions import VersionRow
@@ -84,7 +84,7 @@ def test_a_model_without_auxiliary_networks_is_gone_on_from(
 
 def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make, label: Label, work_off: WorkOff) -> None:
     """Same snapshot, same parent, other auxiliary networks: the earlier run's folder must not be taken for this one's."""
-    from ml_backend.jobs.training_set import snapshot_of_job, training_rows
+    from ml_backend.project.training_set import snapshot_of_job, training_rows
 
     plain = make_workspace(scores={"mc": 1.0})
     label(plain, [0, 8])

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output, Prediction
 from label_config.values import Box, ByteArray, FrameKey
-from ml_backend.jobs.collect import collect
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.predict import predict_frames
-from ml_backend.jobs.training_set import human_targets
+from label_config.values.prediction import Output, Prediction
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.training_set import human_targets
 from ml_backend.store import frames, submissions
 from ml_backend.store.workspace import Workspace
 

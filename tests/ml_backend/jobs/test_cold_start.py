@@ -12,9 +12,9 @@ import torch
 
 from label_config.values import BadInputError, Pose2D
 from ml_backend.jobs.cold_start import looks
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.run import run_here
+from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.vitpose import COCO_17
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.store import frames, generations, work
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace

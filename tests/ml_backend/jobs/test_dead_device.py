@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from ml_backend.jobs import rescore, run
+from ml_backend.jobs import rescore_job, run_job
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace
@@ -43,20 +43,20 @@ def test_the_job_is_tried_again_by_another_process(
     ends: bool,
 ) -> None:
     workspace = make_workspace()
-    monkeypatch.setattr(run, "open_from_environment", lambda: workspace)
+    monkeypatch.setattr(run_job, "open_from_environment", lambda: workspace)
 
     def fail(*_: Any) -> None:
         raise error
 
     for name in ("retrain", "predict_misses"):
-        monkeypatch.setattr(run, name, fail)
+        monkeypatch.setattr(run_job, name, fail)
     job = work.request(workspace.store, workspace.project_id, "retrain")
-    run.run_job(job.id)
+    run_job.run_job(job.id)
     (row,) = work.list_jobs(workspace.store, workspace.project_id)
     assert (row.status, row.tries, row.error) == ("pending", 1, f"RuntimeError: {error}")
     assert asked_to_end == [signal.SIGTERM] * ends
     with pytest.raises(RuntimeError, match=str(error)):
-        run.predict_now([1])
+        run_job.predict_now([1])
     assert asked_to_end == [signal.SIGTERM, signal.SIGTERM] * ends
 
 
@@ -69,9 +69,9 @@ def test_a_lost_device_puts_no_shards_aside(
 ) -> None:
     workspace = make_workspace()
     label(workspace, [0, 8, 16])
-    monkeypatch.setattr(rescore, "SHARD_FRAMES", 4)
+    monkeypatch.setattr(rescore_job, "SHARD_FRAMES", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "rescore", lambda *_: None)
+        patch.setattr(run_job, "rescore", lambda *_: None)
         work.request(workspace.store, workspace.project_id, "retrain")
         work_off(workspace)
     work.request(workspace.store, workspace.project_id, "rescore")
@@ -80,8 +80,8 @@ def test_a_lost_device_puts_no_shards_aside(
         raise LOST
 
     with monkeypatch.context() as patch:
-        patch.setattr(rescore, "predict_frames", lose)
-        run.run_job(work.open_jobs(workspace.store, workspace.project_id)[0].id)
+        patch.setattr(rescore_job, "predict_frames", lose)
+        run_job.run_job(work.open_jobs(workspace.store, workspace.project_id)[0].id)
     assert asked_to_end == [signal.SIGTERM]
     live = versions.live(workspace.store, workspace.project_id)
     assert live is not None

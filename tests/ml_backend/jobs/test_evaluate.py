@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from label_config.prediction import Prediction
-from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, FrameKey
-from ml_backend.jobs.evaluate import as_json, measure
-from ml_backend.jobs.validate import Validation
+from label_config.values.prediction import Prediction
+from label_config.values.skeleton import Skeleton
+from ml_backend.evaluation.validation_error import Validation
+from ml_backend.evaluation.version_metrics import as_json, measure
 from ml_backend.store.frames import FrameRow
 
 #: Four points whose box is 60 × 80 px: diagonal 100 px, area 4800 px².

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output, Prediction
 from label_config.values import Box, ByteArray, FloatArray, ParallaxError
-from ml_backend.jobs import evaluate as job
-from ml_backend.jobs.collect import collect
-from ml_backend.jobs.evaluate import evaluate, write_report
-from ml_backend.jobs.load_model import load_predictor
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.run import run_here
-from ml_backend.jobs.validate import judge
+from label_config.values.prediction import Output, Prediction
+from ml_backend.evaluation import version_metrics as job
+from ml_backend.evaluation.validation_error import judge
+from ml_backend.evaluation.version_metrics import evaluate, write_report
+from ml_backend.jobs.run_job import run_here
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.load_model import load_predictor
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, versions, work

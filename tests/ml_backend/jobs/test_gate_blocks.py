@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from label_config.values import FrameKey
+from ml_backend.evaluation.validation_error import Judgement, judge, time_blocks
 from ml_backend.jobs import publish
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.run import run_here
-from ml_backend.jobs.validate import Judgement, judge, time_blocks
+from ml_backend.jobs.run_job import run_here
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.infer import Predictor
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.store import versions, work
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace

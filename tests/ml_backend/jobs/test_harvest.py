@@ -16,11 +16,19 @@ from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, 
 from ml_backend.formats.points_world import write_points_world
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_linear
-from ml_backend.jobs.harvest import HarvestOptions, harvest, last_harvest
-from ml_backend.jobs.run import run_here
-from ml_backend.labels.harvest import MIN_POSES, Detections, Harvest, body_from_labels, harvest_points, harvest_targets, summarise
+from ml_backend.jobs.harvest_job import HarvestOptions, harvest, last_harvest
+from ml_backend.jobs.run_job import run_here
+from ml_backend.labels.harvested_labels import (
+    MIN_POSES,
+    Detections,
+    Harvest,
+    body_from_labels,
+    harvest_points,
+    harvest_targets,
+    summarise,
+)
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.train import TrainResult, train
+from ml_backend.pose.training import TrainResult, train
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace
@@ -227,7 +235,7 @@ def test_the_job_leaves_poses_and_a_version_behind_the_gate(
         trained_on.update(target.key.index for target in targets if target.key is not None)
         return train(config, targets, *rest, **more)
 
-    monkeypatch.setattr("ml_backend.jobs.harvest.train", spy)
+    monkeypatch.setattr("ml_backend.jobs.harvest_job.train", spy)
     job = work.request(trained.store, trained.project_id, "harvest", {"stride": 2, "train_frames": 9})
     run_here(trained, job, lambda progress: None)
     outcome = last_harvest(trained)

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from label_config.values import ByteArray
-from ml_backend.jobs import harvest as harvest_module
-from ml_backend.jobs import retrain as retrain_module
-from ml_backend.jobs import run
+from ml_backend.jobs import harvest_job as harvest_module
+from ml_backend.jobs import retrain_job as retrain_module
+from ml_backend.jobs import run_job
 from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.presets import preset
-from ml_backend.pose.train import Progress, train
+from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import read_manifest
 from ml_backend.store import presence, versions, work
 from ml_backend.store.arrays import ArrayStore
@@ -72,9 +72,9 @@ def worker(spec: Spec, project_id: int, job_id: int, room: int, steps: int) -> N
     torch.set_num_threads(1)
     workspace = Workspace(spec, open_store(spec.store), ArrayStore(Path(spec.arrays)), project_id)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "open_from_environment", lambda: workspace)
+        patch.setattr(run_job, "open_from_environment", lambda: workspace)
         when_full(patch, room, kill_me, steps)
-        run.run_job(job_id)
+        run_job.run_job(job_id)
 
 
 def killed_worker(workspace: Workspace, job: JobRow, room: int, steps: int) -> None:
@@ -113,10 +113,10 @@ def labelled(make_workspace: Make, label: Label, monkeypatch: pytest.MonkeyPatch
     """Labels to train on, and a worker in this process."""
     workspace = make_workspace(train={"steps_first": STEPS, "batch": BATCH, "checkpoint_seconds": 1e-9, "device": "cpu"})
     label(workspace, [0, 8, 16])
-    monkeypatch.setattr(run, "open_from_environment", lambda: workspace)
+    monkeypatch.setattr(run_job, "open_from_environment", lambda: workspace)
     sizes.clear()
     yield workspace
-    run.stopping.clear()
+    run_job.stopping.clear()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_the_second_try_goes_on_with_half_the_batch(
     killed_worker(labelled, requested, BATCH - 1, DIES_AT)
     (folder,) = (path.parent for path in labelled.models.glob(f"*/{CHECKPOINT_NAME}"))
     when_full(monkeypatch, BATCH - 1, broken)
-    run.run_job(requested.id)
+    run_job.run_job(requested.id)
     assert sizes == [BATCH // 2] * (STEPS - DIES_AT), "from the checkpoint"
     assert (now(labelled, requested).status, now(labelled, requested).tries) == ("done", 2)
     manifest = read_manifest(folder)
@@ -147,7 +147,7 @@ def test_after_three_deaths_the_job_is_put_aside_with_its_reason_and_blocks_noth
 ) -> None:
     for _ in range(work.MAX_TRIES):
         killed_worker(labelled, requested, 0, 0)
-    run.run_job(requested.id)
+    run_job.run_job(requested.id)
     assert sizes == [], "nobody tries a fourth time"
     job = now(labelled, requested)
     assert (job.status, job.tries) == ("failed", work.MAX_TRIES)
@@ -155,7 +155,7 @@ def test_after_three_deaths_the_job_is_put_aside_with_its_reason_and_blocks_noth
     assert "with a batch of 1, most likely because memory ran out; set a smaller train.batch" in str(job.error)
     assert work.open_jobs(labelled.store, labelled.project_id) == []
     again = work.request(labelled.store, labelled.project_id, "retrain")
-    run.run_job(again.id)
+    run_job.run_job(again.id)
     assert trained_with(labelled) == BATCH
 
 
@@ -166,7 +166,7 @@ def test_every_death_halves_what_the_last_try_had(
         with monkeypatch.context() as patch:
             when_full(patch, 0, die)
             with pytest.raises(DeathError):
-                run.run_job(requested.id)
+                run_job.run_job(requested.id)
         assert sizes == [expected]
         let_lease_run_out(labelled)
     assert work.claim(labelled.store, requested.id, "w") is None
@@ -178,10 +178,10 @@ def test_a_try_that_says_what_went_wrong_keeps_the_batch(
 ) -> None:
     with monkeypatch.context() as patch:
         when_full(patch, 0, broken, DIES_AT)
-        run.run_job(requested.id)
+        run_job.run_job(requested.id)
     assert now(labelled, requested).error == "ValueError: no memory has run out"
     when_full(monkeypatch, BATCH, broken)
-    run.run_job(requested.id)
+    run_job.run_job(requested.id)
     assert sizes == [BATCH] * (STEPS - DIES_AT)
     assert warnings_of(labelled) == []
 
@@ -190,13 +190,13 @@ def test_a_try_that_was_asked_to_stop_keeps_the_batch(
     labelled: Workspace, requested: JobRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        when_full(patch, 0, run.stopping.set, DIES_AT - 1)
-        run.run_job(requested.id)
+        when_full(patch, 0, run_job.stopping.set, DIES_AT - 1)
+        run_job.run_job(requested.id)
     assert sizes == [BATCH] * DIES_AT
     assert (now(labelled, requested).status, now(labelled, requested).tries) == ("pending", 0)
-    run.stopping.clear()
+    run_job.stopping.clear()
     when_full(monkeypatch, BATCH, broken)
-    run.run_job(requested.id)
+    run_job.run_job(requested.id)
     assert sizes == [BATCH] * (STEPS - DIES_AT)
     assert warnings_of(labelled) == []
 
@@ -208,10 +208,10 @@ def test_a_death_before_or_after_the_training_says_nothing_about_its_batch(
     with monkeypatch.context() as patch:
         patch.setattr(retrain_module, place, lambda *_: die())
         with pytest.raises(DeathError):
-            run.run_job(requested.id)
+            run_job.run_job(requested.id)
     let_lease_run_out(labelled)
     assert now(labelled, requested).arguments.get(work.TRAINING_BATCH) is None
-    run.run_job(requested.id)
+    run_job.run_job(requested.id)
     assert trained_with(labelled) == BATCH
     assert warnings_of(labelled) == []
 

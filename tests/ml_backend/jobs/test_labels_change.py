@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from label_config.values import Pose2D
-from ml_backend.jobs.collect import collect
-from ml_backend.jobs.training_set import load_snapshot, snapshot_of_job
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.training_set import load_snapshot, snapshot_of_job
 from ml_backend.store import submissions, tasks, work
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.workspace import Workspace

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from label_config.values import FrameKey, PointState, Pose2D, Provenance, Triangulation
-from ml_backend.acquisition.records import ScoreRecord, recompute_final
-from ml_backend.jobs.collect import collect
-from ml_backend.jobs.performance import last_batch_performance
-from ml_backend.jobs.pseudo import propose_pseudo, store_pseudo, withdraw_disagreeing
-from ml_backend.jobs.rescore import candidates
+from ml_backend.acquisition.score_record import ScoreRecord, recompute_final
+from ml_backend.evaluation.batch_performance import last_batch_performance
+from ml_backend.jobs.rescore_job import candidates
+from ml_backend.jobs.self_training import propose_pseudo, store_pseudo, withdraw_disagreeing
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.label_snapshot import collect
 from ml_backend.recordings import read_image, write_picture
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, generations, picture_marks, presence, pseudo_labels, submissions, versions, work
@@ -118,7 +118,7 @@ def test_a_round_ends_in_an_order_that_explains_itself(make_workspace: Make, lab
 def test_validation_frames_and_pseudo_labels_are_never_trained_on_as_labels(
     make_workspace: Make, label: Label, work_off: WorkOff
 ) -> None:
-    from ml_backend.jobs.training_set import human_targets
+    from ml_backend.project.training_set import human_targets
 
     workspace = make_workspace()
     label(workspace, [0, 33])
@@ -136,7 +136,7 @@ def test_the_same_labels_are_not_trained_on_twice_and_a_killed_run_keeps_its_sna
     job = work.request(workspace.store, workspace.project_id, "retrain")
     claimed = work.claim(workspace.store, job.id, "dies")
     assert claimed is not None
-    from ml_backend.jobs.retrain import StoppedError, retrain
+    from ml_backend.jobs.retrain_job import StoppedError, retrain
 
     with pytest.raises(StoppedError):
         retrain(workspace, claimed, lambda progress: None, lambda: True)

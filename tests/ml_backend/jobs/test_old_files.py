@@ -172,13 +172,13 @@ def test_nothing_outside_the_folder_of_models_is_touched(workspace: Workspace, t
 
 
 def test_a_finished_job_removes_what_is_old(workspace: Workspace, work_off: Callable[[Workspace], list[str]]) -> None:
-    from ml_backend.jobs import run
+    from ml_backend.jobs import run_job
 
     def nothing(*_: object) -> None:
         return None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "select_window", nothing)
+        patch.setattr(run_job, "select_window", nothing)
         work.request(workspace.store, workspace.project_id, "select")
         assert work_off(workspace) == ["select"]
     assert kept(workspace) == ["px-4", "px-5", "px-6"]

@@ -12,9 +12,9 @@ import pytest
 
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.jobs.learning_rate import range_test
-from ml_backend.jobs.load_model import load_predictor
-from ml_backend.jobs.run import run_here
+from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.weights import read_manifest
+from ml_backend.project.load_model import load_predictor
 from ml_backend.store import versions, work
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -99,7 +99,7 @@ def test_a_recordings_model_starts_from_the_common_one(make_workspace: Make, lab
     job = work.request(mine.store, mine.project_id, "retrain")
     claimed = work.claim(mine.store, job.id, "me")
     assert claimed is not None
-    from ml_backend.jobs.retrain import retrain as run
+    from ml_backend.jobs.retrain_job import retrain as run
 
     version = run(mine, work.remember(mine.store, claimed, parent=None), lambda progress: None, lambda: False)
     assert version is not None

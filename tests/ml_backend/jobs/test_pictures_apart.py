@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from label_config.values import ImageRef
-from ml_backend.jobs.pictures import Pictures
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.store.workspace import Workspace
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from ml_backend.jobs.policy import Situation, decide
 
 SPEC = Spec.model_validate({"train": {"min_new_frames": 20, "max_wait_minutes": 10}, "sync": {"push_every_minutes": 5}})

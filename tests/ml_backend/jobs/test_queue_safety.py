@@ -16,7 +16,7 @@ import redis
 from rq import Queue
 
 from ml_backend.jobs import queue as queue_module
-from ml_backend.jobs import worker as worker_module
+from ml_backend.jobs import worker_process as worker_module
 from ml_backend.jobs.queue import JobQueue, QueueAwayError
 from ml_backend.store import work
 from ml_backend.store.workspace import Workspace

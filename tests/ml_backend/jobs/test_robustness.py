@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from label_config.prediction import Output, Prediction
 from label_config.values import Box, ByteArray, FloatArray, ParallaxError
-from ml_backend.jobs.robustness import compare, errors_under, measure, write_report
-from ml_backend.jobs.run import run_here
+from label_config.values.prediction import Output, Prediction
+from ml_backend.evaluation.perturbed_pictures import compare, errors_under, measure, write_report
+from ml_backend.jobs.run_job import run_here
 from ml_backend.metrics.perturbation import PERTURBATIONS
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output, Prediction
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from label_config.values import BadInputError
-from ml_backend.acquisition.base import Context, Need
-from ml_backend.acquisition.registry import SCORES, make_scores
-from ml_backend.jobs.collect import collect
+from label_config.values.prediction import Output, Prediction
+from ml_backend.acquisition.score import Context, Need
+from ml_backend.acquisition.score_registry import SCORES, make_scores
 from ml_backend.jobs.scoring import choose_scores, make_kit, score_chunk
-from ml_backend.jobs.silent_scores import silent, tell_silent, unmet
+from ml_backend.jobs.unavailable_scores import silent, tell_silent, unmet
+from ml_backend.project.label_snapshot import collect
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, presence
 from ml_backend.store.frames import SequenceRow

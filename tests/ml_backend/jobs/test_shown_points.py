@@ -8,7 +8,7 @@ from label_config.values import FloatArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.consistency import agreed_place
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.jobs.shown import ENOUGH_LABELS, nearer_to_labels
+from ml_backend.jobs.preannotations import ENOUGH_LABELS, nearer_to_labels
 from ml_backend.simulation.studio import CaptureStudio
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.jobs import single_view
-from ml_backend.jobs.harvest import HarvestOutcome
-from ml_backend.jobs.single_view import teach
-from ml_backend.labels.harvest import Harvest
+from ml_backend.jobs import single_view_training
+from ml_backend.jobs.harvest_job import HarvestOutcome
+from ml_backend.jobs.single_view_training import teach
+from ml_backend.labels.harvested_labels import Harvest
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -37,7 +37,7 @@ def harvested(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Harvest
     )
     version = VersionRow.__new__(VersionRow)
     object.__setattr__(version, "status", "live")
-    monkeypatch.setattr(single_view, "last_harvest", lambda workspace: HarvestOutcome(found, found, version))
+    monkeypatch.setattr(single_view_training, "last_harvest", lambda workspace: HarvestOutcome(found, found, version))
     return found
 
 
@@ -51,7 +51,7 @@ def test_a_short_recording_leaves_nothing_to_judge(make_workspace: Make, harvest
 def test_blocks_are_left_out_and_judged_in_the_world(
     make_workspace: Make, harvested: Harvest, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(single_view, "BLOCK", 2)
+    monkeypatch.setattr(single_view_training, "BLOCK", 2)
     workspace = make_workspace(train={"input_px": 64, "steps_first": 250, "batch": 8, "lr": 2e-3, "device": "cpu"})
     taught = teach(workspace, workspace.views[1])
     assert (taught.trained_on, taught.judged_on) == (32, 8)

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from label_config.values import FrameKey, ImageRef
-from ml_backend.jobs.splitting import (
+from ml_backend.labels.split import SplitRule
+from ml_backend.project.splitting import (
     decide_rules,
     evidence_of_numbers,
     evidence_of_pictures,
@@ -21,7 +22,6 @@ from ml_backend.jobs.splitting import (
     rules,
     split_of,
 )
-from ml_backend.labels.split import SplitRule
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
 

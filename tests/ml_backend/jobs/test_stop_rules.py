@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from label_config.values import FrameKey, PointState, Pose2D, Provenance
-from ml_backend.jobs import advice
-from ml_backend.jobs.advice import stop_advice
+from ml_backend.evaluation import stop_advice as advice
+from ml_backend.evaluation.stop_advice import stop_advice
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, generations, versions, work
 from ml_backend.store.generations import PickRow

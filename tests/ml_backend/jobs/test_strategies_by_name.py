@@ -9,15 +9,15 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from label_config.spec import Selection
+from label_config.settings.spec import Selection
 from label_config.values import DEFAULT_SUBJECT, FrameKey, ImageRef
 from ml_backend.acquisition.explain import explain
-from ml_backend.acquisition.records import ScoreRecord, recompute_final
-from ml_backend.acquisition.window import Kind, Strategy
-from ml_backend.jobs import judged
-from ml_backend.jobs import select as selecting
+from ml_backend.acquisition.order_window import Kind, Strategy
+from ml_backend.acquisition.score_record import ScoreRecord, recompute_final
+from ml_backend.jobs import select_job as selecting
 from ml_backend.jobs.diversity import STRATEGIES, feature_space, uncertain_frames
-from ml_backend.jobs.pseudo import Proposal
+from ml_backend.jobs.self_training import Proposal
+from ml_backend.project import scored_shards as judged
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.skeleton import Skeleton
-from label_config.spec import Train
+from label_config.settings.spec import Train
 from label_config.values import BadInputError, ByteArray, ImageRef, ParallaxError, TrainingTarget
-from ml_backend.jobs.pictures import Pictures
-from ml_backend.jobs.run import run_here
-from ml_backend.jobs.training_config import processes_of, recipe_for
+from label_config.values.skeleton import Skeleton
+from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import AugmentConfig, TrainConfig
-from ml_backend.pose.train import Progress, train
+from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import read_manifest
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.training_config import processes_of, recipe_for
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.spec import Train
+from label_config.settings.spec import Train
 from label_config.values import BadInputError, TrainingTarget
-from ml_backend.jobs.collect import collect
 from ml_backend.jobs.replay import held_out, misestimated
-from ml_backend.jobs.run import run_here
-from ml_backend.jobs.training_config import config_for, first_weights, recipe_for, starts_warm
+from ml_backend.jobs.run_job import run_here
 from ml_backend.metrics.oks import pose_oks
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.presets import PRESETS
-from ml_backend.pose.train import TrainResult, train
+from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import read_manifest
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.store import versions, work
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -174,7 +174,7 @@ def test_acft_in_the_loop(make_workspace: Make, label: Label, monkeypatch: pytes
         seen.append({target.key.index for target in targets if target.key is not None})
         return train(config, targets, *rest, **more)
 
-    monkeypatch.setattr("ml_backend.jobs.retrain.train", spy)
+    monkeypatch.setattr("ml_backend.jobs.retrain_job.train", spy)
     manifest = read_manifest(workspace.models / retrain(workspace).path)
     assert manifest.config.lr_parts == (1.0, 5.0, 10.0)
     assert manifest.extra["parent"] == 1
@@ -194,8 +194,8 @@ def test_hybrid_stops_early_on_frames_that_it_does_not_train_on(
         calls.append((mine, apart))
         return train(config, targets, *rest, **more)
 
-    monkeypatch.setattr("ml_backend.jobs.retrain.train", spy)
-    monkeypatch.setattr("ml_backend.jobs.retrain.held_out", lambda snapshot, rows, seed: rows % 4 == 1)
+    monkeypatch.setattr("ml_backend.jobs.retrain_job.train", spy)
+    monkeypatch.setattr("ml_backend.jobs.retrain_job.held_out", lambda snapshot, rows, seed: rows % 4 == 1)
     label(workspace, [31])
     retrain(workspace)
     mine, apart = calls[0]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from label_config.values import PointState, Pose2D, Provenance
-from ml_backend.labels.agreement import agreement
+from ml_backend.labels.annotator_agreement import agreement
 from ml_backend.labels.merge import Annotation
 
 

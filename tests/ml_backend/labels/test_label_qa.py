@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.labels.qa import contradicted_clicks, swapped_pairs
+from ml_backend.labels.label_check import contradicted_clicks, swapped_pairs
 
 
 def ring(views):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from label_config.values import BadInputError, FrameKey, Triangulation
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.labels.pseudo import PseudoLabels, PseudoParams, acceptable_joints, propose
+from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, acceptable_joints, propose
 
 NAN = float("nan")
 K = 5

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from label_config.values import BadInputError
-from ml_backend.metrics.curves import (
+from ml_backend.metrics.curve_summaries import (
     area_under_learning_curve,
     coverage_radius,
     labels_to_target,

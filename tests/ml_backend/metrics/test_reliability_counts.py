@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.metrics.calibration import reliability
-from ml_backend.metrics.counts import count_accuracy
+from ml_backend.metrics.confidence_calibration import reliability
 from ml_backend.metrics.oks import Detection, Truth
+from ml_backend.metrics.subject_count import count_accuracy
 
 SIGMAS = np.full(4, 0.05)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.skeleton import Skeleton
 from label_config.values import ByteArray, FloatArray, ImageRef, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 
 COLOURS = np.array([[255, 40, 40], [40, 255, 40], [60, 60, 255]], dtype=np.float64)

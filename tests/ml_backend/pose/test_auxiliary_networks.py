@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.prediction import Output, by_keypoint_name
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
+from label_config.values.prediction import Output, by_keypoint_name
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
 from ml_backend.pose.auxiliaries import FLOOR_HM, attach
 from ml_backend.pose.config import AugmentConfig, Auxiliary, TrainConfig
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 from ml_backend.pose.weights import Manifest, load_model, read_tensors
 
 ALL: tuple[Auxiliary, ...] = ("links", "aleatoric", "learning_loss")

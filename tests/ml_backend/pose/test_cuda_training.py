@@ -11,7 +11,7 @@ import torch
 
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

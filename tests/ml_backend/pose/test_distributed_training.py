@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from label_config.skeleton import Skeleton
+from label_config.values.skeleton import Skeleton
 from label_config.values import ImageRef, TrainingTarget
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.distributed import joined
 from ml_backend.pose.networks import PoseNetwork, PoseOutput
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 
 
 class Plain(PoseNetwork):

@@ -14,7 +14,7 @@ import pytest
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from label_config.values import ByteArray, FrameKey
+from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.hybrid import filter_frames
 from ml_backend.acquisition.large_pools import ShardedRows
+from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.selection import select
-from ml_backend.acquisition.spaces import FeatureSet
-from ml_backend.acquisition.window import Params, Strategy
 from ml_backend.pose.embedding import Embedder
 from ml_backend.pose.networks import build_network
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.prediction import Output
 from label_config.values import BadInputError
+from label_config.values.prediction import Output
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.embedding import Embedder
 from ml_backend.pose.networks import build_network

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
 
-from label_config.skeleton import Skeleton
 from label_config.values import ByteArray, ImageRef, ParallaxError, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.distributed import Group, KilledError, joined
 from ml_backend.pose.networks import PoseNetwork, PoseOutput
-from ml_backend.pose.train import TrainResult, train
+from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import WEIGHTS_NAME, read_manifest, read_tensors
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 
 #: rank:steps:crops:signal – the process with this rank has room for so many crops in one step after its first steps; with more
 #: it runs out, or is ended by the signal.

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.skeleton import Skeleton
 from label_config.values import ByteArray, ImageRef, TrainingTarget
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data")) / "lp_mirror_mouse"
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.networks import build_network
 from ml_backend.pose.weights import (

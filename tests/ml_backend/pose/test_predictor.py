@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.prediction import Output, Prediction, by_keypoint_name
 from label_config.values import BadInputError
+from label_config.values.prediction import Output, Prediction, by_keypoint_name
 from ml_backend.pose import infer
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor, confident_box
 from ml_backend.pose.networks import build_network
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 from ml_backend.pose.weights import Manifest
 
 QUICK = AugmentConfig(rotation_deg=0, scale=0.1, shift=0.05, brightness=0, contrast=0)

@@ -17,7 +17,7 @@ from ml_backend.pose.networks import build_network
 from ml_backend.pose.optimizer import make_optimizer
 from ml_backend.pose.presets import PRESETS, acft_epochs, acft_training_set, preset, steps_of
 from ml_backend.pose.schedules import learning_rate, one_cycle, plateau_drops, since_best
-from ml_backend.pose.train import train
+from ml_backend.pose.training import train
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from label_config.values import BadInputError, FloatArray
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
-from ml_backend.pose.single_view import SingleViewNetwork, camera_targets, fit_single_view, predict_single_view, to_world
+from ml_backend.pose.single_view_network import SingleViewNetwork, camera_targets, fit_single_view, predict_single_view, to_world
 from ml_backend.simulation.studio import CaptureStudio
 
 SIDE = 48

@@ -17,7 +17,7 @@ from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
-from ml_backend.pose.train import Progress, train
+from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import WEIGHTS_NAME, read_manifest
 
 

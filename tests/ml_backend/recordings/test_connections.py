@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from label_config.spec import Network
+from label_config.settings.spec import Network
 from label_config.values import BadInputError
 from ml_backend.recordings import AllowedHosts, Credentials, Fetcher, FetchError, ForbiddenAddressError, clean_token
 from ml_backend.recordings.connections import trusted

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from label_config.values import ByteArray
-from ml_backend.recordings import decoding, frames
+from ml_backend.recordings import decoding
+from ml_backend.recordings import video_frames as frames
 from ml_backend.recordings.decoding import DecodingProcess
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, decode_picture

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.spec import Recording as RecordingSpec
-from label_config.spec import ViewSource
+from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import ViewSource
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.recording import open_recording
 from ml_backend.recordings.sources import probe

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.spec import Cache
-from label_config.spec import Recording as RecordingSpec
+from label_config.settings.spec import Cache
+from label_config.settings.spec import Recording as RecordingSpec
 from label_config.values import BadInputError, FrameKey
 from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.extract import write_picture

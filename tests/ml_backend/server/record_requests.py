@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
 from tests.label_studio import fresh_platform
 

@@ -16,8 +16,8 @@ import pytest
 from ml_backend.server.access import SECRET_HEADER
 from ml_backend.store import presence
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.cli.up import own_command, own_environment
+from plugins.cli.commands.up import own_command, own_environment
+from plugins.cli.processes.ports import free_port
 from tests.small_project import SECRET
 
 HEADERS = {SECRET_HEADER: SECRET}

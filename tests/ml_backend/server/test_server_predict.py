@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from label_config.region_ids import RegionId
+from label_config.labelling.region_ids import RegionId
 from ml_backend.server.app import create_app
 from ml_backend.server.predictions import MAX_WAITING
 from ml_backend.store import frames, generations, projects

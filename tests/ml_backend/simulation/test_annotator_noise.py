@@ -1,8 +1,8 @@
 import numpy as np
 
 from label_config.values import PointState, Provenance
-from ml_backend.simulation.body import STUDIO_SKELETON
 from ml_backend.simulation.noise import AnnotatorNoise
+from ml_backend.simulation.studio_figure import STUDIO_SKELETON
 
 K = len(STUDIO_SKELETON)
 GRID = np.stack(np.broadcast_arrays(np.arange(K) * 100.0, np.arange(4)[:, None] * 1000.0), axis=-1)

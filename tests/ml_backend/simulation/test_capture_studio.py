@@ -8,10 +8,10 @@ import pytest
 
 from label_config.values import BadInputError
 from ml_backend.geometry.cameras import Camera
-from ml_backend.simulation.body import KEYPOINTS, LEFT_RGB, RIGHT_RGB, Capsule, joint_depth_mm
 from ml_backend.simulation.motion import BLEND_FRAMES, COMMON_ACTIONS, RARE_ACTIONS
 from ml_backend.simulation.render import draw, make_scene
 from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.simulation.studio_figure import KEYPOINTS, LEFT_RGB, RIGHT_RGB, Capsule, joint_depth_mm
 
 LIMB_MM = {("left_shoulder", "left_elbow"): 290.0, ("right_elbow", "right_wrist"): 260.0, ("left_hip", "left_knee"): 430.0}
 

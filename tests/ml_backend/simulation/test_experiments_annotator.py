@@ -7,9 +7,9 @@ import pytest
 
 from label_config.values import BadInputError
 from ml_backend.geometry.cameras import Camera, Rig
-from ml_backend.simulation.experiments.annotator import annotate, best_views
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import Design
+from ml_backend.simulation.experiments.simulated_annotator import annotate, best_views
 
 DESIGN = Design(initial=4, pool_frames=40, test_frames=8, views=4, rare_fraction=0.4, input_px=(64, 64))
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.simulation.experiments.curves import (
+from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
+from ml_backend.simulation.experiments.learning_curves import (
     against_random,
     area,
     complete_cells,
@@ -17,8 +18,7 @@ from ml_backend.simulation.experiments.curves import (
     last,
     stopping,
 )
-from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
-from ml_backend.simulation.experiments.table import FIELDS, append_rows, read_rows
+from ml_backend.simulation.experiments.results_table import FIELDS, append_rows, read_rows
 from ml_backend.simulation.experiments.turnaround import Clock, rounds_for
 
 

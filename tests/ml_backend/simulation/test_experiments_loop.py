@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.simulation.experiments import trial as trial_module
+from ml_backend.simulation.experiments.campaign import Campaign, run
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import Arm, Design
 from ml_backend.simulation.experiments.report import write_report
-from ml_backend.simulation.experiments.run import Campaign, run
-from ml_backend.simulation.experiments.table import read_rows
+from ml_backend.simulation.experiments.results_table import read_rows
 from ml_backend.simulation.experiments.trial import run_trial
-from plugins.cli.simulate import simulate
+from plugins.cli.commands.simulate import simulate
 
 TINY = Design(
     initial=4, batch=3, rounds=2, pool_frames=40, test_frames=8, views=3, rare_fraction=0.4, input_px=(32, 32), width=4,

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from label_config.prediction import Output
 from label_config.values import BadInputError
+from label_config.values.prediction import Output
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.simulation.experiments import measure
-from ml_backend.simulation.experiments.annotator import annotate
+from ml_backend.simulation.experiments import accuracy
 from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
 from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
 from ml_backend.simulation.experiments.learner import Scan
+from ml_backend.simulation.experiments.simulated_annotator import annotate
 from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, pseudo_label
 from tests.predictions import peaks, predicted
 
@@ -43,7 +43,7 @@ def seen_as(recording, rows, xy, threshold_px=2.0):
 def chosen(recording, seen, arm, labelled, seed=0, design=SMALL):
     training_set = annotate(design, recording, labelled)
     raw = judge(recording, seen, training_set, arm)
-    return pick(design, recording, seen, raw, arm, Knowledge(training_set, measure.frame_error(recording, seen), 0.5, seed))
+    return pick(design, recording, seen, raw, arm, Knowledge(training_set, accuracy.frame_error(recording, seen), 0.5, seed))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording):
     seen = seen_as(recording, recording.test, recording.xy_px[recording.test])
     offset = np.where(rare, 50.0, 10.0)[:, None, None] * np.array([0.0, 0.0, 1.0])
     moved = replace(seen, triangulated=replace(seen.triangulated, xyz_world=recording.xyz[recording.test] + offset))
-    figures = measure.judged(recording, moved)
+    figures = accuracy.judged(recording, moved)
     assert (figures["error_common"], figures["error_rare"]) == pytest.approx((10, 50))
     assert figures["error"] == pytest.approx(10 * (1 - recording.rare_share) + 50 * recording.rare_share)
 
@@ -125,9 +125,9 @@ def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording):
 def test_performance_counts_points_near_the_truth(recording):
     rows = recording.pool[:4]
     xy = recording.xy_px[rows].copy()
-    assert measure.right_share(recording, seen_as(recording, rows, xy)) == 1.0
+    assert accuracy.right_share(recording, seen_as(recording, rows, xy)) == 1.0
     xy[:2] += 30.0
-    assert measure.right_share(recording, seen_as(recording, rows, xy)) == 0.5
+    assert accuracy.right_share(recording, seen_as(recording, rows, xy)) == 0.5
 
 
 def test_pseudo_labels_sit_out_one_round_unless_repeating_is_asked_for(recording):

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from label_config.values import BadInputError
 from ml_backend.acquisition.features import pose_size_px
 from ml_backend.acquisition.scores.links import limb_lengths_px
-from ml_backend.simulation.body import KEYPOINTS, STUDIO_SKELETON
 from ml_backend.simulation.studies import bad_poses
 from ml_backend.simulation.studies.bad_poses import (
     CORRUPTIONS,
@@ -25,7 +24,8 @@ from ml_backend.simulation.studies.bad_poses import (
     shuffled,
 )
 from ml_backend.simulation.studies.summary import bad_poses_sections
-from plugins.cli.study import app
+from ml_backend.simulation.studio_figure import KEYPOINTS, STUDIO_SKELETON
+from plugins.cli.commands.study import app
 
 TINY = BadPosesStudy(labelled=(40, 80), test=60, takes=2, frames=60, views=4)
 

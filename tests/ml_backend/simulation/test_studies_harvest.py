@@ -8,15 +8,15 @@ import typer
 from typer.testing import CliRunner
 
 from label_config.values import BadInputError
-from ml_backend.labels.harvest import Detections, body_from_labels
+from ml_backend.labels.harvested_labels import Detections, body_from_labels
 from ml_backend.simulation.studies import harvesting
 from ml_backend.simulation.studies.harvesting import STEPS, HarvestStudy, most_confident, run
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, reconstructed
+from ml_backend.simulation.studies.study_table import changed, in_words, over_seeds, read_rows, write_rows
 from ml_backend.simulation.studies.summary import harvest_sections
-from ml_backend.simulation.studies.table import changed, in_words, over_seeds, read_rows, write_rows
 from ml_backend.simulation.studies.takes import enlarged, enlarged_px, recorded, reduced_px, together
 from ml_backend.simulation.studio import CaptureStudio
-from plugins.cli.study import app
+from plugins.cli.commands.study import app
 
 TINY = HarvestStudy(
     takes=2, take_frames=6, take_stride=9, pool_frames=6, test_frames=3, stride=3, body_frames=5, views=3, steps=50,

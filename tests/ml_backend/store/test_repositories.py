@@ -11,8 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import update
 
-from label_config.atomic_files import write_atomically
 from label_config.values import BadInputError, FrameKey, ImageRef, Pose2D
+from label_config.values.atomic_files import write_atomically
 from ml_backend.store import frames, generations, ledger, presence, projects, pseudo_labels, submissions, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import Store, open_store, upgrade
@@ -369,7 +369,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Any, monkeypatch: py
     def full_disk(_fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("label_config.atomic_files.os.fsync", full_disk)
+    monkeypatch.setattr("label_config.values.atomic_files.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"

@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from label_config.binding import Binding
+from label_config.labelling.binding import Binding
 from label_config.values import ParallaxError, PointState
 from ml_backend.store import frames, presence, projects, submissions, versions
 from ml_backend.store.database import Store, open_store

@@ -234,7 +234,7 @@ def test_rescore_judges_anew_what_was_judged(run: Run, workspace: Workspace) -> 
 
 
 def test_scores_are_listed(run: Run) -> None:
-    from ml_backend.acquisition.registry import SCORES
+    from ml_backend.acquisition.score_registry import SCORES
 
     shown = {line.split()[0] for line in run("scores", "list").stdout.splitlines()[1:] if line[:1].strip()}
     assert shown >= set(SCORES)
@@ -307,7 +307,7 @@ def test_export_writes_what_people_said(run: Run, workspace: Workspace, tmp_path
 
 
 def test_advice_rests_on_random_picks_alone(workspace: Workspace) -> None:
-    from ml_backend.jobs.advice import stop_advice
+    from ml_backend.evaluation.stop_advice import stop_advice
 
     record = {"task_id": "s/3", "round": 0, "model_id": "px-1", "final": None, "components": [], "kind": "random"}
     picks = generations.list_picks(workspace.store, workspace.project_id, 1)
@@ -346,11 +346,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(run: Run, tmp_path: Path) -
 
 
 def test_no_fix_is_cut_off_in_80_columns(run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugins.label_studio_sync.doctor import Finding
+    from plugins.label_studio_sync.hop_checks import Finding
 
     fix = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment, then restart it"
     seen = "the project has no ML backend with this address, and none answers at any other address that was tried"
-    monkeypatch.setattr("plugins.label_studio_sync.doctor.examine", lambda spec: [Finding("backend entry", "warning", seen, fix)])
+    monkeypatch.setattr(
+        "plugins.label_studio_sync.hop_checks.examine", lambda spec: [Finding("backend entry", "warning", seen, fix)]
+    )
     monkeypatch.setenv("COLUMNS", "80")
     result = run("doctor")
     assert f"warning backend entry {seen} → {fix}" in said(result)

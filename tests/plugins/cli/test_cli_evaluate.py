@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from label_config.prediction import Prediction
-from label_config.skeleton import Skeleton
 from label_config.values import FrameKey
-from ml_backend.jobs import evaluate as job
-from ml_backend.jobs.validate import Validation
+from label_config.values.prediction import Prediction
+from label_config.values.skeleton import Skeleton
+from ml_backend.evaluation import version_metrics as job
+from ml_backend.evaluation.validation_error import Validation
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from label_config.values import FrameKey
-from ml_backend.labels.harvest import Harvest
+from ml_backend.labels.harvested_labels import Harvest
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace
 
@@ -103,13 +103,13 @@ def test_a_single_view_network_is_written_with_its_errors(
 ) -> None:
     from safetensors.torch import load_file
 
-    from ml_backend.jobs import single_view
+    from ml_backend.jobs import single_view_training
     from ml_backend.pose.networks import build_network
-    from ml_backend.pose.single_view import SingleViewNetwork
+    from ml_backend.pose.single_view_network import SingleViewNetwork
 
     network = SingleViewNetwork(build_network("unet_small", 1, width=4, decoder=8), 3, (32, 32))
-    taught = single_view.Taught(network, np.array([12.5, np.nan, 7.0]), 40, 10)
-    monkeypatch.setattr(single_view, "teach", lambda workspace, view: taught)
+    taught = single_view_training.Taught(network, np.array([12.5, np.nan, 7.0]), 40, 10)
+    monkeypatch.setattr(single_view_training, "teach", lambda workspace, view: taught)
     target = tmp_path / "weights.safetensors"
     lines = run("harvest", "single-view", "left", str(target)).output.splitlines()
     assert lines[0].startswith("40 frames learnt, 10 left out; weights in")

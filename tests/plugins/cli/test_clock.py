@@ -11,8 +11,8 @@ import pytest
 from label_config.values import ParallaxError
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace
-from plugins.cli import clock as clock_module
-from plugins.cli.clock import Clock, back_off_s, describe
+from plugins.cli.processes import clock as clock_module
+from plugins.cli.processes.clock import Clock, back_off_s, describe
 from plugins.label_studio_sync.tick import TickReport
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from label_config.spec import load_spec
+from label_config.settings.spec import load_spec
 from label_config.values import BadInputError, FloatArray
 from ml_backend.geometry.calibration import read_calibration, write_calibration
 from ml_backend.geometry.cameras import Camera, Rig
-from plugins.cli.calibration import frame_numbers
+from plugins.cli.commands.calibration import frame_numbers
 from plugins.cli.secrets import ensure_secret, find_secret, secret_file
 from tests.small_project import write_spec
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from plugins.cli.supervisor import Child, Supervisor
-from plugins.cli.up import own_environment
+from plugins.cli.commands.up import own_environment
+from plugins.cli.processes.supervisor import Child, Supervisor
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(300)"]
 #: Ignores SIGTERM and has a child of its own, which ignores it too.
@@ -113,7 +113,7 @@ def test_standard_input_reaches_the_child_and_not_its_command_line(
 def test_stopping_ends_every_child_and_kills_those_that_will_not(
     supervise: Callable[..., tuple[Supervisor, list[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugins.cli.supervisor.GRACE_S", 1.0)
+    monkeypatch.setattr("plugins.cli.processes.supervisor.GRACE_S", 1.0)
     mild, stubborn = Child("mild", SLEEPER), Child("stubborn", STUBBORN)
     supervisor, lines = supervise(mild, stubborn)
     log = tmp_path / "logs" / "stubborn.log"
@@ -128,7 +128,7 @@ def test_stopping_ends_every_child_and_kills_those_that_will_not(
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent is gone")
 def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from plugins.cli.supervisor import Child, Supervisor;"
+        "import sys; from pathlib import Path; from plugins.cli.processes.supervisor import Child, Supervisor;"
         "Supervisor([Child('c', [sys.executable, '-c', 'import time; time.sleep(300)'])], Path(sys.argv[1]),"
         " lambda line: print(line, flush=True)).run()"
     )

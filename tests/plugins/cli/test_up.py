@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.store.workspace import Workspace
+from plugins.cli.commands.up import children_of, own_command, own_environment, redis_child
 from plugins.cli.context import CONFIG_VARIABLE
 from plugins.cli.main import app
-from plugins.cli.supervisor import Supervisor
-from plugins.cli.up import children_of, own_command, own_environment, redis_child
+from plugins.cli.processes.supervisor import Supervisor
 from tests.small_project import write_spec
 
 pytestmark = pytest.mark.redis
@@ -70,7 +70,7 @@ def test_all_processes_with_one_secret_and_one_redis(workspace: Workspace, tmp_p
 
 
 def test_a_redis_of_the_user_is_used(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from label_config.spec import load_spec
+    from label_config.settings.spec import load_spec
 
     monkeypatch.setenv("PARALLAX_REDIS_URL", "redis://elsewhere:6379/0")
     children = children_of(load_spec(tmp_path / "parallax.yaml"), tmp_path / "parallax.yaml")
@@ -163,7 +163,7 @@ def test_a_request_waits_for_the_worker_and_no_longer(
     workspace: Workspace, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predicted: list[list[int]] = []
-    monkeypatch.setattr("ml_backend.jobs.run.predict_now", predicted.append)
+    monkeypatch.setattr("ml_backend.jobs.run_job.predict_now", predicted.append)
     queue = JobQueue(redis_url)
     queue.connection.flushdb()
     started = time.monotonic()

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from label_config import regions
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.skeleton import Skeleton
-from label_config.spec import Spec
+from label_config.labelling import regions
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.settings.spec import Spec
 from label_config.values import FrameKey, ImageRef, PointState, Pose2D, Provenance
+from label_config.values.skeleton import Skeleton
 from ml_backend.server.app import create_app
 from ml_backend.store import frames, generations, projects, tasks, versions
 from ml_backend.store.arrays import ArrayStore
@@ -27,11 +27,11 @@ from ml_backend.store.database import open_store
 from ml_backend.store.generations import Generation, PickRow
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
-from plugins.demo.annotator import Annotator
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.new_tasks import create_missing
-from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.push_order import push
 from plugins.label_studio_sync.tick import TickReport, tick
 
 collect_ignore = [] if find_spec("label_studio_ml") else ["test_inside_label_studio_ml.py"]

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend.jobs.collect import collect
+from ml_backend.project.label_snapshot import collect
 from ml_backend.store import frames, generations, ledger, presence, submissions, tasks
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.demo.annotator import Annotator
+from plugins.cli.processes.ports import free_port
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
-from plugins.label_studio_sync.connection import SECRET_HEADER, connect
-from plugins.label_studio_sync.leave import leave
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.pull import pull
-from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.push_order import push
 from plugins.label_studio_sync.reason_header import HEADER, add_header
 from plugins.label_studio_sync.set_up import carry_out
+from plugins.label_studio_sync.take_back import leave
+from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER, connect
 from plugins.label_studio_sync.which_project import NoProjectError
 
 from .conftest import FaultyClient, Lab, make_spec
@@ -308,7 +308,7 @@ def test_leaving_restores_every_field_and_removes_what_is_ours(
     connect(workspace, client, "hush")
     assert foreign.state()["model_version"] == "yolo"
     pull(workspace, client)
-    from plugins.label_studio_sync.marks import update_marks
+    from plugins.label_studio_sync.task_marks import update_marks
 
     for indices in ([0, 1, 2, 3], [3, 2]):
         order(workspace, indices)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from label_config.build_xml import build_label_config
-from label_config.skeleton import Skeleton
+from label_config.labelling.build_xml import build_label_config
+from label_config.values.skeleton import Skeleton
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.config_watch import check_config
 from tests.small_project import KEYPOINTS, VIEWS, write_spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugins.label_studio_sync.push import before_us
+from plugins.label_studio_sync.push_order import before_us
 
 
 def test_settings_of_an_earlier_set_up_of_ours_are_not_what_was_there_before() -> None:

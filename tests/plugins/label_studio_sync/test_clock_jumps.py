@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from label_config.build_xml import build_label_config
+from label_config.labelling.build_xml import build_label_config
 from ml_backend.store import presence, submissions
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client

@@ -10,14 +10,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.label_studio_sync import doctor
+from plugins.cli.processes.ports import free_port
+from plugins.label_studio_sync import hop_checks
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.connection import ACTIONS, SECRET_HEADER, connect
-from plugins.label_studio_sync.doctor import Finding, examine
+from plugins.label_studio_sync.hop_checks import Finding, examine
+from plugins.label_studio_sync.webhook_and_backend import ACTIONS, SECRET_HEADER, connect
 
 from .conftest import Lab
 
@@ -150,7 +150,7 @@ def test_a_backend_that_is_slower_than_label_studio_waits(
 ) -> None:
     port = free_port()
     serve_backend(healthy.workspace, port, before=lambda: time.sleep(0.2))
-    monkeypatch.setattr(doctor, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(hop_checks, "PATIENCE_S", 0.1)
     backend = healthy.workspace.spec.backend.model_copy(update={"url": f"http://127.0.0.1:{port}"})
     (slow,) = findings(healthy, healthy.workspace.spec.model_copy(update={"backend": backend}))["backend"]
     assert (slow.state, "gives up after" in slow.fix) == ("error", True)
@@ -181,7 +181,7 @@ def test_processes_that_are_not_alive(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     assert [found[role][0].state for role in ("backend", "sync", "infer", "train")] == ["warning"] * 4, "init has just ended"
     for process in ("server@host:1", "sync", "infer@host:1", "train@host:2"):
         presence.beat(lab.workspace.store, process)
-    monkeypatch.setattr(doctor, "ALIVE_WITHIN_S", -1.0)
+    monkeypatch.setattr(hop_checks, "ALIVE_WITHIN_S", -1.0)
     found = findings(lab)
     assert [found[role][0].state for role in ("backend", "sync", "infer", "train")] == ["error"] * 4
     assert "last sign of life 0 min ago" in found["train"][0].seen
@@ -241,6 +241,6 @@ def test_a_blocked_private_address_is_told_as_such(lab: Lab) -> None:
 def test_httpx_is_not_asked_for_more_than_health(healthy: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = httpx.get
-    monkeypatch.setattr(doctor.httpx, "get", lambda url, **more: (asked.append(url), real(url, **more))[1])
+    monkeypatch.setattr(hop_checks.httpx, "get", lambda url, **more: (asked.append(url), real(url, **more))[1])
     findings(healthy)
     assert asked == [f"{healthy.workspace.spec.backend.url}/health"]

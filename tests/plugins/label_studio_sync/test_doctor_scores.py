@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from label_config.spec import ScoreSettings
-from plugins.label_studio_sync.doctor import Finding, _scores
+from label_config.settings.spec import ScoreSettings
+from plugins.label_studio_sync.hop_checks import Finding, _scores
 from tests.small_project import make_project
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from label_config.spec import Spec
+from label_config.settings.spec import Spec
 from label_config.values import BadInputError
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.storage import check_documents_root
+from plugins.label_studio_sync.local_storage import check_documents_root
 
 #: As recorded, with SAID for the folder that was asked about and SERVED for LOCAL_FILES_DOCUMENT_ROOT.
 RECORDED = {

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from label_config.values import FrameKey
-from ml_backend.jobs.select import select_window
+from ml_backend.jobs.select_job import select_window
 from ml_backend.store import frames, generations, submissions, work
 from ml_backend.store import projects as projects_
 from ml_backend.store.picture_marks import mark

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
-from plugins.label_studio_sync.connection import answers, connect
+from plugins.cli.processes.ports import free_port
+from plugins.label_studio_sync.webhook_and_backend import answers, connect
 
 from .conftest import Lab
 

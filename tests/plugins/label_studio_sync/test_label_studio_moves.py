@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 
 from label_config.values import ParallaxError
-from ml_backend.jobs.pictures import Pictures
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.store import frames, generations, presence, projects, submissions
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace, open_workspace
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.connection import connect
-from plugins.label_studio_sync.leave import leave
 from plugins.label_studio_sync.pull import pull
-from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.push_order import push
 from plugins.label_studio_sync.reason_header import add_header
 from plugins.label_studio_sync.set_up import carry_out
+from plugins.label_studio_sync.take_back import leave
+from plugins.label_studio_sync.webhook_and_backend import connect
 
 from .conftest import make_spec
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError, FloatArray, FrameKey, ImageRef
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.matching import Matches, Place
-from ml_backend.formats.records import LabelledImage, LabelSet
 from plugins.label_studio_sync.existing_labels import fit_to_project, in_frames
 
 MOUSE = Skeleton("mouse", ("nose", "tail"))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError, Provenance
-from ml_backend.jobs.collect import collect
+from ml_backend.project.label_snapshot import collect
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import LabelStudioError
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.set_up import carry_out

@@ -11,26 +11,26 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
-from label_config.skeleton import Skeleton
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
 from label_config.values import BadInputError, FrameKey, ImageRef, PointState
+from label_config.values.skeleton import Skeleton
 from ml_backend.formats.coco import write_coco
 from ml_backend.formats.exporting import Export
+from ml_backend.formats.format_registry import joined, read_labels
+from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.names import LabelFormat
-from ml_backend.formats.records import LabelledImage, LabelSet
-from ml_backend.formats.registry import joined, read_labels
-from ml_backend.jobs.collect import collect
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.label_snapshot import collect
 from ml_backend.store import projects, submissions, versions
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import open_store
 from ml_backend.store.workspace import Workspace
-from plugins.cli.export import _writer, labels_of_last_snapshot
+from plugins.cli.commands.export import _writer, labels_of_last_snapshot
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.import_labels import carry_out_import, plan_import
+from plugins.label_studio_sync.label_import import carry_out_import, plan_import
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.set_up import carry_out
 

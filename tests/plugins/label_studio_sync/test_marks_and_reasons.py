@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ml_backend.store import ledger
-from plugins.label_studio_sync.marks import update_marks
 from plugins.label_studio_sync.pull import pull
+from plugins.label_studio_sync.task_marks import update_marks
 
 from .conftest import FaultyClient
 

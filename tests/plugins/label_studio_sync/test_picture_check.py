@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.spec import Spec
-from plugins.cli.ports import free_port
+from label_config.settings.spec import Spec
+from plugins.cli.processes.ports import free_port
 from plugins.label_studio_sync.picture_check import Tried, try_pictures
 
 PICTURE = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()

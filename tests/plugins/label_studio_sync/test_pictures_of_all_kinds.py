@@ -17,13 +17,13 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.jobs.pictures import Pictures
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.store import frames
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.doctor import examine
+from plugins.label_studio_sync.hop_checks import examine
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.set_up import carry_out
 from tests.conftest import LABEL_STUDIO

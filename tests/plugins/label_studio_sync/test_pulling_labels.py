@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from label_config.values import Pose2D, Provenance
-from ml_backend.jobs.collect import collect
+from ml_backend.project.label_snapshot import collect
 from ml_backend.store import frames, presence, projects, submissions, tasks
 from plugins.label_studio_sync import pull as pull_module
 from plugins.label_studio_sync.pull import pull

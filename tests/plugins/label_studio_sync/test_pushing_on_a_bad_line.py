@@ -11,7 +11,7 @@ from ml_backend.recordings import extract_frames
 from ml_backend.store import generations, ledger, presence, tasks
 from plugins.label_studio_sync import new_tasks
 from plugins.label_studio_sync.client import LabelStudioError
-from plugins.label_studio_sync.push import push
+from plugins.label_studio_sync.push_order import push
 
 from .conftest import FaultyClient, fail_on
 
@@ -78,7 +78,7 @@ def test_a_line_that_stays_bad_leaves_the_previous_order_in_force(lab: Any) -> N
 
 
 def test_items_that_label_studio_drops_are_served_without_points(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugins.label_studio_sync import push as push_module
+    from plugins.label_studio_sync import push_order as push_module
 
     real = push_module.predictions_of
 

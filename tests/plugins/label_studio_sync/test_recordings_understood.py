@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from label_config.spec import Recording as RecordingSpec
-from label_config.spec import Spec
+from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import Spec
 from label_config.values import BadInputError, ParallaxError
-from plugins.label_studio_sync import adopt
+from plugins.label_studio_sync import adoption_plan
 
 pytestmark = pytest.mark.data
 
@@ -24,7 +24,7 @@ def understood(four_cameras, **changed):
     views, calibration = four_cameras
     entry = RecordingSpec.model_validate({"sequence": "s", "views": {**views, **changed}, "calibration": calibration})
     lines: list[str] = []
-    recording, rig = adopt._recording(entry, Spec.model_validate({"schema_version": 1}), lines)
+    recording, rig = adoption_plan._recording(entry, Spec.model_validate({"schema_version": 1}), lines)
     return recording, rig, lines
 
 
@@ -53,4 +53,4 @@ def test_the_largest_size_of_the_settings_holds(four_cameras):
     views, calibration = four_cameras
     entry = RecordingSpec.model_validate({"sequence": "s", "views": views, "calibration": calibration})
     with pytest.raises(ParallaxError, match=r"raise cache\.max_megapixels"):
-        adopt._recording(entry, Spec.model_validate({"schema_version": 1, "cache": {"max_megapixels": 1}}), [])
+        adoption_plan._recording(entry, Spec.model_validate({"schema_version": 1, "cache": {"max_megapixels": 1}}), [])

@@ -110,8 +110,8 @@ def test_skipped_tasks_do_not_come_back_to_the_one_who_skipped(lab: Any) -> None
 
 
 def test_a_config_with_one_picture_gets_a_task_per_camera(make_lab: Callable[..., Any]) -> None:
-    from label_config.binding import bind
-    from label_config.build_xml import build_label_config
+    from label_config.labelling.binding import bind
+    from label_config.labelling.build_xml import build_label_config
     from ml_backend.store import projects, tasks
 
     from .conftest import SKELETON

@@ -13,9 +13,9 @@ from werkzeug.serving import make_server
 from ml_backend.server.app import create_app
 from ml_backend.store import ledger, presence
 from ml_backend.store.workspace import Workspace
-from plugins.cli.ports import free_port
+from plugins.cli.processes.ports import free_port
 from plugins.label_studio_sync.client import Client, LabelStudioError
-from plugins.label_studio_sync.connection import ACTIONS, SECRET_HEADER, keep_connected
+from plugins.label_studio_sync.webhook_and_backend import ACTIONS, SECRET_HEADER, keep_connected
 from tests.small_project import SECRET, make_project
 
 

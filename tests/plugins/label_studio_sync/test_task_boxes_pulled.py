@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from label_config.binding import bind
-from label_config.build_xml import build_label_config
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
 from label_config.values import FrameKey
 from ml_backend.store import frames, presence, projects, submissions
 from ml_backend.store.frames import FrameRow

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from label_config.values import FrameKey, Pose2D
-from ml_backend.jobs.collect import collect
+from ml_backend.project.label_snapshot import collect
 from ml_backend.recordings import PictureCache
 from ml_backend.store import frames, presence, submissions, tasks
 from ml_backend.store.picture_marks import mark
-from plugins.label_studio_sync.leave import leave
 from plugins.label_studio_sync.pull import pull
+from plugins.label_studio_sync.take_back import leave
 
 from .conftest import SIZE, pose
 

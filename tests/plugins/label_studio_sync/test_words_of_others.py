@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.regions import encode
+from label_config.labelling.regions import encode
 from label_config.values import PointState, Pose2D, Provenance
 from ml_backend.store import submissions
 from ml_backend.store.workspace import Workspace
-from plugins.demo.annotator import Annotator
+from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
-from plugins.label_studio_sync.adopt import understand
+from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.set_up import carry_out

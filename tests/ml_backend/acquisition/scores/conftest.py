@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output
-from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, PointState
-from ml_backend.acquisition.base import Chunk, Labelled
+from label_config.values.prediction import Output
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.score import Chunk, Labelled
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from tests.predictions import changed, peaks, predicted

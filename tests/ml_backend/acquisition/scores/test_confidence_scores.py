@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from label_config.prediction import Output
-from ml_backend.acquisition.base import Chunk
+from label_config.values.prediction import Output
+from ml_backend.acquisition.score import Chunk
 from ml_backend.acquisition.scores.confidence import LeastConfidence, Margin, MultiplePeakEntropy, PeakNorm, peak_probability
 from tests.predictions import changed
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend.acquisition.scores.consistency import MaxError, MultiViewConsistency, OutlierRatio, TriangulationCovariance
+from ml_backend.acquisition.scores.multi_view import MaxError, MultiViewConsistency, OutlierRatio, TriangulationCovariance
 from tests.predictions import changed
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ml_backend.acquisition.features import pose3d_features
-from ml_backend.acquisition.scores.body import Body
+from ml_backend.acquisition.scores.body_features import Body
 from ml_backend.acquisition.scores.coreset import CoresetDistance
-from ml_backend.acquisition.scores.epipolar import AffineResidual, EpipolarResidual
-from ml_backend.acquisition.scores.pictorial import PictorialLogDet
+from ml_backend.acquisition.scores.pictorial_entropy import PictorialLogDet
+from ml_backend.acquisition.scores.uncalibrated_views import AffineResidual, EpipolarResidual
 from tests.predictions import changed
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from label_config.prediction import Output
-from ml_backend.acquisition.scores.ensemble import EnsembleVariance
+from label_config.values.prediction import Output
+from ml_backend.acquisition.scores.disagreement import EnsembleVariance
 from ml_backend.acquisition.scores.random_order import Random
 from tests.predictions import changed, predicted
 

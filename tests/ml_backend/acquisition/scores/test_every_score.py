@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output, Prediction
 from label_config.values import BadInputError, Triangulation
-from ml_backend.acquisition.base import Chunk, Context, Scores
-from ml_backend.acquisition.registry import SCORES
+from label_config.values.prediction import Output, Prediction
+from ml_backend.acquisition.score import Chunk, Context, Scores
+from ml_backend.acquisition.score_registry import SCORES
 from tests.predictions import changed
 
 QUICK: dict[str, dict[str, Any]] = {"wpu": {"epochs": 5}, "pictorial_logdet": {"grid": 8}}

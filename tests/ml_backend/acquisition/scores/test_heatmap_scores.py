@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output
+from label_config.values.prediction import Output
 from ml_backend.acquisition.scores.heatmap import HeatmapEntropy, Unimodality, subpixel_argmax
 from tests.predictions import changed
 

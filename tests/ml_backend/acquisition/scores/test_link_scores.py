@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from label_config.prediction import Output
+from label_config.values.prediction import Output
 from ml_backend.acquisition.scores.confidence import peak_probability
 from ml_backend.acquisition.scores.link_peaks import (
     LinkLikelihood,

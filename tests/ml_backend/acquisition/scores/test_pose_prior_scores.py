@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml_backend.acquisition.scores.autoencoder import HIDDEN, AutoEncoder, train
-from ml_backend.acquisition.scores.body import Body
+from ml_backend.acquisition.scores.body_features import Body
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis, WholeBodyUnnaturalness, _gaussian, _mahalanobis
 from tests.predictions import changed
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.prediction import Output
-from label_config.skeleton import Skeleton
 from label_config.values import FloatArray, PointState
-from ml_backend.acquisition.base import Chunk, Labelled
-from ml_backend.acquisition.registry import SCORES
-from ml_backend.acquisition.scores.ensemble import EnsembleVariance
-from ml_backend.acquisition.scores.epipolar import AffineResidual, EpipolarResidual
+from label_config.values.prediction import Output
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.score import Chunk, Labelled
+from ml_backend.acquisition.score_registry import SCORES
+from ml_backend.acquisition.scores.disagreement import EnsembleVariance
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis
 from ml_backend.acquisition.scores.temporal import TemporalPoseChange
+from ml_backend.acquisition.scores.uncalibrated_views import AffineResidual, EpipolarResidual
 from tests.predictions import predicted
 
 pytestmark = pytest.mark.data

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from label_config.prediction import Output
-from ml_backend.acquisition.base import Chunk
+from label_config.values.prediction import Output
+from ml_backend.acquisition.score import Chunk
 from ml_backend.acquisition.scores.temporal import Jitter3D, TemporalHeatmapContinuity, TemporalPoseChange
 from tests.predictions import changed, predicted
 

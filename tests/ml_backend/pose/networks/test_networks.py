@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.skeleton import Skeleton
 from label_config.values import BadInputError
+from label_config.values.skeleton import Skeleton
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.heads import make_head, pose_losses

@@ -1,0 +1,347 @@
+"""The regions of a submitted annotation → Pose2D.
+
+Nothing raises: what cannot be used becomes a Problem, and the rest goes on.
+
+**Provenance** follows ``origin``: an untouched prediction is ACCEPTED, "prediction-changed" and "manual" are PLACED.
+Without an origin (imported or bulk-accepted annotations) our own region id means ACCEPTED, any other PLACED.  A drawn
+vector keeps the origin "prediction" when it is edited, which is one reason why vectors are not read.
+
+**Subjects.**  A point belongs to the box that is its parent; without one to the subject in its id, when the id is ours;
+else to the smallest box around it; else to DEFAULT_SUBJECT.  Boxes that a person drew are numbered per view in the
+order of the list, by the lowest number that is free there.
+
+**Two labels on one point**: both keypoints lie there; one that says whether the point can be seen says it.  A point with a
+choice, or second label, that nobody has said the meaning of is not used.
+
+**Two points for one keypoint of one subject**: the last in the list that a person placed or moved counts, else the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from label_config.labelling.binding import Binding, ViewBinding
+from label_config.labelling.region_frame import PointKey, Size, to_px
+from label_config.labelling.region_ids import RegionId
+from label_config.values import DEFAULT_SUBJECT, FloatArray, PointState, Pose2D, Provenance
+from label_config.values.json_values import lookup, mapping, number, text_of, texts_of
+from label_config.values.problem import Problem, Severity
+from label_config.values.visibility import stronger
+
+#: Percent by which a point may lie outside the picture and still count, moved to its edge.
+_TOLERANCE = 1.0
+_LARGEST_SIDE = 10_000_000
+
+
+@dataclass(frozen=True)
+class DecodedAnnotation:
+    """What a person submitted.
+
+    poses     subject → pose; a subject about whom nothing was said is not there
+    boxes_px  subject → (V, 4) left, top, width, height in the frame of the points; NaN = no box
+    shown     the points that carry one of our region ids: which generation and which point was shown to the person
+    unsized   views with regions that wait until the size of their picture is known: Label Studio keeps them in percent
+    """
+
+    poses: Mapping[int, Pose2D]
+    boxes_px: Mapping[int, FloatArray]
+    shown: Mapping[PointKey, RegionId]
+    problems: tuple[Problem, ...]
+    unsized: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Point:
+    region: str
+    parent: object
+    position: int
+    keypoint: int
+    xy_px: tuple[float, float]
+    touched: bool
+
+
+@dataclass(frozen=True)
+class _Box:
+    region: str
+    position: int
+    box_px: tuple[float, float, float, float]
+
+    def contains(self, xy_px: tuple[float, float]) -> bool:
+        left, top, width, height = self.box_px
+        return left <= xy_px[0] <= left + width and top <= xy_px[1] <= top + height
+
+
+def decode(result: object, binding: Binding, *, sizes_px: Mapping[str, Size] | None = None) -> DecodedAnnotation:
+    """Read the ``result`` of an annotation.
+
+    sizes_px  view → (width, height) of the picture; where absent, the size that Label Studio wrote into the region
+    """
+    reader = _Reader(binding, sizes_px or {})
+    if not isinstance(result, list):
+        reader.report("error", f"annotation: expected a list of regions, got {type(result).__name__}; nothing of it is used")
+        return DecodedAnnotation({}, {}, {}, tuple(reader.problems))
+    regions = [_with_id(region, place) for place, region in enumerate(result) if isinstance(region, dict)]
+    if len(regions) < len(result):
+        reader.report(
+            "error", f"annotation: {len(result) - len(regions)} of {len(result)} regions are no mappings; they are not used"
+        )
+    boxes = [box for region in regions if (box := reader.box(region)) is not None]
+    points = [point for region in regions for point in reader.points(region)]
+    states = reader.states(regions, {point.region for point in points})
+    return reader.assemble(points, states, boxes)
+
+
+def _with_id(region: dict[str, Any], place: int) -> dict[str, Any]:
+    """The region; one without an id gets one that no other has."""
+    return region if isinstance(region.get("id"), str) else {**region, "id": f"without id, {place}"}
+
+
+class _Reader:
+    """The regions of one annotation, one kind at a time, and the problems met on the way."""
+
+    def __init__(self, binding: Binding, sizes_px: Mapping[str, Size]) -> None:
+        self.binding = binding
+        self.sizes_px = sizes_px
+        self.problems: dict[Problem, None] = {}  # in order, each once
+        self.unsized: set[str] = set()
+        self._points = {control: position for position, view in enumerate(binding.views) for control in view.points}
+        self._boxes = {view.box: position for position, view in enumerate(binding.views) if view.box}
+
+    def report(
+        self, severity: Severity, message: str, view: str | None = None, keypoint: str | None = None, got: str = ""
+    ) -> None:
+        self.problems.setdefault(Problem(severity, message, view, keypoint, got))
+
+    def points(self, region: Mapping[str, Any]) -> list[_Point]:
+        """The points of a keypoint region, one for each of its labels; none when it is another kind or cannot be used."""
+        position = lookup(self._points, region.get("from_name"))
+        if position is None and region.get("type") != "keypointlabels":
+            return []
+        if position is None:
+            message = "a control that is not in the labelling config, or cannot be used; its points are not used"
+            self.report("error", message, got=text_of(region.get("from_name")))
+            return []
+        view = self.binding.views[position]
+        keypoints = self._keypoints(region, view)
+        if not keypoints:
+            return []
+        name = self.binding.skeleton.keypoints[keypoints[0]]
+        xy_px = self._place(region, view, name)
+        if xy_px is None:
+            return []
+        return [
+            _Point(region["id"], region.get("parentID"), position, keypoint, xy_px, _touched(region)) for keypoint in keypoints
+        ]
+
+    def _place(self, region: Mapping[str, Any], view: ViewBinding, name: str) -> tuple[float, float] | None:
+        """Where the region's point lies, in pixels; None when that cannot be said."""
+        value = mapping(region.get("value"))
+        size = self._size(region, view, name)
+        if size is None:
+            return None
+        x, y = number(value.get("x")), number(value.get("y"))
+        if x is None or y is None or not all(-_TOLERANCE <= part <= 100 + _TOLERANCE for part in (x, y)):
+            got = f"x {text_of(value.get('x'))}, y {text_of(value.get('y'))}"
+            self.report(
+                "error",
+                f"{view.view}, {name}: expected x and y between 0 and 100 percent, got {got}; the point is not used",
+                view.view,
+                name,
+            )
+            return None
+        inside = (min(max(x, 0.0), 100.0), min(max(y, 0.0), 100.0))
+        return (to_px(inside[0], size[0]), to_px(inside[1], size[1]))
+
+    def box(self, region: Mapping[str, Any]) -> _Box | None:
+        """A subject's box; None when it is another kind or cannot be used."""
+        position = lookup(self._boxes, region.get("from_name"))
+        if position is None or region.get("type") != "rectanglelabels":
+            return None
+        view = self.binding.views[position]
+        value = mapping(region.get("value"))
+        numbers = [number(value.get(name)) for name in ("x", "y", "width", "height")]
+        size = self._size(region, view, None)
+        if size is None:
+            return None
+        if any(number is None or abs(number) > 1000 for number in numbers) or number(value.get("rotation") or 0) != 0:
+            self.report("warning", f"{view.view}: a box without x, y, width and height, or a rotated one, is not used", view.view)
+            return None
+        x, y, width, height = (number for number in numbers if number is not None)
+        return _Box(
+            region["id"],
+            position,
+            (to_px(x, size[0]), to_px(y, size[1]), width * size[0] / 100.0, height * size[1] / 100.0),
+        )
+
+    def states(self, regions: Iterable[Mapping[str, Any]], points: Collection[str]) -> dict[str, tuple[PointState, bool]]:
+        """Region id → (what its choices and second labels say, chosen by a person), for the regions of ``points``."""
+        states: dict[str, tuple[PointState, bool]] = {}
+        for region in regions:
+            name = region["id"]
+            if name in points and (said := self._said(region)) is not None:
+                before = states.get(name, (said, False))
+                states[name] = (stronger(before[0], said), before[1] or _touched(region))
+        return states
+
+    def _said(self, region: Mapping[str, Any]) -> PointState | None:
+        """What one region says of whether a point can be seen, None for nothing."""
+        control, value = region.get("from_name"), mapping(region.get("value"))
+        for view in self.binding.views:
+            choices = lookup(view.visibility, control)
+            if choices is not None:
+                said = [self._state(choice, choices, view, str(control)) for choice in texts_of(value.get("choices"))]
+                return stronger(*said) if said else None
+            labels = lookup(view.points, control)
+            if labels is not None:
+                marks = view.marks.get(str(control), {})
+                texts = texts_of(value.get("keypointlabels"))
+                strange = [text for text in texts if text not in labels and text not in marks]
+                if strange and len(strange) < len(texts):
+                    self._report_beside(strange, view)
+                    return PointState.UNLABELLED
+                return stronger(*(marks[text] for text in texts if text in marks)) if marks else None
+        return None
+
+    def _state(self, choice: str, known: Mapping[str, PointState], view: ViewBinding, control: str) -> PointState:
+        if choice in known:
+            return known[choice]
+        message = (
+            f"{view.view}: choices of {control!r} whose meaning is not known; points that carry one are not used until "
+            "`visibility` of parallax.yaml says what each of them means"
+        )
+        self.report("warning", message, view.view, got=text_of(choice))
+        return PointState.UNLABELLED
+
+    def _report_beside(self, strange: list[str], view: ViewBinding) -> None:
+        message = (
+            f"{view.view}: points with a second label whose meaning is not known; they are not used until `aliases` or "
+            "`visibility` of parallax.yaml says what it means"
+        )
+        for text in strange:
+            self.report("warning", message, view.view, got=text_of(text))
+
+    def assemble(
+        self, points: list[_Point], states: Mapping[str, tuple[PointState, bool]], boxes: list[_Box]
+    ) -> DecodedAnnotation:
+        """One pose per subject."""
+        subjects = _number_boxes(boxes)
+        chosen: dict[PointKey, _Point] = {}
+        for point in points:
+            if _said_of(point, states)[0] is PointState.UNLABELLED:
+                continue
+            key = (self._subject(point, boxes, subjects), point.position, point.keypoint)
+            previous = chosen.get(key)
+            if previous is not None:
+                view, name = self.binding.names[point.position], self.binding.skeleton.keypoints[point.keypoint]
+                which = "the last that was placed or moved" if previous.touched or point.touched else "the last"
+                self.report("warning", f"{view}, {name}: more than one point for subject {key[0]}; {which} is used", view, name)
+            if previous is None or point.touched or not previous.touched:
+                chosen[key] = point
+        poses = {subject: Pose2D.empty(len(self.binding.views), len(self.binding.skeleton)) for subject, _, _ in chosen}
+        shown: dict[PointKey, RegionId] = {}
+        for key, point in chosen.items():
+            _write(poses[key[0]], point, *_said_of(point, states))
+            ours = RegionId.parse(point.region)
+            if ours is not None:
+                shown[key] = ours
+        arrays = self._box_arrays(boxes, subjects)
+        return DecodedAnnotation(dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized))
+
+    def _keypoints(self, region: Mapping[str, Any], view: ViewBinding) -> list[int]:
+        """The keypoints that the region's labels stand for; none, and reported, when they stand for nothing."""
+        control = str(region.get("from_name"))
+        labels, marks = view.points[control], view.marks.get(control, {})
+        texts = texts_of(mapping(region.get("value")).get("keypointlabels"))
+        known = list(dict.fromkeys(labels[text] for text in texts if text in labels))
+        if not known:
+            message = f"{view.view}: labels that are no keypoints; points with them are not used (known: {', '.join(labels)})"
+            if any(text in marks for text in texts):
+                message = f"{view.view}: points with no label but one that says whether they can be seen; they are not used"
+            said = [text_of(text) for text in texts] or [text_of(mapping(region.get("value")).get("keypointlabels"))]
+            for got in said:
+                self.report("error", message, view.view, got=got)
+        return known
+
+    def _size(self, region: Mapping[str, Any], view: ViewBinding, keypoint: str | None) -> tuple[float, float] | None:
+        where = view.view if keypoint is None else f"{view.view}, {keypoint}"
+        rotation = region.get("image_rotation")
+        if rotation is not None and number(rotation) != 0:
+            self.report(
+                "error",
+                f"{where}: the picture was rotated by {text_of(rotation)}° while labelling; the region is not used",
+                view.view,
+                keypoint,
+            )
+            return None
+        written = (number(region.get("original_width")), number(region.get("original_height")))
+        known = self.sizes_px.get(view.view)
+        if known is not None:
+            if None not in written and written != known:
+                self.report(
+                    "warning",
+                    f"{view.view}: the picture is {known[0]}×{known[1]}, but was {text_of(written)} when labelled",
+                    view.view,
+                )
+            return (float(known[0]), float(known[1]))
+        width, height = written
+        if width is None or height is None or not (1 <= width <= _LARGEST_SIDE and 1 <= height <= _LARGEST_SIDE):
+            self.unsized.add(view.view)
+            return None
+        return (width, height)
+
+    def _subject(self, point: _Point, boxes: list[_Box], subjects: Mapping[int, int]) -> int:
+        for index, box in enumerate(boxes):
+            if point.parent is not None and box.region == point.parent:
+                return subjects[index]
+        ours = RegionId.parse(point.region)
+        if ours is not None:
+            return ours.subject
+        around = [i for i, box in enumerate(boxes) if box.position == point.position and box.contains(point.xy_px)]
+        if around:
+            return subjects[min(around, key=lambda i: boxes[i].box_px[2] * boxes[i].box_px[3])]
+        return DEFAULT_SUBJECT
+
+    def _box_arrays(self, boxes: list[_Box], subjects: Mapping[int, int]) -> dict[int, FloatArray]:
+        arrays: dict[int, FloatArray] = {}
+        for index, box in enumerate(boxes):
+            array = arrays.setdefault(subjects[index], np.full((len(self.binding.views), 4), np.nan))
+            array[box.position] = box.box_px
+        return dict(sorted(arrays.items()))
+
+
+def _number_boxes(boxes: list[_Box]) -> dict[int, int]:
+    """Position of a box in the list → subject."""
+    ours = {index: parsed.subject for index, box in enumerate(boxes) if (parsed := RegionId.parse(box.region)) is not None}
+    subjects = dict(ours)
+    for index, box in enumerate(boxes):
+        if index not in subjects:
+            taken = {subject for other, subject in subjects.items() if boxes[other].position == box.position}
+            subjects[index] = next(number for number in range(len(boxes) + 1) if number not in taken)
+    return subjects
+
+
+def _said_of(point: _Point, states: Mapping[str, tuple[PointState, bool]]) -> tuple[PointState, bool]:
+    """What is said of a point, and whether a person said it; a point of which nothing is said is visible."""
+    return states.get(point.region, (PointState.VISIBLE, False))
+
+
+def _write(pose: Pose2D, point: _Point, state: PointState, chosen: bool) -> None:
+    place = (point.position, point.keypoint)
+    absent = state is PointState.ABSENT
+    placed = point.touched or (absent and chosen)
+    pose.state[place] = state
+    pose.provenance[place] = Provenance.PLACED if placed else Provenance.ACCEPTED
+    pose.confidence[place] = 1.0
+    if not absent:
+        pose.xy_px[place] = point.xy_px
+
+
+def _touched(region: Mapping[str, Any]) -> bool:
+    origin = region.get("origin")
+    if origin is None:
+        return RegionId.parse(region["id"]) is None
+    return bool(origin != "prediction")

@@ -1,0 +1,124 @@
+"""Pose2D ⇄ the regions of a Label Studio result.
+
+``encode`` writes predictions, ``decode`` reads what a person submitted (its rules are in ``region_decode``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from label_config.labelling.binding import Binding, ViewBinding
+from label_config.labelling.region_decode import DecodedAnnotation, decode
+from label_config.labelling.region_frame import POINT_WIDTH, PointKey, Size, to_percent, to_px
+from label_config.labelling.region_ids import RegionId
+from label_config.values import BadInputError, FloatArray, PointState, Pose2D
+
+__all__ = ["DecodedAnnotation", "PointKey", "Size", "decode", "encode", "to_percent", "to_px"]
+
+
+def encode(
+    poses: Mapping[int, Pose2D],
+    binding: Binding,
+    sizes_px: Mapping[str, Size],
+    generation: int,
+    *,
+    boxes_px: Mapping[int, FloatArray] | None = None,
+    notes: Mapping[PointKey, str] | None = None,
+) -> list[dict[str, Any]]:
+    """The ``result`` of a prediction.
+
+    poses     subject → pose; points without coordinates, and keypoints without a label in a view, are left out
+    sizes_px  view → (width, height) of the picture, needed for every view with a point
+    boxes_px  subject → (V, 4) left, top, width, height in the frame of the points, NaN = no box; parents of the points
+              where the config has a box control
+    notes     text shown with a point, for example its residual
+
+    Occluded and absent points carry the choice, or second label, that says so when the config has one.  A region must lie
+    somewhere: an absent point lies in the top-left corner; where nothing can say that it is absent it is left out.
+    Raises BadInputError for a pose of another shape or a missing size.
+    """
+    regions: list[dict[str, Any]] = []
+    expected = (len(binding.views), len(binding.skeleton))
+    for subject, pose in sorted(poses.items()):
+        if pose.state.shape != expected:
+            raise BadInputError(f"pose of subject {subject}: expected {expected} views × keypoints, got {pose.state.shape}")
+        for position, view in enumerate(binding.views):
+            keypoints = [k for k in range(expected[1]) if k in view.label_of and _shown(pose, position, k, view)]
+            box = None if boxes_px is None or view.box is None or subject not in boxes_px else boxes_px[subject][position]
+            has_box = box is not None and bool(np.isfinite(box).all())
+            if not keypoints and not has_box:
+                continue
+            frame = _frame(view, sizes_px)
+            parent = None
+            if has_box and box is not None:
+                parent = str(RegionId(generation, position, subject, None))
+                regions.append(_box_region(parent, view, frame, box))
+            for k in keypoints:
+                name = str(RegionId(generation, position, subject, k))
+                note = (notes or {}).get((subject, position, k))
+                regions.extend(_point_regions(name, view, frame, pose, position, k, parent, note))
+    return regions
+
+
+def _shown(pose: Pose2D, position: int, k: int, view: ViewBinding) -> bool:
+    if pose.state[position, k] == PointState.ABSENT:
+        return PointState.ABSENT in view.word_of
+    return bool(np.isfinite(pose.xy_px[position, k]).all())
+
+
+def _frame(view: ViewBinding, sizes_px: Mapping[str, Size]) -> dict[str, Any]:
+    """The fields that every region of a view has."""
+    if view.view not in sizes_px:
+        raise BadInputError(
+            f"view {view.view!r}: expected the size of its picture, got sizes for {', '.join(sizes_px) or 'none'}"
+        )
+    width, height = sizes_px[view.view]
+    return {"to_name": view.image, "original_width": width, "original_height": height, "image_rotation": 0}
+
+
+def _point_regions(
+    name: str,
+    view: ViewBinding,
+    frame: Mapping[str, Any],
+    pose: Pose2D,
+    position: int,
+    k: int,
+    parent: str | None,
+    note: str | None,
+) -> list[dict[str, Any]]:
+    state = PointState(int(pose.state[position, k]))
+    place = {"x": 0.0, "y": 0.0, "width": POINT_WIDTH}
+    if state is not PointState.ABSENT:
+        x, y = (float(value) for value in pose.xy_px[position, k])
+        place |= {"x": to_percent(x, frame["original_width"]), "y": to_percent(y, frame["original_height"])}
+    label = view.label_of[k]
+    value = {**place, "keypointlabels": [label.word]}
+    point = {"id": name, "type": label.type, "from_name": label.control, **frame, "value": value}
+    confidence = float(pose.confidence[position, k])
+    if math.isfinite(confidence):
+        point["score"] = min(max(confidence, 0.0), 1.0)
+    if parent is not None:
+        point["parentID"] = parent
+    if note:
+        point["meta"] = {"text": [note]}
+    said = view.word_of.get(state) if state in (PointState.OCCLUDED, PointState.ABSENT) else None
+    if said is None:
+        return [point]
+    if said.control == label.control:
+        value["keypointlabels"] = [label.word, said.word]
+        return [point]
+    choice = {**place, said.type: [said.word]}
+    return [point, {"id": name, "type": said.type, "from_name": said.control, **frame, "value": choice}]
+
+
+def _box_region(name: str, view: ViewBinding, frame: Mapping[str, Any], box_px: FloatArray) -> dict[str, Any]:
+    x, y, width, height = (float(value) for value in box_px)
+    left, right = (to_percent(edge, frame["original_width"]) for edge in (x, x + width))
+    top, bottom = (to_percent(edge, frame["original_height"]) for edge in (y, y + height))
+    place = {"x": left, "y": top, "width": right - left, "height": bottom - top, "rotation": 0}
+    value = {**place, "rectanglelabels": [view.box_labels[0]]}
+    return {"id": name, "type": "rectanglelabels", "from_name": view.box, **frame, "value": value}

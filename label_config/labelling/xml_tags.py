@@ -1,0 +1,95 @@
+"""Reading a labelling config: tags, and the pictures they stand for.  No judgement yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from label_config.values import BadInputError
+from label_config.values.data_path import PATH
+
+_VARIABLE = re.compile(rf"\$({PATH.pattern})")
+
+
+@dataclass(frozen=True)
+class ImageTag:
+    """An ``<Image>`` and where the task's data holds its address, such as ``image`` or ``images[0]``; None for no such place."""
+
+    name: str
+    data_key: str | None
+    value_list: bool
+
+
+@dataclass(frozen=True)
+class ControlTag:
+    """A control and what it labels: one name normally, several in ``toName="a,b"``.
+
+    labels   what it offers, in order, as it appears in results: the alias where there is one
+    values   alias → the value that it stands for, which files of other tools carry instead
+    several  one region may carry several of its labels
+    """
+
+    kind: str
+    name: str
+    targets: tuple[str, ...]
+    labels: tuple[str, ...]
+    dynamic: bool
+    per_region: bool
+    values: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
+
+
+def parse_config(xml: str) -> Element:
+    """The root of a config.  Raises BadInputError for anything that is not plain XML; entities are refused."""
+    try:
+        root: Element = fromstring(xml, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise BadInputError(
+            f"labelling config: expected plain XML without entity declarations, got {error or type(error).__name__}; "
+            "open the project's Labeling Interface in Label Studio and save it again"
+        ) from error
+    return root
+
+
+def image_tags(root: Element) -> tuple[ImageTag, ...]:
+    """All ``<Image>`` tags in document order."""
+    return tuple(_image(tag) for tag in _tags(root, "image"))
+
+
+def control_tags(root: Element, kind: str) -> tuple[ControlTag, ...]:
+    """All controls of a kind, such as ``KeyPointLabels``, in document order."""
+    return tuple(_control(tag, kind) for tag in _tags(root, kind.lower()))
+
+
+def repeaters(root: Element) -> tuple[Element, ...]:
+    """All ``<Repeater>`` tags, which make pictures and controls anew for every task."""
+    return tuple(_tags(root, "repeater"))
+
+
+def _tags(root: Element, lower_name: str) -> Iterator[Element]:
+    return (tag for tag in root.iter() if isinstance(tag.tag, str) and tag.tag.lower() == lower_name)
+
+
+def _image(tag: Element) -> ImageTag:
+    match = _VARIABLE.fullmatch(tag.get("value", "").strip())
+    return ImageTag(name=tag.get("name", ""), data_key=match.group(1) if match else None, value_list="valueList" in tag.attrib)
+
+
+def _control(tag: Element, kind: str) -> ControlTag:
+    children = [child for child in tag.iter() if isinstance(child.tag, str) and child.tag.lower() in ("label", "choice")]
+    labels = tuple(child.get("alias") or child.get("value") or "" for child in children)
+    return ControlTag(
+        kind=kind,
+        name=tag.get("name", ""),
+        targets=tuple(part.strip() for part in tag.get("toName", "").split(",") if part.strip()),
+        labels=labels,
+        dynamic="value" in tag.attrib or any(label.startswith("$") for label in labels),
+        per_region=tag.get("perRegion", "").lower() == "true",
+        values={alias: value for child in children if (alias := child.get("alias")) and (value := child.get("value"))},
+        several=tag.get("choice", "").lower() == "multiple",
+    )

@@ -1,0 +1,108 @@
+"""How far a model is off on the validation frames that people have labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from label_config.values import FloatArray, FrameKey, IntArray
+from label_config.values.masked import masked_mean, mean_of
+from label_config.values.prediction import Prediction
+from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.adapter import PoseModel
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.splitting import rules
+from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model on the labelled validation frames.
+
+    per_frame_px  (f,) mean error over a frame's human points, NaN where nothing can be compared
+    block         (f,) number of the block of time that a frame lies in; frames of one block are alike
+    the rest are summaries
+    """
+
+    per_frame_px: FloatArray
+    block: IntArray
+    mean_px: float | None
+    median_px: float | None
+    per_keypoint_px: list[float | None]
+    mean_world: float | None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What people and a model say about f validation frames that carry labels.
+
+    frames           (f,) ordered by sequence and index
+    block            (f,) number of the block of time that a frame lies in
+    predicted        of the model
+    truth_px         (f, V, K, 2) image pixels, people's points only: neither pseudo-labels nor points filled by geometry count;
+                     NaN = none
+    truth_world      (f, K, 3) triangulated from them, NaN = not known or no calibration
+    predicted_world  (f, K, 3) triangulated from the model's points, NaN likewise
+    """
+
+    frames: Sequence[FrameRow]
+    block: IntArray
+    predicted: Prediction
+    truth_px: FloatArray
+    truth_world: FloatArray
+    predicted_world: FloatArray
+
+
+def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
+    """The model's answers to the validation frames of a snapshot, lined up with people's."""
+    rows = snapshot.rows("val")
+    frames = list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())
+    order = {frame.id: position for position, frame in enumerate(frames)}
+    rows = rows[np.argsort([order[int(snapshot.frame_ids[row])] for row in rows])] if len(rows) else rows
+    predicted = predict_frames(workspace, model, frames, pictures)
+    predicted_world = np.full(snapshot.xyz_world[rows].shape, np.nan)
+    limit = workspace.spec.pseudo_labels.threshold_px
+    for name, rig in rigs_of(workspace).items():
+        of = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
+        if len(of):
+            predicted_world[of] = triangulate_robust(rig, predicted.xy_px[of], threshold_px=limit).xyz_world
+    return Validation(
+        frames=frames,
+        block=time_blocks([frame.key for frame in frames], {name: rule.block_frames for name, rule in rules(workspace).items()}),
+        predicted=predicted,
+        truth_px=np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan),
+        truth_world=snapshot.xyz_world[rows],
+        predicted_world=predicted_world,
+    )
+
+
+def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Judgement:
+    """Compare on the validation frames with people's points only."""
+    seen = predict_validation(workspace, model, snapshot, pictures)
+    error = np.linalg.norm(seen.predicted.xy_px - seen.truth_px, axis=-1)
+    world = np.linalg.norm(seen.predicted_world - seen.truth_world, axis=-1)
+    return Judgement(
+        per_frame_px=masked_mean(error, axis=(1, 2))[0],
+        block=seen.block,
+        mean_px=_number(mean_of(error)),
+        median_px=float(np.median(error[known])) if (known := np.isfinite(error)).any() else None,
+        per_keypoint_px=[_number(value) for value in masked_mean(error, axis=(0, 1))[0]],
+        mean_world=_number(mean_of(world)),
+    )
+
+
+def time_blocks(keys: Sequence[FrameKey], block_frames: Mapping[str, int]) -> IntArray:
+    """(f,) one number per block, the blocks of the split: consecutive frame numbers of one sequence, as many as it says."""
+    places = [(key.sequence, key.index // block_frames[key.sequence]) for key in keys]
+    number = {place: i for i, place in enumerate(sorted(set(places)))}
+    return np.array([number[place] for place in places], dtype=np.int64)
+
+
+def _number(value: FloatArray | float) -> float | None:
+    return float(value) if np.isfinite(value) else None

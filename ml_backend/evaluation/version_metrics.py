@@ -1,0 +1,299 @@
+"""A model version on the labelled validation frames of this moment, by the field's standard metrics (docs/methods.md §8)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from label_config.values import BoolArray, FloatArray, IntArray, ParallaxError
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.features import known_points, pose_size_px
+from ml_backend.evaluation.validation_error import Validation, predict_validation
+from ml_backend.metrics.bootstrap import paired_bootstrap
+from ml_backend.metrics.confidence_calibration import Reliability, reliability
+from ml_backend.metrics.mpjpe import Alignment, PositionError, position_error
+from ml_backend.metrics.oks import (
+    AreaSource,
+    AveragePrecision,
+    Detection,
+    Truth,
+    average_precision,
+    labelled_area,
+    oks,
+    pose_score,
+)
+from ml_backend.metrics.pck import Pck, Pcp, pck, pcp
+from ml_backend.metrics.subject_count import CountAccuracy, count_accuracy
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import collect, rigs_of
+from ml_backend.project.load_model import load_predictor
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.workspace import Workspace
+
+#: Of the subject's size; confidence is held against the first.
+PCK_ALPHAS = (0.05, 0.1)
+PCK_REFERENCE = "diagonal of the box around the labelled points of the picture, at least three"
+PCP_ALPHA = 0.5
+#: No segmentation and no drawn box: the box is that around the labelled points.
+AREA_SOURCE: AreaSource = "bbox"
+AREA_OF = "width × height of the box around the labelled points of the picture"
+#: A subject counts as found from this OKS on.
+FOUND_OKS = 0.5
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Pixels between a model's points and people's; mean and median are NaN without any.
+
+    labelled  points that people placed
+    points    those of them for which the model has one
+    """
+
+    mean: float
+    median: float
+    points: int
+    labelled: int
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """OKS of the subjects that have an area; a labelled point without a prediction counts 0.  NaN without a subject."""
+
+    mean: float
+    ap: AveragePrecision
+    count: CountAccuracy
+
+
+@dataclass(frozen=True)
+class InSpace:
+    """Errors of the triangulated points against people's triangulated points, in the unit of the calibration."""
+
+    unit: str
+    points: int
+    by_alignment: dict[Alignment, PositionError]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model version against people's points; a figure that cannot be told is NaN, a part None.
+
+    version      its number
+    frames, pictures  that carry people's points and can be read
+    unreadable   pictures that carry people's points and cannot: they count nowhere
+    error        pixels over all points; interval: 95 % of its mean, whole blocks of time drawn, NaN with a single block
+    per_keypoint (K,)
+    pck          alpha → share within alpha · PCK_REFERENCE
+    pcp          strict, over the skeleton's limbs; None when it has none
+    limbs        limbs whose ends both carry people's points
+    reliability  of the confidences of predicted points against PCK at the first alpha
+    world        None without calibration, or when rigs differ in unit
+    """
+
+    version: int
+    skeleton: Skeleton
+    frames: int
+    pictures: int
+    unreadable: int
+    error: Distances
+    interval: tuple[float, float]
+    per_keypoint: tuple[Distances, ...]
+    pck: dict[float, Pck]
+    pcp: Pcp | None
+    limbs: int
+    oks: Similarity
+    reliability: Reliability
+    world: InSpace | None
+
+
+def evaluate(workspace: Workspace, version: VersionRow) -> Evaluation:
+    """Judge a version with people's points only, as the gate does.
+
+    Raises ParallaxError when no validation frame is labelled, BadInputError when the model cannot be loaded.
+    """
+    snapshot = collect(workspace)
+    if not snapshot.human[snapshot.rows("val")].any():
+        raise ParallaxError("evaluate: no validation frame is labelled yet; expected at least one, they come up as random picks")
+    model = load_predictor(workspace, workspace.models / version.path)
+    with closing(Pictures(workspace)) as pictures:
+        seen = predict_validation(workspace, model, snapshot, pictures)
+    rigs = rigs_of(workspace)
+    units = {rigs[name].unit for name in {frame.key.sequence for frame in seen.frames} if name in rigs}
+    return measure(seen, workspace.binding.skeleton, version.number, units.pop() if len(units) == 1 else None)
+
+
+def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None) -> Evaluation:
+    """All figures; ``unit`` of the points in space, None = leave them out."""
+    labelled = np.any(known_points(seen.truth_px), axis=-1)
+    read: BoolArray = np.asarray(labelled & seen.predicted.read)
+    frames: BoolArray = np.asarray(np.any(read, axis=1))
+    truth, found, confidence = seen.truth_px[read], seen.predicted.xy_px[read], seen.predicted.confidence[read]
+    block = np.broadcast_to(seen.block[:, None], read.shape)[read]
+    size = pose_size_px(truth)
+    error = np.linalg.norm(found - truth, axis=-1)
+    placed = known_points(truth)
+    ends: IntArray = np.array(skeleton.limbs, dtype=np.int64).reshape(-1, 2)
+    return Evaluation(
+        version=version,
+        skeleton=skeleton,
+        frames=int(frames.sum()),
+        pictures=int(read.sum()),
+        unreadable=int((labelled & ~read).sum()),
+        error=_distances(error, placed),
+        interval=_interval(error, block),
+        per_keypoint=tuple(_distances(error[:, k], placed[:, k]) for k in range(len(skeleton))),
+        pck={alpha: pck(found, truth, size, alpha) for alpha in PCK_ALPHAS},
+        pcp=pcp(found, truth, skeleton.limbs, strict=True, alpha=PCP_ALPHA) if skeleton.limbs else None,
+        limbs=int(placed[:, ends].all(axis=-1).sum()),
+        oks=_similarity(truth, found, confidence, np.array(skeleton.sigmas)),
+        reliability=_reliability(error, size, confidence),
+        world=_in_space(seen, frames, skeleton.root, unit) if unit is not None else None,
+    )
+
+
+def _distances(error: FloatArray, placed: BoolArray) -> Distances:
+    known = error[np.isfinite(error)]
+    mean, median = (float(known.mean()), float(np.median(known))) if len(known) else (math.nan, math.nan)
+    return Distances(mean, median, len(known), int(placed.sum()))
+
+
+def _interval(error: FloatArray, block: IntArray) -> tuple[float, float]:
+    """95 % interval of the mean of errors (m, K) of pictures in blocks (m,)."""
+    values = error.ravel()
+    # Against a model without any error the difference of the means is the mean itself.
+    found = paired_bootstrap(np.zeros(values.shape), values, seed=0, group=np.repeat(block, error.shape[1]))
+    return found.lo, found.hi
+
+
+def _reliability(error: FloatArray, size: FloatArray, confidence: FloatArray) -> Reliability:
+    """Over labelled points that were predicted: no prediction states no confidence."""
+    ratio = np.divide(error, size[:, None], out=np.full(error.shape, np.nan), where=(size > 0)[:, None])
+    known = np.isfinite(ratio)
+    return reliability(confidence[known], np.asarray(ratio[known] <= PCK_ALPHAS[0]))
+
+
+def _similarity(truth: FloatArray, found: FloatArray, confidence: FloatArray, sigmas: FloatArray) -> Similarity:
+    """Of pictures (m, K, 2), each of which holds one labelled subject: whether further subjects are found is not asked.
+
+    A picture counts as without detection when none of its labelled points is predicted.  A single labelled point, or several
+    in a row along an axis of the picture, have no area; such pictures are left out.
+    """
+    placed = known_points(truth)
+    areas = labelled_area(truth, placed, AREA_SOURCE)
+    truths, detections, values = [], [], []
+    for i, name in enumerate(map(str, range(len(truth)))):
+        area = float(areas[i])
+        if not area > 0:
+            continue
+        truths.append(Truth(name, truth[i], placed[i], area))
+        values.append(float(oks(found[i], truth[i], placed[i], np.array(area), sigmas)))
+        if known_points(found[i, placed[i]]).any():
+            detections.append(Detection(name, found[i], float(pose_score(confidence[i]))))
+    return Similarity(
+        mean=float(np.mean(values)) if values else math.nan,
+        ap=average_precision(truths, detections, sigmas, area_source=AREA_SOURCE),
+        count=count_accuracy(truths, detections, sigmas, threshold=FOUND_OKS),
+    )
+
+
+def _in_space(seen: Validation, frames: BoolArray, root: int, unit: str) -> InSpace:
+    predicted, truth = seen.predicted_world[frames], seen.truth_world[frames]
+    errors = {alignment: position_error(predicted, truth, alignment, root) for alignment in get_args(Alignment)}
+    return InSpace(unit, int(known_points(truth).sum()), errors)
+
+
+def as_json(found: Evaluation) -> dict[str, Any]:
+    """Every figure with its unit as a plain JSON value; null = not known."""
+    names, similarity, bins, world = found.skeleton.keypoints, found.oks, found.reliability, found.world
+    limbs = [f"{names[a]} – {names[b]}" for a, b in found.skeleton.limbs]
+    edges = np.linspace(0, 1, len(bins.count) + 1).round(6).tolist()
+    columns = (edges[:-1], edges[1:], bins.count.tolist(), bins.confidence.tolist(), bins.correct.tolist())
+    figures = {
+        "version": found.version,
+        "frames": found.frames,
+        "pictures": found.pictures,
+        "unreadable_pictures": found.unreadable,
+        "error": {
+            "unit": "px",
+            **asdict(found.error),
+            "mean_95": list(found.interval),
+            "interval": "bootstrap of whole blocks of time",
+            "per_keypoint": _named(names, map(asdict, found.per_keypoint)),
+        },
+        "pck": {
+            "unit": "share of labelled points",
+            "reference": PCK_REFERENCE,
+            "points": found.pck[PCK_ALPHAS[0]].count,
+            "at": [
+                {"alpha": alpha, "share": value.overall, "per_keypoint": _named(names, value.per_keypoint.tolist())}
+                for alpha, value in found.pck.items()
+            ],
+        },
+        "pcp": found.pcp
+        and {
+            "unit": "share of limbs, mean over the limbs of the skeleton",
+            "rule": "strict: both ends",
+            "alpha": PCP_ALPHA,
+            "limbs": found.limbs,
+            "mean": found.pcp.mean,
+            "per_limb": _named(limbs, found.pcp.per_limb.tolist()),
+        },
+        "oks": {
+            "unit": "1",
+            "area_source": similarity.ap.area_source,
+            "area": AREA_OF,
+            "sigmas": _named(names, found.skeleton.sigmas),
+            "subjects": similarity.count.subjects,
+            "mean": similarity.mean,
+            "ap": similarity.ap.ap,
+            "ap50": similarity.ap.at[0.5],
+            "ap75": similarity.ap.at[0.75],
+        },
+        "person_count": {
+            "unit": f"matched_share: share of subjects, OKS ≥ {FOUND_OKS}; mean_count_error: subjects per picture",
+            **asdict(similarity.count),
+        },
+        "confidence": {
+            "unit": "1",
+            "correct": f"PCK@{PCK_ALPHAS[0]}",
+            "points": int(bins.count.sum()),
+            "ece": bins.ece,
+            "bins": [_named(("from", "to", "points", "confidence", "correct"), row) for row in zip(*columns, strict=True)],
+        },
+        "mpjpe": world
+        and {
+            "unit": world.unit,
+            "points": world.points,
+            "root": names[found.skeleton.root],
+            **{str(alignment): _position(error, names) for alignment, error in world.by_alignment.items()},
+        },
+    }
+    return dict(_without_nan(figures))
+
+
+def _position(error: PositionError, names: Sequence[str]) -> dict[str, Any]:
+    per_keypoint = _named(names, error.per_keypoint.tolist())
+    return {"mean": error.mean, "median": error.median, "coverage": error.coverage, "per_keypoint": per_keypoint}
+
+
+def _named(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_report(found: Evaluation, target: Path) -> None:
+    """The figures of :func:`as_json` as a file."""
+    target.write_text(json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Predictions of several models: where they disagree, the live one is not to be relied on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from label_config.values import ParallaxError
+from label_config.values.prediction import Output, Prediction
+from ml_backend.pose.adapter import PoseModel
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.predict_frames import predict_frames
+from ml_backend.store import versions
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.workspace import Workspace
+
+log = logging.getLogger("parallax.ensemble")
+
+#: Models of an ensemble: the live one and those that were live last beside it (``store.retention`` keeps as many).
+MEMBERS = 3
+
+
+def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
+    """The models that were live last beside ``live``, newest first; those that cannot be loaded any more are left out."""
+    known = versions.list_versions(workspace.store, workspace.project_id)
+    models: list[PoseModel] = []
+    for row in sorted(known, key=lambda row: -row.number):
+        if len(models) == MEMBERS - 1:
+            break
+        if row.status != "published" or row.removed_at is not None or row.id == live.id:
+            continue
+        try:
+            model = load_predictor(workspace, workspace.models / row.path)
+        except (ParallaxError, OSError) as error:
+            log.warning("px-%s takes no part in the ensemble: %s", row.number, error)
+            continue
+        if model.keypoints == workspace.binding.skeleton.keypoints:
+            models.append(model)
+    return models
+
+
+def predict_ensemble(
+    workspace: Workspace,
+    prediction: Prediction,
+    earlier: Sequence[PoseModel],
+    frames: Sequence[FrameRow],
+    pictures: Pictures,
+    *,
+    alive: Callable[[], None] = lambda: None,
+) -> Prediction:
+    """The live model's ``prediction`` of ``frames`` with the points of the earlier models beside its own; unchanged without any.
+
+    Costs one forward pass over every picture for each of them."""
+    if not earlier:
+        return prediction
+    others = [predict_frames(workspace, model, frames, pictures, alive=alive).xy_px for model in earlier]
+    return prediction.adding(Output.ENSEMBLE, np.stack([prediction.xy_px, *others], axis=3))

@@ -1,0 +1,276 @@
+"""Harvest: the live model and pictorial structures label a whole recording; a personalised model learns from the best of it.
+
+live model → poses in space → the least uncertain ones, per keypoint → masked targets and people's labels → personalised model
+→ gate → better poses.  Killed anywhere, the next try goes on from what is on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from label_config.values import BadInputError, FloatArray, ParallaxError, TrainingTarget
+from label_config.values.prediction import Output, Prediction
+from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.pictorial import PictorialStructure
+from ml_backend.heatmaps.crops import CropTransform
+from ml_backend.jobs.publish import publish_if_good
+from ml_backend.jobs.retrain_job import Report, StoppedError, begin_training, end_training, same_network, train_progress
+from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.labels.harvested_labels import KEEP, Detections, Harvest, body_from_labels, harvest_points, harvest_targets
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.infer import Predictor
+from ml_backend.pose.presets import preset
+from ml_backend.pose.training import train
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.training_config import config_for, processes_of
+from ml_backend.project.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
+from ml_backend.store import versions, work
+from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.work import JobRow
+from ml_backend.store.workspace import Workspace
+
+#: Frames that are predicted before their poses are inferred; bounds the memory that heatmaps take.
+CHUNK = 32
+#: Without heatmaps: how far off a good point may be, as a share of the crop's side.
+SIGMA_SHARE = 0.03
+
+
+@dataclass(frozen=True)
+class HarvestOptions:
+    """What a harvest job is asked for.
+
+    sequences     recordings to harvest, None = all that are calibrated
+    keep          share of each joint's poses that become labels
+    stride        every n-th frame
+    train_frames  at most this many harvested frames are trained on, evenly spread: neighbours teach little new
+    """
+
+    sequences: Sequence[str] | None = None
+    keep: float = KEEP
+    stride: int = 1
+    train_frames: int = 500
+
+    def __post_init__(self) -> None:
+        if not (0 < self.keep <= 1 and self.stride >= 1 and self.train_frames >= 1):
+            raise BadInputError(
+                f"harvest: expected keep in (0, 1], stride and train_frames of at least 1, "
+                f"got {self.keep}, {self.stride} and {self.train_frames}"
+            )
+
+    @classmethod
+    def of(cls, job: JobRow) -> Self:
+        """From the arguments of a job; what is missing has its default."""
+        return cls(**{name: job.arguments[name] for name in cls.__dataclass_fields__ if name in job.arguments})
+
+
+def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> VersionRow:
+    """One harvest; the version that the personalised model became.
+
+    The arguments ``before``, ``after`` (array files) and ``version_id`` of the job then say what came out.
+    Raises ParallaxError without a model, calibration or enough labels.
+    """
+    options = HarvestOptions.of(job)
+    rigs = _rigs(workspace, options)
+    parent, job = _parent(workspace, job)
+    row, snapshot, job = snapshot_of_job(workspace, job, reuse=True)
+    frames = _frames(workspace, rigs, options)
+    with closing(Pictures(workspace)) as pictures:
+        inference = _PoseInference(
+            workspace, _body(workspace, snapshot, rigs), rigs, frames, pictures, options.keep, report, should_stop
+        )
+        before, job = inference.points(job, "before", workspace.models / parent.path)
+        targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
+        targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
+        pictures.prepare([target.image for target in targets])
+        base = config_for(workspace.spec.train, warm=True, round_=row.round, auxiliary=auxiliary_networks(workspace.spec.scores))
+        processes = processes_of(workspace.spec.train)
+        config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes))
+        folder = workspace.models / model_folder_name(row, parent, config.to_json(), job.arguments["before"], asdict(options))
+        job, batch = begin_training(workspace, job, config)
+        result = train(
+            config,
+            targets,
+            workspace.binding.skeleton,
+            pictures.read,
+            folder,
+            init=workspace.models / parent.path,
+            progress=lambda progress: report(train_progress(progress)),
+            should_stop=should_stop,
+            extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number, "harvest": job.arguments["before"]},
+            processes=processes,
+            batch=batch,
+        )
+        if result.ending == "asked":
+            raise StoppedError("stopped between two steps; the checkpoint is kept")
+        job = end_training(workspace, job)
+        report({"stage": "validate"})
+        live = versions.live(workspace.store, workspace.project_id)
+        version = publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
+        job = work.remember(workspace.store, job, version_id=version.id)
+        inference.points(job, "after", folder)
+    return version
+
+
+def _rigs(workspace: Workspace, options: HarvestOptions) -> dict[str, Rig]:
+    """The rigs of the recordings that were asked for."""
+    known = rigs_of(workspace)
+    if not known:
+        raise BadInputError(
+            "harvest: none of the project's recordings is calibrated for two or more cameras; "
+            "give `calibration:` to a recording in parallax.yaml and run `parallax init` again"
+        )
+    unknown = sorted(set(options.sequences or ()) - set(known))
+    if unknown:
+        raise BadInputError(f"harvest: {', '.join(unknown)}: expected calibrated recordings among {', '.join(known)}")
+    return {name: rig for name, rig in known.items() if options.sequences is None or name in options.sequences}
+
+
+def _parent(workspace: Workspace, job: JobRow) -> tuple[VersionRow, JobRow]:
+    """The model that harvests and that the personalised one starts from: the live one of the first try."""
+    if "parent" in job.arguments:
+        return versions.get(workspace.store, job.arguments["parent"]), job
+    live = versions.live(workspace.store, workspace.project_id)
+    if live is None:
+        raise ParallaxError("harvest: there is no model yet; label the first frames and `parallax train`")
+    if not same_network(workspace, live):
+        raise ParallaxError(
+            f"harvest: px-{live.number} has another network or skeleton than parallax.yaml asks for; `parallax train` first"
+        )
+    return live, work.remember(workspace.store, job, parent=live.id)
+
+
+def _frames(workspace: Workspace, rigs: Mapping[str, Rig], options: HarvestOptions) -> list[FrameRow]:
+    """Readable frames of these recordings, in order."""
+    rows = list_frames(workspace.store, workspace.project_id)
+    mine = [row for row in rows if row.key.sequence in rigs and row.usable]
+    if not mine:
+        raise BadInputError(f"harvest: no readable frame in {', '.join(rigs)}")
+    return mine[:: options.stride]
+
+
+def _body(workspace: Workspace, snapshot: Snapshot, rigs: Mapping[str, Rig]) -> PictorialStructure:
+    """From the labels of these recordings, validation frames left out."""
+    of_rigs = np.isin([key.sequence for key in snapshot.keys], list(rigs))
+    return body_from_labels(snapshot.xyz_world[of_rigs & (snapshot.split != "val")], workspace.binding.skeleton)
+
+
+@dataclass(frozen=True)
+class _PoseInference:
+    """Brings in the poses of all frames, with one model or another."""
+
+    workspace: Workspace
+    body: PictorialStructure
+    rigs: Mapping[str, Rig]
+    frames: Sequence[FrameRow]
+    pictures: Pictures
+    keep: float
+    report: Report
+    should_stop: Callable[[], bool]
+
+    def points(self, job: JobRow, name: str, folder: Path) -> tuple[Harvest, JobRow]:
+        """The poses by the model in ``folder``; the job remembers their array file by ``name``, so a later try finds them."""
+        if name not in job.arguments:
+            found = self._harvest(load_predictor(self.workspace, folder)).select(self.keep)
+            path, _ = self.workspace.arrays.save("harvest", found.to_arrays())
+            job = work.remember(self.workspace.store, job, **{name: path})
+        return Harvest.from_arrays(self.workspace.arrays.load(job.arguments[name])), job
+
+    def _harvest(self, model: Predictor) -> Harvest:
+        heatmaps = Output.HEATMAPS in model.outputs
+        parts: list[Harvest] = []
+        done = 0
+        for sequence, rig in self.rigs.items():
+            rows = [row for row in self.frames if row.key.sequence == sequence]
+            for start in range(0, len(rows), CHUNK):
+                if self.should_stop():
+                    raise StoppedError("stopped between two parts of a recording; these poses are inferred anew")
+                self.report({"stage": "harvest", "step": done, "steps": len(self.frames)})
+                chunk = rows[start : start + CHUNK]
+                seen = predict_frames(self.workspace, model, chunk, self.pictures, heatmaps=heatmaps)
+                parts.append(harvest_points(self.body, rig, [row.key for row in chunk], detections(model, seen)))
+                done += len(chunk)
+        return Harvest.joined(parts)
+
+
+def detections(model: Predictor, prediction: Prediction) -> Detections:
+    """A model's predictions as pictorial structures read them."""
+    box = prediction.box_px
+    sigma = np.where(np.isfinite(box[..., 2]), SIGMA_SHARE * box[..., 2], 1.0)
+    heatmaps = prediction.outputs.get(Output.HEATMAPS)
+    maps = None if heatmaps is None else _image_to_heatmap(model, box, heatmaps.shape[-2:])
+    return Detections(prediction.xy_px, prediction.confidence, sigma, heatmaps, maps)
+
+
+def _image_to_heatmap(model: Predictor, box_px: FloatArray, size_hm: tuple[int, ...]) -> FloatArray:
+    """(f, V, 2, 3) affine maps of the crops that were looked at, NaN where there was none."""
+    maps = np.full((*box_px.shape[:2], 2, 3), np.nan)
+    height, width = size_hm
+    for f, v in np.argwhere(np.isfinite(box_px).all(axis=-1)):
+        x, y, w, h = box_px[f, v].tolist()
+        crop = CropTransform((x, y, w, h), model.manifest.config.input_px, (width, height), grid=model.head.grid)
+        maps[f, v] = crop.heatmap_matrix[:2]
+    return maps
+
+
+def _harvest_targets(
+    workspace: Workspace,
+    found: Harvest,
+    frames: Sequence[FrameRow],
+    rigs: Mapping[str, Rig],
+    snapshot: Snapshot,
+    options: HarvestOptions,
+) -> list[TrainingTarget]:
+    """Targets of frames in the training part that nobody labelled; people's own points are better, and come beside these."""
+    rows = {row.key: row for row in frames}
+    labelled = set(snapshot.frame_ids.tolist())
+    useful = found.kept.any(axis=1) & np.array(
+        [rows[key].split == "train" and rows[key].id not in labelled for key in found.keys]
+    )
+    chosen = np.flatnonzero(useful)
+    if len(chosen) > options.train_frames:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, options.train_frames).round().astype(np.int64)]
+    targets: list[TrainingTarget] = []
+    for sequence, rig in rigs.items():
+        mine = found.rows(chosen[[found.keys[i].sequence == sequence for i in chosen]])
+        images = [rows[key].images for key in mine.keys]
+        targets += harvest_targets(mine, rig, images, workspace.views, weight=workspace.spec.pseudo_labels.weight)
+    if not targets:
+        raise ParallaxError(
+            "harvest: no pose of an unlabelled training frame was good enough; label more frames, or look at the calibration"
+        )
+    return targets
+
+
+@dataclass(frozen=True)
+class HarvestOutcome:
+    """What the newest finished harvest job left: poses of the live model and of the personalised one, and that version."""
+
+    before: Harvest
+    after: Harvest
+    version: VersionRow
+
+    @property
+    def best(self) -> Harvest:
+        """The personalised model's poses, unless the gate refused it."""
+        return self.before if self.version.status == "rejected" else self.after
+
+
+def last_harvest(workspace: Workspace) -> HarvestOutcome:
+    """Raises ParallaxError when nothing was harvested yet."""
+    jobs = work.list_jobs(workspace.store, workspace.project_id, limit=100_000)
+    arguments = next((job.arguments for job in jobs if job.kind == "harvest" and job.status == "done"), None)
+    if arguments is None:
+        raise ParallaxError("nothing was harvested yet; run `parallax harvest`")
+    before, after = (Harvest.from_arrays(workspace.arrays.load(arguments[name])) for name in ("before", "after"))
+    return HarvestOutcome(before, after, versions.get(workspace.store, arguments["version_id"]))

@@ -1,0 +1,96 @@
+"""What the live model says about the recordings: its points in every camera, and their places in 3-D."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from label_config.values import BoolArray, FloatArray, IntArray, ParallaxError, PointState
+from ml_backend.formats.anipose_files import WorldTrack
+from ml_backend.formats.label_records import LabelledImage, LabelSet
+from ml_backend.jobs.scoring import triangulation_of
+from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.scored_shards import Judged, newest_judged
+from ml_backend.store import frames, versions
+from ml_backend.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """labels have a confidence; world is by recording, without those that have no calibration."""
+
+    version: int
+    labels: LabelSet
+    world: dict[str, WorldTrack]
+    notes: tuple[str, ...]
+
+
+def predicted_of(workspace: Workspace) -> Predicted:
+    """Every frame of the newest rescan.  Raises ParallaxError before there is one."""
+    live = versions.live(workspace.store, workspace.project_id)
+    current = versions.current_round(workspace.store, workspace.project_id)
+    judged = newest_judged(workspace, live, current) if live is not None else None
+    if live is None or judged is None:
+        raise ParallaxError("no predictions yet: `parallax train` makes a model and `parallax rescore` lets it see every frame")
+    notes = []
+    total = sum(bool(row.usable) for row in frames.list_frames(workspace.store, workspace.project_id))
+    if len(judged.rows) < total:
+        notes.append(
+            f"px-{live.number} has seen {len(judged.rows)} of {total} frames; more with selection.candidates_per_round and "
+            "`parallax rescore`"
+        )
+    return Predicted(live.number, _labels(workspace, judged), _world(workspace, judged), tuple(notes))
+
+
+def _labels(workspace: Workspace, judged: Judged) -> LabelSet:
+    xy, confidence = judged.arrays["xy_px"], judged.arrays["confidence"]
+    placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
+    state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
+    labels = tuple(
+        LabelledImage(
+            row.images[view],
+            np.where(placed[i, v, :, None], xy[i, v], np.nan),
+            state[i, v],
+            view=view,
+            key=row.key,
+            confidence=np.where(placed[i, v], np.clip(confidence[i, v], 0.0, 1.0), np.nan),
+        )
+        for i, row in enumerate(judged.rows)
+        for v, view in enumerate(workspace.views)
+        if view in row.images and placed[i, v].any()
+    )
+    return LabelSet(workspace.binding.skeleton, labels)
+
+
+def _world(workspace: Workspace, judged: Judged) -> dict[str, WorldTrack]:
+    found = triangulation_of(judged.arrays)
+    if found is None:
+        return {}
+    inlier: BoolArray = found.inlier.astype(np.bool_)
+    error = _mean(found.reprojection_px, inlier)
+    least = np.where(inlier, judged.arrays["confidence"], np.inf).min(axis=1)
+    rigs = rigs_of(workspace)
+    members: dict[str, list[int]] = defaultdict(list)
+    for position, row in enumerate(judged.rows):
+        if row.key.sequence in rigs:
+            members[row.key.sequence].append(position)
+    return {
+        sequence: WorldTrack(
+            rigs[sequence].unit,
+            np.array([judged.rows[i].key.index for i in at], dtype=np.int64),
+            found.xyz_world[at],
+            error[at],
+            inlier.sum(axis=1)[at],
+            np.where(np.isfinite(least), least, np.nan)[at],
+        )
+        for sequence, at in members.items()
+    }
+
+
+def _mean(values: FloatArray, chosen: BoolArray) -> FloatArray:
+    """(n, K) over the cameras (axis 1) that are chosen, NaN without any."""
+    known = chosen & np.isfinite(values)
+    count = known.sum(axis=1)
+    return np.asarray(np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan))

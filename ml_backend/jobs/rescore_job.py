@@ -1,0 +1,159 @@
+"""Rescore: lay out shards of the pool, predict and judge them.  Any number of workers may run it at the same time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from label_config.values import ParallaxError
+from label_config.values.prediction import Output
+from ml_backend.jobs.dead_device import device_is_gone
+from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
+from ml_backend.jobs.retrain_job import StoppedError
+from ml_backend.jobs.scoring import ScoreKit, make_kit, score_chunk
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.adapter import PoseModel
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.predict_frames import predict_frames
+from ml_backend.store import frames, generations, presence, versions, work
+from ml_backend.store.fault_points import reach
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.work import JobRow, LostLeaseError, ShardRow
+from ml_backend.store.workspace import Workspace
+
+log = logging.getLogger("parallax.rescore")
+
+#: Core frames of one shard: small enough that a killed worker loses little, large enough that opening a video is cheap.
+SHARD_FRAMES = 64
+#: Context frames on either side, the most that any score asks for.
+HALO = 1
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> None:
+    """Judge the pool with the live model; whoever closes the last shard asks for a selection."""
+    live = versions.live(workspace.store, workspace.project_id)
+    if live is None:
+        return
+    round_ = versions.current_round(workspace.store, workspace.project_id)
+    work.add_shards(workspace.store, workspace.project_id, live.id, round_, lay_out(workspace, round_))
+    work_on_shards(workspace, live, round_, job.owner or "worker", report, should_stop)
+    if should_stop():
+        raise StoppedError("stopped between two shards; those that are done stay done")
+    rows = work.list_shards(workspace.store, live.id, round_)
+    failed = [row for row in rows if row.status == "failed"]
+    if failed and len(failed) == len(rows):
+        raise ParallaxError(f"none of the {len(rows)} shards could be judged; the first says: {failed[0].error}")
+    for row in failed:
+        text = f"{len(row.frame_ids)} frames of {row.sequence!r} could not be judged: {row.error}"
+        presence.tell(workspace.store, workspace.project_id, text, level="error", key=f"shard {row.id}")
+    if all(row.status in ("done", "failed") for row in rows):
+        work.request(workspace.store, workspace.project_id, "select", {"version_id": live.id, "round": round_})
+
+
+def lay_out(workspace: Workspace, round_: int) -> list[dict[str, Any]]:
+    """Runs of candidates in temporal order, cut into shards."""
+    pool = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.usable]
+    always = set(_window_frames(workspace)) | set(_labelled_frames(workspace))
+    chosen = candidates(pool, always, workspace.spec.selection.candidates_per_round, round_)
+    runs = []
+    for sequence in sorted({row.key.sequence for row in chosen}):
+        ids = [row.id for row in chosen if row.key.sequence == sequence]
+        for start in range(0, len(ids), SHARD_FRAMES):
+            stop = min(start + SHARD_FRAMES, len(ids))
+            halo = [ids[max(0, start - HALO) : start], ids[stop : stop + HALO]]
+            runs.append({"sequence": sequence, "frame_ids": ids[start:stop], "halo_ids": halo})
+    return runs
+
+
+def candidates(pool: list[FrameRow], always: set[int], limit: int, round_: int) -> list[FrameRow]:
+    """At most ``limit`` frames spread evenly over each sequence, other ones in the next round, and those in ``always``."""
+    if len(pool) <= limit:
+        return pool
+    stride = int(np.ceil(len(pool) / limit))
+    offset = round_ % stride
+    return [row for position, row in enumerate(pool) if position % stride == offset or row.id in always]
+
+
+def _window_frames(workspace: Workspace) -> list[int]:
+    number = workspace.project.generation
+    return [] if number is None else [p.frame_id for p in generations.list_picks(workspace.store, workspace.project_id, number)]
+
+
+def _labelled_frames(workspace: Workspace) -> list[int]:
+    rows = versions.list_snapshots(workspace.store, workspace.project_id)
+    return workspace.arrays.load(rows[-1].path)["frame_ids"].tolist() if rows else []
+
+
+def work_on_shards(
+    workspace: Workspace, version: VersionRow, round_: int, owner: str, report: Report, should_stop: Callable[[], bool]
+) -> None:
+    """Take shard after shard until none is free."""
+    model: PoseModel | None = None
+    kit: ScoreKit | None = None
+    earlier: list[PoseModel] = []
+    pictures = Pictures(workspace)
+    try:
+        while not should_stop():
+            shard = work.claim_shard(workspace.store, version.id, round_, owner)
+            if shard is None:
+                return
+            if model is None or kit is None:
+                model = load_predictor(workspace, workspace.models / version.path)
+                kit = make_kit(workspace, _snapshot(workspace, version))
+                earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
+            _one(workspace, shard, model, earlier, kit, pictures)
+            rows = work.list_shards(workspace.store, version.id, round_)
+            done = sum(row.status in ("done", "failed") for row in rows)
+            report({"stage": "rescore", "step": done, "steps": len(rows)})
+    finally:
+        pictures.close()
+
+
+def _one(
+    workspace: Workspace, shard: ShardRow, model: PoseModel, earlier: list[PoseModel], kit: ScoreKit, pictures: Pictures
+) -> None:
+    before, after = shard.halo_ids
+    ids = [*before, *shard.frame_ids, *after]
+    rows = frames.list_frames(workspace.store, workspace.project_id, ids)
+    refreshed = time.monotonic()
+
+    def alive() -> None:
+        nonlocal refreshed
+        if time.monotonic() - refreshed > work.LEASE_S / 4:
+            refreshed = time.monotonic()
+            if not work.refresh_shard(workspace.store, shard):
+                raise LostLeaseError(f"shard {shard.id} was taken over by another worker")
+
+    try:
+        seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Output.HEATMAPS), alive=alive)
+        seen = predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
+        core = slice(len(before), len(before) + len(shard.frame_ids))
+        arrays = score_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
+        arrays["frame_ids"] = np.array(shard.frame_ids, dtype=np.int64)
+        reach("shard judged")
+        path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)
+    except LostLeaseError:
+        return
+    except Exception as error:
+        # One poisonous shard must not keep the others from being judged; it is tried again, then put aside.
+        log.exception("shard %s (%s) failed", shard.id, shard.sequence, exc_info=error)
+        work.close_shard(workspace.store, shard, error=f"{type(error).__name__}: {error}")
+        if device_is_gone(error):
+            raise  # every other shard would fail as well
+        return
+    work.close_shard(workspace.store, shard, path=path)
+
+
+def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:
+    for row in versions.list_snapshots(workspace.store, workspace.project_id):
+        if row.id == version.snapshot_id:
+            return Snapshot.from_arrays(workspace.arrays.load(row.path))
+    raise LookupError(f"px-{version.number} has no snapshot")

@@ -1,0 +1,298 @@
+"""Select: what the shards say → the ordered window, its reasons, the points to show, and the pseudo-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, Pose2D, Triangulation
+from ml_backend.acquisition.explain import RoundContext, build_record
+from ml_backend.acquisition.feature_spaces import FeatureSet
+from ml_backend.acquisition.fusion import Component, Fused, fuse
+from ml_backend.acquisition.order_window import Kind, Params, Selection, Strategy, rank_score
+from ml_backend.acquisition.pool import Pool
+from ml_backend.acquisition.reasons import reason_line, worst_point
+from ml_backend.acquisition.selection import select, without
+from ml_backend.evaluation.batch_performance import last_batch_performance
+from ml_backend.jobs.after_window import following
+from ml_backend.jobs.cold_start import first_poses, looks
+from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
+from ml_backend.jobs.preannotations import points_to_show
+from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
+from ml_backend.jobs.self_training import propose_pseudo, store_pseudo, withdraw_disagreeing
+from ml_backend.jobs.unavailable_scores import silent, tell_silent
+from ml_backend.labels.split import random_slots, stable_uniform
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.scored_shards import Arrays, newest_judged
+from ml_backend.store import frames, generations, submissions, tasks, versions, work
+from ml_backend.store.fault_points import reach
+from ml_backend.store.frames import FrameRow
+from ml_backend.store.generations import PickRow
+from ml_backend.store.versions import VersionRow
+from ml_backend.store.work import JobRow
+from ml_backend.store.workspace import Workspace
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The frames that the live model has judged; ``arrays`` have one row per frame, in the order of ``rows``.
+
+    silent  chosen scores that say nothing about any of them → why
+    """
+
+    rows: list[FrameRow]
+    arrays: Arrays
+    chosen: Chosen
+    silent: Mapping[str, str]
+    version: VersionRow
+    round: int
+
+    @property
+    def triangulated(self) -> Triangulation | None:
+        """With batch axis (f,), None without a rig."""
+        return triangulation_of(self.arrays)
+
+
+def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
+    """Write down the next generation."""
+    report({"stage": "select"})
+    live = versions.live(workspace.store, workspace.project_id)
+    if live is None:
+        _cold_start(workspace, report)
+        return
+    scored = _scored(workspace, job, live)
+    if scored is None:  # rolled back to a version whose judgement was thrown away
+        work.request(workspace.store, workspace.project_id, "rescore", {"version_id": live.id})
+        return
+    tell_silent(workspace, scored.chosen.scores, scored.silent)
+    open_rows = _open_positions(workspace, scored.rows)
+    labelled = _labelled_frames(workspace)
+    pool = Pool.from_keys([scored.rows[i].key for i in open_rows])
+    fused = _fuse(scored, open_rows)
+    features, labelled_keys = feature_space(workspace, scored.rows, scored.arrays, open_rows, labelled)
+    train = np.array([scored.rows[i].split == "train" for i in open_rows], dtype=np.bool_)
+    sticky = _evaluation_slots(workspace, [scored.rows[i] for i in open_rows])
+    params = _params(workspace, scored)
+    uncertain = uncertain_frames(workspace, scored.arrays["confidence"][open_rows], fused.total, params.batch)
+    chosen = select(pool, fused, params, features=features, eligible=train, uncertain=uncertain, sticky=sticky)
+    _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
+    picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())
+    if scored.triangulated is not None:
+        withdraw_disagreeing(workspace, scored.rows, scored.arrays["xy_px"], scored.round)
+    proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
+    context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
+    left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
+    shown = points_to_show(workspace, scored.rows, scored.arrays)
+    order = _picks(workspace, scored, open_rows, left, fused, context, features, shown)
+    order += _pseudo_picks(scored, proposal.positions, len(order), shown)
+    order += following(workspace, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
+    generation = generations.add(workspace.store, workspace.project_id, scored.version.id, order)
+    reach("order noted")
+    store_pseudo(workspace, proposal, scored.round, generation.number)
+
+
+def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | None:
+    """What the shards of the newest rescan of the live model hold; None when there are none."""
+    current = versions.current_round(workspace.store, workspace.project_id)
+    judged = newest_judged(workspace, live, int(job.arguments.get("round", current)))
+    if judged is None:
+        return None
+    chosen = choose_scores(workspace)
+    return Scored(judged.rows, judged.arrays, chosen, silent(workspace, chosen.scores, judged.arrays), live, judged.round)
+
+
+def _labelled_frames(workspace: Workspace) -> set[int]:
+    return {row.frame_id for row in submissions.list_annotations(workspace.store, workspace.project_id)}
+
+
+def _open_positions(workspace: Workspace, rows: Sequence[FrameRow]) -> list[int]:
+    """Frames that may be shown: not all damaged, no guards, not labelled or skipped, with a task or the means for one."""
+    labelled = _labelled_frames(workspace)
+    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    skipped = {task.frame_id for task in known if task.skipped}
+    has_task = {task.frame_id for task in known}
+    may_create = workspace.spec.documents_root is not None
+    return [
+        i
+        for i, row in enumerate(rows)
+        if row.usable
+        and row.split != "guard"
+        and row.id not in labelled
+        and row.id not in skipped
+        and (may_create or row.id in has_task)
+    ]
+
+
+def _fuse(scored: Scored, open_rows: Sequence[int]) -> Fused:
+    components = [
+        Component(
+            score.name,
+            np.asarray(scored.arrays[f"raw.{score.name}"][open_rows], dtype=np.float64),
+            scored.chosen.weights[score.name],
+            score.unit,
+            scored.arrays[f"support.{score.name}"][open_rows],
+        )
+        for score in scored.chosen.scores
+        if score.name not in scored.silent
+    ]
+    return fuse(components, len(open_rows))
+
+
+def _evaluation_slots(workspace: Workspace, rows: Sequence[FrameRow]) -> dict[int, FrameKey]:
+    """Rank → random frame: every n-th slot, in an order that never changes, so that an open pick keeps its turn.
+
+    Validation frames are labelled only through these slots and come first; then training frames, those that were drawn before and
+    are still open first.
+    """
+    spec = workspace.spec.selection
+    if not spec.random_every:
+        return {}
+    turn = _turns(rows, workspace.project.seed)
+    waiting = sorted(rows, key=lambda row: (row.split != "val", not row.random_pick, turn[row.key], row.key))
+    slots = np.flatnonzero(random_slots(min(spec.window, len(rows)), spec.random_every)).tolist()
+    return {slot: row.key for slot, row in zip(slots, waiting, strict=False)}
+
+
+def _turns(rows: Sequence[FrameRow], seed: int) -> dict[FrameKey, float]:
+    """A random number for each frame, the same for ever."""
+    turn: dict[FrameKey, float] = {}
+    for sequence in {row.key.sequence for row in rows}:
+        keys = [row.key for row in rows if row.key.sequence == sequence]
+        drawn = stable_uniform(sequence, np.array([key.index for key in keys], dtype=np.int64), seed)
+        turn |= dict(zip(keys, drawn.tolist(), strict=True))
+    return turn
+
+
+def _keep_drawn(workspace: Workspace, chosen: Selection, frame_ids: Sequence[int]) -> None:
+    """Remember the random picks of a selection among ``frame_ids``: they keep their place until they are labelled."""
+    frames.mark_random_picks(workspace.store, [frame_ids[p.position] for p in chosen.picks if p.kind is Kind.RANDOM])
+
+
+def _params(workspace: Workspace, scored: Scored) -> Params:
+    spec = workspace.spec.selection
+    return Params(
+        window=spec.window,
+        batch=min(spec.window, max(2 * workspace.spec.train.min_new_frames, 20)),
+        strategy=strategy_of(workspace),
+        performance=last_batch_performance(workspace),
+        trade_off=spec.lambda_,
+        exclusion_frames=spec.exclusion_frames,
+        random_every=spec.random_every,
+        blind=spec.blind_random,
+        seed=workspace.project.seed + scored.round,
+    )
+
+
+def _picks(
+    workspace: Workspace,
+    scored: Scored,
+    open_rows: Sequence[int],
+    chosen: Selection,
+    fused: Fused,
+    context: RoundContext,
+    features: FeatureSet,
+    shown: Sequence[Pose2D],
+) -> list[PickRow]:
+    found = scored.triangulated
+    views, keypoints = workspace.views, workspace.binding.skeleton.keypoints
+    order = []
+    for pick in chosen.picks:
+        i = open_rows[pick.position]
+        residual = found.reprojection_px[i] if found else None
+        worst = {
+            name.removeprefix("point."): worst_point(
+                np.asarray(array[i], dtype=np.float64),
+                views,
+                keypoints,
+                residual_px=residual,
+                inlier=found.inlier[i] if found else None,
+            )
+            for name, array in scored.arrays.items()
+            if name.startswith("point.")
+        }
+        record = build_record(pick, chosen, fused, context, features=features, worst=worst, missing=scored.silent)
+        order.append(
+            PickRow(
+                rank=pick.rank,
+                frame_id=scored.rows[i].id,
+                score=pick.score,
+                blind=pick.blind,
+                pseudo=False,
+                reason=reason_line(record.why),
+                record=record.to_json(),
+                poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
+                notes=None if residual is None else _rounded(residual),
+            )
+        )
+    return order
+
+
+def _rounded(values: FloatArray) -> list[list[float | None]]:
+    return [[round(float(value), 1) if np.isfinite(value) else None for value in row] for row in values]
+
+
+def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: Sequence[Pose2D]) -> list[PickRow]:
+    """Frames that label themselves, shown so that a person can audit them, behind the ``before`` others: a person's minute is
+    better spent elsewhere."""
+    return [
+        PickRow(
+            rank=rank,
+            frame_id=scored.rows[i].id,
+            score=rank_score(rank, before + len(positions)),
+            blind=False,
+            pseudo=True,
+            reason="all cameras agree; pseudo-labelled",
+            record=None,
+            poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
+            notes=_rounded(scored.arrays["reprojection_px"][i]),
+        )
+        for rank, i in enumerate(positions, start=before)
+    ]
+
+
+def _cold_start(workspace: Workspace, report: Report) -> None:
+    """No model yet: k-medians on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
+    one."""
+    everything = frames.list_frames(workspace.store, workspace.project_id)
+    rows = [everything[i] for i in _open_positions(workspace, everything)]
+    pictures = Pictures(workspace)
+    features = FeatureSet(looks(workspace, rows, pictures, report), name="look")
+    pool = Pool.from_keys([row.key for row in rows])
+    train = np.array([row.split == "train" for row in rows], dtype=np.bool_)
+    spec = workspace.spec.selection
+    params = Params(
+        window=spec.window,
+        batch=spec.window,
+        strategy=Strategy.K_MEDIAN,
+        exclusion_frames=spec.exclusion_frames,
+        random_every=spec.random_every,
+        blind=spec.blind_random,
+        seed=workspace.project.seed,
+    )
+    nothing = fuse([], len(rows))
+    chosen = select(pool, nothing, params, features=features, eligible=train, sticky=_evaluation_slots(workspace, rows))
+    _keep_drawn(workspace, chosen, [row.id for row in rows])
+    shown = [pick.position for pick in chosen.picks if pick.kind is not Kind.RANDOM]
+    poses = dict(zip(shown, first_poses(workspace, [rows[i] for i in shown], pictures), strict=True))
+    pictures.close()
+    order = [
+        PickRow(
+            rank=pick.rank,
+            frame_id=rows[pick.position].id,
+            score=pick.score,
+            blind=not poses.get(pick.position),
+            pseudo=False,
+            reason="one of the first frames: many look like it" if pick.kind is not Kind.RANDOM else "picked at random",
+            record=None,
+            poses=poses.get(pick.position, {}),
+            notes=None,
+        )
+        for pick in chosen.picks
+    ]
+    order += following(workspace, order, {})
+    generations.add(workspace.store, workspace.project_id, None, order)

@@ -1,0 +1,235 @@
+"""Labels harvested with 3-D pictorial structures (Pavlakos et al. 2017; docs/methods.md §4).
+
+A network's opinion in all calibrated views, the subject's limb lengths and nothing else: every frame of a recording gets a pose
+in space with a doubt per joint, the least doubtful poses of each joint are kept, and their projections teach a network that
+knows this very subject.
+
+    body = body_from_labels(xyz_labelled, skeleton)
+    parts = [harvest_points(body, rig, keys, detections) for keys, detections in chunks]
+    harvest = Harvest.joined(parts).select(0.7)
+    targets = harvest_targets(harvest, rig, images, views)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, FrameKey, ImageRef, TrainingTarget
+from label_config.values.masked import median_of
+from label_config.values.skeleton import Skeleton
+from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.pictorial import PictorialPose, PictorialStructure, infer_heatmaps, infer_points, keep_best
+from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_side
+from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
+from ml_backend.geometry.view_agreement import agreement_px
+
+#: Share of each joint's poses that is kept, those with the least doubt.
+KEEP = 0.7
+#: Voxels per side; finer grids cost much and gain little, because the views that agree refine the pose anyway.
+GRID = 32
+#: Limb lengths of fewer labelled poses than this are anecdotes.
+MIN_POSES = 5
+#: A joint is a label only where this many views see it where the pose says.
+MIN_VIEWS = 2
+#: A refined joint stays within this many voxels of the pictorial estimate, else that estimate holds.
+_REACH_VOX = 2.0
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a network says about n frames of one rig.
+
+    xy_px               (n, V, K, 2) image pixels, NaN = none
+    confidence          (n, V, K) in [0, 1], NaN = none
+    sigma_px            (n, V) how far off a good point may be; used only without heatmaps
+    heatmaps            (n, V, K, h, w) at unit training amplitude, None = the network has none
+    heatmap_from_image  (n, V, 2, 3) affine map image pixels → heatmap cells, NaN = view missing; None without heatmaps
+    """
+
+    xy_px: FloatArray
+    confidence: FloatArray
+    sigma_px: FloatArray
+    heatmaps: Float32Array | None = None
+    heatmap_from_image: FloatArray | None = None
+
+
+def body_from_labels(xyz_world: FloatArray, skeleton: Skeleton, *, grid: int = GRID) -> PictorialStructure:
+    """The subject's pictorial structure from labelled poses (m, K, 3): its limb lengths, and a box that holds it.
+
+    Raises BadInputError with fewer than MIN_POSES poses in which two joints are known.
+    """
+    usable = np.isfinite(xyz_world).all(axis=-1).sum(axis=-1) >= 2
+    if usable.sum() < MIN_POSES:
+        raise BadInputError(
+            f"harvest: limb lengths need at least {MIN_POSES} frames whose keypoints people labelled in two or more calibrated "
+            f"views, got {int(usable.sum())}; label more frames first"
+        )
+    poses = xyz_world[usable]
+    return PictorialStructure(len(skeleton), LimbLengths.from_labels(poses, skeleton.limbs), fit_side(poses), grid)
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """Poses of n frames.
+
+    keys         (n,) frames
+    xyz_world    (n, K, 3) world units, NaN = no pose
+    covariance   (n, K, 3, 3) of the marginals, world units squared
+    logdet       (n, K) log det of the covariance and the grid's own: the doubt
+    residual_px  (n, V, K) distance of the network's point from the pose's projection, NaN = no point
+    agreeing     (n, K) views whose point lies where the pose says
+    kept         (n, K) the joint is a label
+    """
+
+    keys: tuple[FrameKey, ...]
+    xyz_world: FloatArray
+    covariance: FloatArray
+    logdet: FloatArray
+    residual_px: FloatArray
+    agreeing: npt.NDArray[np.int64]
+    kept: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def spread_world(self) -> FloatArray:
+        """(n, K) typical standard deviation of a joint, det^(1/6), world units."""
+        return np.asarray(np.exp(self.logdet / 6))
+
+    def select(self, fraction: float = KEEP) -> Harvest:
+        """Keep, of every joint, the ``fraction`` of poses with the least doubt among those that MIN_VIEWS views confirm."""
+        confirmed = np.where(self.agreeing >= MIN_VIEWS, self.logdet, np.nan)
+        return replace(self, kept=keep_best(confirmed, fraction))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Harvest]) -> Self:
+        """Several recordings, or parts of one, as one data set.  Raises BadInputError without a part."""
+        if not parts:
+            raise BadInputError("harvest: expected at least one frame, got none")
+        names = ("xyz_world", "covariance", "logdet", "residual_px", "agreeing", "kept")
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(keys=tuple(key for part in parts for key in part.keys), **arrays)
+
+    def rows(self, chosen: npt.NDArray[Any]) -> Harvest:
+        """The frames at these positions, or where the mask is True."""
+        positions = np.arange(len(self))[chosen]
+        arrays: dict[str, Any] = {name: value[positions] for name, value in vars(self).items() if name != "keys"}
+        return Harvest(keys=tuple(self.keys[i] for i in positions), **arrays)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """For the array store."""
+        return {**vars(self), "keys": np.array([str(key) for key in self.keys], dtype=np.str_)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Inverse of :meth:`to_arrays`."""
+        values: dict[str, Any] = {name: array for name, array in arrays.items() if name != "keys"}
+        return cls(keys=tuple(FrameKey.parse(str(key)) for key in arrays["keys"]), **values)
+
+
+def harvest_points(model: PictorialStructure, rig: Rig, keys: Sequence[FrameKey], detections: Detections) -> Harvest:
+    """Poses of n frames of one rig; nothing is kept before :meth:`Harvest.select`.
+
+    The marginal means are refined by triangulating the views that agree with them: the grid decides which of several places
+    is meant, the pixels decide where it is (§4.2).  Frames in which no two views agree about anything have no pose.
+    """
+    triangulated = triangulate_robust(rig, detections.xy_px).xyz_world
+    centre = box_centres(triangulated, model.side_world)
+    pose = _marginals(model, rig, detections, centre)
+    xyz = _refined(model, rig, detections, pose.mean_world)
+    residual = _residual(rig, xyz, detections.xy_px)
+    return Harvest(
+        keys=tuple(keys),
+        xyz_world=xyz,
+        covariance=pose.covariance,
+        logdet=pose.logdet,
+        residual_px=residual,
+        agreeing=_agree(rig, residual, detections.xy_px).sum(axis=1),
+        kept=np.zeros(pose.logdet.shape, dtype=np.bool_),
+    )
+
+
+def _marginals(model: PictorialStructure, rig: Rig, seen: Detections, centre_world: FloatArray) -> PictorialPose:
+    if seen.heatmaps is not None and seen.heatmap_from_image is not None:
+        return infer_heatmaps(model, rig, seen.heatmaps, seen.heatmap_from_image, centre_world)
+    return infer_points(model, rig, seen.xy_px, seen.confidence, seen.sigma_px, centre_world)
+
+
+def _refined(model: PictorialStructure, rig: Rig, seen: Detections, mean_world: FloatArray) -> FloatArray:
+    # The mean is no better than a voxel, and so far may it be off from a point that agrees with it.
+    limit = agreement_px(rig, seen.xy_px)[..., None] + _voxel_px(model, rig, mean_world)
+    inlier = _residual(rig, mean_world, seen.xy_px) <= limit
+    refined = triangulate_linear(rig, np.where(inlier[..., None], seen.xy_px, np.nan))
+    near = np.linalg.norm(refined - mean_world, axis=-1) <= _REACH_VOX * model.spacing_world
+    return np.where(near[..., None], refined, mean_world)
+
+
+def _voxel_px(model: PictorialStructure, rig: Rig, xyz_world: FloatArray) -> FloatArray:
+    """(n, V, K) how long a voxel's edge is at most in each view, image pixels."""
+    here = rig.project(xyz_world)
+    edges = [rig.project(xyz_world + edge) - here for edge in model.spacing_world * np.eye(3)]
+    return np.asarray(np.linalg.norm(edges, axis=-1).max(axis=0))
+
+
+def _residual(rig: Rig, xyz_world: FloatArray, xy_px: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.norm(rig.project(xyz_world) - xy_px, axis=-1))
+
+
+def _agree(rig: Rig, residual_px: FloatArray, xy_px: FloatArray) -> BoolArray:
+    return np.asarray(residual_px <= agreement_px(rig, xy_px)[..., None])
+
+
+def harvest_targets(
+    harvest: Harvest, rig: Rig, images: Sequence[Mapping[str, ImageRef]], views: Sequence[str], *, weight: float = 1.0
+) -> list[TrainingTarget]:
+    """Kept joints, projected into every picture of their frame; all other joints have weight 0, so the loss is masked (§4.4).
+
+    images  (n,) view → picture of each frame; pictures without a single kept joint inside them make no target
+    views   (V,) names in the order of the rig's cameras
+    """
+    projected = rig.project(np.where(harvest.kept[..., None], harvest.xyz_world, np.nan))
+    inside = rig.inside(projected)
+    return [
+        TrainingTarget(
+            image=images[i][view],
+            xy_px=np.where(inside[i, v, :, None], projected[i, v], np.nan),
+            weight=weight * inside[i, v],
+            key=harvest.keys[i],
+            view=view,
+        )
+        for i in range(len(harvest))
+        for v, view in enumerate(views)
+        if view in images[i] and inside[i, v].any()
+    ]
+
+
+@dataclass(frozen=True)
+class JointSummary:
+    """One joint of a harvest, over its kept poses; NaN without any.
+
+    kept          share of all frames
+    residual_px   median distance of the network's points from the pose's projection
+    spread_world  median of the joint's typical standard deviation
+    """
+
+    kept: float
+    residual_px: float
+    spread_world: float
+
+
+def summarise(harvest: Harvest) -> list[JointSummary]:
+    """(K,) one line per joint."""
+    return [
+        JointSummary(
+            kept=float(kept.mean()) if len(kept) else float("nan"),
+            residual_px=median_of(harvest.residual_px[kept, :, k]),
+            spread_world=median_of(harvest.spread_world[kept, k]),
+        )
+        for k, kept in enumerate(harvest.kept.T)
+    ]

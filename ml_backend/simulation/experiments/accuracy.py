@@ -1,0 +1,72 @@
+"""How good a network is against the truth, and what its labels cover."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from label_config.values import FloatArray, IntArray
+from label_config.values.masked import mean_of
+from ml_backend.acquisition.features import known_points, pose3d_features, pose_size_px
+from ml_backend.metrics.curve_summaries import coverage_radius, pose_entropy
+from ml_backend.metrics.mpjpe import position_error
+from ml_backend.metrics.oks import pose_oks
+from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.learner import Scan
+
+#: A point counts as right within this share of the subject's size, as in the product's own figure for DUW.
+PCK_ALPHA = 0.05
+
+
+def frame_error(recording: Recording, seen: Scan) -> FloatArray:
+    """(c,) mean keypoint error of each frame: in space with a rig, else over the views, in pixels of the original picture."""
+    if seen.triangulated is not None and recording.xyz is not None:
+        return position_error(seen.triangulated.xyz_world, recording.xyz[seen.rows]).per_frame
+    error = np.linalg.norm(seen.xy_px - recording.xy_px[seen.rows], axis=-1) * recording.scale[seen.rows][..., None]
+    known = np.isfinite(error)
+    count = known.sum(axis=(1, 2))
+    total = np.where(known, error, 0.0).sum(axis=(1, 2))
+    return np.asarray(np.divide(total, count, out=np.full(len(error), np.nan), where=count > 0))
+
+
+def judged(recording: Recording, seen: Scan) -> dict[str, float]:
+    """Errors on test frames.  ``error`` weighs rare and common frames as an unbiased test would hold them."""
+    error = frame_error(recording, seen)
+    rare = recording.rare[seen.rows]
+    figures = {"error_common": mean_of(error[~rare]), "error_rare": mean_of(error[rare])}
+    share = recording.rare_share
+    figures["error"] = figures["error_common"]
+    if rare.any():
+        figures["error"] = (1 - share) * figures["error_common"] + share * figures["error_rare"]
+    if seen.triangulated is not None:
+        figures["coverage"] = float(known_points(seen.triangulated.xyz_world).mean())
+    figures["val_oks_q05"] = float(np.quantile(frame_oks(recording, seen), 0.05))
+    return figures
+
+
+def frame_oks(recording: Recording, seen: Scan) -> FloatArray:
+    """(c,) OKS of each frame, mean over views; the area is that of the box around the true points."""
+    truth = recording.xy_px[seen.rows]
+    value = pose_oks(seen.xy_px, truth, known_points(truth), np.array(recording.skeleton.sigmas))
+    return np.nan_to_num(value, nan=0.0)
+
+
+def right_share(recording: Recording, seen: Scan) -> float:
+    """G: share of points within PCK_ALPHA of the subject's size."""
+    truth = recording.xy_px[seen.rows]
+    distance = np.linalg.norm(seen.xy_px - truth, axis=-1)
+    limit = PCK_ALPHA * pose_size_px(truth)[..., None]
+    known = np.isfinite(distance) & np.isfinite(limit)
+    return float((distance <= limit)[known].mean()) if known.any() else math.nan
+
+
+def covered(recording: Recording, labelled: IntArray) -> dict[str, float]:
+    """What the labelled frames cover of the pool's true poses."""
+    figures = {"rare_share": float(recording.rare[labelled].mean())}
+    if recording.xyz is not None:
+        poses, root = recording.xyz[recording.pool], recording.skeleton.root
+        figures["entropy"] = pose_entropy(poses, labelled, root=root)
+        aligned = pose3d_features(poses, recording.skeleton)
+        figures["radius"] = coverage_radius(aligned, labelled, root=root)
+    return figures

@@ -1,0 +1,133 @@
+"""``parallax harvest``: let pictorial structures label whole recordings, and a personalised model learn from the best of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from label_config.values import BadInputError
+from plugins.cli.context import console, open_project
+
+if TYPE_CHECKING:
+    from ml_backend.store.workspace import Workspace
+
+app = typer.Typer(invoke_without_command=True, help="Label whole calibrated recordings in space and train on the best of it.")
+
+
+@app.callback()
+def harvest(
+    ctx: typer.Context,
+    sequence: Annotated[list[str] | None, typer.Option(help="Recording to harvest; may be repeated. Default: all.")] = None,
+    keep: Annotated[float, typer.Option(help="Share of each keypoint's poses that become labels.")] = 0.7,
+    stride: Annotated[int, typer.Option(help="Every n-th frame.")] = 1,
+    train_frames: Annotated[int, typer.Option(help="Train on at most this many harvested frames.")] = 500,
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker for training.")] = False,
+) -> None:
+    """Harvest with the live model, train a personalised one, put it before the gate, and harvest again."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from dataclasses import asdict
+
+    from ml_backend.jobs.harvest_job import HarvestOptions
+    from ml_backend.jobs.run_job import run_here
+    from ml_backend.store import work
+
+    options = HarvestOptions(sequence or None, keep, stride, train_frames)
+    workspace = open_project(ctx)
+    job = work.request(workspace.store, workspace.project_id, "harvest", asdict(options))
+    out = console()
+    if queue:
+        out.print(f"job {job.id}: a worker for training takes it; `parallax harvest show` tells what came out")
+        return
+    with out.status("harvest") as status:
+        run_here(workspace, job, lambda progress: status.update(_in_words(progress)))
+    _show(workspace)
+
+
+@app.command()
+def show(ctx: typer.Context) -> None:
+    """What the last harvest gave, per keypoint, before and after personalising."""
+    _show(open_project(ctx))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    target: Annotated[
+        Path, typer.Argument(help="File to write: .csv, .npz or .nc (movement, trusted points only); points in 3-D.")
+    ],
+) -> None:
+    """Write the points in space of the last harvest; column `kept` tells the trusted ones."""
+    from ml_backend.formats.points_world import write_points_world
+    from ml_backend.jobs.harvest_job import last_harvest
+    from ml_backend.project.label_snapshot import unit_of
+
+    if target.exists():
+        raise BadInputError(f"{target}: exists already; choose another name")
+    workspace = open_project(ctx)
+    best = last_harvest(workspace).best
+    keypoints = workspace.binding.skeleton.keypoints
+    write_points_world(target, best.keys, keypoints, best.xyz_world, best.spread_world, best.kept, unit_of(workspace))
+    console().print(f"{target}: {len(best)} poses, {best.kept.mean():.0%} of their points trusted", markup=False)
+
+
+@app.command()
+def single_view(
+    ctx: typer.Context,
+    view: Annotated[str, typer.Argument(help="Camera whose pictures the network learns from.")],
+    target: Annotated[Path, typer.Argument(help="File to write: .safetensors, the weights.")],
+) -> None:
+    """Teach a network with the last harvest to tell a pose in space from one picture."""
+    from ml_backend.jobs.single_view_training import teach
+    from ml_backend.pose.single_view_network import save_single_view
+    from ml_backend.project.label_snapshot import unit_of
+
+    if target.exists():
+        raise BadInputError(f"{target}: exists already; choose another name")
+    workspace = open_project(ctx)
+    taught = teach(workspace, view)
+    save_single_view(taught.network, target)
+    unit = unit_of(workspace)
+    table = Table("keypoint", f"off on frames left out, {unit}", box=None, pad_edge=False)
+    for name, error in zip(workspace.binding.skeleton.keypoints, taught.error_world.tolist(), strict=True):
+        table.add_row(Text(name), _number(error))
+    out = console()
+    out.print(f"{taught.trained_on} frames learnt, {taught.judged_on} left out; weights in {target}", markup=False)
+    out.print(table)
+
+
+def _in_words(progress: dict[str, Any]) -> str:
+    step = f" {progress['step']} of {progress['steps']}" if "steps" in progress else ""
+    return f"{progress['stage']}{step}"
+
+
+def _show(workspace: Workspace) -> None:
+    from ml_backend.jobs.harvest_job import last_harvest
+    from ml_backend.labels.harvested_labels import summarise
+    from ml_backend.project.label_snapshot import unit_of
+
+    outcome = last_harvest(workspace)
+    metrics, keypoints = outcome.version.metrics, workspace.binding.skeleton.keypoints
+    unknown: list[float | None] = [None] * len(keypoints)
+    errors = zip(metrics.get("previous_per_keypoint_px") or unknown, metrics.get("per_keypoint_px") or unknown, strict=True)
+    unit = unit_of(workspace)
+    table = Table("keypoint", "kept", "error on validation, px", "residual, px", f"spread, {unit}", box=None, pad_edge=False)
+    for name, a, b, error in zip(keypoints, summarise(outcome.before), summarise(outcome.after), errors, strict=True):
+        cells = (error, (a.residual_px, b.residual_px), (a.spread_world, b.spread_world))
+        table.add_row(Text(name), f"{a.kept:.0%}", *(_change(*cell) for cell in cells))
+    out = console()
+    out.print(f"{len(outcome.before)} frames; before → after personalising", markup=False)
+    out.print(table)
+    out.print(f"px-{outcome.version.number} is {outcome.version.status}; gate: {metrics['gate']}", markup=False)
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return f"{_number(before)} → {_number(after)}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.2f}"

@@ -1,0 +1,101 @@
+"""``parallax serve``: the ML backend that Label Studio calls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from label_config.settings.spec import Spec
+from label_config.values import ParallaxError
+from plugins.cli.context import console, log_to_stderr, open_project, read_spec
+from plugins.cli.processes.signals import own_name
+from plugins.cli.secrets import SECRET_VARIABLE, find_secret
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ml_backend.server.predictions import Compute
+    from ml_backend.store.workspace import Workspace
+
+#: One process, because the store's connections are shared by its threads; some may wait for a worker, others stay free.
+THREADS = 12
+BEAT_S = 10.0
+
+
+def serve(
+    ctx: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default backend.host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default backend.port.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let everybody call, without a secret.")] = False,
+) -> None:
+    """Answer Label Studio: predictions from the store, webhooks, health."""
+    spec = read_spec(ctx)
+    secret = None if insecure else find_secret(spec)
+    if secret is None and not insecure:
+        raise ParallaxError(
+            f"no secret: `parallax init` and `parallax up` make one, or set {SECRET_VARIABLE}; "
+            "--insecure lets everybody who reaches the port see tasks and start trainings"
+        )
+    open_project(ctx).store.close()  # what is wrong is said here; the server's own process opens the store anew
+    bind = f"{host or spec.backend.host}:{port or spec.backend.port}"
+    log_to_stderr()
+    console().print(f"backend on http://{bind}")
+    _run(bind, lambda: _application(ctx, spec, secret))
+
+
+def _application(ctx: typer.Context, spec: Spec, secret: str | None) -> Flask:
+    from ml_backend.server.app import create_app
+
+    workspace = open_project(ctx)
+    threading.Thread(target=_beat, args=(workspace,), name="heartbeat", daemon=True).start()
+    return create_app(workspace, secret, compute=_compute(workspace, spec))
+
+
+def _compute(workspace: Workspace, spec: Spec) -> Compute | None:
+    if spec.redis is None:
+        return None
+    from ml_backend.jobs.queue import JobQueue
+
+    queue = JobQueue(spec.redis.get_secret_value())
+    return lambda frame_ids: queue.predict(workspace, frame_ids)
+
+
+def _beat(workspace: Workspace) -> None:
+    from ml_backend.store import presence
+
+    name = f"server@{own_name()}"
+    while True:
+        try:
+            presence.beat(workspace.store, name)
+        except Exception as error:  # the database may be away for a moment
+            logging.getLogger("parallax.server").warning("no heartbeat: %s", type(error).__name__)
+        time.sleep(BEAT_S)
+
+
+def _run(bind: str, application: Any) -> None:
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            settings = {
+                "bind": bind,
+                "workers": 1,
+                "worker_class": "gthread",
+                "threads": THREADS,
+                "timeout": 60,
+                "graceful_timeout": 5,
+                "loglevel": "warning",
+                "control_socket_disable": True,  # newer releases would open a socket in the home folder
+            }
+            for name, value in settings.items():
+                if name in self.cfg.settings:
+                    self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return application()
+
+    Server().run()

@@ -1,0 +1,41 @@
+"""``parallax simulate``: try strategies on recordings whose truth is known, before a person labels anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+#: Every strategy once, random twice; pseudo-labels on and off.
+DEFAULT = "random,random#2,mpe,mc,outlier_ratio,coreset,tpc,composite,composite+pseudo,full"
+
+
+def simulate(
+    dataset: Annotated[str, typer.Option(help="studio, lp_mirror_mouse or dlc_openfield.")] = "studio",
+    strategies: Annotated[str, typer.Option(help="Comma-separated: name, then +pseudo or +pseudo_repeat, then #draw.")] = DEFAULT,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of paired repetitions.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Cells that run at the same time, one thread each.")] = 1,
+    minutes: Annotated[float | None, typer.Option(help="Start no new cell after this time.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="field=value of the design; repeat.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of results.csv and report.html.")] = Path(".bench/experiments/studio"),
+    cache: Annotated[Path, typer.Option(help="Folder of rendered recordings.")] = Path(".bench/cache"),
+    data: Annotated[Path, typer.Option(envvar="PARALLAX_DATA", help="Folder of labelled recordings.")] = Path("../shared/data"),
+    report_only: Annotated[bool, typer.Option("--report-only", help="Only draw the report of what is there.")] = False,
+) -> None:
+    """Simulate annotation: strategies × seeds × rounds against the truth; resumes where it was stopped."""
+    from label_config.values import BadInputError
+    from ml_backend.simulation.experiments.campaign import Campaign, run
+    from ml_backend.simulation.experiments.design import DESIGNS, Arm
+    from ml_backend.simulation.experiments.learner import fast_precision
+    from ml_backend.simulation.experiments.report import write_report
+
+    if dataset not in DESIGNS:
+        raise BadInputError(f"--dataset: expected one of {', '.join(DESIGNS)}, got {dataset!r}")
+    design = DESIGNS[dataset].but(precision=fast_precision()).with_settings(setting or [])
+    arms = tuple(Arm.parse(name) for name in strategies.split(","))
+    campaign = Campaign(design, arms, tuple(range(first_seed, first_seed + seeds)), out, cache, data, minutes)
+    if not report_only and not run(campaign, processes=processes, tell=typer.echo):
+        typer.echo("time is up; the same command goes on")
+    typer.echo(f"report: {write_report(out)}")
