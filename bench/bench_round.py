@@ -54,21 +54,21 @@ def make_workspace(folder: Path, studio: CaptureStudio, train: dict[str, Any]) -
     store = open_store(spec.store)
     project = projects.register(store, spec.label_studio.url, 1, "t0")
     binding = bind(build_label_config(studio.skeleton, studio.rig.names), studio.skeleton)
-    projects.change(store, project.id, binding=binding.to_json())
-    frames.save_sequence(store, project.id, SequenceRow(studio.sequence, studio.rig.to_json(), True))
+    projects.change(store, binding=binding.to_json())
+    frames.save_sequence(store.of_project(SequenceRow(studio.sequence, studio.rig.to_json(), True)))
     recorded = studio.write(folder / "recording", "video")
-    frames.add_frames(store, project.id, [(f.key, f.images, "val" if f.key.index % 500 < 50 else "train") for f in recorded])
-    return Workspace(spec, store, ArrayStore(Path(spec.arrays)), project.id)
+    frames.add_frames(store.of_project([(f.key, f.images, "val" if f.key.index % 500 < 50 else "train") for f in recorded]))
+    return Workspace(spec, store.of_project(project.id), ArrayStore(Path(spec.arrays)))
 
 
 def label(workspace: Workspace, studio: CaptureStudio, indices: list[int]) -> None:
     """The truth, as one person would submit it."""
-    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    ids = frames.ids_by_key(workspace.store)
     number_of = {ids[FrameKey(studio.sequence, index)]: index for index in indices}
-    rows = [{"ls_task_id": 1 + index, "frame_id": frame, "is_labeled": True} for frame, index in number_of.items()]
-    tasks.save(workspace.store, workspace.project_id, rows)
+    [{"ls_task_id": 1 + index, "frame_id": frame, "is_labeled": True} for frame, index in number_of.items()]
+    tasks.save(workspace.store)
     said = []
-    for task in tasks.list_tasks(workspace.store, workspace.project_id):
+    for task in tasks.list_tasks(workspace.store):
         xy = studio.truth_xy[number_of[task.frame_id]]
         shape = xy.shape[:2]
         pose = Pose2D(xy, np.ones(shape), np.full(shape, PointState.VISIBLE), np.full(shape, Provenance.PLACED))
@@ -85,7 +85,7 @@ def label(workspace: Workspace, studio: CaptureStudio, indices: list[int]) -> No
                 "seen_at": 1.0,
             }
         )
-    submissions.save(workspace.store, workspace.project_id, said)
+    submissions.save(workspace.store)
 
 
 class Stopwatch:
@@ -129,16 +129,16 @@ def stages(workspace: Workspace) -> dict[str, float]:
     """Seconds of every job of the round, and of the network inside rescoring."""
     found: dict[str, float] = {}
     stopwatch = Stopwatch()
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store)
     with watched(stopwatch):
-        while jobs := work.open_jobs(workspace.store, workspace.project_id):
+        while jobs := work.open_jobs(workspace.store):
             start = time.perf_counter()
             run_here(workspace, jobs[0], lambda progress: None)
             found[jobs[0].kind] = time.perf_counter() - start
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     if live is None or "rescore" not in found:
         raise SystemExit("the round led to no live model")
-    shards = work.list_shards(workspace.store, live.id, versions.current_round(workspace.store, workspace.project_id))
+    shards = work.list_shards(workspace.store, live.id, versions.current_round(workspace.store))
     if any(shard.status != "done" for shard in shards):
         raise SystemExit(f"shards failed: {next(shard.error for shard in shards if shard.status != 'done')}")
     return {**found, "network": stopwatch.seconds}

@@ -122,7 +122,7 @@ def bench_reconcile(platform: Platform, folder: Path) -> None:
     measure("first pull", lambda: pull(lab.workspace, lab.client, full=True))
     # As if the last change were six minutes old, outside the overlap that every pull looks at again.
     cursor = before(lab.workspace.project.cursor or "", -timedelta(minutes=6))
-    projects.change(lab.workspace.store, lab.workspace.project_id, cursor=cursor)
+    projects.change(lab.workspace.store, cursor=cursor)
     measure("tick after tasks were labelled (reasons move on)", lambda: tick(lab.workspace, lab.client, NoQueue(), "bench"))  # type: ignore[arg-type]
     measure("tick, nothing changed", lambda: tick(lab.workspace, lab.client, NoQueue(), "bench"))  # type: ignore[arg-type]
     measure("pull alone, nothing changed", lambda: pull(lab.workspace, lab.client))
@@ -165,7 +165,7 @@ def bench_backend(platform: Platform, folder: Path) -> None:
         "project": {"id": lab.project},
         "annotation": {"id": 1, "result": [{"id": "x"}] * 32},
     }
-    known = tasks.list_tasks(lab.workspace.store, lab.workspace.project_id)
+    known = tasks.list_tasks(lab.workspace.store)
     times: dict[str, list[float]] = {"empty": [], "webhook": [], "predict": []}
     with served(empty) as plain, served(create_app(lab.workspace, "s")) as ours:
         for i in range(-20, REQUESTS):  # the first ones warm up

@@ -73,7 +73,7 @@ class SyncLab:
             pose = Pose2D(xy, np.full(shape, 0.8), full * PointState.VISIBLE, full * Provenance.PREDICTED)
             reason = "views disagree about point3 by 12 px"
             order.append(PickRow(rank, frame, rank / count, False, False, reason, None, {"0": pose.to_json()}, None))
-        generations.add(self.workspace.store, self.workspace.project_id, self.version_id, order)
+        generations.add(self.workspace.store, order)
 
     def annotator(self) -> Annotator:
         """A new user."""
@@ -98,14 +98,14 @@ def make_lab(platform: Platform, folder: Path, n_frames: int, **sync: Any) -> Sy
     spec = Spec.model_validate(settings)
     store = open_store(spec.store)
     row = projects.register(store, platform.url, project["id"], project["created_at"])
-    projects.change(store, row.id, binding=bind(xml, SKELETON, views=VIEWS).to_json())
+    projects.change(store.of_project(row.id), binding=bind(xml, SKELETON, views=VIEWS).to_json())
     root = platform.documents.resolve()
     images = [{v: ImageRef(f"{root}/bench/{v}/{i:06d}.jpg", size_px=SIZE) for v in VIEWS} for i in range(n_frames)]
-    frames.add_frames(store, row.id, [(FrameKey("run", i), images[i], "train") for i in range(n_frames)])
-    ids = [number for _, number in sorted(frames.ids_by_key(store, row.id).items())]
-    version = versions.add(store, row.id, attempt=1, snapshot_id=None, path="m1", sha256="", metrics={})
-    versions.publish(store, row.id, version.id, 1)
-    return SyncLab(platform, Workspace(spec, store, ArrayStore(folder / "arrays"), row.id), client, ids, version.id)
+    frames.add_frames(store.of_project(row.id), [(FrameKey("run", i), images[i], "train") for i in range(n_frames)])
+    ids = [number for _, number in sorted(frames.ids_by_key(store.of_project(row.id)).items())]
+    version = versions.add(store.of_project(row.id), attempt=1, snapshot_id=None, path="m1", sha256="", metrics={})
+    versions.publish(store.of_project(row.id), version.id, 1)
+    return SyncLab(platform, Workspace(spec, store.of_project(row.id), ArrayStore(folder / "arrays")), client, ids, version.id)
 
 
 @dataclass

@@ -52,13 +52,13 @@ def make_project(folder: Path, *, one_camera_per_task: bool = False, store: str 
     skeleton = load_skeleton(SKELETON)
     xml = build_label_config(skeleton, VIEWS[:1] if one_camera_per_task else VIEWS)
     project = projects.register(opened, spec.label_studio.url, 7, "2026-01-01T00:00:00Z", title="mice")
-    projects.change(opened, project.id, binding=bind(xml, skeleton).to_json())
-    workspace = Workspace(spec, opened, ArrayStore(Path(spec.arrays)), project.id)
-    frames.save_sequence(opened, project.id, SequenceRow("s", None, True))
+    projects.change(opened.of_project(project.id), binding=bind(xml, skeleton).to_json())
+    workspace = Workspace(spec, opened.of_project(project.id), ArrayStore(Path(spec.arrays)))
+    frames.save_sequence(opened.of_project(project.id), SequenceRow("s", None, True))
     keys = [FrameKey("s", index) for index in range(6)]
     images = {key: {view: ImageRef(f"/nowhere/{view}.mp4", key.index, size_px=SIZE) for view in VIEWS} for key in keys}
-    frames.add_frames(opened, project.id, [(key, images[key], "train") for key in keys])
-    ids = frames.ids_by_key(opened, project.id)
+    frames.add_frames(opened.of_project(project.id), [(key, images[key], "train") for key in keys])
+    ids = frames.ids_by_key(opened.of_project(project.id))
     rows = []
     for key in keys:
         if one_camera_per_task:
@@ -67,22 +67,20 @@ def make_project(folder: Path, *, one_camera_per_task: bool = False, store: str 
             ]
         else:
             rows.append({"ls_task_id": 100 + key.index, "frame_id": ids[key]})
-    tasks.save(opened, project.id, rows)
+    tasks.save(opened.of_project(project.id), rows)
     version = add_version(workspace, "m-1", validation_px=4.0)
     order = [
         PickRow(rank, ids[key], rank / 5, key.index == BLIND, False, "because", None, {"0": pose_of(key.index).to_json()}, None)
         for rank, key in enumerate(keys[:OUTSIDE])
     ]
-    generation = generations.add(opened, project.id, version, order)
-    generations.switch(opened, project.id, generation.number)
+    generation = generations.add(opened.of_project(project.id), version, order)
+    generations.switch(opened.of_project(project.id), generation.number)
     return workspace
 
 
 def add_version(workspace: Workspace, path: str, **metrics: float) -> int:
     """A live model without files; its row id."""
     attempt = workspace.project.live_attempt + 1
-    row = versions.add(
-        workspace.store, workspace.project_id, attempt=attempt, snapshot_id=None, path=path, sha256="0" * 64, metrics=metrics
-    )
-    assert versions.publish(workspace.store, workspace.project_id, row.id, attempt)
+    row = versions.add(workspace.store, attempt=attempt, snapshot_id=None, path=path, sha256="0" * 64, metrics=metrics)
+    assert versions.publish(workspace.store, row.id, attempt)
     return row.id

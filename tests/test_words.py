@@ -29,7 +29,6 @@ STORED = ("blind_random", "per_joint", "mean_joint", "joint-mean-aligned")
 #: Rooms of the code that still use such words.  Never add one: clean it instead.
 NOT_CLEAN = frozenset(
     {
-        "label_config",
         "ml_backend.acquisition",
         "ml_backend.evaluation",
         "ml_backend.formats",
@@ -38,7 +37,6 @@ NOT_CLEAN = frozenset(
         "ml_backend.labels",
         "ml_backend.metrics",
         "ml_backend.pose",
-        "ml_backend.project",
         "ml_backend.recordings",
         "ml_backend.server",
         "ml_backend.simulation",

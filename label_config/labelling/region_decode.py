@@ -27,10 +27,10 @@ import numpy as np
 from label_config.labelling.binding import Binding, ViewBinding
 from label_config.labelling.region_frame import PointKey, Size, to_px
 from label_config.labelling.region_ids import RegionId
+from label_config.settings.visibility import stronger
 from label_config.values import DEFAULT_SUBJECT, FloatArray, PointState, Pose2D, Provenance
 from label_config.values.json_values import lookup, mapping, number, text_of, texts_of
 from label_config.values.problem import Problem, Severity
-from label_config.values.visibility import stronger
 
 #: Percent by which a point may lie outside the picture and still count, moved to its edge.
 _TOLERANCE = 1.0

@@ -1,7 +1,7 @@
 """Ids of the regions that Parallax puts into a prediction.
 
 ``px:<generation>:<view>:<subject>:<keypoint>``, all short numbers; a subject's box ends in ``b``.  They survive editing
-and submitting, so an annotation always tells which points were shown, and in which generation.
+and submitting, so an annotation always says which points were shown, and in which generation.
 """
 
 from __future__ import annotations

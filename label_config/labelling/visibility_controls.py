@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element
 
 from label_config.labelling.config_pictures import Picture
 from label_config.labelling.xml_tags import ControlTag, control_tags
+from label_config.settings.visibility import visibility_state, written_state
 from label_config.values import PointState
 from label_config.values.problem import Problem
 from label_config.values.skeleton import Skeleton
-from label_config.values.visibility import visibility_state, written_state
 
 #: Control → word → what it says.
 _Meaning = Mapping[str, Mapping[str, PointState]]

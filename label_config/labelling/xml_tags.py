@@ -1,4 +1,4 @@
-"""Reading a labelling config: tags, and the pictures they stand for.  No judgement yet."""
+"""Reading a labelling config: tags, and the pictures they stand for.  Whether they fit is decided elsewhere."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def draft_skeleton(labels: Sequence[str]) -> Skeleton:
 
     Pairs are guessed from the names: left/right, l_/r_, _L/_R, L1B/R1B, LKnee/RKnee, lknee/rknee; a name is paired only
     when its mirror image is there as well.  Limbs, root and sigmas are those of a built-in skeleton when it has every
-    label (however its words are joined or ordered, whole limbs being closed over missing joints); otherwise there are
+    label (however its words are joined or ordered, whole limbs being closed over missing keypoints); otherwise there are
     no limbs, the root is the first keypoint and every sigma is DEFAULT_SIGMA.
     """
     names = tuple(labels)
@@ -167,7 +167,7 @@ def _recognised(names: tuple[str, ...]) -> tuple[Skeleton | None, dict[str, str]
 
 
 def _limbs_between(known: Skeleton, present: set[str]) -> list[tuple[str, str]]:
-    """Limbs among the keypoints that are present; a missing joint is bridged by its nearest present ancestor."""
+    """Limbs among the keypoints that are present; a missing keypoint is bridged by its nearest present ancestor."""
     parent = {known.keypoints[b]: known.keypoints[a] for a, b in known.limbs}
     limbs = []
     for child in known.keypoints:

@@ -43,9 +43,9 @@ from label_config.settings.spec_fields import (
     square,
     weight_alone,
 )
+from label_config.settings.visibility import VisibilityWords
 from label_config.settings.yaml_files import read_yaml
 from label_config.values import BadInputError
-from label_config.values.visibility import VisibilityWords
 
 SCHEMA_VERSION = 1
 
@@ -427,7 +427,7 @@ def load_spec(path: str | Path) -> Spec:
     version = data.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
         raise BadInputError(
-            f"{file}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; CHANGELOG.md tells what changed between them"
+            f"{file}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; CHANGELOG.md says what changed between them"
         )
     try:
         spec = Spec.model_validate(data, context={"folder": file.parent})

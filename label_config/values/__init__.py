@@ -222,7 +222,7 @@ class Pose2D:
 
 @dataclass(frozen=True)
 class Triangulation:
-    """Points in space from points in views; every array may carry the same leading batch axes ``...``.
+    """3-D points, in world coordinates, from points in views; every array may carry the same leading batch axes ``...``.
 
     xyz_world        (..., K, 3) world units; NaN where fewer than two views see the point
     inlier           (..., V, K) bool, the view agrees with ``xyz_world``

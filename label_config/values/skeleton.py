@@ -21,7 +21,7 @@ class Skeleton:
     root       index of the keypoint that poses are centred on
     pairs      (left, right) index pairs
     sigmas     (K,) OKS sigmas, standard deviation of careful labels relative to the square root of the subject's area
-    flip_augment  a mirrored picture is still a valid example (False when only colour tells left from right)
+    flip_augment  a mirrored picture is still a valid example (False when only colour distinguishes left from right)
     """
 
     name: str

@@ -17,13 +17,13 @@ PCK_ALPHA = 0.05
 
 def last_batch_performance(workspace: Workspace) -> float:
     """Share of the shown points of the last round that lay where people then put them; NaN when nothing was shown yet."""
-    last = versions.current_round(workspace.store, workspace.project_id) - 1
+    last = versions.current_round(workspace.store) - 1
     right = total = 0
-    for row in submissions.list_annotations(workspace.store, workspace.project_id):
+    for row in submissions.list_annotations(workspace.store):
         subject = str(DEFAULT_SUBJECT)
         if row.round != last or row.shown_generation is None or subject not in row.poses:
             continue
-        pick = generations.pick_of(workspace.store, workspace.project_id, row.shown_generation, row.frame_id)
+        pick = generations.pick_of(workspace.store, row.shown_generation, row.frame_id)
         if pick is None or subject not in pick.poses:
             continue
         shown, said = Pose2D.from_json(pick.poses[subject]), Pose2D.from_json(row.poses[subject])

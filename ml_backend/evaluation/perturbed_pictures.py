@@ -51,7 +51,7 @@ def measure(workspace: Workspace, version: VersionRow) -> list[RobustnessRow]:
     """
     snapshot = collect(workspace)
     rows = snapshot.rows("val")
-    frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())}
+    frames = {row.id: row for row in list_frames(workspace.store, snapshot.frame_ids[rows].tolist())}
     slots = [
         (int(i), v, frames[int(snapshot.frame_ids[i])].images[view])
         for i in rows

@@ -22,9 +22,9 @@ def stop_advice(workspace: Workspace) -> StopAdvice:
     """The advice by the rule of parallax.yaml, on predictions of models that had not learnt the labels of the round."""
     spec = workspace.spec.stop
     rule = Rule(spec.rule)
-    judged = _of_all_labelled(workspace) if rule is Rule.ALL else _of_served(workspace, random_only=rule is Rule.QUANTILE)
+    evaluated = _of_all_labelled(workspace) if rule is Rule.ALL else _of_served(workspace, random_only=rule is Rule.QUANTILE)
     return advise(
-        judged,
+        evaluated,
         rule=rule,
         threshold=spec.oks,
         q=spec.quantile,
@@ -38,7 +38,7 @@ def _of_served(workspace: Workspace, *, random_only: bool) -> list[FloatArray]:
     rounds: dict[int, list[float]] = defaultdict(list)
     served = _served(workspace, random_only)
     sigmas, subject = np.array(workspace.binding.skeleton.sigmas), str(DEFAULT_SUBJECT)
-    for row in submissions.list_annotations(workspace.store, workspace.project_id):
+    for row in submissions.list_annotations(workspace.store):
         pick = _before(served.get(row.frame_id, []), row)
         if pick is not None and subject in pick.poses:
             rounds[row.round].append(_similarity(Pose2D.from_json(pick.poses[subject]).xy_px, row, sigmas))
@@ -48,25 +48,25 @@ def _of_served(workspace: Workspace, *, random_only: bool) -> list[FloatArray]:
 def _of_all_labelled(workspace: Workspace) -> list[FloatArray]:
     """For each version whose predictions are kept, oldest first, the OKS on every frame that was labelled before the next one.
 
-    A version under which nobody has labelled yet says nothing: it would be judged on what it learnt.
+    A version under which nobody has labelled yet says nothing: it would be evaluated on what it learnt.
     """
-    taken = {row.id: row.round for row in versions.list_snapshots(workspace.store, workspace.project_id)}
+    taken = {row.id: row.round for row in versions.list_snapshots(workspace.store)}
     known = [
         (taken[row.snapshot_id], row)
-        for row in versions.list_versions(workspace.store, workspace.project_id)
+        for row in versions.list_versions(workspace.store)
         if row.status == "published" and row.snapshot_id in taken
     ]
-    labels = submissions.list_annotations(workspace.store, workspace.project_id)
+    labels = submissions.list_annotations(workspace.store)
     sigmas = np.array(workspace.binding.skeleton.sigmas)
-    judged = []
+    evaluated = []
     for i, (learnt, version) in enumerate(known):
         last = known[i + 1][0] if i + 1 < len(known) else max((row.round for row in labels), default=learnt)
         if version.removed_at is not None or not any(learnt < row.round <= last for row in labels):
             continue
         seen = _predictions(workspace, version, range(learnt + 1, last + 1))
         mine = [row for row in labels if row.round <= last and row.frame_id in seen]
-        judged.append(np.array([_similarity(seen[row.frame_id], row, sigmas) for row in mine]))
-    return judged
+        evaluated.append(np.array([_similarity(seen[row.frame_id], row, sigmas) for row in mine]))
+    return evaluated
 
 
 def _predictions(workspace: Workspace, version: VersionRow, rounds: range) -> dict[int, FloatArray]:
@@ -82,13 +82,13 @@ def _predictions(workspace: Workspace, version: VersionRow, rounds: range) -> di
 
 def learning_forecast(workspace: Workspace) -> Forecast | None:
     """What the next 100 labelled frames buy, from the validation error of every version; None with fewer than three."""
-    frames = {row.id: row.n_frames for row in versions.list_snapshots(workspace.store, workspace.project_id)}
-    judged = [
+    frames = {row.id: row.n_frames for row in versions.list_snapshots(workspace.store)}
+    evaluated = [
         (frames[row.snapshot_id], row.metrics.get("validation_px"))
-        for row in versions.list_versions(workspace.store, workspace.project_id)
+        for row in versions.list_versions(workspace.store)
         if row.snapshot_id in frames
     ]
-    known = [(count, error) for count, error in judged if error is not None]
+    known = [(count, error) for count, error in evaluated if error is not None]
     if not known:
         return None
     labels, error_px = np.array(known, dtype=np.float64).T
@@ -98,10 +98,10 @@ def learning_forecast(workspace: Workspace) -> Forecast | None:
 def _served(workspace: Workspace, random_only: bool) -> dict[int, list[tuple[float, PickRow]]]:
     """Frame → (time of the switch, pick), oldest first, of picks that have points to judge; none that label themselves."""
     found: dict[int, list[tuple[float, PickRow]]] = defaultdict(list)
-    for generation in generations.list_generations(workspace.store, workspace.project_id):
+    for generation in generations.list_generations(workspace.store):
         if generation.switched_at is None or generation.version_id is None:
             continue
-        for pick in generations.list_picks(workspace.store, workspace.project_id, generation.number):
+        for pick in generations.list_picks(workspace.store, generation.number):
             if pick.record is None or not pick.poses:
                 continue
             if not random_only or ScoreRecord.from_json(pick.record).kind == Kind.RANDOM:

@@ -62,7 +62,7 @@ class Validation:
 def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
     """The model's answers to the validation frames of a snapshot, lined up with people's."""
     rows = snapshot.rows("val")
-    frames = list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())
+    frames = list_frames(workspace.store, snapshot.frame_ids[rows].tolist())
     order = {frame.id: position for position, frame in enumerate(frames)}
     rows = rows[np.argsort([order[int(snapshot.frame_ids[row])] for row in rows])] if len(rows) else rows
     predicted = predict_frames(workspace, model, frames, pictures)

@@ -18,9 +18,9 @@ from label_config.labelling import regions
 from label_config.labelling.binding import Binding, ViewBinding, bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.labelling.region_frame import Size
+from label_config.settings.visibility import visibility_state
 from label_config.values import BadInputError, FrameKey, ImageRef, PointState, Pose2D, Provenance
 from label_config.values.skeleton import Skeleton
-from label_config.values.visibility import visibility_state
 from ml_backend.formats.guarded import load_json, understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
 

@@ -84,7 +84,7 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _ScoredShards:
     """Points and how they look in every view; see :class:`Solution`, and :meth:`NormalisedRig.image` for the last two."""
 
     x: FloatArray
@@ -93,7 +93,7 @@ class _Judged:
     ab: FloatArray
     inverse_depth: FloatArray
 
-    def put(self, columns: IntArray, other: _Judged) -> None:
+    def put(self, columns: IntArray, other: _ScoredShards) -> None:
         """Replace these points."""
         for field in fields(self):
             getattr(self, field.name)[..., columns] = getattr(other, field.name)
@@ -149,7 +149,7 @@ def _moving(step: FloatArray, chord: FloatArray) -> IntArray:
     return np.flatnonzero((chord * chord).sum(axis=0) > _NEAR * np.sqrt((step * step).sum(axis=0)))
 
 
-def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Judged:
+def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _ScoredShards:
     """Exact residuals in distorted pixels, and where they are below the limit in front of the camera.
 
     A view that has a point which it cannot have seen there contradicts the others, and its residual says so: where the lens
@@ -174,7 +174,7 @@ def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Judged:
     nowhere = tile.present & ~(ahead & np.isfinite(residual))
     if nowhere.any():
         _state_contradictions(rig, tile, x, nowhere, residual)
-    return _Judged(x, inlier, residual, ab, inverse_depth)
+    return _ScoredShards(x, inlier, residual, ab, inverse_depth)
 
 
 def _state_contradictions(rig: NormalisedRig, tile: Tile, x: FloatArray, nowhere: BoolArray, residual: FloatArray) -> None:

@@ -51,7 +51,7 @@ def following(workspace: Workspace, order: Sequence[PickRow], seen: Mapping[int,
     others = _Others.find(workspace)
     ordered = {pick.frame_id for pick in order}
     ids = sorted((others.open_frames | others.may_become_tasks) - ordered)
-    rows = frames.list_frames(workspace.store, workspace.project_id, ids)
+    rows = frames.list_frames(workspace.store, ids)
     why = {row.id: others.why(row) for row in rows}
     ranked = sorted(rows, key=lambda row: (_PLACES.index(why[row.id]), row.key))
     room = max(0, workspace.spec.selection.window - len(order))
@@ -81,8 +81,8 @@ class _Others:
 
     @classmethod
     def find(cls, workspace: Workspace) -> _Others:
-        known = tasks.list_tasks(workspace.store, workspace.project_id)
-        labels = submissions.list_annotations(workspace.store, workspace.project_id)
+        known = tasks.list_tasks(workspace.store)
+        labels = submissions.list_annotations(workspace.store)
         open_tasks = {task.id: task.frame_id for task in known if not task.is_labeled}
         started: dict[int, AnnotationRow] = {}
         for row in sorted(labels, key=lambda row: (row.seen_at, row.ls_annotation_id)):
@@ -91,7 +91,7 @@ class _Others:
         skipped = {task.frame_id for task in known if task.skipped}
         may_become_tasks = set[int]()
         if workspace.spec.documents_root is not None:
-            may_become_tasks = frames.selectable(workspace.store, workspace.project_id) - {task.frame_id for task in known}
+            may_become_tasks = frames.selectable(workspace.store) - {task.frame_id for task in known}
         return cls(set(open_tasks.values()), may_become_tasks, {row.frame_id for row in labels}, skipped, started)
 
     def why(self, row: FrameRow) -> Why:
@@ -118,7 +118,7 @@ def _as_first_shown(workspace: Workspace, first: AnnotationRow) -> dict[str, Any
     """{} when the first annotator saw no points, or points of other keypoints or cameras than the project has now."""
     if first.shown_generation is None:
         return {}
-    pick = generations.pick_of(workspace.store, workspace.project_id, first.shown_generation, first.frame_id)
+    pick = generations.pick_of(workspace.store, first.shown_generation, first.frame_id)
     shape = (len(workspace.views), len(workspace.binding.skeleton))
     poses = {} if pick is None else pick.poses
     return poses if all(Pose2D.from_json(pose).state.shape == shape for pose in poses.values()) else {}

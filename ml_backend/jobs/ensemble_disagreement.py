@@ -26,7 +26,7 @@ MEMBERS = 3
 
 def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
     """The models that were live last beside ``live``, newest first; those that cannot be loaded any more are left out."""
-    known = versions.list_versions(workspace.store, workspace.project_id)
+    known = versions.list_versions(workspace.store)
     models: list[PoseModel] = []
     for row in sorted(known, key=lambda row: -row.number):
         if len(models) == MEMBERS - 1:

@@ -115,7 +115,7 @@ def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
             raise StoppedError("stopped between two steps; the checkpoint is kept")
         job = end_training(workspace, job)
         report({"stage": "validate"})
-        live = versions.live(workspace.store, workspace.project_id)
+        live = versions.live(workspace.store)
         version = publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
         job = work.remember(workspace.store, job, version_id=version.id)
         inference.points(job, "after", folder)
@@ -140,7 +140,7 @@ def _parent(workspace: Workspace, job: JobRow) -> tuple[VersionRow, JobRow]:
     """The model that harvests and that the personalised one starts from: the live one of the first try."""
     if "parent" in job.arguments:
         return versions.get(workspace.store, job.arguments["parent"]), job
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     if live is None:
         raise ParallaxError("harvest: there is no model yet; label the first frames and `parallax train`")
     if not same_network(workspace, live):
@@ -152,7 +152,7 @@ def _parent(workspace: Workspace, job: JobRow) -> tuple[VersionRow, JobRow]:
 
 def _frames(workspace: Workspace, rigs: Mapping[str, Rig], options: HarvestOptions) -> list[FrameRow]:
     """Readable frames of these recordings, in order."""
-    rows = list_frames(workspace.store, workspace.project_id)
+    rows = list_frames(workspace.store)
     mine = [row for row in rows if row.key.sequence in rigs and row.usable]
     if not mine:
         raise BadInputError(f"harvest: no readable frame in {', '.join(rigs)}")
@@ -268,7 +268,7 @@ class HarvestOutcome:
 
 def last_harvest(workspace: Workspace) -> HarvestOutcome:
     """Raises ParallaxError when nothing was harvested yet."""
-    jobs = work.list_jobs(workspace.store, workspace.project_id, limit=100_000)
+    jobs = work.list_jobs(workspace.store, limit=100_000)
     arguments = next((job.arguments for job in jobs if job.kind == "harvest" and job.status == "done"), None)
     if arguments is None:
         raise ParallaxError("nothing was harvested yet; run `parallax harvest`")

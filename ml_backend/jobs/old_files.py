@@ -18,10 +18,10 @@ def remove_old_files(workspace: Workspace) -> None:
 
     Nothing depends on it, so that a disk that refuses is only logged: the next job tries again.
     """
-    if retention.is_training(workspace.store, workspace.project_id):
+    if retention.is_training(workspace.store):
         return  # a training repeated from the same labels writes into the folder of the former one
     try:
-        old = retention.retire(workspace.store, workspace.project_id)
+        old = retention.retire(workspace.store)
         reach("versions retired")
         for version in old:
             _remove(workspace.models, version.path)

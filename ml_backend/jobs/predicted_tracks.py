@@ -12,7 +12,7 @@ from ml_backend.formats.anipose_files import WorldTrack
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.jobs.scoring import triangulation_of
 from ml_backend.project.label_snapshot import rigs_of
-from ml_backend.project.scored_shards import Judged, newest_judged
+from ml_backend.project.scored_shards import ScoredShards, newest_scored_shards
 from ml_backend.store import frames, versions
 from ml_backend.store.workspace import Workspace
 
@@ -29,13 +29,13 @@ class Predicted:
 
 def predicted_of(workspace: Workspace) -> Predicted:
     """Every frame of the newest rescan.  Raises ParallaxError before there is one."""
-    live = versions.live(workspace.store, workspace.project_id)
-    current = versions.current_round(workspace.store, workspace.project_id)
-    judged = newest_judged(workspace, live, current) if live is not None else None
+    live = versions.live(workspace.store)
+    current = versions.current_round(workspace.store)
+    judged = newest_scored_shards(workspace, live, current) if live is not None else None
     if live is None or judged is None:
         raise ParallaxError("no predictions yet: `parallax train` makes a model and `parallax rescore` lets it see every frame")
     notes = []
-    total = sum(bool(row.usable) for row in frames.list_frames(workspace.store, workspace.project_id))
+    total = sum(bool(row.usable) for row in frames.list_frames(workspace.store))
     if len(judged.rows) < total:
         notes.append(
             f"px-{live.number} has seen {len(judged.rows)} of {total} frames; more with selection.candidates_per_round and "
@@ -44,7 +44,7 @@ def predicted_of(workspace: Workspace) -> Predicted:
     return Predicted(live.number, _labels(workspace, judged), _world(workspace, judged), tuple(notes))
 
 
-def _labels(workspace: Workspace, judged: Judged) -> LabelSet:
+def _labels(workspace: Workspace, judged: ScoredShards) -> LabelSet:
     xy, confidence = judged.arrays["xy_px"], judged.arrays["confidence"]
     placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
     state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
@@ -64,7 +64,7 @@ def _labels(workspace: Workspace, judged: Judged) -> LabelSet:
     return LabelSet(workspace.binding.skeleton, labels)
 
 
-def _world(workspace: Workspace, judged: Judged) -> dict[str, WorldTrack]:
+def _world(workspace: Workspace, judged: ScoredShards) -> dict[str, WorldTrack]:
     found = triangulation_of(judged.arrays)
     if found is None:
         return {}

@@ -52,7 +52,6 @@ def publish_if_good(
     learning = {"learnt_frames": learnt, "left_out_pictures": int(manifest.metrics.get("skipped", 0))}
     version = versions.add(
         workspace.store,
-        workspace.project_id,
         attempt=job.attempt,
         snapshot_id=row.id,
         path=folder.name,
@@ -63,12 +62,12 @@ def publish_if_good(
     if not decision.passed:
         versions.reject(workspace.store, version.id, status)
         tell(workspace, f"px-{version.number} was not published: {status}", "warning")
-    elif not versions.publish(workspace.store, workspace.project_id, version.id, job.attempt):
+    elif not versions.publish(workspace.store, version.id, job.attempt):
         tell(workspace, f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
     else:
         reach("published")
         tell(workspace, f"px-{version.number} is live, {learnt_from(learnt, len(snapshot.keys))}; gate: {status}")
-        work.request(workspace.store, workspace.project_id, "rescore", {"version_id": version.id})
+        work.request(workspace.store, "rescore", {"version_id": version.id})
     return versions.get(workspace.store, version.id)
 
 
@@ -95,4 +94,4 @@ def _metrics(new: Judgement, old: Judgement | None, gate_status: str, rigs: Mapp
 
 def tell(workspace: Workspace, text: str, level: str = "info") -> None:
     """Write into the project's event log."""
-    presence.tell(workspace.store, workspace.project_id, text, level=level)
+    presence.tell(workspace.store, text, level=level)

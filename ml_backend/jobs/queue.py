@@ -62,9 +62,9 @@ class JobQueue:
 
     def _enqueue(self, workspace: Workspace) -> int:
         added = 0
-        for job in work.open_jobs(workspace.store, workspace.project_id):
+        for job in work.open_jobs(workspace.store):
             queue = Queue(QUEUE_OF[job.kind], connection=self.connection, serializer=JSONSerializer)
-            name = f"parallax-{workspace.project_id}-{job.id}"
+            name = f"parallax-{workspace.store.project_id}-{job.id}"
             if name in queue.job_ids:
                 continue
             queue.enqueue(
@@ -88,7 +88,7 @@ class JobQueue:
         digest = hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]
         # A worker that died over them blocks the name no longer than this.
         turn = int(time.time() // PREDICT_WAIT_S)
-        name = f"parallax-predict-{workspace.project_id}-{digest}-{turn}"
+        name = f"parallax-predict-{workspace.store.project_id}-{digest}-{turn}"
         queue = Queue("infer", connection=self.connection, serializer=JSONSerializer)
         deadline = time.monotonic() + wait_s
         try:

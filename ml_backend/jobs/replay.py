@@ -25,7 +25,7 @@ HELD_OUT = 0.1
 
 def misestimated(workspace: Workspace, parent: VersionRow, snapshot: Snapshot, rows: IntArray, pictures: Pictures) -> IntArray:
     """The rows that ACFT trains on: frames that ``parent`` has not seen, and those that it still gets wrong."""
-    known = {row.id: row for row in list_snapshots(workspace.store, workspace.project_id)}
+    known = {row.id: row for row in list_snapshots(workspace.store)}
     before = known.get(parent.snapshot_id) if parent.snapshot_id is not None else None
     seen = load_snapshot(workspace, before).frame_ids if before else np.zeros(0, np.int64)
     is_new: BoolArray = ~np.isin(snapshot.frame_ids[rows], seen)
@@ -38,7 +38,7 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
     """(m,) OKS of the version's predictions against people's points, mean over the views; NaN where nothing compares."""
     if not len(rows):
         return np.zeros(0)
-    found = list_frames(workspace.store, workspace.project_id, snapshot.frame_ids[rows].tolist())
+    found = list_frames(workspace.store, snapshot.frame_ids[rows].tolist())
     place = {frame.id: position for position, frame in enumerate(found)}
     model = load_predictor(workspace, workspace.models / version.path)
     predicted = predict_frames(workspace, model, found, pictures).xy_px

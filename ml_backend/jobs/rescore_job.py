@@ -39,11 +39,11 @@ Report = Callable[[dict[str, Any]], None]
 
 def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> None:
     """Judge the pool with the live model; whoever closes the last shard asks for a selection."""
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     if live is None:
         return
-    round_ = versions.current_round(workspace.store, workspace.project_id)
-    work.add_shards(workspace.store, workspace.project_id, live.id, round_, lay_out(workspace, round_))
+    round_ = versions.current_round(workspace.store)
+    work.add_shards(workspace.store, live.id, round_, lay_out(workspace, round_))
     work_on_shards(workspace, live, round_, job.owner or "worker", report, should_stop)
     if should_stop():
         raise StoppedError("stopped between two shards; those that are done stay done")
@@ -53,14 +53,14 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
         raise ParallaxError(f"none of the {len(rows)} shards could be judged; the first says: {failed[0].error}")
     for row in failed:
         text = f"{len(row.frame_ids)} frames of {row.sequence!r} could not be judged: {row.error}"
-        presence.tell(workspace.store, workspace.project_id, text, level="error", key=f"shard {row.id}")
+        presence.tell(workspace.store, text, level="error", key=f"shard {row.id}")
     if all(row.status in ("done", "failed") for row in rows):
-        work.request(workspace.store, workspace.project_id, "select", {"version_id": live.id, "round": round_})
+        work.request(workspace.store, "select", {"version_id": live.id, "round": round_})
 
 
 def lay_out(workspace: Workspace, round_: int) -> list[dict[str, Any]]:
     """Runs of candidates in temporal order, cut into shards."""
-    pool = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.usable]
+    pool = [row for row in frames.list_frames(workspace.store) if row.usable]
     always = set(_window_frames(workspace)) | set(_labelled_frames(workspace))
     chosen = candidates(pool, always, workspace.spec.selection.candidates_per_round, round_)
     runs = []
@@ -84,11 +84,11 @@ def candidates(pool: list[FrameRow], always: set[int], limit: int, round_: int) 
 
 def _window_frames(workspace: Workspace) -> list[int]:
     number = workspace.project.generation
-    return [] if number is None else [p.frame_id for p in generations.list_picks(workspace.store, workspace.project_id, number)]
+    return [] if number is None else [p.frame_id for p in generations.list_picks(workspace.store, number)]
 
 
 def _labelled_frames(workspace: Workspace) -> list[int]:
-    rows = versions.list_snapshots(workspace.store, workspace.project_id)
+    rows = versions.list_snapshots(workspace.store)
     return workspace.arrays.load(rows[-1].path)["frame_ids"].tolist() if rows else []
 
 
@@ -122,7 +122,7 @@ def _one(
 ) -> None:
     before, after = shard.halo_ids
     ids = [*before, *shard.frame_ids, *after]
-    rows = frames.list_frames(workspace.store, workspace.project_id, ids)
+    rows = frames.list_frames(workspace.store, ids)
     refreshed = time.monotonic()
 
     def alive() -> None:
@@ -153,7 +153,7 @@ def _one(
 
 
 def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:
-    for row in versions.list_snapshots(workspace.store, workspace.project_id):
+    for row in versions.list_snapshots(workspace.store):
         if row.id == version.snapshot_id:
             return Snapshot.from_arrays(workspace.arrays.load(row.path))
     raise LookupError(f"px-{version.number} has no snapshot")

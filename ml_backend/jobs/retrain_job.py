@@ -38,7 +38,7 @@ def retrain(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     warm = starts_warm(workspace.spec.train)
     row, snapshot, job = snapshot_of_job(workspace, job)
     report({"stage": "snapshot", "frames": row.n_frames})
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     parent = _parent(workspace, job, live) if warm else None
     job = work.remember(workspace.store, job, parent=parent.id if parent else None)
     with closing(Pictures(workspace)) as pictures:

@@ -81,7 +81,6 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
         work.fail(workspace.store, job, text)
         presence.tell(
             workspace.store,
-            workspace.project_id,
             f"{job.kind} failed (try {job.tries}): {text}",
             level="error",
             key=f"job {job.id}",
@@ -90,7 +89,7 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
     else:
         reach(f"{job.kind} done")
         work.finish(workspace.store, job)
-        presence.settle(workspace.store, workspace.project_id, f"job {job.id}")
+        presence.settle(workspace.store, f"job {job.id}")
         remove_old_files(workspace)
 
 
@@ -131,13 +130,11 @@ def run_here(workspace: Workspace, job: JobRow, show: Callable[[dict[str, Any]],
 
 def _help(workspace: Workspace, job_id: int) -> None:
     """Shards are there for everybody: an idle worker takes some of a rescan that another one leads."""
-    running = [
-        row for row in work.list_jobs(workspace.store, workspace.project_id) if row.id == job_id and row.status == "running"
-    ]
-    live = versions.live(workspace.store, workspace.project_id)
+    running = [row for row in work.list_jobs(workspace.store) if row.id == job_id and row.status == "running"]
+    live = versions.live(workspace.store)
     if not running or running[0].kind != "rescore" or live is None:
         return
-    round_ = versions.current_round(workspace.store, workspace.project_id)
+    round_ = versions.current_round(workspace.store)
     work_on_shards(workspace, live, round_, owner_name(), lambda progress: None, stopping.is_set)
 
 

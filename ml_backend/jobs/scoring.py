@@ -69,7 +69,7 @@ def choose_scores(workspace: Workspace) -> Chosen:
 
 def videos_of(workspace: Workspace) -> frozenset[str]:
     """Sequences whose frames follow each other in time."""
-    sequences = frames.list_sequences(workspace.store, workspace.project_id)
+    sequences = frames.list_sequences(workspace.store)
     return frozenset(name for name, row in sequences.items() if row.video)
 
 
@@ -90,7 +90,7 @@ def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) ->
 
 
 def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
-    rows = frames.list_frames(workspace.store, workspace.project_id, snapshot.frame_ids.tolist())
+    rows = frames.list_frames(workspace.store, snapshot.frame_ids.tolist())
     size = np.full((len(workspace.views), 2), np.nan)
     for row in rows:
         for v, view in enumerate(workspace.views):

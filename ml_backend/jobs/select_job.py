@@ -26,7 +26,7 @@ from ml_backend.jobs.self_training import propose_pseudo, store_pseudo, withdraw
 from ml_backend.jobs.unavailable_scores import silent, tell_silent
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.project.frame_pictures import Pictures
-from ml_backend.project.scored_shards import Arrays, newest_judged
+from ml_backend.project.scored_shards import Arrays, newest_scored_shards
 from ml_backend.store import frames, generations, submissions, tasks, versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
@@ -61,13 +61,13 @@ class Scored:
 def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     """Write down the next generation."""
     report({"stage": "select"})
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     if live is None:
         _cold_start(workspace, report)
         return
     scored = _scored(workspace, job, live)
     if scored is None:  # rolled back to a version whose judgement was thrown away
-        work.request(workspace.store, workspace.project_id, "rescore", {"version_id": live.id})
+        work.request(workspace.store, "rescore", {"version_id": live.id})
         return
     tell_silent(workspace, scored.chosen.scores, scored.silent)
     open_rows = _open_positions(workspace, scored.rows)
@@ -91,15 +91,15 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     order = _picks(workspace, scored, open_rows, left, fused, context, features, shown)
     order += _pseudo_picks(scored, proposal.positions, len(order), shown)
     order += following(workspace, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
-    generation = generations.add(workspace.store, workspace.project_id, scored.version.id, order)
+    generation = generations.add(workspace.store, scored.version.id, order)
     reach("order noted")
     store_pseudo(workspace, proposal, scored.round, generation.number)
 
 
 def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | None:
     """What the shards of the newest rescan of the live model hold; None when there are none."""
-    current = versions.current_round(workspace.store, workspace.project_id)
-    judged = newest_judged(workspace, live, int(job.arguments.get("round", current)))
+    current = versions.current_round(workspace.store)
+    judged = newest_scored_shards(workspace, live, int(job.arguments.get("round", current)))
     if judged is None:
         return None
     chosen = choose_scores(workspace)
@@ -107,13 +107,13 @@ def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | Non
 
 
 def _labelled_frames(workspace: Workspace) -> set[int]:
-    return {row.frame_id for row in submissions.list_annotations(workspace.store, workspace.project_id)}
+    return {row.frame_id for row in submissions.list_annotations(workspace.store)}
 
 
 def _open_positions(workspace: Workspace, rows: Sequence[FrameRow]) -> list[int]:
     """Frames that may be shown: not all damaged, no guards, not labelled or skipped, with a task or the means for one."""
     labelled = _labelled_frames(workspace)
-    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    known = tasks.list_tasks(workspace.store)
     skipped = {task.frame_id for task in known if task.skipped}
     has_task = {task.frame_id for task in known}
     may_create = workspace.spec.documents_root is not None
@@ -258,7 +258,7 @@ def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: 
 def _cold_start(workspace: Workspace, report: Report) -> None:
     """No model yet: k-medians on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
     one."""
-    everything = frames.list_frames(workspace.store, workspace.project_id)
+    everything = frames.list_frames(workspace.store)
     rows = [everything[i] for i in _open_positions(workspace, everything)]
     pictures = Pictures(workspace)
     features = FeatureSet(looks(workspace, rows, pictures, report), name="look")
@@ -295,4 +295,4 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
         for pick in chosen.picks
     ]
     order += following(workspace, order, {})
-    generations.add(workspace.store, workspace.project_id, None, order)
+    generations.add(workspace.store, None, order)

@@ -40,7 +40,7 @@ def propose_pseudo(
     candidates = [i for i, row in enumerate(rows) if row.split == "train" and row.id not in labelled and row.usable]
     chosen = Triangulation(**{name: getattr(triangulated, name)[candidates] for name in vars(triangulated)})
     position = {rows[i].key: i for i in candidates}
-    before = pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_ - 1, withdrawn=True)
+    before = pseudo_labels.list_pseudo(workspace.store, round_=round_ - 1, withdrawn=True)
     previous = {row.frame_id for row in before}
     labels = propose(
         [rows[i].key for i in candidates],
@@ -63,7 +63,7 @@ def propose_pseudo(
 
 def _human_batch(workspace: Workspace, round_: int) -> int:
     """Frames that people labelled in the round that the live model was trained on."""
-    rows = submissions.list_annotations(workspace.store, workspace.project_id)
+    rows = submissions.list_annotations(workspace.store)
     return len({row.frame_id for row in rows if row.round == round_ - 1})
 
 
@@ -76,7 +76,7 @@ def withdraw_disagreeing(workspace: Workspace, rows: Sequence[FrameRow], xy_px: 
     agreement between views.
     """
     given, rigs = workspace.spec.pseudo_labels.threshold_px, rigs_of(workspace)
-    held = {row.frame_id: row for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_ - 1)}
+    held = {row.frame_id: row for row in pseudo_labels.list_pseudo(workspace.store, round_=round_ - 1)}
     gone = []
     for i, frame in enumerate(rows):
         row = held.get(frame.id)
@@ -121,4 +121,4 @@ def store_pseudo(workspace: Workspace, proposal: Proposal, round_: int, generati
                 "weight": workspace.spec.pseudo_labels.weight,
             }
         )
-    pseudo_labels.replace_round(workspace.store, workspace.project_id, round_, rows)
+    pseudo_labels.replace_round(workspace.store, round_, rows)

@@ -83,7 +83,7 @@ class _Data:
 
 
 def _data(workspace: Workspace, found: Harvest, view: str) -> _Data:
-    rows = {row.key: row for row in list_frames(workspace.store, workspace.project_id)}
+    rows = {row.key: row for row in list_frames(workspace.store)}
     rigs, root, input_px = rigs_of(workspace), workspace.binding.skeleton.root, workspace.spec.train.input_px
     camera_of = {name: rig.cameras[rig.names.index(view)] for name, rig in rigs.items()}
     kept = found.kept & np.isfinite(found.xyz_world).all(axis=-1)

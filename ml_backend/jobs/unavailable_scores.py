@@ -66,9 +66,9 @@ def tell_silent(workspace: Workspace, scores: tuple[Score, ...], silent: Mapping
         key = f"score {score.name}"
         if workspace.spec.scores != "auto" and score.name in silent:
             text = f"the score {score.name!r} says nothing about any frame: {silent[score.name]}"
-            presence.tell(workspace.store, workspace.project_id, text, level="warning", key=key)
+            presence.tell(workspace.store, text, level="warning", key=key)
         else:
-            presence.settle(workspace.store, workspace.project_id, key)
+            presence.settle(workspace.store, key)
 
 
 def _of_the_model(score: Score, judged: bool) -> str:

@@ -16,11 +16,11 @@ def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
     number = workspace.project.generation
     if number is None:
         return
-    generation = generations.get(workspace.store, workspace.project_id, number)
+    generation = generations.get(workspace.store, number)
     if generation.version_id is None:
         return
     version = versions.get(workspace.store, generation.version_id)
-    rows = frames.list_frames(workspace.store, workspace.project_id, frame_ids)
+    rows = frames.list_frames(workspace.store, frame_ids)
     model = load_predictor(workspace, workspace.models / version.path)
     pictures = Pictures(workspace)
     seen = predict_frames(workspace, model, rows, pictures)
@@ -29,4 +29,4 @@ def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
         if not seen.valid[i].any():
             continue  # unreadable: an empty answer would be stored as the model's word
         pose = predicted_pose(seen.xy_px[i], seen.confidence[i])
-        generations.append(workspace.store, workspace.project_id, number, row.id, {str(DEFAULT_SUBJECT): pose.to_json()})
+        generations.append(workspace.store, number, row.id, {str(DEFAULT_SUBJECT): pose.to_json()})

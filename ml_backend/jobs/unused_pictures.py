@@ -18,7 +18,7 @@ _KEY = "left out of training"
 def say_left_out(workspace: Workspace, targets: Iterable[TrainingTarget], skipped: Sequence[Skipped]) -> None:
     """One event for all of them: how many, why, and the tasks of the first; an earlier one is settled when all could be used."""
     if not skipped:
-        presence.settle(workspace.store, workspace.project_id, _KEY)
+        presence.settle(workspace.store, _KEY)
         return
     of_image = {target.image: target for target in targets}
     names = _names(workspace)
@@ -31,14 +31,14 @@ def say_left_out(workspace: Workspace, targets: Iterable[TrainingTarget], skippe
     text = "; ".join(f"{_listed(places)}: {reason}" for reason, places in kinds[:NAMED])
     more = f"; and {len(kinds) - NAMED} other reasons" if len(kinds) > NAMED else ""
     count = f"{len(skipped)} labelled picture{'s were' if len(skipped) > 1 else ' was'} left out of the training"
-    presence.tell(workspace.store, workspace.project_id, f"{count}: {text}{more}", level="warning", key=_KEY)
+    presence.tell(workspace.store, f"{count}: {text}{more}", level="warning", key=_KEY)
 
 
 def _names(workspace: Workspace) -> dict[tuple[str, str | None], str]:
     """(frame, view) → the task that shows it, with both."""
-    keys = {row.id: row.key for row in frames.list_frames(workspace.store, workspace.project_id)}
+    keys = {row.id: row.key for row in frames.list_frames(workspace.store)}
     found: dict[tuple[str, str | None], str] = {}
-    for task in tasks.list_tasks(workspace.store, workspace.project_id):
+    for task in tasks.list_tasks(workspace.store):
         for view in task.views or workspace.views:
             key = str(keys[task.frame_id])
             found.setdefault((key, view), f"task {task.ls_task_id} ({key}, view {view})")

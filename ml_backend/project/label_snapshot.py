@@ -21,7 +21,7 @@ from ml_backend.store.workspace import Workspace
 
 def rigs_of(workspace: Workspace) -> dict[str, Rig]:
     """Sequence → its rig, cameras in the order of the project's views; sequences without calibration are left out."""
-    sequences = frames.list_sequences(workspace.store, workspace.project_id)
+    sequences = frames.list_sequences(workspace.store)
     if len(workspace.views) < 2:
         return {}
     return {name: Rig.from_json(row.rig).subset(workspace.views) for name, row in sequences.items() if row.rig is not None}
@@ -34,9 +34,9 @@ def unit_of(workspace: Workspace) -> str:
 
 def collect(workspace: Workspace) -> Snapshot:
     """Everything that people say at this moment about the default subject."""
-    labels = submissions.list_annotations(workspace.store, workspace.project_id)
+    labels = submissions.list_annotations(workspace.store)
     poses = _merge(workspace, labels)
-    rows = frames.list_frames(workspace.store, workspace.project_id, list(poses))
+    rows = frames.list_frames(workspace.store, list(poses))
     shape = (len(workspace.views), len(workspace.binding.skeleton))
     stacked = [poses[row.id] for row in rows]
     xy = np.stack([pose.xy_px for pose in stacked]) if stacked else np.zeros((0, *shape, 2))
@@ -44,10 +44,10 @@ def collect(workspace: Workspace) -> Snapshot:
     provenance = np.stack([pose.provenance for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
     xyz = _complete_by_geometry(workspace, rows, xy, state, provenance)
     used = {row.id for row in rows}
-    pseudo = [row for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id) if row.frame_id not in used]
+    pseudo = [row for row in pseudo_labels.list_pseudo(workspace.store) if row.frame_id not in used]
     newest = max((row.round for row in pseudo), default=0)
     pseudo = [row for row in pseudo if row.round == newest]
-    listed = frames.list_frames(workspace.store, workspace.project_id, [row.frame_id for row in pseudo])
+    listed = frames.list_frames(workspace.store, [row.frame_id for row in pseudo])
     frames_of = {row.id: row for row in listed}
     return Snapshot(
         frame_ids=np.array([row.id for row in rows], dtype=np.int64),
@@ -69,7 +69,7 @@ def collect(workspace: Workspace) -> Snapshot:
 def known_boxes(workspace: Workspace, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = ()) -> FloatArray:
     """(m, V, 4) the subject's boxes from task data, as the newest of ``labels`` corrected them; NaN where the data has none.
 
-    A box that was drawn where the data has none is not used: prediction will look at other pictures of that kind as a whole,
+    A box that was drawn where the data has none is not used: prediction will read other pictures of that kind as a whole,
     and a network must be trained on what it will see.
     """
     views = workspace.views
@@ -100,7 +100,7 @@ def box_or_none(box_px: FloatArray) -> Box | None:
 
 def _task_views(workspace: Workspace) -> dict[int, tuple[str, ...] | None]:
     """Task row → the views that it shows, None = all."""
-    return {task.id: task.views for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    return {task.id: task.views for task in tasks.list_tasks(workspace.store)}
 
 
 def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, Pose2D]:
@@ -149,7 +149,7 @@ def _joined(first: Pose2D, second: Pose2D) -> Pose2D:
 def _complete_by_geometry(
     workspace: Workspace, rows: Sequence[FrameRow], xy: FloatArray, state: IntArray, provenance: IntArray
 ) -> FloatArray:
-    """(m, K, 3) triangulated labels; fills in place what nobody labelled or what was overlooked, where labels leave no doubt."""
+    """(m, K, 3) triangulated labels; fills in place what nobody labelled or what was overlooked, where labels agree."""
     xyz = np.full((len(rows), xy.shape[2] if xy.ndim == 4 else 0, 3), np.nan)
     sequences = np.array([row.key.sequence for row in rows])
     limit = workspace.spec.pseudo_labels.threshold_px
@@ -162,8 +162,8 @@ def _complete_by_geometry(
         missed = overlooked(rig, xy[of], placed, accepted, limit)
         pictured = np.array([[view in row.images for view in workspace.views] for row in rows])[of]
         wanted = ((state[of] == PointState.UNLABELLED) & pictured[..., None]) | missed
-        told = complete(rig, xy[of], given & ~missed, wanted, limit)
-        xyz[of], xy[of] = told.xyz_world, told.xy_px
-        state[of] = np.where(told.filled, PointState.VISIBLE, state[of])
-        provenance[of] = np.where(told.filled, Provenance.GEOMETRY, provenance[of])
+        completed = complete(rig, xy[of], given & ~missed, wanted, limit)
+        xyz[of], xy[of] = completed.xyz_world, completed.xy_px
+        state[of] = np.where(completed.filled, PointState.VISIBLE, state[of])
+        provenance[of] = np.where(completed.filled, Provenance.GEOMETRY, provenance[of])
     return xyz

@@ -42,18 +42,18 @@ class Tries:
 
     def save(self) -> None:
         """Write down the marks, and say to people what is wrong."""
-        store, project_id = self._workspace.store, self._workspace.project_id
+        store = self._workspace.store
         if self._marks:
             frame_rows.save_marks(store, self._marks)
         unavailable, damaged = self._problems[_UNAVAILABLE], self._problems[_DAMAGED]
         if unavailable:
             text = f"{_pictures(len(unavailable))} could not be had and will be tried again; the first is {unavailable[0]}"
-            presence.tell(store, project_id, text, level="warning", key=_UNAVAILABLE)
+            presence.tell(store, text, level="warning", key=_UNAVAILABLE)
         elif self._worked:
-            presence.settle(store, project_id, _UNAVAILABLE)
+            presence.settle(store, _UNAVAILABLE)
         if damaged:
             text = f"{_pictures(len(damaged))} cannot be decoded and are left out until replaced; the first is {damaged[0]}"
-            presence.tell(store, project_id, text, level="warning", key=_DAMAGED)
+            presence.tell(store, text, level="warning", key=_DAMAGED)
 
 
 def _pictures(count: int) -> str:

@@ -18,7 +18,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredShards:
     """Frames in the order of their keys; ``arrays`` have one row per frame; ``round`` is that of the rescan."""
 
     rows: list[FrameRow]
@@ -26,7 +26,7 @@ class Judged:
     round: int
 
 
-def newest_judged(workspace: Workspace, version: VersionRow, round_: int) -> Judged | None:
+def newest_scored_shards(workspace: Workspace, version: VersionRow, round_: int) -> ScoredShards | None:
     """That of ``round_`` or the last one before; None when there is none."""
     for number in range(round_, -1, -1):
         shards = [row for row in work.list_shards(workspace.store, version.id, number) if row.status == "done" and row.path]
@@ -35,10 +35,10 @@ def newest_judged(workspace: Workspace, version: VersionRow, round_: int) -> Jud
     else:
         return None
     arrays = _joined([workspace.arrays.load(row.path) for row in shards if row.path])
-    by_id = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, arrays["frame_ids"].tolist())}
+    by_id = {row.id: row for row in frames.list_frames(workspace.store, arrays["frame_ids"].tolist())}
     rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
     order = sorted(range(len(rows)), key=lambda i: rows[i].key)
-    return Judged([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, number)
+    return ScoredShards([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, number)
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:

@@ -119,8 +119,8 @@ def _as_set(rule: SplitRule, spec: Spec) -> SplitRule:
 
 def rules(workspace: Workspace) -> dict[str, SplitRule]:
     """Sequence → rule, of every sequence that has frames or a rule."""
-    noted = frames.list_sequences(workspace.store, workspace.project_id)
-    with_frames = frames.sequences_with_frames(workspace.store, workspace.project_id)
+    noted = frames.list_sequences(workspace.store)
+    with_frames = frames.sequences_with_frames(workspace.store)
     found = {name: _as_set(BEFORE_RULES, workspace.spec) for name in with_frames}
     return found | {name: SplitRule.from_json(row.split) for name, row in noted.items() if row.split is not None}
 
@@ -130,7 +130,7 @@ def note_rules(workspace: Workspace, decided: Mapping[str, SplitRule]) -> None:
     known = rules(workspace)
     for sequence, rule in decided.items():
         if sequence not in known:
-            frames.save_split(workspace.store, workspace.project_id, sequence, rule.to_json())
+            frames.save_split(workspace.store, sequence, rule.to_json())
 
 
 def split_of(workspace: Workspace, new: Mapping[str, IntArray]) -> dict[FrameKey, str]:
@@ -143,7 +143,7 @@ def split_of(workspace: Workspace, new: Mapping[str, IntArray]) -> dict[FrameKey
     if fresh:
         of_others = list(known.values())
         evidence = Evidence(of_others[-1].block_frames > 1, of_others[-1].why) if of_others else evidence_of_numbers(fresh)
-        total = frames.count(workspace.store, workspace.project_id) + sum(len(of) for of in new.values())
+        total = frames.count(workspace.store) + sum(len(of) for of in new.values())
         note_rules(workspace, decide_rules(workspace.spec, fresh, evidence, total))
         known = rules(workspace)
     seed = workspace.project.seed

@@ -24,7 +24,7 @@ def snapshot_of_job(workspace: Workspace, job: JobRow, *, reuse: bool = False) -
 
     ``reuse``: take none, and so open no new round, when people said nothing new since the last one.
     """
-    rows = versions.list_snapshots(workspace.store, workspace.project_id)
+    rows = versions.list_snapshots(workspace.store)
     wanted = job.arguments.get("snapshot_id")
     for row in rows:
         if row.id == wanted:
@@ -36,7 +36,6 @@ def snapshot_of_job(workspace: Workspace, job: JobRow, *, reuse: bool = False) -
         path, _ = workspace.arrays.save("snapshots", snapshot.to_arrays())
         row = versions.save_snapshot(
             workspace.store,
-            workspace.project_id,
             sha256=snapshot.sha256,
             path=path,
             n_frames=len(snapshot.keys),
@@ -90,7 +89,7 @@ def pseudo_targets(workspace: Workspace, snapshot: Snapshot) -> list[TrainingTar
 
 
 def _frames(workspace: Workspace, ids: IntArray) -> dict[int, FrameRow]:
-    return {row.id: row for row in list_frames(workspace.store, workspace.project_id, ids.tolist())}
+    return {row.id: row for row in list_frames(workspace.store, ids.tolist())}
 
 
 def _targets(

@@ -83,7 +83,7 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
 
     @app.get("/versions")
     def versions() -> Response:
-        served = generations.list_generations(workspace.store, workspace.project_id)
+        served = generations.list_generations(workspace.store)
         return jsonify(versions=[row.name for row in served if row.switched_at is not None][::-1])
 
     @app.post("/predict")

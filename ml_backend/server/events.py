@@ -21,7 +21,7 @@ NO_VERSION = "px-0.0"
 def serving(workspace: Workspace) -> str | None:
     """Return the version that annotators are served, None before the first order."""
     number = workspace.project.generation
-    return None if number is None else generations.get(workspace.store, workspace.project_id, number).name
+    return None if number is None else generations.get(workspace.store, number).name
 
 
 def note_address(workspace: Workspace, hostname: object) -> None:
@@ -31,9 +31,9 @@ def note_address(workspace: Workspace, hostname: object) -> None:
     with contextlib.suppress(ValueError):
         address = http_address(hostname)
         if address != workspace.project.public_url:
-            projects.change(workspace.store, workspace.project_id, public_url=address)
+            projects.change(workspace.store, public_url=address)
             url = workspace.spec.label_studio.url
-            frames.readdress(workspace.store, workspace.project_id, lambda source: wherever_it_is(source, url, address))
+            frames.readdress(workspace.store, lambda source: wherever_it_is(source, url, address))
 
 
 def ring(workspace: Workspace, body: dict[str, Any]) -> None:
@@ -46,4 +46,4 @@ def ring(workspace: Workspace, body: dict[str, Any]) -> None:
         wanted = {"pull_requested": True, "train_requested": True}
     new = {flag: True for flag in wanted if not getattr(state, flag)}
     if new:
-        projects.change(workspace.store, workspace.project_id, **new)
+        projects.change(workspace.store, **new)

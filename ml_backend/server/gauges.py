@@ -23,16 +23,16 @@ class StoreGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The figures of this moment."""
-        store, project = self.workspace.store, self.workspace.project_id
-        yield GaugeMetricFamily("parallax_frames", "Frames of the pool", value=frames.count(store, project))
-        labels = submissions.count(store, project)
+        store = self.workspace.store
+        yield GaugeMetricFamily("parallax_frames", "Frames of the pool", value=frames.count(store))
+        labels = submissions.count(store)
         yield GaugeMetricFamily("parallax_annotations", "Annotations that count", value=labels)
-        live = versions.live(store, project)
+        live = versions.live(store)
         yield GaugeMetricFamily(
             "parallax_live_version", "Number of the live model, 0 before the first", value=live.number if live else 0
         )
         jobs = GaugeMetricFamily("parallax_jobs", "Jobs by kind and status", labels=["kind", "status"])
-        for (kind, status), count in work.count_jobs(store, project).items():
+        for (kind, status), count in work.count_jobs(store).items():
             jobs.add_metric([kind, status], count)
         yield jobs
         ages = GaugeMetricFamily("parallax_heartbeat_age_seconds", "Seconds since a process was heard of", labels=["process"])

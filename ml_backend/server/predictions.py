@@ -49,7 +49,7 @@ class Predictions:
         number = self.workspace.project.generation
         if number is None:
             raise PoolMissError("no order has been pushed yet")
-        generation = generations.get(self.workspace.store, self.workspace.project_id, number)
+        generation = generations.get(self.workspace.store, number)
         rows = [self._task(task) for task in asked]
         picks = self._picks(number, rows)
         missing = sorted({row.frame_id for row in rows} - picks.keys())
@@ -75,14 +75,14 @@ class Predictions:
         number = task.get("id")
         row = None
         if isinstance(number, int) and 0 < number < _LARGEST_ID:
-            row = tasks.by_ls_id(self.workspace.store, self.workspace.project_id, number)
+            row = tasks.by_ls_id(self.workspace.store, number)
         if row is None:
             raise PoolMissError(f"task {str(number)[:20]!r} is not known yet; new tasks are found at the next tick")
         return row
 
     def _picks(self, number: int, rows: Sequence[TaskRow]) -> dict[int, PickRow]:
-        store, project = self.workspace.store, self.workspace.project_id
-        found = {frame: generations.pick_of(store, project, number, frame) for frame in {row.frame_id for row in rows}}
+        store = self.workspace.store
+        found = {frame: generations.pick_of(store, number, frame) for frame in {row.frame_id for row in rows}}
         return {frame: pick for frame, pick in found.items() if pick is not None}
 
     def _wait_for(self, frame_ids: list[int]) -> None:
@@ -102,7 +102,7 @@ class _Shapes:
     def __init__(self, workspace: Workspace, rows: Sequence[TaskRow]) -> None:
         self.workspace, self.views, self.bindings = workspace, workspace.views, dict[tuple[str, ...] | None, Binding]()
         ids = sorted({row.frame_id for row in rows})
-        self.frames = {frame.id: frame for frame in frames.list_frames(workspace.store, workspace.project_id, ids)}
+        self.frames = {frame.id: frame for frame in frames.list_frames(workspace.store, ids)}
 
     def answer(self, generation: Generation, task: TaskRow, pick: PickRow) -> dict[str, Any]:
         result = [] if pick.blind else self._regions(generation, task, pick)

@@ -48,9 +48,21 @@ class Store:
         """``sqlite`` or ``postgresql``."""
         return self.engine.dialect.name
 
+    def of_project(self, project_id: int) -> ProjectStore:
+        """Return the same database, bound to one project."""
+        return ProjectStore(self.engine, project_id)
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+class ProjectStore(Store):
+    """A database bound to the project whose rows are read and written: most functions of this room take it."""
+
+    def __init__(self, engine: Engine, project_id: int) -> None:
+        super().__init__(engine)
+        self.project_id = project_id
 
 
 def open_store(url: str, *, migrate: bool = True) -> Store:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import DEFAULT_SUBJECT, Box, FrameKey, ImageRef
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.picture_marks import PictureMark, valid_marks
 from ml_backend.store.schema import frames, sequences
 
@@ -84,54 +84,54 @@ def _boxes(stored: Mapping[str, Any] | None) -> dict[int, dict[str, Box]]:
     }
 
 
-def save_sequence(store: Store, project_id: int, row: SequenceRow) -> None:
+def save_sequence(store: ProjectStore, row: SequenceRow) -> None:
     """Insert or replace the description of one recording; the rule of its split stays."""
     values = {"rig": row.rig, "video": row.video}
     with store.write() as connection:
-        where = (sequences.c.project_id == project_id) & (sequences.c.name == row.name)
+        where = (sequences.c.project_id == store.project_id) & (sequences.c.name == row.name)
         if connection.execute(update(sequences).where(where).values(**values)).rowcount == 0:
-            connection.execute(sequences.insert().values(project_id=project_id, name=row.name, **values))
+            connection.execute(sequences.insert().values(project_id=store.project_id, name=row.name, **values))
 
 
-def list_sequences(store: Store, project_id: int) -> dict[str, SequenceRow]:
+def list_sequences(store: ProjectStore) -> dict[str, SequenceRow]:
     """Name → recording."""
-    query = select(sequences).where(sequences.c.project_id == project_id).order_by(sequences.c.name)
+    query = select(sequences).where(sequences.c.project_id == store.project_id).order_by(sequences.c.name)
     with store.read() as connection:
         return {row.name: SequenceRow(row.name, row.rig, row.video, row.split) for row in connection.execute(query)}
 
 
-def save_split(store: Store, project_id: int, name: str, rule: dict[str, Any]) -> None:
+def save_split(store: ProjectStore, name: str, rule: dict[str, Any]) -> None:
     """Note the rule of a sequence's split; one that was noted before stays."""
     with store.write() as connection:
-        where = (sequences.c.project_id == project_id) & (sequences.c.name == name)
+        where = (sequences.c.project_id == store.project_id) & (sequences.c.name == name)
         known = connection.execute(select(sequences.c.split).where(where)).one_or_none()
         if known is None:
-            connection.execute(sequences.insert().values(project_id=project_id, name=name, split=rule))
+            connection.execute(sequences.insert().values(project_id=store.project_id, name=name, split=rule))
         elif known.split is None:
             connection.execute(update(sequences).where(where).values(split=rule))
 
 
-def sequences_with_frames(store: Store, project_id: int) -> set[str]:
+def sequences_with_frames(store: ProjectStore) -> set[str]:
     """Names of the sequences that have frames."""
-    query = select(frames.c.sequence).where(frames.c.project_id == project_id).distinct()
+    query = select(frames.c.sequence).where(frames.c.project_id == store.project_id).distinct()
     with store.read() as connection:
         return set(connection.execute(query).scalars())
 
 
-def count_splits(store: Store, project_id: int) -> dict[str, int]:
+def count_splits(store: ProjectStore) -> dict[str, int]:
     """How many frames lie on each side of the split: train, val, guard."""
-    query = select(frames.c.split, func.count()).where(frames.c.project_id == project_id).group_by(frames.c.split)
+    query = select(frames.c.split, func.count()).where(frames.c.project_id == store.project_id).group_by(frames.c.split)
     with store.read() as connection:
         return {split: int(number) for split, number in connection.execute(query)}
 
 
-def add_frames(store: Store, project_id: int, new: Iterable[tuple[FrameKey, Mapping[str, ImageRef], str]]) -> int:
+def add_frames(store: ProjectStore, new: Iterable[tuple[FrameKey, Mapping[str, ImageRef], str]]) -> int:
     """Add (key, images, split) rows that are not there yet and return how many were new; a known frame keeps its split."""
     with store.write() as connection:
-        known = _ids(connection, project_id)
+        known = _ids(connection, store.project_id)
         rows = [
             {
-                "project_id": project_id,
+                "project_id": store.project_id,
                 "sequence": key.sequence,
                 "frame_index": key.index,
                 "images": {view: ref.to_json() for view, ref in images.items()},
@@ -152,10 +152,10 @@ def replace_images(store: Store, frame_id: int, images: Mapping[str, ImageRef]) 
         connection.execute(update(frames).where(frames.c.id == frame_id).values(images=values))
 
 
-def readdress(store: Store, project_id: int, address: Callable[[str], str]) -> None:
+def readdress(store: ProjectStore, address: Callable[[str], str]) -> None:
     """Write the addresses of pictures in another way; what is known of the pictures, their marks among it, stays."""
     with store.write() as connection:
-        for row in connection.execute(select(frames).where(frames.c.project_id == project_id)).all():
+        for row in connection.execute(select(frames).where(frames.c.project_id == store.project_id)).all():
             images = {view: {**ref, "source": address(ref["source"])} for view, ref in row.images.items()}
             if images == row.images:
                 continue
@@ -171,15 +171,15 @@ def _ids(connection: Connection, project_id: int) -> dict[FrameKey, int]:
     return {FrameKey(row.sequence, row.frame_index): row.id for row in connection.execute(query)}
 
 
-def ids_by_key(store: Store, project_id: int) -> dict[FrameKey, int]:
+def ids_by_key(store: ProjectStore) -> dict[FrameKey, int]:
     """Frame key → row id."""
     with store.read() as connection:
-        return _ids(connection, project_id)
+        return _ids(connection, store.project_id)
 
 
-def list_frames(store: Store, project_id: int, ids: Sequence[int] | None = None) -> list[FrameRow]:
+def list_frames(store: ProjectStore, ids: Sequence[int] | None = None) -> list[FrameRow]:
     """All frames, or those with these ids, ordered by sequence and index."""
-    query = select(frames).where(frames.c.project_id == project_id).order_by(frames.c.sequence, frames.c.frame_index)
+    query = select(frames).where(frames.c.project_id == store.project_id).order_by(frames.c.sequence, frames.c.frame_index)
     with store.read() as connection:
         if ids is None:
             return [_frame(row) for row in connection.execute(query)]
@@ -189,9 +189,9 @@ def list_frames(store: Store, project_id: int, ids: Sequence[int] | None = None)
     return sorted(found, key=lambda frame: frame.key)
 
 
-def boxes_by_id(store: Store, project_id: int) -> dict[int, dict[int, dict[str, Box]]]:
+def boxes_by_id(store: ProjectStore) -> dict[int, dict[int, dict[str, Box]]]:
     """Frame id → its boxes, of the frames that have any."""
-    query = select(frames.c.id, frames.c.boxes).where(frames.c.project_id == project_id, frames.c.boxes.is_not(None))
+    query = select(frames.c.id, frames.c.boxes).where(frames.c.project_id == store.project_id, frames.c.boxes.is_not(None))
     with store.read() as connection:
         return {row.id: boxes for row in connection.execute(query) if (boxes := _boxes(row.boxes))}
 
@@ -204,15 +204,15 @@ def save_boxes(store: Store, boxes: Mapping[int, Mapping[int, Mapping[str, Box]]
             connection.execute(update(frames).where(frames.c.id == frame_id).values(boxes=values))
 
 
-def count(store: Store, project_id: int) -> int:
+def count(store: ProjectStore) -> int:
     """How many frames the project has."""
     with store.read() as connection:
-        return int(connection.execute(select(func.count()).where(frames.c.project_id == project_id)).scalar_one())
+        return int(connection.execute(select(func.count()).where(frames.c.project_id == store.project_id)).scalar_one())
 
 
-def selectable(store: Store, project_id: int) -> set[int]:
+def selectable(store: ProjectStore) -> set[int]:
     """Ids of the frames that an order may hold: with a picture that is not known to be damaged, and on one side of the split."""
-    mine = (frames.c.project_id == project_id) & (frames.c.split != "guard")
+    mine = (frames.c.project_id == store.project_id) & (frames.c.split != "guard")
     with store.read() as connection:
         ids = set(connection.execute(select(frames.c.id).where(mine, frames.c.marks.is_(None))).scalars())
         marked = connection.execute(select(frames).where(mine, frames.c.marks.is_not(None)))

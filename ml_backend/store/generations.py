@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import generations, picks, projects, versions
 
@@ -59,88 +59,90 @@ def _pick(row: Row[Any]) -> PickRow:
     return PickRow(row.rank, row.frame_id, row.score, row.blind, row.pseudo, row.reason, row.record, row.poses, row.notes)
 
 
-def add(store: Store, project_id: int, version_id: int | None, order: Sequence[PickRow]) -> Generation:
+def add(store: ProjectStore, version_id: int | None, order: Sequence[PickRow]) -> Generation:
     """Write down a new order, ready to be pushed.  Orders that were selected but never pushed are dropped."""
     with store.write() as connection:
-        number = next_number(connection, project_id, "generation")
+        number = next_number(connection, store.project_id, "generation")
         model = 0
         if version_id is not None:
             model = connection.execute(select(versions.c.number).where(versions.c.id == version_id)).scalar_one()
-        stale = (generations.c.project_id == project_id) & (generations.c.status == "selected")
+        stale = (generations.c.project_id == store.project_id) & (generations.c.status == "selected")
         connection.execute(update(generations).where(stale).values(status="cleaned"))
         values = {"number": number, "version_id": version_id, "name": f"px-{model}.{number}", "status": "selected"}
-        connection.execute(generations.insert().values(project_id=project_id, created_at=time.time(), **values))
-        rows = [{"project_id": project_id, "generation": number, **vars(pick)} for pick in order]
+        connection.execute(generations.insert().values(project_id=store.project_id, created_at=time.time(), **values))
+        rows = [{"project_id": store.project_id, "generation": number, **vars(pick)} for pick in order]
         for start in range(0, len(rows), 200):
             connection.execute(picks.insert(), rows[start : start + 200])
         return _generation(
             connection.execute(
-                select(generations).where(generations.c.project_id == project_id, generations.c.number == number)
+                select(generations).where(generations.c.project_id == store.project_id, generations.c.number == number)
             ).one()
         )
 
 
-def renumber(store: Store, project_id: int, number: int) -> Generation:
+def renumber(store: ProjectStore, number: int) -> Generation:
     """Abandon a generation whose push is ambiguous and give the same order a new number."""
-    order = list_picks(store, project_id, number)
-    old = get(store, project_id, number)
-    set_status(store, project_id, number, "abandoned")
-    return add(store, project_id, old.version_id, order)
+    order = list_picks(store, number)
+    old = get(store, number)
+    set_status(store, number, "abandoned")
+    return add(store, old.version_id, order)
 
 
-def set_status(store: Store, project_id: int, number: int, status: str) -> None:
+def set_status(store: ProjectStore, number: int, status: str) -> None:
     """Move a generation on."""
     with store.write() as connection:
-        where = (generations.c.project_id == project_id) & (generations.c.number == number)
+        where = (generations.c.project_id == store.project_id) & (generations.c.number == number)
         connection.execute(update(generations).where(where).values(status=status))
 
 
-def switch(store: Store, project_id: int, number: int) -> None:
+def switch(store: ProjectStore, number: int) -> None:
     """Label Studio serves this generation now: it becomes current, the one before it past."""
     with store.write() as connection:
-        mine = generations.c.project_id == project_id
+        mine = generations.c.project_id == store.project_id
         connection.execute(update(generations).where(mine, generations.c.status == "current").values(status="past"))
         values = {"status": "current", "switched_at": time.time()}
         connection.execute(update(generations).where(mine, generations.c.number == number).values(**values))
-        connection.execute(update(projects).where(projects.c.id == project_id).values(generation=number))
+        connection.execute(update(projects).where(projects.c.id == store.project_id).values(generation=number))
 
 
-def get(store: Store, project_id: int, number: int) -> Generation:
+def get(store: ProjectStore, number: int) -> Generation:
     """One generation.  Raises NoResultFound when there is none."""
-    query = select(generations).where(generations.c.project_id == project_id, generations.c.number == number)
+    query = select(generations).where(generations.c.project_id == store.project_id, generations.c.number == number)
     with store.read() as connection:
         return _generation(connection.execute(query).one())
 
 
-def list_generations(store: Store, project_id: int) -> list[Generation]:
+def list_generations(store: ProjectStore) -> list[Generation]:
     """All generations, oldest first."""
-    query = select(generations).where(generations.c.project_id == project_id).order_by(generations.c.number)
+    query = select(generations).where(generations.c.project_id == store.project_id).order_by(generations.c.number)
     with store.read() as connection:
         return [_generation(row) for row in connection.execute(query)]
 
 
-def list_picks(store: Store, project_id: int, number: int) -> list[PickRow]:
+def list_picks(store: ProjectStore, number: int) -> list[PickRow]:
     """The order of one generation, first pick first."""
-    query = select(picks).where(picks.c.project_id == project_id, picks.c.generation == number).order_by(picks.c.rank)
+    query = select(picks).where(picks.c.project_id == store.project_id, picks.c.generation == number).order_by(picks.c.rank)
     with store.read() as connection:
         return [_pick(row) for row in connection.execute(query)]
 
 
-def pick_of(store: Store, project_id: int, number: int, frame_id: int) -> PickRow | None:
+def pick_of(store: ProjectStore, number: int, frame_id: int) -> PickRow | None:
     """What one generation showed for one frame, None when it did not contain the frame."""
-    query = select(picks).where(picks.c.project_id == project_id, picks.c.generation == number, picks.c.frame_id == frame_id)
+    query = select(picks).where(
+        picks.c.project_id == store.project_id, picks.c.generation == number, picks.c.frame_id == frame_id
+    )
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _pick(row)
 
 
-def append(store: Store, project_id: int, number: int, frame_id: int, poses: dict[str, Any]) -> None:
+def append(store: ProjectStore, number: int, frame_id: int, poses: dict[str, Any]) -> None:
     """Add a frame behind all others of a generation, unless it is there already."""
     with store.write() as connection:
-        mine = (picks.c.project_id == project_id) & (picks.c.generation == number)
+        mine = (picks.c.project_id == store.project_id) & (picks.c.generation == number)
         if connection.execute(select(picks.c.id).where(mine, picks.c.frame_id == frame_id)).first() is not None:
             return
         last = connection.execute(select(func.max(picks.c.rank)).where(mine)).scalar()
         rank = 0 if last is None else int(last) + 1
         values = {"rank": rank, "frame_id": frame_id, "score": LAST, "poses": poses}
-        connection.execute(picks.insert().values(project_id=project_id, generation=number, **values))
+        connection.execute(picks.insert().values(project_id=store.project_id, generation=number, **values))

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import ledger
 
 
@@ -25,23 +25,23 @@ class Entry:
     undone_at: float | None
 
 
-def record(store: Store, project_id: int, kind: str, ls_id: str | int, *, old: Any = None, new: Any = None) -> None:
+def record(store: ProjectStore, kind: str, ls_id: str | int, *, old: Any = None, new: Any = None) -> None:
     """Write down an effect.  For a thing that is in the ledger already the first ``old`` stays: it is what we must restore."""
     with store.write() as connection:
         where = (
-            (ledger.c.project_id == project_id)
+            (ledger.c.project_id == store.project_id)
             & (ledger.c.kind == kind)
             & (ledger.c.ls_id == str(ls_id))
             & ledger.c.undone_at.is_(None)
         )
         if connection.execute(update(ledger).where(where).values(new=new)).rowcount == 0:
             values = {"kind": kind, "ls_id": str(ls_id), "old": old, "new": new, "created_at": time.time()}
-            connection.execute(ledger.insert().values(project_id=project_id, **values))
+            connection.execute(ledger.insert().values(project_id=store.project_id, **values))
 
 
-def entries(store: Store, project_id: int, kind: str | None = None) -> list[Entry]:
+def entries(store: ProjectStore, kind: str | None = None) -> list[Entry]:
     """What still stands, oldest first."""
-    query = select(ledger).where(ledger.c.project_id == project_id, ledger.c.undone_at.is_(None)).order_by(ledger.c.id)
+    query = select(ledger).where(ledger.c.project_id == store.project_id, ledger.c.undone_at.is_(None)).order_by(ledger.c.id)
     if kind is not None:
         query = query.where(ledger.c.kind == kind)
     with store.read() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import events, heartbeats, leases
 
 
@@ -68,26 +68,26 @@ def alive(store: Store, within_s: float = 60.0) -> dict[str, float]:
         return {row.process: now - row.at for row in rows}
 
 
-def tell(store: Store, project_id: int, text: str, *, level: str = "info", key: str | None = None) -> None:
+def tell(store: ProjectStore, text: str, *, level: str = "info", key: str | None = None) -> None:
     """Write an event.  Events that share a ``key`` are one event: its newest text counts."""
     values = {"at": time.time(), "level": level, "text": text}
     with store.write() as connection:
         if key is not None:
-            where = (events.c.project_id == project_id) & (events.c.key == key)
+            where = (events.c.project_id == store.project_id) & (events.c.key == key)
             if connection.execute(update(events).where(where).values(**values)).rowcount == 1:
                 return
-        connection.execute(events.insert().values(project_id=project_id, key=key, **values))
+        connection.execute(events.insert().values(project_id=store.project_id, key=key, **values))
 
 
-def settle(store: Store, project_id: int, key: str) -> None:
+def settle(store: ProjectStore, key: str) -> None:
     """What the event with this key complained of is over."""
     with store.write() as connection:
-        connection.execute(delete(events).where(events.c.project_id == project_id, events.c.key == key))
+        connection.execute(delete(events).where(events.c.project_id == store.project_id, events.c.key == key))
 
 
-def list_events(store: Store, project_id: int, limit: int = 100) -> list[Event]:
+def list_events(store: ProjectStore, limit: int = 100) -> list[Event]:
     """The newest events, newest first; one that was told again is as new as its last telling."""
     newest = (events.c.at.desc(), events.c.id.desc())
-    query = select(events).where(events.c.project_id == project_id).order_by(*newest).limit(limit)
+    query = select(events).where(events.c.project_id == store.project_id).order_by(*newest).limit(limit)
     with store.read() as connection:
         return [Event(row.at, row.level, row.text) for row in connection.execute(query)]

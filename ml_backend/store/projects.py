@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import counters, projects
 
 Flag = Literal["train_requested", "pull_requested", "select_requested"]
@@ -59,10 +59,10 @@ def register(store: Store, ls_url: str, ls_project_id: int, ls_created_at: str, 
         return _project(row)
 
 
-def get(store: Store, project_id: int) -> Project:
+def get(store: ProjectStore) -> Project:
     """The project.  Raises NoResultFound when there is none."""
     with store.read() as connection:
-        return _project(connection.execute(select(projects).where(projects.c.id == project_id)).one())
+        return _project(connection.execute(select(projects).where(projects.c.id == store.project_id)).one())
 
 
 def find(store: Store, ls_url: str, ls_project_id: int) -> Project | None:
@@ -79,19 +79,19 @@ def list_all(store: Store) -> list[Project]:
         return [_project(row) for row in connection.execute(select(projects).order_by(projects.c.id))]
 
 
-def change(store: Store, project_id: int, **fields: Any) -> None:
+def change(store: ProjectStore, **fields: Any) -> None:
     """Set columns of the project.  The live model is not moved here but by ``versions.publish``."""
     forbidden = {"live_version_id", "live_attempt"} & fields.keys()
     if forbidden:
         raise ValueError(f"{', '.join(sorted(forbidden))}: only versions.publish moves the live model")
     with store.write() as connection:
-        connection.execute(update(projects).where(projects.c.id == project_id).values(**fields))
+        connection.execute(update(projects).where(projects.c.id == store.project_id).values(**fields))
 
 
-def take_flag(store: Store, project_id: int, flag: Flag) -> bool:
+def take_flag(store: ProjectStore, flag: Flag) -> bool:
     """Clear the flag; True when it was set."""
     column = projects.c[flag]
-    statement = update(projects).where(projects.c.id == project_id, column).values({flag: False})
+    statement = update(projects).where(projects.c.id == store.project_id, column).values({flag: False})
     with store.write() as connection:
         return connection.execute(statement).rowcount == 1
 

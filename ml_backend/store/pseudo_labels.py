@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import pseudo_labels
 
 
@@ -28,18 +28,18 @@ class PseudoRow:
     withdrawn: bool
 
 
-def replace_round(store: Store, project_id: int, round_: int, rows: Sequence[dict[str, Any]]) -> None:
+def replace_round(store: ProjectStore, round_: int, rows: Sequence[dict[str, Any]]) -> None:
     """Set the pseudo-labels of one round; repeating a selection therefore leaves no duplicates."""
     with store.write() as connection:
-        mine = (pseudo_labels.c.project_id == project_id) & (pseudo_labels.c.round == round_)
+        mine = (pseudo_labels.c.project_id == store.project_id) & (pseudo_labels.c.round == round_)
         connection.execute(delete(pseudo_labels).where(mine))
         for row in rows:
-            connection.execute(pseudo_labels.insert().values(project_id=project_id, round=round_, **row))
+            connection.execute(pseudo_labels.insert().values(project_id=store.project_id, round=round_, **row))
 
 
-def list_pseudo(store: Store, project_id: int, *, round_: int | None = None, withdrawn: bool = False) -> list[PseudoRow]:
+def list_pseudo(store: ProjectStore, *, round_: int | None = None, withdrawn: bool = False) -> list[PseudoRow]:
     """Pseudo-labels in force (or also the withdrawn ones), of one round or of all."""
-    query = select(pseudo_labels).where(pseudo_labels.c.project_id == project_id).order_by(pseudo_labels.c.id)
+    query = select(pseudo_labels).where(pseudo_labels.c.project_id == store.project_id).order_by(pseudo_labels.c.id)
     if round_ is not None:
         query = query.where(pseudo_labels.c.round == round_)
     if not withdrawn:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, delete, select, update
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import generations, jobs, shards, versions
 from ml_backend.store.versions import VersionRow, list_versions, lock_project
 
@@ -17,21 +17,21 @@ EARLIER = 2
 TRAINING = ("retrain", "harvest")
 
 
-def retire(store: Store, project_id: int) -> list[VersionRow]:
+def retire(store: ProjectStore) -> list[VersionRow]:
     """Mark the versions whose files may go, and return all that are marked.
 
     A marked version cannot become live again.  Its row stays, with metrics and all that refers to it.  The mark comes before
     the files go, so that whoever was killed in between is only behind with the work.
     """
     with store.write() as connection:
-        project = lock_project(connection, project_id)
-        kept = {project.live_version_id} | _earlier(connection, project_id, project.live_version_id)
-        kept |= _needed(connection, project_id)
-        mine = (versions.c.project_id == project_id) & versions.c.removed_at.is_(None)
+        project = lock_project(connection, store.project_id)
+        kept = {project.live_version_id} | _earlier(connection, store.project_id, project.live_version_id)
+        kept |= _needed(connection, store.project_id)
+        mine = (versions.c.project_id == store.project_id) & versions.c.removed_at.is_(None)
         for row in connection.execute(select(versions.c.id, versions.c.status).where(mine)).all():
             if row.id not in kept and project.live_version_id is not None:
                 connection.execute(update(versions).where(versions.c.id == row.id).values(removed_at=time.time()))
-    return [row for row in list_versions(store, project_id) if row.removed_at is not None]
+    return [row for row in list_versions(store) if row.removed_at is not None]
 
 
 def _earlier(connection: Connection, project_id: int, live: int | None) -> set[int]:
@@ -52,10 +52,10 @@ def _needed(connection: Connection, project_id: int) -> set[int]:
     return found | set(connection.execute(select(shards.c.version_id).where(held)).scalars())
 
 
-def is_training(store: Store, project_id: int) -> bool:
+def is_training(store: ProjectStore) -> bool:
     """A job that writes model folders runs, or waits to."""
     query = select(jobs.c.id).where(
-        jobs.c.project_id == project_id, jobs.c.kind.in_(TRAINING), jobs.c.status.in_(("pending", "running"))
+        jobs.c.project_id == store.project_id, jobs.c.kind.in_(TRAINING), jobs.c.status.in_(("pending", "running"))
     )
     with store.read() as connection:
         return connection.execute(query).first() is not None

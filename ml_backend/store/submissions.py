@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import Box
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import label_annotations, tasks
 from ml_backend.store.versions import snapshots_taken
 
@@ -52,7 +52,7 @@ def _annotation(row: Row[Any]) -> AnnotationRow:
     return AnnotationRow(**{name: value for name, value in row._mapping.items() if name != "project_id"})
 
 
-def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
+def save(store: ProjectStore, rows: Iterable[dict[str, Any]]) -> int:
     """Insert or change annotations by ``ls_annotation_id``; the first round and time of sight stay.
 
     An annotation whose ``updated_at`` and ``cancelled`` are known already is left alone.  A number that belonged to an annotation
@@ -61,7 +61,7 @@ def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
     changed = 0
     with store.write() as connection:
         for row in rows:
-            where = (label_annotations.c.project_id == project_id) & (
+            where = (label_annotations.c.project_id == store.project_id) & (
                 label_annotations.c.ls_annotation_id == row["ls_annotation_id"]
             )
             known = connection.execute(select(label_annotations).where(where)).one_or_none()
@@ -72,8 +72,8 @@ def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
                 known = None
             if known is None:
                 # A snapshot may have been taken since the caller looked.
-                first = {**row, "round": max(row["round"], snapshots_taken(connection, project_id))}
-                connection.execute(label_annotations.insert().values(project_id=project_id, **first))
+                first = {**row, "round": max(row["round"], snapshots_taken(connection, store.project_id))}
+                connection.execute(label_annotations.insert().values(project_id=store.project_id, **first))
             elif (known.updated_at, known.cancelled, known.deleted) != (row["updated_at"], row["cancelled"], False):
                 later = {name: value for name, value in row.items() if name not in ("round", "seen_at")}
                 connection.execute(update(label_annotations).where(where).values(**later, deleted=False))
@@ -83,12 +83,12 @@ def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> int:
     return changed
 
 
-def list_annotations(store: Store, project_id: int, *, every: bool = False) -> list[AnnotationRow]:
+def list_annotations(store: ProjectStore, *, every: bool = False) -> list[AnnotationRow]:
     """Annotations that count: not cancelled, not deleted, of tasks that exist.  ``every`` lists all, also the deleted ones."""
     query = (
         select(label_annotations, tasks.c.frame_id)
         .join(tasks, tasks.c.id == label_annotations.c.task_id)
-        .where(label_annotations.c.project_id == project_id)
+        .where(label_annotations.c.project_id == store.project_id)
         .order_by(label_annotations.c.ls_annotation_id)
     )
     if not every:
@@ -97,11 +97,11 @@ def list_annotations(store: Store, project_id: int, *, every: bool = False) -> l
         return [_annotation(row) for row in connection.execute(query)]
 
 
-def count(store: Store, project_id: int) -> int:
+def count(store: ProjectStore) -> int:
     """How many annotations :func:`list_annotations` lists."""
     query = select(func.count()).select_from(label_annotations.join(tasks, tasks.c.id == label_annotations.c.task_id))
     with store.read() as connection:
-        return int(connection.execute(query.where(label_annotations.c.project_id == project_id, _COUNTS)).scalar_one())
+        return int(connection.execute(query.where(label_annotations.c.project_id == store.project_id, _COUNTS)).scalar_one())
 
 
 def mark_deleted(store: Store, ids: Sequence[int]) -> None:

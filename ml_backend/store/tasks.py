@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore
 from ml_backend.store.schema import tasks
 
 
@@ -44,43 +44,43 @@ def _task(row: Row[Any]) -> TaskRow:
     return TaskRow(**values)
 
 
-def save(store: Store, project_id: int, rows: Iterable[dict[str, Any]]) -> None:
+def save(store: ProjectStore, rows: Iterable[dict[str, Any]]) -> None:
     """Insert or change tasks by ``ls_task_id``; each dict holds columns of the table."""
     with store.write() as connection:
         for row in rows:
-            where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == row["ls_task_id"])
+            where = (tasks.c.project_id == store.project_id) & (tasks.c.ls_task_id == row["ls_task_id"])
             if connection.execute(update(tasks).where(where).values(**row)).rowcount == 0:
-                connection.execute(tasks.insert().values(project_id=project_id, **row))
+                connection.execute(tasks.insert().values(project_id=store.project_id, **row))
 
 
-def list_tasks(store: Store, project_id: int, *, deleted: bool = False) -> list[TaskRow]:
+def list_tasks(store: ProjectStore, *, deleted: bool = False) -> list[TaskRow]:
     """Tasks by Label Studio's number; those deleted there only when asked."""
-    query = select(tasks).where(tasks.c.project_id == project_id).order_by(tasks.c.ls_task_id)
+    query = select(tasks).where(tasks.c.project_id == store.project_id).order_by(tasks.c.ls_task_id)
     if not deleted:
         query = query.where(~tasks.c.deleted)
     with store.read() as connection:
         return [_task(row) for row in connection.execute(query)]
 
 
-def by_ls_id(store: Store, project_id: int, ls_task_id: int) -> TaskRow | None:
+def by_ls_id(store: ProjectStore, ls_task_id: int) -> TaskRow | None:
     """One task by Label Studio's number."""
-    query = select(tasks).where(tasks.c.project_id == project_id, tasks.c.ls_task_id == ls_task_id)
+    query = select(tasks).where(tasks.c.project_id == store.project_id, tasks.c.ls_task_id == ls_task_id)
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _task(row)
 
 
-def mark_deleted(store: Store, project_id: int, ls_task_ids: Sequence[int]) -> None:
+def mark_deleted(store: ProjectStore, ls_task_ids: Sequence[int]) -> None:
     """These tasks are no longer in Label Studio, or show nothing that can be used."""
     with store.write() as connection:
         for ls_task_id in ls_task_ids:
-            where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == ls_task_id)
+            where = (tasks.c.project_id == store.project_id) & (tasks.c.ls_task_id == ls_task_id)
             connection.execute(update(tasks).where(where).values(deleted=True))
 
 
-def retire(store: Store, project_id: int, ls_task_ids: Sequence[int]) -> None:
+def retire(store: ProjectStore, ls_task_ids: Sequence[int]) -> None:
     """These numbers belong to other tasks now: the former ones keep their row and labels under minus the row's own number."""
     with store.write() as connection:
         for ls_task_id in ls_task_ids:
-            where = (tasks.c.project_id == project_id) & (tasks.c.ls_task_id == ls_task_id)
+            where = (tasks.c.project_id == store.project_id) & (tasks.c.ls_task_id == ls_task_id)
             connection.execute(update(tasks).where(where).values(deleted=True, ls_task_id=-tasks.c.id))

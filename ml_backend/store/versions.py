@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import ParallaxError
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import label_annotations, projects, snapshots, versions
 from ml_backend.store.work import JobRow, note
@@ -58,8 +58,7 @@ def _version(row: Row[Any]) -> VersionRow:
 
 
 def save_snapshot(
-    store: Store,
-    project_id: int,
+    store: ProjectStore,
     *,
     sha256: str,
     path: str,
@@ -75,12 +74,12 @@ def save_snapshot(
     Raises LostLeaseError when another worker has the job; then nothing is written.
     """
     with store.write() as connection:
-        values = {"round": snapshots_taken(connection, project_id), "sha256": sha256, "path": path, "n_frames": n_frames}
-        connection.execute(snapshots.insert().values(project_id=project_id, created_at=time.time(), **values))
-        query = select(snapshots).where(snapshots.c.project_id == project_id, snapshots.c.round == values["round"])
+        values = {"round": snapshots_taken(connection, store.project_id), "sha256": sha256, "path": path, "n_frames": n_frames}
+        connection.execute(snapshots.insert().values(project_id=store.project_id, created_at=time.time(), **values))
+        query = select(snapshots).where(snapshots.c.project_id == store.project_id, snapshots.c.round == values["round"])
         row = _snapshot(connection.execute(query).one())
         if annotations is not None:
-            _postpone(connection, project_id, row.round, set(annotations))
+            _postpone(connection, store.project_id, row.round, set(annotations))
         if job is not None:
             note(connection, job, snapshot_id=row.id)
         return row
@@ -101,32 +100,32 @@ def snapshots_taken(connection: Connection, project_id: int) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def current_round(store: Store, project_id: int) -> int:
+def current_round(store: ProjectStore) -> int:
     """The round that labels of this moment belong to: the number of snapshots taken so far."""
     with store.read() as connection:
-        return snapshots_taken(connection, project_id)
+        return snapshots_taken(connection, store.project_id)
 
 
-def list_snapshots(store: Store, project_id: int) -> list[SnapshotRow]:
+def list_snapshots(store: ProjectStore) -> list[SnapshotRow]:
     """All snapshots, oldest first."""
-    query = select(snapshots).where(snapshots.c.project_id == project_id).order_by(snapshots.c.round)
+    query = select(snapshots).where(snapshots.c.project_id == store.project_id).order_by(snapshots.c.round)
     with store.read() as connection:
         return [_snapshot(row) for row in connection.execute(query)]
 
 
 def add(
-    store: Store, project_id: int, *, attempt: int, snapshot_id: int | None, path: str, sha256: str, metrics: dict[str, Any]
+    store: ProjectStore, *, attempt: int, snapshot_id: int | None, path: str, sha256: str, metrics: dict[str, Any]
 ) -> VersionRow:
     """Write down a trained model as a candidate.  One model folder is one version; a repeat gives the first one back."""
     with store.write() as connection:
-        where = (versions.c.project_id == project_id) & (versions.c.path == path)
+        where = (versions.c.project_id == store.project_id) & (versions.c.path == path)
         row = connection.execute(select(versions).where(where)).one_or_none()
         if row is None:
             values = {"attempt": attempt, "snapshot_id": snapshot_id, "path": path, "sha256": sha256, "metrics": metrics}
-            number = next_number(connection, project_id, "version")
+            number = next_number(connection, store.project_id, "version")
             connection.execute(
                 versions.insert().values(
-                    project_id=project_id, number=number, status="candidate", created_at=time.time(), **values
+                    project_id=store.project_id, number=number, status="candidate", created_at=time.time(), **values
                 )
             )
             row = connection.execute(select(versions).where(where)).one()
@@ -136,17 +135,17 @@ def add(
         return _version(row)
 
 
-def publish(store: Store, project_id: int, version_id: int, attempt: int) -> bool:
+def publish(store: ProjectStore, version_id: int, attempt: int) -> bool:
     """Make the version live by compare-and-swap.
 
     False, and nothing changes, when a later attempt is live already (a paused worker came back), when a person pinned a version
     or when its files were removed.
     """
     with store.write() as connection:
-        lock_project(connection, project_id)
+        lock_project(connection, store.project_id)
         if connection.execute(select(versions.c.removed_at).where(versions.c.id == version_id)).scalar_one() is not None:
             return False
-        where = (projects.c.id == project_id) & (projects.c.live_attempt < attempt) & ~projects.c.pinned
+        where = (projects.c.id == store.project_id) & (projects.c.live_attempt < attempt) & ~projects.c.pinned
         moved = (
             connection.execute(update(projects).where(where).values(live_version_id=version_id, live_attempt=attempt)).rowcount
             == 1
@@ -167,18 +166,18 @@ def reject(store: Store, version_id: int, why: str) -> None:
         connection.execute(update(versions).where(versions.c.id == version_id).values(status="rejected", note=why))
 
 
-def pin(store: Store, project_id: int, version_id: int) -> None:
+def pin(store: ProjectStore, version_id: int) -> None:
     """A person chose this version: it is live, and nothing is published until :func:`unpin`.
 
     Raises ParallaxError when its files were removed.
     """
     with store.write() as connection:
-        lock_project(connection, project_id)
+        lock_project(connection, store.project_id)
         row = connection.execute(select(versions).where(versions.c.id == version_id)).one()
         if row.removed_at is not None:
             kept = connection.execute(
                 select(versions.c.number)
-                .where(versions.c.project_id == project_id, versions.c.removed_at.is_(None))
+                .where(versions.c.project_id == store.project_id, versions.c.removed_at.is_(None))
                 .order_by(versions.c.number)
             ).scalars()
             names = ", ".join(f"px-{number}" for number in kept)
@@ -187,19 +186,19 @@ def pin(store: Store, project_id: int, version_id: int) -> None:
                 f"more; there are still {names}, and backups hold what there was when they were made"
             )
         values = {"live_version_id": version_id, "pinned": True}
-        connection.execute(update(projects).where(projects.c.id == project_id).values(**values))
+        connection.execute(update(projects).where(projects.c.id == store.project_id).values(**values))
         connection.execute(update(versions).where(versions.c.id == version_id).values(status="published"))
 
 
-def unpin(store: Store, project_id: int) -> None:
+def unpin(store: ProjectStore) -> None:
     """Let trained models go live again."""
     with store.write() as connection:
-        connection.execute(update(projects).where(projects.c.id == project_id).values(pinned=False))
+        connection.execute(update(projects).where(projects.c.id == store.project_id).values(pinned=False))
 
 
-def list_versions(store: Store, project_id: int) -> list[VersionRow]:
+def list_versions(store: ProjectStore) -> list[VersionRow]:
     """All versions, oldest first."""
-    query = select(versions).where(versions.c.project_id == project_id).order_by(versions.c.number)
+    query = select(versions).where(versions.c.project_id == store.project_id).order_by(versions.c.number)
     with store.read() as connection:
         return [_version(row) for row in connection.execute(query)]
 
@@ -210,9 +209,9 @@ def get(store: Store, version_id: int) -> VersionRow:
         return _version(connection.execute(select(versions).where(versions.c.id == version_id)).one())
 
 
-def live(store: Store, project_id: int) -> VersionRow | None:
+def live(store: ProjectStore) -> VersionRow | None:
     """The model that is live, None before the first."""
-    query = select(versions).join(projects, projects.c.live_version_id == versions.c.id).where(projects.c.id == project_id)
+    query = select(versions).join(projects, projects.c.live_version_id == versions.c.id).where(projects.c.id == store.project_id)
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _version(row)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, delete, func, or_, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import ParallaxError
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import jobs, shards
 
@@ -75,18 +75,20 @@ def _shard(row: Row[Any]) -> ShardRow:
     return ShardRow(**row._mapping)
 
 
-def request(store: Store, project_id: int, kind: str, arguments: dict[str, Any] | None = None) -> JobRow:
+def request(store: ProjectStore, kind: str, arguments: dict[str, Any] | None = None) -> JobRow:
     """One running, one pending: a request while one is pending is that one, and it takes the newer arguments."""
     arguments = arguments or {}
     with store.write() as connection:
-        where = (jobs.c.project_id == project_id) & (jobs.c.kind == kind) & (jobs.c.status == "pending")
+        where = (jobs.c.project_id == store.project_id) & (jobs.c.kind == kind) & (jobs.c.status == "pending")
         row = connection.execute(select(jobs).where(where)).first()
         if row is not None:
             connection.execute(update(jobs).where(jobs.c.id == row.id).values(arguments=arguments))
             job_id = row.id
         else:
             values = {"kind": kind, "status": "pending", "arguments": arguments, "created_at": time.time()}
-            job_id = connection.execute(jobs.insert().values(project_id=project_id, **values).returning(jobs.c.id)).scalar_one()
+            job_id = connection.execute(
+                jobs.insert().values(project_id=store.project_id, **values).returning(jobs.c.id)
+            ).scalar_one()
         return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 
@@ -193,39 +195,37 @@ def _close(store: Store, job: JobRow, values: dict[str, Any]) -> bool:
         return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
 
 
-def open_jobs(store: Store, project_id: int | None = None) -> list[JobRow]:
+def open_jobs(store: ProjectStore) -> list[JobRow]:
     """Jobs that want a worker now: pending, or running under a lease that ran out."""
-    query = select(jobs).where(_free(jobs)).order_by(jobs.c.id)
-    if project_id is not None:
-        query = query.where(jobs.c.project_id == project_id)
+    query = select(jobs).where(jobs.c.project_id == store.project_id, _free(jobs)).order_by(jobs.c.id)
     with store.read() as connection:
         return [_job(row) for row in connection.execute(query)]
 
 
-def list_jobs(store: Store, project_id: int, limit: int = 50) -> list[JobRow]:
+def list_jobs(store: ProjectStore, limit: int = 50) -> list[JobRow]:
     """The newest jobs, newest first."""
-    query = select(jobs).where(jobs.c.project_id == project_id).order_by(jobs.c.id.desc()).limit(limit)
+    query = select(jobs).where(jobs.c.project_id == store.project_id).order_by(jobs.c.id.desc()).limit(limit)
     with store.read() as connection:
         return [_job(row) for row in connection.execute(query)]
 
 
-def count_jobs(store: Store, project_id: int) -> dict[tuple[str, str], int]:
+def count_jobs(store: ProjectStore) -> dict[tuple[str, str], int]:
     """(kind, status) → how many jobs."""
-    query = select(jobs.c.kind, jobs.c.status, func.count()).where(jobs.c.project_id == project_id)
+    query = select(jobs.c.kind, jobs.c.status, func.count()).where(jobs.c.project_id == store.project_id)
     with store.read() as connection:
         rows = connection.execute(query.group_by(jobs.c.kind, jobs.c.status).order_by(jobs.c.kind, jobs.c.status))
         return {(kind, status): int(number) for kind, status, number in rows}
 
 
-def add_shards(store: Store, project_id: int, version_id: int, round_: int, runs: Sequence[dict[str, Any]]) -> None:
+def add_shards(store: ProjectStore, version_id: int, round_: int, runs: Sequence[dict[str, Any]]) -> None:
     """Lay out the shards of one rescan unless they exist; each run holds sequence, frame_ids and halo_ids."""
     with store.write() as connection:
-        mine = (shards.c.project_id == project_id) & (shards.c.version_id == version_id) & (shards.c.round == round_)
+        mine = (shards.c.project_id == store.project_id) & (shards.c.version_id == version_id) & (shards.c.round == round_)
         if connection.execute(select(func.count()).where(mine)).scalar_one():
             return
         for run in runs:
             values = {"version_id": version_id, "round": round_, "status": "pending", **run}
-            connection.execute(shards.insert().values(project_id=project_id, **values))
+            connection.execute(shards.insert().values(project_id=store.project_id, **values))
 
 
 def drop_shards(store: Store, version_id: int, round_: int) -> None:

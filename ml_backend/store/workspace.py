@@ -10,7 +10,7 @@ from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
 from ml_backend.store import projects
 from ml_backend.store.arrays import ArrayStore
-from ml_backend.store.database import Store, open_store
+from ml_backend.store.database import ProjectStore, open_store
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,13 @@ class Workspace:
     """One project on one machine."""
 
     spec: Spec
-    store: Store
+    store: ProjectStore
     arrays: ArrayStore
-    project_id: int
 
     @property
     def project(self) -> projects.Project:
         """The project as it is now."""
-        return projects.get(self.store, self.project_id)
+        return projects.get(self.store)
 
     @property
     def binding(self) -> Binding:
@@ -70,4 +69,4 @@ def open_workspace(spec: Spec) -> Workspace:
                 "If Label Studio has moved, run `parallax init`: it takes the project over with its labels and models"
             )
         raise ParallaxError(f"{wanted} on {spec.label_studio.url} is not set up in {spec.store}; run `parallax init` first")
-    return Workspace(spec, store, ArrayStore(Path(spec.arrays)), project.id)
+    return Workspace(spec, store.of_project(project.id), ArrayStore(Path(spec.arrays)))

@@ -87,11 +87,11 @@ def chosen_version(workspace: Workspace, number: int | None) -> VersionRow:
     from ml_backend.store import versions
 
     if number is None:
-        live = versions.live(workspace.store, workspace.project_id)
+        live = versions.live(workspace.store)
         if live is None:
             raise ParallaxError("there is no model yet; label the first frames, or `parallax train`")
         return live
-    known = {row.number: row for row in versions.list_versions(workspace.store, workspace.project_id)}
+    known = {row.number: row for row in versions.list_versions(workspace.store)}
     if number not in known:
         raise BadInputError(f"--version {number}: expected one of {', '.join(map(str, known)) or 'none yet'}")
     return known[number]

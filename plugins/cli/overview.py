@@ -41,21 +41,21 @@ def overview(workspace: Workspace) -> Iterator[Line]:
     yield from _jobs(workspace)
     yield "alive", _alive(workspace)
     yield from _advice(workspace)
-    for event in presence.list_events(workspace.store, workspace.project_id, SHOWN_EVENTS):
+    for event in presence.list_events(workspace.store, SHOWN_EVENTS):
         yield event.level, f"{ago(event.at)} {event.text}"
 
 
 def _labels(workspace: Workspace) -> Iterator[Line]:
-    store, project_id = workspace.store, workspace.project_id
-    rows = submissions.list_annotations(store, project_id)
-    round_ = versions.current_round(store, project_id)
+    store = workspace.store
+    rows = submissions.list_annotations(store)
+    round_ = versions.current_round(store)
     labelled = {row.frame_id for row in rows}
     new = {row.frame_id for row in rows if row.round == round_}
-    skipped = sum(task.skipped for task in tasks.list_tasks(store, project_id))
-    pseudo = len(pseudo_labels.list_pseudo(store, project_id))
+    skipped = sum(task.skipped for task in tasks.list_tasks(store))
+    pseudo = len(pseudo_labels.list_pseudo(store))
     yield (
         "labels",
-        f"{len(rows)} annotations of {len(labelled)} frames, of {frames.count(store, project_id)}; "
+        f"{len(rows)} annotations of {len(labelled)} frames, of {frames.count(store)}; "
         f"{skipped} tasks skipped, {pseudo} pseudo-labels in force",
     )
     wanted = workspace.spec.train.min_new_frames
@@ -91,7 +91,7 @@ def edit_summary(rows: list[AnnotationRow]) -> str:
 def _agreement(workspace: Workspace) -> Iterator[Line]:
     """How far people agree who labelled the same tasks."""
     by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
-    for row in submissions.list_annotations(workspace.store, workspace.project_id):
+    for row in submissions.list_annotations(workspace.store):
         by_task[row.task_id].append(row)
     found = agreement([as_annotation(row) for row in rows] for rows in by_task.values() if len(rows) > 1)
     if not found.tasks:
@@ -109,13 +109,13 @@ def _agreement(workspace: Workspace) -> Iterator[Line]:
 
 
 def _split(workspace: Workspace) -> str:
-    count = frames.count_splits(workspace.store, workspace.project_id)
+    count = frames.count_splits(workspace.store)
     text = f"{count.get('train', 0)} frames to learn from, {count.get('val', 0)} to measure with"
     return text + (f", {count['guard']} beside those left out" if count.get("guard") else "")
 
 
 def _model(workspace: Workspace) -> str:
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     if live is None:
         return "none yet; the first is trained on the first labels"
     pinned = " (pinned; `parallax unpin` lets newer ones go live)" if workspace.project.pinned else ""
@@ -125,7 +125,7 @@ def _model(workspace: Workspace) -> str:
 def _learnt(workspace: Workspace, version: VersionRow) -> str:
     """How many labels the version was trained on; empty for one that did not note it."""
     learnt = version.metrics.get("learnt_frames")
-    labelled = {row.id: row.n_frames for row in versions.list_snapshots(workspace.store, workspace.project_id)}
+    labelled = {row.id: row.n_frames for row in versions.list_snapshots(workspace.store)}
     if learnt is None or version.snapshot_id not in labelled:
         return ""
     left_out = int(version.metrics.get("left_out_pictures") or 0)
@@ -160,15 +160,15 @@ def _number(value: Any) -> float | None:
 
 def _order(workspace: Workspace) -> str:
     number = workspace.project.generation
-    rows = generations.list_generations(workspace.store, workspace.project_id)
+    rows = generations.list_generations(workspace.store)
     waiting = [row.name for row in rows if row.status in ("selected", "pushing")]
     follows = f"; {waiting[-1]} waits to be pushed" if waiting else ""
     if number is None:
         return f"none pushed yet{follows}"
     name = next(row.name for row in rows if row.number == number)
-    picks = generations.list_picks(workspace.store, workspace.project_id, number)
-    known = tasks.list_tasks(workspace.store, workspace.project_id)
-    labelled = {row.frame_id for row in submissions.list_annotations(workspace.store, workspace.project_id)}
+    picks = generations.list_picks(workspace.store, number)
+    known = tasks.list_tasks(workspace.store)
+    labelled = {row.frame_id for row in submissions.list_annotations(workspace.store)}
     open_frames = {task.frame_id for task in known if not task.is_labeled}
     wanted = open_frames - labelled - {task.frame_id for task in known if task.skipped}
     window = [pick for pick in picks if pick.in_window]
@@ -179,7 +179,7 @@ def _order(workspace: Workspace) -> str:
 
 
 def _jobs(workspace: Workspace) -> Iterator[Line]:
-    rows = work.list_jobs(workspace.store, workspace.project_id)
+    rows = work.list_jobs(workspace.store)
     current = [row for row in rows if row.status in ("running", "pending")]
     for row in current[:SHOWN_JOBS]:
         yield row.kind, job_line(row)

@@ -167,7 +167,7 @@ class Demo:
                     return name
                 status.update(self._progress())
                 time.sleep(0.5)
-        events = [event.text for event in presence.list_events(self._ws.store, self._ws.project_id, 5)] if self.workspace else []
+        events = [event.text for event in presence.list_events(self._ws.store, 5)] if self.workspace else []
         raise ParallaxError(f"no new order within {ROUND_TIMEOUT_S:.0f} s; last events: {events}")
 
     @property
@@ -178,7 +178,7 @@ class Demo:
     def _progress(self) -> str:
         from ml_backend.store import work
 
-        for job in work.list_jobs(self._ws.store, self._ws.project_id, 3):
+        for job in work.list_jobs(self._ws.store, 3):
             if job.status == "running" and job.progress:
                 p = job.progress
                 steps = f" {p['step']}/{p['steps']}" if "steps" in p else ""
@@ -202,7 +202,7 @@ class Demo:
 
     def _measure(self, round_: int, oracle: Oracle) -> None:
         workspace = self._ws
-        live = versions.live(workspace.store, workspace.project_id)
+        live = versions.live(workspace.store)
         assert live is not None
         done = [row for row in oracle.served if "moved" in row][-self.batch :]
         row = RoundRow(
@@ -241,7 +241,7 @@ class Demo:
     @property
     def generation_count(self) -> int:
         """Orders that were served."""
-        rows = generations.list_generations(self._ws.store, self._ws.project_id)
+        rows = generations.list_generations(self._ws.store)
         return sum(row.switched_at is not None for row in rows)
 
 

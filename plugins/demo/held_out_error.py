@@ -70,9 +70,9 @@ class PseudoError:
 
 def pseudo_error(workspace: Workspace, source: Source, version: VersionRow) -> PseudoError:
     """How right the pseudo-labels are that came with the order of this version."""
-    round_ = versions.current_round(workspace.store, workspace.project_id)
-    rows = pseudo_labels.list_pseudo(workspace.store, workspace.project_id, round_=round_, withdrawn=True)
-    frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, [row.frame_id for row in rows])}
+    round_ = versions.current_round(workspace.store)
+    rows = pseudo_labels.list_pseudo(workspace.store, round_=round_, withdrawn=True)
+    frames = {row.id: row for row in list_frames(workspace.store, [row.frame_id for row in rows])}
     errors: list[float] = []
     joints = 0
     for row in rows:

@@ -21,8 +21,8 @@ class QueueCheck:
     def note(self, version: str, served: dict[str, Any]) -> None:
         """One served task; ``version`` is the order in force when it was asked for."""
         number = int(version.split(".")[1])
-        picks = generations.list_picks(self.workspace.store, self.workspace.project_id, number)
-        task_of = {row.frame_id: row.ls_task_id for row in tasks.list_tasks(self.workspace.store, self.workspace.project_id)}
+        picks = generations.list_picks(self.workspace.store, number)
+        task_of = {row.frame_id: row.ls_task_id for row in tasks.list_tasks(self.workspace.store)}
         wanted = next((task_of[pick.frame_id] for pick in picks if task_of.get(pick.frame_id) not in self.gone), None)
         self.gone.add(served["task"])
         if wanted == served["task"]:

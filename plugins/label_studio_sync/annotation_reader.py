@@ -30,10 +30,10 @@ class AnnotationReader:
     """Reads the annotations of one project; ``troubles`` collects what cannot be used."""
 
     def __init__(self, workspace: Workspace, client: Client, names: TaskNames) -> None:
-        self.store, self.project_id = workspace.store, workspace.project_id
+        self.store = workspace.store
         self.client, self.names, self.troubles = client, names, Troubles()
-        self.round = versions.current_round(self.store, self.project_id)
-        everything = generations.list_generations(self.store, self.project_id)
+        self.round = versions.current_round(self.store)
+        everything = generations.list_generations(self.store)
         self._points_were_shown = any(g.switched_at is not None and g.version_id is not None for g in everything)
 
     def read(self, task: TaskRow, frame: FrameRow, item: Item) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class AnnotationReader:
             self.troubles.add(task.ls_task_id, trouble_of(problem))
         cancelled = bool(item["was_cancelled"])
         number = None if cancelled else self._generation(decoded, item)
-        pick = None if number is None else generations.pick_of(self.store, self.project_id, number, task.frame_id)
+        pick = None if number is None else generations.pick_of(self.store, number, task.frame_id)
         shown = pick if pick is not None and not pick.blind else None
         return {
             "ls_annotation_id": item["id"],

@@ -33,7 +33,7 @@ def clean_up(workspace: Workspace, client: Client, *, budget_s: float = BUDGET_S
         deleted, finished = _delete(workspace, client, set(closed), None, budget_s)
         if finished:
             for name in closed:
-                generations.set_status(workspace.store, workspace.project_id, old[name].number, "cleaned")
+                generations.set_status(workspace.store, old[name].number, "cleaned")
                 _forget(workspace, name)
     settled = _settled(workspace) if old.keys() - closed else set()
     if settled:
@@ -42,12 +42,12 @@ def clean_up(workspace: Workspace, client: Client, *, budget_s: float = BUDGET_S
 
 
 def _generations(workspace: Workspace) -> list[Generation]:
-    return generations.list_generations(workspace.store, workspace.project_id)
+    return generations.list_generations(workspace.store)
 
 
 def _nobody_has_it_open(generation: Generation, workspace: Workspace) -> bool:
     """Two generations behind, and replaced longer ago than Label Studio locks a task for an annotator."""
-    entries = ledger.entries(workspace.store, workspace.project_id, "generation")
+    entries = ledger.entries(workspace.store, "generation")
     switching = [e.ls_id for e in entries if e.new == MAY_BE_SERVED]
     if generation.switched_at is None and generation.name not in switching:
         return True  # abandoned before the switch: it was never served
@@ -58,9 +58,9 @@ def _nobody_has_it_open(generation: Generation, workspace: Workspace) -> bool:
 def _settled(workspace: Workspace) -> set[int]:
     """Labelled tasks whose annotations have not changed for a while."""
     quiet = min(QUIET_S, workspace.spec.sync.lock_hours * 3600)
-    everything = submissions.list_annotations(workspace.store, workspace.project_id, every=True)
+    everything = submissions.list_annotations(workspace.store, every=True)
     busy = {row.task_id for row in everything if time.time() - instant(row.updated_at).timestamp() < quiet}
-    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    known = tasks.list_tasks(workspace.store)
     return {task.ls_task_id for task in known if task.is_labeled and task.id not in busy}
 
 
@@ -89,6 +89,6 @@ def _delete(workspace: Workspace, client: Client, names: set[str], only: set[int
 
 
 def _forget(workspace: Workspace, name: str) -> None:
-    for entry in ledger.entries(workspace.store, workspace.project_id, "generation"):
+    for entry in ledger.entries(workspace.store, "generation"):
         if entry.ls_id == name:
             ledger.undone(workspace.store, entry.id)

@@ -39,8 +39,8 @@ def check_config(workspace: Workspace, label_config: str) -> None:
         return
     # Without a time of the last sweep the next pull looks at everything, what could not be read included.
     values = {} if same else {"binding": merged.to_json(), "select_requested": True}
-    projects.change(workspace.store, project.id, binding_problem=None, swept_at=None, **values)
-    presence.tell(workspace.store, project.id, "the labelling config fits again" if same else _CHANGED, key="config")
+    projects.change(workspace.store, binding_problem=None, swept_at=None, **values)
+    presence.tell(workspace.store, "the labelling config fits again" if same else _CHANGED, key="config")
 
 
 def _current_spec(spec: Spec) -> Spec | None:
@@ -75,8 +75,8 @@ _CHANGED = "the labelling config changed; the new one fits"
 def _stop(workspace: Workspace, why: str) -> None:
     text = f"the labelling config no longer fits, so that training and pushing stand still: {why}"
     if workspace.project.binding_problem != text:
-        projects.change(workspace.store, workspace.project_id, binding_problem=text)
-        presence.tell(workspace.store, workspace.project_id, text, level="error", key="config")
+        projects.change(workspace.store, binding_problem=text)
+        presence.tell(workspace.store, text, level="error", key="config")
 
 
 def what_is_lost(old: Binding, new: Binding) -> str:

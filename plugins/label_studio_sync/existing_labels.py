@@ -59,7 +59,7 @@ class LabelledFrames:
         """Create tasks and annotations for frames that have none yet; returns how many annotations were made."""
         rows = _rows(workspace, self.poses)
         self._create_tasks(workspace, client, rows)
-        done = {entry.ls_id for entry in ledger.entries(workspace.store, workspace.project_id, "existing_label")}
+        done = {entry.ls_id for entry in ledger.entries(workspace.store, "existing_label")}
         wanted = [task for task in _tasks_of(workspace, rows) if str(rows[task.frame_id].key) not in done]
         # One that an interrupted import made is not in the ledger yet, but in Label Studio.
         by_number = {task.ls_task_id: task for task in wanted}
@@ -77,7 +77,7 @@ class LabelledFrames:
                     client.annotate(task.ls_task_id, result, by=users.get(people[0]) if len(people) == 1 else None)
                     made += 1
         for row in rows.values():
-            ledger.record(workspace.store, workspace.project_id, "existing_label", str(row.key))
+            ledger.record(workspace.store, "existing_label", str(row.key))
         return made
 
     def predict_into(self, workspace: Workspace, client: Client, version: str) -> int:
@@ -113,13 +113,13 @@ class LabelledFrames:
 
 
 def _rows(workspace: Workspace, keys: Iterable[FrameKey]) -> dict[int, FrameRow]:
-    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    ids = frames.ids_by_key(workspace.store)
     wanted = [ids[key] for key in keys if key in ids]
-    return {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, wanted)}
+    return {row.id: row for row in frames.list_frames(workspace.store, wanted)}
 
 
 def _tasks_of(workspace: Workspace, rows: Mapping[int, FrameRow]) -> list[TaskRow]:
-    return [task for task in tasks.list_tasks(workspace.store, workspace.project_id) if task.frame_id in rows]
+    return [task for task in tasks.list_tasks(workspace.store) if task.frame_id in rows]
 
 
 def read_existing_labels(entry: RecordingSpec, recording: Recording, skeleton: Skeleton, views: Sequence[str]) -> LabelledFrames:

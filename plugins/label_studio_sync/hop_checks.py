@@ -162,9 +162,9 @@ def _labels(workspace: Workspace, project: dict[str, Any]) -> Iterator[Finding]:
 
 def _annotations(workspace: Workspace) -> Iterator[Finding]:
     """What people submitted and cannot be used: labels that nobody mapped, choices that nobody knows."""
-    numbers = {task.id: task.ls_task_id for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    numbers = {task.id: task.ls_task_id for task in tasks.list_tasks(workspace.store)}
     troubles = Troubles()
-    for row in submissions.list_annotations(workspace.store, workspace.project_id):
+    for row in submissions.list_annotations(workspace.store):
         for text in row.problems if row.task_id in numbers else ():
             expected, _, got = text.partition(", got ")
             troubles.add(numbers[row.task_id], Refusal(expected, got))
@@ -173,7 +173,7 @@ def _annotations(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _frames(workspace: Workspace) -> list[FrameRow]:
-    return frames.list_frames(workspace.store, workspace.project_id)
+    return frames.list_frames(workspace.store)
 
 
 def _pictures(workspace: Workspace) -> Iterator[Finding]:
@@ -283,7 +283,7 @@ def _redis(spec: Spec) -> Iterator[Finding]:
 
 
 def _window(workspace: Workspace, client: Client, project: dict[str, Any]) -> Iterator[Finding]:
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     yield Finding("model", "ok", f"px-{live.number} is live" if live else "none yet: label the first frames")
     state = workspace.project
     if state.halted:

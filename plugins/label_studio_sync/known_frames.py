@@ -48,7 +48,7 @@ class FrameFinder:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.names = TaskNames(workspace.spec, workspace.binding, workspace.views, workspace.project.public_url)
-        self.ids = frames.ids_by_key(workspace.store, workspace.project_id)
+        self.ids = frames.ids_by_key(workspace.store)
         self.replaced: set[int] = set()
 
     def places(self, readings: Mapping[int, Reading], known: Iterable[TaskRow]) -> tuple[dict[int, Place], dict[int, Refusal]]:
@@ -92,7 +92,7 @@ class FrameFinder:
 
     def _look_again(self, frame_ids: Sequence[int]) -> None:
         """Somebody corrected these frames' tasks: pictures under the addresses that stayed may be others than those kept here."""
-        rows = frames.list_frames(self.workspace.store, self.workspace.project_id, list(frame_ids))
+        rows = frames.list_frames(self.workspace.store, list(frame_ids))
         if not any(is_url(ref.source) for row in rows for ref in row.images.values()):
             return
         with closing(make_fetcher(self.workspace.spec, self.workspace.project.public_url)) as fetcher:
@@ -103,7 +103,7 @@ class FrameFinder:
 
     def _rows(self, keys: set[FrameKey]) -> dict[FrameKey, FrameRow]:
         ids = [self.ids[key] for key in keys if key in self.ids]
-        return {row.key: row for row in frames.list_frames(self.workspace.store, self.workspace.project_id, ids)}
+        return {row.key: row for row in frames.list_frames(self.workspace.store, ids)}
 
     def _claims(self, rows: Mapping[FrameKey, FrameRow], held: Iterable[TaskRow]) -> dict[tuple[FrameKey, str], tuple[int, str]]:
         """(frame, view) → the task that shows it and the address of its picture, of tasks that stay as they are."""
@@ -124,8 +124,8 @@ class FrameFinder:
             return
         split = split_of(self.workspace, {name: np.array(of, dtype=np.int64) for name, of in numbers.items()})
         rows = [(key, {view: ImageRef(address) for view, address in new[key].items()}, split[key]) for key in new]
-        frames.add_frames(self.workspace.store, self.workspace.project_id, rows)
-        self.ids = frames.ids_by_key(self.workspace.store, self.workspace.project_id)
+        frames.add_frames(self.workspace.store, rows)
+        self.ids = frames.ids_by_key(self.workspace.store)
 
     def _update(self, found: Mapping[int, Mapping[str, str]], rows: Iterable[FrameRow]) -> None:
         """Views that were missing, and pictures that stand elsewhere now.  What a recording brought along stays."""
@@ -153,7 +153,7 @@ class FrameFinder:
         for key, views in shown.values():
             now[self.ids[key]] |= set(views)
         touched = {task.frame_id for task in before.values()} & now.keys()
-        for row in frames.list_frames(self.workspace.store, self.workspace.project_id, sorted(touched)):
+        for row in frames.list_frames(self.workspace.store, sorted(touched)):
             images = {view: ref for view, ref in row.images.items() if view in now[row.id] or not is_url(ref.source)}
             if images != row.images and images:
                 frames.replace_images(self.workspace.store, row.id, images)

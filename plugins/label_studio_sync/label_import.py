@@ -64,7 +64,7 @@ def plan_import(
     """
     views = workspace.views
     fitted = fit_to_project(found, workspace.binding.skeleton, views, workspace.spec.aliases, subject, predicted)
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    rows = frames.list_frames(workspace.store)
     matches = match_labels_to_frames(fitted.labels, frames_of(rows), views)
     folders = [pictures] if pictures is not None else [source if source.is_dir() else source.parent, *source.parents[1:4]]
     new, matches = _bring(matches, folders, views, {row.key for row in rows})
@@ -157,12 +157,11 @@ def _key(label: LabelledImage, view: str, position: int) -> FrameKey:
 
 
 def _save(workspace: Workspace, new: Sequence[Frame]) -> None:
-    project = workspace.project
-    have = frames.list_sequences(workspace.store, project.id)
+    have = frames.list_sequences(workspace.store)
     numbers: Mapping[str, list[int]] = defaultdict(list)
     for frame in new:
         numbers[frame.key.sequence].append(frame.key.index)
     split = split_of(workspace, {sequence: np.array(of, dtype=np.int64) for sequence, of in numbers.items()})
     for sequence in numbers.keys() - have.keys():
-        frames.save_sequence(workspace.store, project.id, SequenceRow(sequence, None, False))
-    frames.add_frames(workspace.store, project.id, [(frame.key, frame.images, split[frame.key]) for frame in new])
+        frames.save_sequence(workspace.store, SequenceRow(sequence, None, False))
+    frames.add_frames(workspace.store, [(frame.key, frame.images, split[frame.key]) for frame in new])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from label_config.values import ParallaxError
 from ml_backend.store import presence
-from ml_backend.store.database import Store
+from ml_backend.store.database import ProjectStore
 
 log = logging.getLogger("parallax.sync")
 
@@ -23,9 +23,9 @@ class LostLeadershipError(ParallaxError):
 
 
 @contextmanager
-def leading(store: Store, project_id: int, owner: str) -> Iterator[Callable[[], None] | None]:
+def leading(store: ProjectStore, owner: str) -> Iterator[Callable[[], None] | None]:
     """Hold the leader's lease.  Yields a check that raises LostLeadershipError once it is lost; None: another one leads."""
-    name = f"sync {project_id}"
+    name = f"sync {store.project_id}"
     if not presence.acquire_lease(store, name, owner, LEASE_S):
         yield None
         return

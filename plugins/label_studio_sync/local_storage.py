@@ -90,4 +90,4 @@ def serve_our_pictures(workspace: Workspace, client: Client) -> None:
         raise BadInputError(
             f"documents_root in parallax.yaml: Label Studio does not serve {folder}: {error}; {ENABLE}"
         ) from error
-    ledger.record(workspace.store, workspace.project_id, "local_storage", number, new=str(folder))
+    ledger.record(workspace.store, "local_storage", number, new=str(folder))

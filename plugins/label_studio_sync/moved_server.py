@@ -36,12 +36,13 @@ def take_over(store: Store, spec: Spec, project: dict[str, Any]) -> None:
     held, url = _former(store, spec.label_studio.url, project), spec.label_studio.url.rstrip("/")
     if held is None:
         return
+    ours = store.of_project(held.id)
     public = spec.label_studio.public_url or held.public_url
     for server in (held.ls_url, url):
-        frames.readdress(store, held.id, lambda source, server=server: wherever_it_is(source, server, public))  # type: ignore[misc]
+        frames.readdress(ours, lambda source, server=server: wherever_it_is(source, server, public))  # type: ignore[misc]
     # Its address for browsers is another one too; it says that when it calls the backend.
-    projects.change(store, held.id, ls_url=url, ls_created_at=project["created_at"], public_url=None)
-    presence.tell(store, held.id, f"{moved(held.ls_url, url)}; labels, models and everything that `parallax leave` restores stay")
+    projects.change(ours, ls_url=url, ls_created_at=project["created_at"], public_url=None)
+    presence.tell(ours, f"{moved(held.ls_url, url)}; labels, models and everything that `parallax leave` restores stay")
 
 
 def moved(before: str, now: str) -> str:

@@ -40,7 +40,7 @@ class ImportOpenError(ParallaxError):
 def create_missing(workspace: Workspace, client: Client, picks: Sequence[PickRow], frames: Mapping[int, FrameRow]) -> int:
     """Import the tasks of every pick without one; returns how many were created.  Raises ImportOpenError."""
     _settle(workspace, client)
-    have = {task.frame_id for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    have = {task.frame_id for task in tasks.list_tasks(workspace.store)}
     missing = [pick for pick in picks if pick.frame_id not in have and frames[pick.frame_id].usable]
     if not missing:
         return 0
@@ -70,11 +70,11 @@ def _import(workspace: Workspace, client: Client, wanted: Sequence[dict[str, Any
     if not wanted:
         return 0
     name = secrets.token_hex(8)
-    ledger.record(workspace.store, workspace.project_id, "import", name, new=list(wanted))
+    ledger.record(workspace.store, "import", name, new=list(wanted))
     numbers = client.import_tasks(workspace.project.ls_project_id, [task["data"] for task in wanted])
     reach("tasks imported")
     _take_over(workspace, zip(wanted, numbers, strict=True))
-    for entry in ledger.entries(workspace.store, workspace.project_id, "import"):
+    for entry in ledger.entries(workspace.store, "import"):
         if entry.ls_id == name:
             ledger.undone(workspace.store, entry.id)
     return len(numbers)
@@ -87,12 +87,12 @@ def _take_over(workspace: Workspace, imported: Any) -> None:
         rows.append(
             {**row, "ls_task_id": number, "key": task["data"][KEY], "ours": True, "reason": task["data"]["parallax_reason"]}
         )
-    tasks.save(workspace.store, workspace.project_id, rows)
+    tasks.save(workspace.store, rows)
 
 
 def _settle(workspace: Workspace, client: Client) -> None:
     """Find out what became of imports whose answer never came."""
-    unanswered = ledger.entries(workspace.store, workspace.project_id, "import")
+    unanswered = ledger.entries(workspace.store, "import")
     if not unanswered:
         return
     listed = client.tasks(workspace.project.ls_project_id, fields="id,data")
@@ -115,9 +115,9 @@ def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow
     to_write, key = pictures.to_write(due), "pictures are written"
     if to_write:
         text = f"writing {len(to_write)} pictures of {len(due)} frames for Label Studio; of long videos this takes some minutes"
-        presence.tell(workspace.store, workspace.project_id, text, key=key)
+        presence.tell(workspace.store, text, key=key)
     failed = extract_frames(to_write, limits=limits_of(workspace.spec.cache))
-    presence.settle(workspace.store, workspace.project_id, key)
+    presence.settle(workspace.store, key)
     tries = Tries(workspace)
     readable = {}
     for row in due:

@@ -23,7 +23,7 @@ def measure_pictures(workspace: Workspace, frame_ids: Sequence[int]) -> set[int]
     deadline, sized = time.monotonic() + BUDGET_S, set()
     pictures = Pictures(workspace)
     try:
-        for row in frames.list_frames(workspace.store, workspace.project_id, list(frame_ids)):
+        for row in frames.list_frames(workspace.store, list(frame_ids)):
             images = dict(row.images)
             for view, ref in row.images.items():
                 if ref.size_px is None and time.monotonic() < deadline:
@@ -32,7 +32,7 @@ def measure_pictures(workspace: Workspace, frame_ids: Sequence[int]) -> set[int]
                     except UnreadableImageError as error:
                         text = f"{row.key}, view {view}: labels without the size of the picture wait for it: {error}"
                         key = f"unsized {row.key} {view}"[:200]
-                        presence.tell(workspace.store, workspace.project_id, text, level="warning", key=key)
+                        presence.tell(workspace.store, text, level="warning", key=key)
                     else:
                         images[view] = replace(ref, size_px=(width, height))
             if images != row.images:

@@ -23,7 +23,7 @@ def predictions_of(
 ) -> list[dict[str, Any]]:
     """One prediction for every open task of the window, in order; the tasks of one frame follow one another."""
     by_frame: dict[int, list[TaskRow]] = {}
-    for task in tasks.list_tasks(workspace.store, workspace.project_id):
+    for task in tasks.list_tasks(workspace.store):
         by_frame.setdefault(task.frame_id, []).append(task)
     shown = [(pick, task) for pick in picks for task in by_frame.get(pick.frame_id, []) if not task.is_labeled]
     views = workspace.views

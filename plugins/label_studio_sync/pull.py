@@ -46,7 +46,7 @@ def pull(workspace: Workspace, client: Client, *, full: bool = False) -> PullRep
     _same_project(workspace, settings)
     check_config(workspace, settings["label_config"])
     project = workspace.project
-    known = tasks.list_tasks(workspace.store, project.id)
+    known = tasks.list_tasks(workspace.store)
     fewer = (settings.get("task_number") or 0) < len(known)
     report = PullReport(settings, swept=full or fewer or project.cursor is None or _sweep_is_due(workspace))
     reader = TaskReader(workspace, client, again=project.swept_at is None)
@@ -65,7 +65,7 @@ def pull(workspace: Workspace, client: Client, *, full: bool = False) -> PullRep
     newest = max(filter(None, (reader.newest, project.cursor)), key=instant, default=None)
     if newest is not None:
         values["cursor"] = newest
-    projects.change(workspace.store, project.id, **values)
+    projects.change(workspace.store, **values)
     return report
 
 
@@ -102,8 +102,8 @@ def _sweep(workspace: Workspace, client: Client, reader: TaskReader) -> None:
 
 def _size_pictures(workspace: Workspace, client: Client, reader: TaskReader) -> None:
     """Annotations of converters may lack the size of their picture; their percents become pixels once it was measured."""
-    waiting = {row.task_id for row in submissions.list_annotations(workspace.store, workspace.project_id) if row.unsized}
-    known = [task for task in tasks.list_tasks(workspace.store, workspace.project_id) if task.id in waiting]
+    waiting = {row.task_id for row in submissions.list_annotations(workspace.store) if row.unsized}
+    known = [task for task in tasks.list_tasks(workspace.store) if task.id in waiting]
     if not known:
         return
     sized = measure_pictures(workspace, [task.frame_id for task in known])
@@ -119,5 +119,5 @@ def _guard_against_loss(workspace: Workspace, reader: TaskReader) -> None:
         f"{reader.lost} of {reader.labels_before} annotations disappeared from Label Studio in one pull. Training has stopped. "
         "If this was meant, run `parallax resume`; what they said is still in the store and in `parallax backup` archives"
     )
-    projects.change(workspace.store, workspace.project_id, halted=text)
-    presence.tell(workspace.store, workspace.project_id, text, level="error", key="labels lost")
+    projects.change(workspace.store, halted=text)
+    presence.tell(workspace.store, text, level="error", key="labels lost")

@@ -53,17 +53,16 @@ def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = 
             report = _attempt(workspace, client, generation, step)
             if report is not None:
                 return replace(report, seconds=time.monotonic() - started) if report.predictions else None
-            generation = generations.renumber(workspace.store, workspace.project_id, generation.number)
+            generation = generations.renumber(workspace.store, generation.number)
     except ImportOpenError as error:
-        presence.tell(workspace.store, workspace.project_id, str(error), level="warning", key="push")
+        presence.tell(workspace.store, str(error), level="warning", key="push")
         return None
     except LabelStudioError as error:
         if not error.ambiguous:  # a task was deleted a moment ago, say
-            projects.change(workspace.store, workspace.project_id, swept_at=None)
+            projects.change(workspace.store, swept_at=None)
         raise
     presence.tell(
         workspace.store,
-        workspace.project_id,
         f"Label Studio took no complete order in {ATTEMPTS} attempts; the previous one stays and the next tick tries again",
         level="warning",
         key="push",
@@ -77,7 +76,7 @@ def _waiting(workspace: Workspace, client: Client) -> Generation | None:
     An interruption may also have come after the switch: what is served then is what counts.
     """
     store, project = workspace.store, workspace.project
-    rows = generations.list_generations(store, project.id)
+    rows = generations.list_generations(store)
     selected = [row for row in rows if row.status == "selected"]
     interrupted = [row for row in rows if row.status == "pushing"]
     if interrupted:
@@ -87,27 +86,27 @@ def _waiting(workspace: Workspace, client: Client) -> Generation | None:
             interrupted.remove(row)
     for row in interrupted:
         if selected or row is not interrupted[-1]:
-            generations.set_status(store, project.id, row.number, "abandoned")
+            generations.set_status(store, row.number, "abandoned")
     if selected:
         return selected[-1]
-    return generations.renumber(store, project.id, interrupted[-1].number) if interrupted else None
+    return generations.renumber(store, interrupted[-1].number) if interrupted else None
 
 
 def _attempt(workspace: Workspace, client: Client, generation: Generation, step: Callable[[str], None]) -> PushReport | None:
     """Push this generation; None when it is not, or not surely, complete in Label Studio."""
     ls_project = workspace.project.ls_project_id
-    picks = generations.list_picks(workspace.store, workspace.project_id, generation.number)
-    frames = {row.id: row for row in list_frames(workspace.store, workspace.project_id, [pick.frame_id for pick in picks])}
+    picks = generations.list_picks(workspace.store, generation.number)
+    frames = {row.id: row for row in list_frames(workspace.store, [pick.frame_id for pick in picks])}
     created = create_missing(workspace, client, picks, frames)
     step("tasks")
     predictions = predictions_of(workspace, generation, picks, frames)
     if not predictions:
-        generations.set_status(workspace.store, workspace.project_id, generation.number, "empty")
-        presence.tell(workspace.store, workspace.project_id, "no open task is left to put in order", key="push")
+        generations.set_status(workspace.store, generation.number, "empty")
+        presence.tell(workspace.store, "no open task is left to put in order", key="push")
         return PushReport(generation.name, created, 0)
     predictions += reach_strangers(workspace, client, generation.name, client.project(ls_project))
-    ledger.record(workspace.store, workspace.project_id, "generation", generation.name)
-    generations.set_status(workspace.store, workspace.project_id, generation.number, "pushing")
+    ledger.record(workspace.store, "generation", generation.name)
+    generations.set_status(workspace.store, generation.number, "pushing")
     if not _import(client, ls_project, predictions, workspace.spec.sync.chunk, step):
         return None
     if not _complete(client, ls_project, generation.name, predictions):
@@ -166,9 +165,9 @@ def _switch(workspace: Workspace, client: Client, generation: Generation) -> Non
     project = workspace.project
     before = before_us(client.project(project.ls_project_id))
     for field in SERVED:
-        ledger.record(workspace.store, project.id, "project_field", field, old=before.get(field), new=_served(generation)[field])
+        ledger.record(workspace.store, "project_field", field, old=before.get(field), new=_served(generation)[field])
     # Whatever becomes of the call: from now on annotators may have this generation open.
-    ledger.record(workspace.store, project.id, "generation", generation.name, new=MAY_BE_SERVED)
+    ledger.record(workspace.store, "generation", generation.name, new=MAY_BE_SERVED)
     client.change_project(project.ls_project_id, **_served(generation))
     reach("served")
     _switched(workspace, generation)
@@ -181,9 +180,9 @@ def before_us(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _switched(workspace: Workspace, generation: Generation) -> None:
-    generations.switch(workspace.store, workspace.project_id, generation.number)
-    projects.change(workspace.store, workspace.project_id, pushed_at=time.time())
-    presence.settle(workspace.store, workspace.project_id, "push")
+    generations.switch(workspace.store, generation.number)
+    projects.change(workspace.store, pushed_at=time.time())
+    presence.settle(workspace.store, "push")
 
 
 def _served(generation: Generation) -> dict[str, str]:
@@ -198,7 +197,7 @@ def restore_service(workspace: Workspace, client: Client, settings: Mapping[str,
     project = workspace.project
     if project.generation is None:
         return False
-    wanted = _served(generations.get(workspace.store, project.id, project.generation))
+    wanted = _served(generations.get(workspace.store, project.generation))
     changed = {field: settings.get(field) for field in SERVED if settings.get(field) != wanted[field]}
     if not changed:
         return False
@@ -208,9 +207,7 @@ def restore_service(workspace: Workspace, client: Client, settings: Mapping[str,
     except LabelStudioError as error:
         if error.status != 400:
             raise
-        projects.change(workspace.store, project.id, select_requested=True, pushed_at=None)
+        projects.change(workspace.store, select_requested=True, pushed_at=None)
         text += f", and the predictions of {wanted['model_version']} are gone; a new order is selected"
-    presence.tell(
-        workspace.store, project.id, f"{text}; set back, as order and points depend on it", level="warning", key="service"
-    )
+    presence.tell(workspace.store, f"{text}; set back, as order and points depend on it", level="warning", key="service")
     return True

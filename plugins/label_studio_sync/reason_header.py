@@ -38,14 +38,14 @@ def add_header(workspace: Workspace, client: Client) -> bool:
     if after is None:
         return False
     client.change_project(number, label_config=after)
-    ledger.record(workspace.store, workspace.project_id, "header", "label_config", new=HEADER)
+    ledger.record(workspace.store, "header", "label_config", new=HEADER)
     return True
 
 
 def know_header(workspace: Workspace, label_config: str) -> None:
     """A line of ours that stands in the config since a set-up that is forgotten goes on leaving."""
-    if HEADER in label_config and not ledger.entries(workspace.store, workspace.project_id, "header"):
-        ledger.record(workspace.store, workspace.project_id, "header", "label_config", new=HEADER)
+    if HEADER in label_config and not ledger.entries(workspace.store, "header"):
+        ledger.record(workspace.store, "header", "label_config", new=HEADER)
 
 
 def remove_header(client: Client, project: int) -> None:

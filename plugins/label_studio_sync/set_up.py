@@ -70,7 +70,7 @@ def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> W
     row = projects.register(
         store, spec.label_studio.url, project["id"], project["created_at"], title=project["title"], seed=spec.train.seed
     )
-    workspace = Workspace(spec, store, ArrayStore(Path(spec.arrays)), row.id)
+    workspace = Workspace(spec, store.of_project(row.id), ArrayStore(Path(spec.arrays)))
     create_storage(workspace, client)  # what Label Studio may refuse comes first
     _take_over_binding(workspace, plan.binding)
     note_rules(workspace, plan.split)
@@ -93,23 +93,19 @@ def _take_over_binding(workspace: Workspace, binding: Binding) -> None:
     if project.binding is not None:
         before = workspace.binding
         if (before.skeleton.keypoints, before.names) != (binding.skeleton.keypoints, binding.names):
-            rows = submissions.list_annotations(store, project.id, every=True)
+            rows = submissions.list_annotations(store, every=True)
             submissions.mark_deleted(store, [row.id for row in rows])
     if project.generation is None or "swept_at" in values:
         values["select_requested"] = True
-    projects.change(store, project.id, **values)
+    projects.change(store, **values)
 
 
 def _save_recording(workspace: Workspace, recording: Recording, rig: Rig | None) -> None:
-    project = workspace.project
     video = recording.fps is not None or len(recording.frames) > 1
-    frames.save_sequence(
-        workspace.store, project.id, SequenceRow(recording.sequence, rig.to_json() if rig is not None else None, video)
-    )
+    frames.save_sequence(workspace.store, SequenceRow(recording.sequence, rig.to_json() if rig is not None else None, video))
     numbers = np.array([frame.key.index for frame in recording.frames], dtype=np.int64)
     split = split_of(workspace, {recording.sequence: numbers})
     frames.add_frames(
         workspace.store,
-        project.id,
         [(frame.key, frame.images, split[frame.key]) for frame in recording.frames],
     )

@@ -19,7 +19,7 @@ REACH = 500
 
 def reach_strangers(workspace: Workspace, client: Client, name: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Predictions without points for open tasks that the store does not hold; ``settings`` are the project's."""
-    known = {task.ls_task_id for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    known = {task.ls_task_id for task in tasks.list_tasks(workspace.store)}
     if (settings.get("task_number") or 0) <= len(known):
         return []
     listed = client.tasks(workspace.project.ls_project_id, fields="id,is_labeled")

@@ -55,11 +55,11 @@ def missing_tabs(spec: Spec, client: Client, project: int, views: Sequence[str])
 def create_tabs(workspace: Workspace, client: Client) -> None:
     """Create the missing ones; those of a set-up that is forgotten are ours too."""
     project = workspace.project.ls_project_id
-    held = {entry.ls_id for entry in ledger.entries(workspace.store, workspace.project_id, "view")}
+    held = {entry.ls_id for entry in ledger.entries(workspace.store, "view")}
     titles = {tab["title"] for tab in TABS}
     for view in client.views(project):
         if (title := view.get("data", {}).get("title")) in titles and str(view["id"]) not in held:
-            ledger.record(workspace.store, workspace.project_id, "view", view["id"], new=title)
+            ledger.record(workspace.store, "view", view["id"], new=title)
     for tab in missing_tabs(workspace.spec, client, project, workspace.views):
         number = client.create_view(project, tab)
-        ledger.record(workspace.store, workspace.project_id, "view", number, new=tab["title"])
+        ledger.record(workspace.store, "view", number, new=tab["title"])

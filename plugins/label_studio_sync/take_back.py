@@ -37,7 +37,7 @@ def leave(
     ``tell`` is given the progress of what takes long.
     """
     report = LeaveReport()
-    entries = ledger.entries(workspace.store, workspace.project_id)
+    entries = ledger.entries(workspace.store)
     try:
         named_project(client, workspace.project.ls_project_id)
     except NoProjectError:
@@ -53,7 +53,7 @@ def leave(
         report.done.append(f"delete {held.count} predictions (an annotator who has a task open must reload it)")
     if not dry_run:
         held.delete(client, workspace.project.ls_project_id, tell)
-        for entry in ledger.entries(workspace.store, workspace.project_id, "generation"):
+        for entry in ledger.entries(workspace.store, "generation"):
             ledger.undone(workspace.store, entry.id)
     left = _tasks_that_stay(workspace, client, report, dry_run, remove_tasks)
     for entry in entries:
@@ -65,7 +65,7 @@ def leave(
             _undo(workspace, client, entry, report, dry_run)
     if any(name.partition("@")[0] == "sync" for name in presence.alive(workspace.store)):
         report.kept.append("warning: `parallax sync` is running and would set the project up again; stop it")
-    labels = submissions.count(workspace.store, workspace.project_id)
+    labels = submissions.count(workspace.store)
     report.kept.append(f"{labels} annotations")
     return report
 
@@ -74,14 +74,12 @@ def _forget(workspace: Workspace, entries: Sequence[Entry], report: LeaveReport,
     """The project is gone, and with it everything of ours that was in it."""
     project = workspace.project
     report.done.append(f"forget what was changed in project {project.ls_project_id}: Label Studio has it no more")
-    report.kept.append(
-        f"{submissions.count(workspace.store, project.id)} annotations in Parallax's store; `parallax export` writes them"
-    )
+    report.kept.append(f"{submissions.count(workspace.store)} annotations in Parallax's store; `parallax export` writes them")
     if dry_run:
         return
     for entry in entries:
         ledger.undone(workspace.store, entry.id)
-    projects.change(workspace.store, project.id, generation=None)
+    projects.change(workspace.store, generation=None)
 
 
 def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveReport, dry_run: bool) -> None:
@@ -110,8 +108,8 @@ def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveRepor
     ledger.undone(workspace.store, entry.id)
     number = workspace.project.generation
     if entry.kind == "project_field" and entry.ls_id == "model_version" and number is not None:
-        generations.set_status(workspace.store, workspace.project_id, number, "cleaned")
-        projects.change(workspace.store, workspace.project_id, generation=None)
+        generations.set_status(workspace.store, number, "cleaned")
+        projects.change(workspace.store, generation=None)
 
 
 def _restore_field(client: Client, project: int, entry: Entry, report: LeaveReport) -> None:
@@ -127,7 +125,7 @@ def _restore_field(client: Client, project: int, entry: Entry, report: LeaveRepo
 def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
     number, ls_project = int(entry.ls_id), workspace.project.ls_project_id
     listed = list(client.tasks_by_id(ls_project, [number], fields=IDENTITY_FIELDS, raw=True))
-    row = tasks.by_ls_id(workspace.store, workspace.project_id, number)
+    row = tasks.by_ls_id(workspace.store, number)
     if not listed or row is None or is_another(row, listed[0]):  # deleted since
         return
     data = dict(listed[0]["data"])
@@ -137,12 +135,12 @@ def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
         else:
             data[name] = value
     client.change_task_data(int(entry.ls_id), data)
-    tasks.save(workspace.store, workspace.project_id, [{"ls_task_id": int(entry.ls_id), "pseudo": False, "reason": None}])
+    tasks.save(workspace.store, [{"ls_task_id": int(entry.ls_id), "pseudo": False, "reason": None}])
 
 
 def _tasks_that_stay(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool, remove: bool) -> int:
     """Tasks that we imported and that are left in the end."""
-    ours = {row.ls_task_id: row for row in tasks.list_tasks(workspace.store, workspace.project_id) if row.ours}
+    ours = {row.ls_task_id: row for row in tasks.list_tasks(workspace.store) if row.ours}
     if not ours:
         return 0
     if not remove:
@@ -163,5 +161,5 @@ def _tasks_that_stay(workspace: Workspace, client: Client, report: LeaveReport, 
         report.done.append(f"delete task {number}")
         if not dry_run:
             client.delete_task(number)
-            tasks.mark_deleted(workspace.store, workspace.project_id, [number])
+            tasks.mark_deleted(workspace.store, [number])
     return left

@@ -34,9 +34,9 @@ def update_marks(workspace: Workspace, client: Client) -> int:
 
 def _wanted(workspace: Workspace, generation: int) -> list[tuple[TaskRow, bool, str]]:
     """Tasks whose mark or reason is not as it should be."""
-    picks = generations.list_picks(workspace.store, workspace.project_id, generation)
+    picks = generations.list_picks(workspace.store, generation)
     pseudo = {pick.frame_id for pick in picks if pick.pseudo}
-    everything = tasks.list_tasks(workspace.store, workspace.project_id)
+    everything = tasks.list_tasks(workspace.store)
     open_frames = {task.frame_id for task in everything if not task.is_labeled}
     head = [pick for pick in picks if pick.frame_id in open_frames][: workspace.spec.sync.reason_tasks]
     reasons = {pick.frame_id: pick.reason for pick in head}
@@ -53,7 +53,7 @@ def _wanted(workspace: Workspace, generation: int) -> list[tuple[TaskRow, bool, 
 def _patch(workspace: Workspace, client: Client, task: TaskRow, data: dict[str, Any], mark: bool, reason: str) -> int:
     if not task.ours:
         old = {name: data.get(name) for name in ("parallax_source", "parallax_reason")}
-        ledger.record(workspace.store, workspace.project_id, "task_data", task.ls_task_id, old=old)
+        ledger.record(workspace.store, "task_data", task.ls_task_id, old=old)
     data["parallax_reason"] = reason
     if mark:
         data["parallax_source"] = PSEUDO
@@ -66,5 +66,5 @@ def _patch(workspace: Workspace, client: Client, task: TaskRow, data: dict[str, 
             return 0
         raise
     row = {"ls_task_id": task.ls_task_id, "pseudo": mark, "reason": reason}
-    tasks.save(workspace.store, workspace.project_id, [row])
+    tasks.save(workspace.store, [row])
     return 1

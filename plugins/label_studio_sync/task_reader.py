@@ -42,13 +42,13 @@ class TaskReader:
 
     def __init__(self, workspace: Workspace, client: Client, *, again: bool = False) -> None:
         self.workspace, self.client, self.again = workspace, client, again
-        self.store, self.project_id = workspace.store, workspace.project_id
+        self.store = workspace.store
         self.finder = FrameFinder(workspace)
         self.annotations = AnnotationReader(workspace, client, self.finder.names)
-        self.boxes = frames.boxes_by_id(self.store, self.project_id)
+        self.boxes = frames.boxes_by_id(self.store)
         self.held: dict[int, dict[int, AnnotationRow]] = {}
         self._list_annotations()
-        self.labels_before = submissions.count(self.store, self.project_id)
+        self.labels_before = submissions.count(self.store)
         self.tasks: dict[int, TaskRow] = {}
         self._list_tasks()
         self.newest: str | None = None
@@ -56,11 +56,11 @@ class TaskReader:
         self.problems: list[str] = []
 
     def _list_tasks(self) -> None:
-        self.tasks = {row.ls_task_id: row for row in tasks.list_tasks(self.store, self.project_id, deleted=True)}
+        self.tasks = {row.ls_task_id: row for row in tasks.list_tasks(self.store, deleted=True)}
 
     def _list_annotations(self) -> None:
         self.held = {}
-        for row in submissions.list_annotations(self.store, self.project_id, every=True):
+        for row in submissions.list_annotations(self.store, every=True):
             self.held.setdefault(row.task_id, {})[row.ls_annotation_id] = row
 
     def notice(self, updated_at: str) -> None:
@@ -127,8 +127,8 @@ class TaskReader:
         if not gone:
             return
         self._count_lost(gone)
-        tasks.retire(self.store, self.project_id, gone)
-        for entry in ledger.entries(self.store, self.project_id, "task_data"):
+        tasks.retire(self.store, gone)
+        for entry in ledger.entries(self.store, "task_data"):
             if int(entry.ls_id) in gone:
                 ledger.undone(self.store, entry.id)
         self._list_tasks()
@@ -159,10 +159,10 @@ class TaskReader:
                 continue
             rows.append(row)
         if rows:
-            tasks.save(self.store, self.project_id, rows)
+            tasks.save(self.store, rows)
         unusable = [number for number, place in places.items() if place is None and self._live(number) is not None]
         self._count_lost(unusable)
-        tasks.mark_deleted(self.store, self.project_id, unusable)
+        tasks.mark_deleted(self.store, unusable)
         before = self.tasks
         if rows or unusable:
             self._list_tasks()
@@ -197,7 +197,7 @@ class TaskReader:
         moved = {row.id for row in before.values() if row.id in now and now[row.id].frame_id != row.frame_id}
         moved |= {row.id for row in now.values() if row.frame_id in replaced and row.ls_task_id in before}
         if replaced:
-            stale = pseudo_labels.list_pseudo(self.store, self.project_id)
+            stale = pseudo_labels.list_pseudo(self.store)
             pseudo_labels.withdraw(self.store, [row.id for row in stale if row.frame_id in replaced])
         labelled = sorted(now[row].ls_task_id for row in moved if any(not a.deleted for a in self.held.get(row, {}).values()))
         if labelled:
@@ -249,13 +249,13 @@ class TaskReader:
         self.lost += sum(not row.cancelled for row in gone)
         if not news:
             return
-        rows_of = {row.id: row for row in frames.list_frames(self.store, self.project_id, [task.frame_id for task, _ in news])}
+        rows_of = {row.id: row for row in frames.list_frames(self.store, [task.frame_id for task, _ in news])}
         rows = [self.annotations.read(task, rows_of[task.frame_id], item) for task, item in news]
-        self.changed += submissions.save(self.store, self.project_id, rows)
+        self.changed += submissions.save(self.store, rows)
 
     def forget(self, numbers: Sequence[int]) -> None:
         """These tasks are gone, and their annotations with them."""
-        tasks.mark_deleted(self.store, self.project_id, numbers)
+        tasks.mark_deleted(self.store, numbers)
         self._count_lost(numbers)
 
     def _count_lost(self, numbers: Sequence[int]) -> None:
@@ -265,7 +265,7 @@ class TaskReader:
 
     def _problem(self, text: str, key: str | None = None, level: str = "warning") -> None:
         self.problems.append(text)
-        presence.tell(self.store, self.project_id, text, level=level, key=(key or text)[:200])
+        presence.tell(self.store, text, level=level, key=(key or text)[:200])
 
 
 def _digest(data: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ def tick(
     step: Callable[[str], None] = lambda name: None,
 ) -> TickReport:
     """One beat.  Raises LabelStudioError when Label Studio cannot be reached; the store is consistent at every point."""
-    with leading(workspace.store, workspace.project_id, owner) as check:
+    with leading(workspace.store, owner) as check:
         if check is None:
             return TickReport(led=False)
 
@@ -62,7 +62,7 @@ def tick(
 
 
 def _beat(workspace: Workspace, client: Client, queue: JobQueue, full: bool, step: Callable[[str], None]) -> TickReport:
-    projects.take_flag(workspace.store, workspace.project_id, "pull_requested")
+    projects.take_flag(workspace.store, "pull_requested")
     pulled = pull(workspace, client, full=full)
     step("pulled")
     decision = decide(situation(workspace), workspace.spec)
@@ -82,45 +82,45 @@ def _enqueue(workspace: Workspace, queue: JobQueue) -> None:
     try:
         queue.enqueue_open_jobs(workspace)
     except QueueAwayError as error:
-        presence.tell(workspace.store, workspace.project_id, str(error), level="error", key="queue")
+        presence.tell(workspace.store, str(error), level="error", key="queue")
     else:
-        presence.settle(workspace.store, workspace.project_id, "queue")
+        presence.settle(workspace.store, "queue")
 
 
 def _request(workspace: Workspace, decision: Decision) -> None:
     """Jobs first, flags afterwards: a kill in between asks twice, never not at all."""
-    store, project_id = workspace.store, workspace.project_id
+    store = workspace.store
     if decision.train:
-        work.request(store, project_id, "retrain")
-        projects.take_flag(store, project_id, "train_requested")
+        work.request(store, "retrain")
+        projects.take_flag(store, "train_requested")
     if decision.rescore:
-        work.request(store, project_id, "rescore", {"version_id": workspace.project.live_version_id})
+        work.request(store, "rescore", {"version_id": workspace.project.live_version_id})
     if decision.select:
-        work.request(store, project_id, "select")
-        projects.take_flag(store, project_id, "select_requested")
+        work.request(store, "select")
+        projects.take_flag(store, "select_requested")
     for reason in decision.reasons:
-        presence.tell(store, project_id, reason)
+        presence.tell(store, reason)
 
 
 def situation(workspace: Workspace, now: float | None = None) -> Situation:
     """What the store holds, as the policy sees it."""
     store, project = workspace.store, workspace.project
-    labels = submissions.list_annotations(store, project.id)
-    current_round = versions.current_round(store, project.id)
+    labels = submissions.list_annotations(store)
+    current_round = versions.current_round(store)
     fresh = [row for row in labels if row.round == current_round]
-    rows = generations.list_generations(store, project.id)
+    rows = generations.list_generations(store)
     waiting = [row for row in rows if row.status in ("selected", "pushing")]
     current = next((row for row in rows if row.status == "current"), None)
     wanted = _wanted(workspace, labels)
     served = _window(workspace, current, wanted)
     selected = _window(workspace, waiting[-1] if waiting else None, wanted)
-    live = versions.live(store, project.id)
+    live = versions.live(store)
     now = time.time() if now is None else now
     newest_label_at = max((row.seen_at for row in fresh), default=None)
     of_models = [row for row in rows if row.status in ("selected", "pushing", "current", "empty") and row.version_id]
     return Situation(
         now=now,
-        n_frames=frames.count(store, project.id),
+        n_frames=frames.count(store),
         n_labelled=len({row.frame_id for row in labels}),
         new_frames=len({row.frame_id for row in fresh}),
         newest_label_at=newest_label_at,
@@ -142,7 +142,7 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
         outside_selection=selected.outside,
         selection_has_new_model=bool(waiting) and (current is None or waiting[-1].version_id != current.version_id),
         push_interrupted=any(row.status == "pushing" for row in waiting),
-        busy=frozenset(job.kind for job in work.list_jobs(store, project.id) if job.status in ("pending", "running")),
+        busy=frozenset(job.kind for job in work.list_jobs(store) if job.status in ("pending", "running")),
         failed=_failed(workspace, live, newest_label_at, now),
     )
 
@@ -157,16 +157,16 @@ class _Window:
 
 
 def _window(workspace: Workspace, order: Generation | None, wanted: set[int]) -> _Window:
-    picks = generations.list_picks(workspace.store, workspace.project_id, order.number) if order else []
+    picks = generations.list_picks(workspace.store, order.number) if order else []
     window = [pick.frame_id for pick in picks if pick.in_window]
     return _Window(len(window), len(wanted.intersection(window)), len(wanted - {pick.frame_id for pick in picks}))
 
 
 def _wanted(workspace: Workspace, labels: Sequence[AnnotationRow]) -> set[int]:
     """Frames that an order may hold and nobody has labelled or skipped."""
-    known = tasks.list_tasks(workspace.store, workspace.project_id)
+    known = tasks.list_tasks(workspace.store)
     done = {row.frame_id for row in labels} | {task.frame_id for task in known if task.skipped}
-    wanted = frames.selectable(workspace.store, workspace.project_id) - done
+    wanted = frames.selectable(workspace.store) - done
     if workspace.spec.documents_root is not None:  # a frame without a task gets one
         closed = {task.frame_id for task in known} - {task.frame_id for task in known if not task.is_labeled}
         return wanted - closed
@@ -176,7 +176,7 @@ def _wanted(workspace: Workspace, labels: Sequence[AnnotationRow]) -> set[int]:
 def _failed(workspace: Workspace, live: VersionRow | None, newest_label_at: float | None, now: float) -> frozenset[str]:
     """Kinds of jobs whose newest one failed for good, with no reason to believe that the next would not."""
     newest: dict[str, JobRow] = {}
-    for job in work.list_jobs(workspace.store, workspace.project_id):
+    for job in work.list_jobs(workspace.store):
         newest.setdefault(job.kind, job)
     failed = set()
     for kind, job in newest.items():

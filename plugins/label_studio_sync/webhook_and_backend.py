@@ -33,11 +33,11 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
             client.change_backend(project, here["id"], url, BASIC_USER, secret)
             done.append(f"gave the ML backend {url} its secret")
         if here["title"] == BACKEND_TITLE and str(here["id"]) not in _ours(workspace, "ml_backend"):
-            ledger.record(workspace.store, workspace.project_id, "ml_backend", here["id"])  # of a set-up that is forgotten
+            ledger.record(workspace.store, "ml_backend", here["id"])  # of a set-up that is forgotten
     else:
         before = client.project(project).get("model_version")
         backend = client.connect_backend(project, url, BACKEND_TITLE, BASIC_USER, secret)
-        ledger.record(workspace.store, workspace.project_id, "ml_backend", backend["id"])
+        ledger.record(workspace.store, "ml_backend", backend["id"])
         if client.project(project).get("model_version") != before:
             # Label Studio puts the backend's title there, which matches no prediction and makes the order random.
             client.change_project(project, model_version=before or "")
@@ -53,7 +53,7 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
 
 def _ours(workspace: Workspace, kind: str) -> dict[str, int]:
     """Number in Label Studio → entry of the ledger, of what we created and did not take back."""
-    return {entry.ls_id: entry.id for entry in ledger.entries(workspace.store, workspace.project_id, kind)}
+    return {entry.ls_id: entry.id for entry in ledger.entries(workspace.store, kind)}
 
 
 def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> list[str]:
@@ -69,9 +69,9 @@ def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> 
         done = connect(workspace, client, secret)
     except LabelStudioError as error:
         text = f"backend not registered: {str(error)[:300]}; `parallax doctor` tells the fix"
-        presence.tell(workspace.store, workspace.project_id, text, level="warning", key="connect")
+        presence.tell(workspace.store, text, level="warning", key="connect")
         return []
-    presence.settle(workspace.store, workspace.project_id, "connect")
+    presence.settle(workspace.store, "connect")
     return done
 
 
@@ -108,11 +108,11 @@ def _mend_or_register(
 ) -> list[str]:
     if hook is None:
         made = client.create_webhook(project, url, wanted["headers"], ACTIONS)
-        ledger.record(workspace.store, workspace.project_id, "webhook", made["id"])
+        ledger.record(workspace.store, "webhook", made["id"])
         return [f"registered the webhook {url}"]
     held = {**hook, "actions": sorted(hook.get("actions") or ())}  # Label Studio keeps them in an order of its own
     if str(hook["id"]) not in _ours(workspace, "webhook"):
-        ledger.record(workspace.store, workspace.project_id, "webhook", hook["id"])
+        ledger.record(workspace.store, "webhook", hook["id"])
     if hook.get("is_active") and all(held.get(name) == value for name, value in wanted.items()):
         return []
     client.change_webhook(hook["id"], **wanted, is_active=True)

@@ -82,7 +82,7 @@ class Visit:
         workspace, client = self._open
         for _ in range(12):
             tick(workspace, client, NoQueue(), "test")  # type: ignore[arg-type]
-            waiting = work.open_jobs(workspace.store, workspace.project_id)
+            waiting = work.open_jobs(workspace.store)
             if not waiting:
                 return
             for job in waiting:
@@ -91,23 +91,23 @@ class Visit:
 
     def events(self) -> list[str]:
         workspace, _ = self._open
-        return [event.text for event in presence.list_events(workspace.store, workspace.project_id, 100)]
+        return [event.text for event in presence.list_events(workspace.store, 100)]
 
     def live(self) -> str:
         workspace, _ = self._open
-        row = versions.live(workspace.store, workspace.project_id)
+        row = versions.live(workspace.store)
         assert row is not None, f"no model is live; {self.run('status')}; events: {self.events()}"
         return f"px-{row.number}"
 
     def trained(self) -> int:
         """How many models were trained so far, published or not."""
         workspace, _ = self._open
-        return len(versions.list_versions(workspace.store, workspace.project_id))
+        return len(versions.list_versions(workspace.store))
 
     def compared(self) -> list[bool]:
         """For each model: it was compared with the one before on validation frames."""
         workspace, _ = self._open
-        rows = versions.list_versions(workspace.store, workspace.project_id)
+        rows = versions.list_versions(workspace.store)
         return [row.metrics["previous_px"] is not None for row in sorted(rows, key=lambda row: row.number)]
 
     def label_round(self) -> dict[int, int]:

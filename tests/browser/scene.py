@@ -95,7 +95,7 @@ def _shown(studio: CaptureStudio) -> dict[int, FloatArray]:
 
 
 def _order(workspace: Workspace, studio: CaptureStudio, shown: dict[int, FloatArray]) -> None:
-    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    ids = frames.ids_by_key(workspace.store)
     last = len(ORDER) - 1
     picks = [
         PickRow(
@@ -111,7 +111,7 @@ def _order(workspace: Workspace, studio: CaptureStudio, shown: dict[int, FloatAr
         )
         for rank, (frame, reason) in enumerate(ORDER.items())
     ]
-    generations.add(workspace.store, workspace.project_id, None, picks)
+    generations.add(workspace.store, None, picks)
 
 
 def _pose(xy_px: FloatArray) -> Pose2D:

@@ -144,7 +144,7 @@ class Loop:
         self.number = first.project.ls_project_id
         self.config["label_studio"]["project"] = self.number
         self._write()
-        self.workspace = Workspace(load_spec(self.file), first.store, first.arrays, first.project_id)
+        self.workspace = Workspace(load_spec(self.file), first.store, first.arrays)
         self.processes = {name: self._process(name) for name in COMMANDS}
         self.submitted: list[int] = []
         self.recoveries: list[tuple[str, float]] = []
@@ -247,7 +247,7 @@ class Loop:
 
     def leader(self) -> str | None:
         """The sync process that leads, as leases name it."""
-        return presence.holder(self.workspace.store, f"sync {self.workspace.project_id}")
+        return presence.holder(self.workspace.store, f"sync {self.workspace.store.project_id}")
 
     def revive(self) -> None:
         """What ``parallax up`` does: start again what has died, without its fault."""
@@ -286,10 +286,10 @@ class Loop:
 
     def describe(self) -> str:
         """Jobs, orders, events and the ends of the logs."""
-        store, project = self.workspace.store, self.workspace.project_id
+        store, project = self.workspace.store, self.workspace.store.project_id
         lines = [f"job {j.id} {j.kind} {j.status} tries {j.tries} {j.owner} {j.error}" for j in self.jobs()]
-        lines += [f"{g.name} {g.status}" for g in generations.list_generations(store, project)]
-        lines += [f"{event.level}: {event.text}" for event in presence.list_events(store, project, 20)]
+        lines += [f"{g.name} {g.status}" for g in generations.list_generations(store.of_project(project))]
+        lines += [f"{event.level}: {event.text}" for event in presence.list_events(store.of_project(project), 20)]
         for name, process in self.processes.items():
             if process.log.exists():
                 lines += [f"--- {name}, deaths {[code for _, code in process.deaths]}", process.log.read_text()[-1500:]]
@@ -337,21 +337,21 @@ class Loop:
     def serves_model(self, number: int) -> bool:
         """Store and Label Studio agree that the order of this model is served."""
         name = self.served()
-        rows = generations.list_generations(self.workspace.store, self.workspace.project_id)
+        rows = generations.list_generations(self.workspace.store)
         return name.startswith(f"px-{number}.") and any(row.name == name and row.status == "current" for row in rows)
 
     def jobs(self, kind: str | None = None) -> list[work.JobRow]:
         """All jobs, or those of one kind, oldest first."""
-        listed = work.list_jobs(self.workspace.store, self.workspace.project_id, 1000)
+        listed = work.list_jobs(self.workspace.store, 1000)
         return [job for job in listed if kind is None or job.kind == kind][::-1]
 
     def events(self) -> list[str]:
         """What stands in the diary."""
-        return [event.text for event in presence.list_events(self.workspace.store, self.workspace.project_id, 1000)]
+        return [event.text for event in presence.list_events(self.workspace.store, 1000)]
 
     def is_quiet(self) -> bool:
         """No job wants a worker, no order waits."""
-        rows = generations.list_generations(self.workspace.store, self.workspace.project_id)
+        rows = generations.list_generations(self.workspace.store)
         busy = any(job.status in ("pending", "running") for job in self.jobs())
         return not busy and not any(row.status in ("selected", "pushing") for row in rows)
 
@@ -370,7 +370,7 @@ class Loop:
 
 def last_snapshot(loop: Loop) -> Snapshot:
     """The newest training set."""
-    rows = versions.list_snapshots(loop.workspace.store, loop.workspace.project_id)
+    rows = versions.list_snapshots(loop.workspace.store)
     return Snapshot.from_arrays(loop.workspace.arrays.load(rows[-1].path))
 
 
@@ -387,7 +387,7 @@ def check_invariants(loop: Loop) -> None:
     """What must hold once everything has recovered, by Label Studio's own word where it has one."""
     from ml_backend.pose.weights import load_model
 
-    store, project = loop.workspace.store, loop.workspace.project_id
+    store, project = loop.workspace.store, loop.workspace.store.project_id
     unwanted = ("pending", "running") if loop.may_fail else ("pending", "running", "failed")
     assert not any(job.status in unwanted for job in loop.jobs()), loop.describe()
     # Every label is in the last snapshot, once.
@@ -397,19 +397,19 @@ def check_invariants(loop: Loop) -> None:
     listed = loop.client.call("GET", "api/tasks", params={"project": loop.number, "fields": "all", "page_size": 1000})["tasks"]
     keys = Counter(task["data"]["parallax_key"] for task in listed)
     assert set(keys.values()) == {1}, f"tasks more than once: {[key for key, n in keys.items() if n > 1]}"
-    held = tasks.list_tasks(store, project)
+    held = tasks.list_tasks(store.of_project(project))
     assert {row.ls_task_id for row in held} == {task["id"] for task in listed}
     # Exactly one prediction of the served generation on every task of the window.
     assert loop.workspace.project.generation is not None
-    current = generations.get(store, project, loop.workspace.project.generation)
+    current = generations.get(store.of_project(project), loop.workspace.project.generation)
     assert loop.served() == current.name
-    window = {pick.frame_id for pick in generations.list_picks(store, project, current.number)}
+    window = {pick.frame_id for pick in generations.list_picks(store.of_project(project), current.number)}
     wanted = {row.ls_task_id for row in held if row.frame_id in window and not row.is_labeled}
     carried = Counter(p["task"] for p in predictions(loop) if p["model_version"] == current.name)
     assert set(carried.values()) == {1}, f"tasks with more than one prediction of {current.name}: {carried}"
     assert wanted <= carried.keys(), f"tasks of the window without a prediction: {wanted - carried.keys()}"
     # The live version loads, and is what was published.
-    live = versions.live(store, project)
+    live = versions.live(store.of_project(project))
     assert live is not None
     _, manifest = load_model(loop.workspace.models / live.path)
     assert manifest.files["weights.safetensors"] == live.sha256

@@ -180,7 +180,7 @@ def a_paused_worker_publishes_nothing_when_it_wakes(loop: Loop) -> None:
     loop.until("it was refused", lambda: any("was not published" in text for text in loop.events()))
     after = loop.workspace.project
     assert (after.live_version_id, after.live_attempt) == (published.live_version_id, published.live_attempt)
-    assert [row.status for row in versions.list_versions(loop.workspace.store, loop.workspace.project_id)] == ["published"]
+    assert [row.status for row in versions.list_versions(loop.workspace.store)] == ["published"]
     loop.until("nothing is left to do", loop.is_quiet)
     check_invariants(loop)
 
@@ -205,7 +205,7 @@ def redis_loses_everything_while_a_model_trains(loop: Loop) -> None:
     assert time.monotonic() - back <= RECOVERY_S
     loop.until("the order of the first model is served", lambda: loop.serves_model(1))
     loop.until("nothing is left to do", loop.is_quiet)
-    assert len(versions.list_versions(loop.workspace.store, loop.workspace.project_id)) == 1
+    assert len(versions.list_versions(loop.workspace.store)) == 1
     loop.pause("worker")
     loop.label(BATCH)
     loop.until("a training waits", lambda: any(job.status == "pending" for job in loop.jobs("retrain")))
@@ -261,7 +261,7 @@ def a_storm_of_webhooks_ends_in_one_training(loop: Loop) -> None:
     trained = len(loop.jobs("retrain"))
     assert max(begun, 1) <= trained <= begun + 1
     assert loop.serves_model(trained)
-    orders = generations.list_generations(loop.workspace.store, loop.workspace.project_id)
+    orders = generations.list_generations(loop.workspace.store)
     assert len({row.version_id for row in orders if row.version_id and row.switched_at}) == trained, "one was never served"
     check_invariants(loop)
 
@@ -327,7 +327,7 @@ def the_labelling_config_changes_on_the_way(loop: Loop) -> None:
     config = loop.client.project(loop.number)["label_config"]
     name = loop.studio.skeleton.keypoints[-1]
     loop.client.change_project(loop.number, label_config=config.replace(f'value="{name}"', 'value="renamed"'))
-    projects.change(loop.workspace.store, loop.workspace.project_id, pull_requested=True)
+    projects.change(loop.workspace.store, pull_requested=True)
     loop.until("it is said", lambda: any("no longer fits" in text and name in text for text in loop.events()))
     loop.client.change_project(loop.number, label_config=config)
     loop.label(BATCH)

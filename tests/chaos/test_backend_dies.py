@@ -75,11 +75,11 @@ def test_a_backend_that_dies_while_an_event_rings(
 ) -> None:
     dying = backend(f"{place}:2")
     assert ring(dying).status_code == 202
-    assert projects.take_flag(workspace.store, workspace.project_id, "pull_requested")
+    assert projects.take_flag(workspace.store, "pull_requested")
     with pytest.raises(httpx.HTTPError):
         ring(dying)
     assert workspace.project.pull_requested == noted
-    projects.take_flag(workspace.store, workspace.project_id, "pull_requested")
+    projects.take_flag(workspace.store, "pull_requested")
     wait_until("the backend answers again", lambda: answers(dying), 60)
     assert ring(dying).status_code == 202
     assert workspace.project.pull_requested

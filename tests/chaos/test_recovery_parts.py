@@ -70,7 +70,7 @@ def test_a_message_that_died_with_its_worker_is_sent_again(
     workspace: Workspace, redis_url: str, empty_redis: redis.Redis
 ) -> None:
     queue = JobQueue(redis_url)
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     assert queue.enqueue_open_jobs(workspace) == 1
     assert queue.enqueue_open_jobs(workspace) == 0, "it waits in the queue"
     # A worker took the message and was killed before it could claim the job: RQ still remembers the message.
@@ -93,7 +93,7 @@ def test_a_worker_finds_jobs_while_sync_is_away(
         def __init__(self, *_: object, **__: object) -> None: ...
 
         def work(self, **_: object) -> None:
-            work.request(workspace.store, workspace.project_id, "rescore")
+            work.request(workspace.store, "rescore")
             deadline = time.monotonic() + 20
             while not empty_redis.llen("rq:queue:infer") and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -110,41 +110,41 @@ def test_a_worker_finds_jobs_while_sync_is_away(
 
 def label(workspace: Workspace, number: int, round_: int) -> None:
     """A label that a pull read when ``round_`` was the current one."""
-    task = tasks.list_tasks(workspace.store, workspace.project_id)[0].id
+    task = tasks.list_tasks(workspace.store)[0].id
     row = {"ls_annotation_id": number, "task_id": task, "updated_at": f"2026-01-01T00:00:{number:02}Z", "person": 1}
     row |= {"cancelled": False, "ground_truth": False, "lead_time_s": 1.0, "poses": {}, "problems": []}
     row |= {"shown_generation": None, "edit": None, "round": round_, "seen_at": float(number)}
-    submissions.save(workspace.store, workspace.project_id, [row])
+    submissions.save(workspace.store, [row])
 
 
 def rounds(workspace: Workspace) -> dict[int, int]:
     """Label Studio's number → round."""
-    return {row.ls_annotation_id: row.round for row in submissions.list_annotations(workspace.store, workspace.project_id)}
+    return {row.ls_annotation_id: row.round for row in submissions.list_annotations(workspace.store)}
 
 
 def test_labels_that_a_snapshot_missed_count_as_new(workspace: Workspace) -> None:
     """One was pulled after the labels were collected, one was written after the snapshot by a pull that began before it."""
     label(workspace, 1, round_=0)
     label(workspace, 2, round_=0)
-    versions.save_snapshot(workspace.store, workspace.project_id, sha256="x", path="p", n_frames=1, annotations=[1])
+    versions.save_snapshot(workspace.store, sha256="x", path="p", n_frames=1, annotations=[1])
     label(workspace, 3, round_=0)
     assert rounds(workspace) == {1: 0, 2: 1, 3: 1}
-    assert versions.current_round(workspace.store, workspace.project_id) == 1
+    assert versions.current_round(workspace.store) == 1
 
 
 def test_a_worker_that_lost_its_job_takes_no_snapshot(workspace: Workspace) -> None:
     label(workspace, 1, round_=0)
-    job = work.claim(workspace.store, work.request(workspace.store, workspace.project_id, "retrain").id, "first")
+    job = work.claim(workspace.store, work.request(workspace.store, "retrain").id, "first")
     assert job is not None
     work.fail(workspace.store, job, "paused")
     second = work.claim(workspace.store, job.id, "second")
     assert second is not None
     values = {"sha256": "x", "path": "p", "n_frames": 1, "annotations": [1]}
     with pytest.raises(LostLeaseError):
-        versions.save_snapshot(workspace.store, workspace.project_id, **values, job=job)
-    assert versions.list_snapshots(workspace.store, workspace.project_id) == []
-    row = versions.save_snapshot(workspace.store, workspace.project_id, **values, job=second)
-    assert next(iter(work.list_jobs(workspace.store, workspace.project_id))).arguments == {"snapshot_id": row.id}
+        versions.save_snapshot(workspace.store, **values, job=job)
+    assert versions.list_snapshots(workspace.store) == []
+    row = versions.save_snapshot(workspace.store, **values, job=second)
+    assert next(iter(work.list_jobs(workspace.store))).arguments == {"snapshot_id": row.id}
 
 
 def test_a_full_disk_leaves_no_half_written_array(tmp_path: Path) -> None:

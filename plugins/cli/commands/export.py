@@ -103,11 +103,11 @@ def labels_of_last_snapshot(workspace: Workspace, *, every_view: bool = False) -
     from ml_backend.project.label_snapshot import box_or_none
     from ml_backend.store import frames, versions
 
-    taken = versions.list_snapshots(workspace.store, workspace.project_id)
+    taken = versions.list_snapshots(workspace.store)
     if not taken:
         raise ParallaxError("no snapshot yet: labels are exported as the last training saw them; `parallax train` takes one")
     snapshot = Snapshot.from_arrays(workspace.arrays.load(taken[-1].path))
-    rows = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id, snapshot.frame_ids.tolist())}
+    rows = {row.id: row for row in frames.list_frames(workspace.store, snapshot.frame_ids.tolist())}
     absent = snapshot.state == PointState.ABSENT
     state = np.where(snapshot.human | absent, snapshot.state, PointState.UNLABELLED).astype(np.int64)
     xy = np.where(snapshot.human[..., None], snapshot.xy_px, np.nan)
@@ -134,8 +134,8 @@ def _people(workspace: Workspace, snapshot: Snapshot) -> dict[tuple[int, str], t
     from ml_backend.store import submissions, tasks
 
     used = {number for number, _ in snapshot.annotations}
-    rows = [row for row in submissions.list_annotations(workspace.store, workspace.project_id) if row.ls_annotation_id in used]
-    views_of = {task.id: task.views for task in tasks.list_tasks(workspace.store, workspace.project_id)}
+    rows = [row for row in submissions.list_annotations(workspace.store) if row.ls_annotation_id in used]
+    views_of = {task.id: task.views for task in tasks.list_tasks(workspace.store)}
     try:
         client = connect(workspace.spec)
         names = {number: email for email, number in client.users().items()}

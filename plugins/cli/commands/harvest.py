@@ -38,7 +38,7 @@ def harvest(
 
     options = HarvestOptions(sequence or None, keep, stride, train_frames)
     workspace = open_project(ctx)
-    job = work.request(workspace.store, workspace.project_id, "harvest", asdict(options))
+    job = work.request(workspace.store, "harvest", asdict(options))
     out = console()
     if queue:
         out.print(f"job {job.id}: a worker for training takes it; `parallax harvest show` tells what came out")

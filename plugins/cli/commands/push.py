@@ -13,5 +13,5 @@ def push(ctx: typer.Context) -> None:
 
     workspace = open_project(ctx)
     # Without a time of the last push there is no least time between two.
-    projects.change(workspace.store, workspace.project_id, select_requested=True, pushed_at=None)
+    projects.change(workspace.store, select_requested=True, pushed_at=None)
     console().print("a new order was asked for; it is pushed as soon as it is selected")

@@ -13,10 +13,10 @@ def rescore(ctx: typer.Context) -> None:
     from ml_backend.store import versions, work
 
     workspace = open_project(ctx)
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     if live is None:
         raise ParallaxError("there is no model yet that could judge the pool; label the first frames, or `parallax train`")
     # Its results may lie there already; who asks wants them anew, because they are damaged or pictures have changed.
-    work.drop_shards(workspace.store, live.id, versions.current_round(workspace.store, workspace.project_id))
-    job = work.request(workspace.store, workspace.project_id, "rescore")
+    work.drop_shards(workspace.store, live.id, versions.current_round(workspace.store))
+    job = work.request(workspace.store, "rescore")
     console().print(f"job {job.id}: a worker takes it at the next tick; `parallax status` shows its progress")

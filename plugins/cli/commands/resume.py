@@ -16,6 +16,6 @@ def resume(ctx: typer.Context) -> None:
     if why is None:
         console().print("training had not stopped")
         return
-    projects.change(workspace.store, workspace.project_id, halted=None)
-    presence.settle(workspace.store, workspace.project_id, "labels lost")
+    projects.change(workspace.store, halted=None)
+    presence.settle(workspace.store, "labels lost")
     console().print(f"training goes on; it had stopped because: {why}", markup=False)

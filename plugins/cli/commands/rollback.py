@@ -19,7 +19,7 @@ def rollback(
     from ml_backend.store import presence, versions, work
 
     workspace = open_project(ctx)
-    known = {row.number: row for row in versions.list_versions(workspace.store, workspace.project_id)}
+    known = {row.number: row for row in versions.list_versions(workspace.store)}
     digits = version.removeprefix("px-")
     row = known.get(int(digits)) if digits.isdecimal() else None
     if row is None:
@@ -27,8 +27,8 @@ def rollback(
         raise BadInputError(f"version {version!r}: expected one of {names}")
     if row.removed_at is None:  # else pinning says what is still there
         read_manifest(workspace.models / row.path)  # a version whose files are gone must not become the live one
-    versions.pin(workspace.store, workspace.project_id, row.id)
-    work.request(workspace.store, workspace.project_id, "rescore")  # it ends in an order from this version
+    versions.pin(workspace.store, row.id)
+    work.request(workspace.store, "rescore")  # it ends in an order from this version
     text = f"px-{row.number} is live and pinned; an order from it follows"
-    presence.tell(workspace.store, workspace.project_id, text)
+    presence.tell(workspace.store, text)
     console().print(f"{text}. `parallax unpin` lets newer models go live again.")

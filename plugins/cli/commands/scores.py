@@ -37,13 +37,13 @@ def explain(ctx: typer.Context, task: Annotated[int, typer.Argument(help="Label 
 
     workspace = open_project(ctx)
     store, project = workspace.store, workspace.project
-    row = tasks.by_ls_id(store, project.id, task)
+    row = tasks.by_ls_id(store, task)
     if row is None:
         raise BadInputError(f"task {task}: not known; expected the number of a task of project {project.ls_project_id}")
     if project.generation is None:
         raise ParallaxError("no order has been pushed yet, so no task has a place in it")
-    pick = generations.pick_of(store, project.id, project.generation, row.frame_id)
-    name = generations.get(store, project.id, project.generation).name
+    pick = generations.pick_of(store, project.generation, row.frame_id)
+    name = generations.get(store, project.generation).name
     if pick is None:
         raise ParallaxError(f"task {task} is not in the current order {name}; tasks outside the window come after it")
     out = console()

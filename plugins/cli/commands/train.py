@@ -29,7 +29,7 @@ def train(
             markup=False,
         )
         return
-    projects.change(workspace.store, workspace.project_id, train_requested=True, pull_requested=True)
+    projects.change(workspace.store, train_requested=True, pull_requested=True)
     if workspace.project.halted is not None:
         console().print(f"asked for, but training has stopped: {workspace.project.halted}", markup=False)
     else:

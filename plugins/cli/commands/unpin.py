@@ -15,5 +15,5 @@ def unpin(ctx: typer.Context) -> None:
     if not workspace.project.pinned:
         console().print("no version is pinned")
         return
-    versions.unpin(workspace.store, workspace.project_id)
+    versions.unpin(workspace.store)
     console().print("unpinned; the next model that passes the gate goes live")

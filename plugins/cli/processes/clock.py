@@ -71,7 +71,7 @@ class Clock:
             pause = self._beat()
             self._wait(pause)
         try:
-            presence.release_lease(self.workspace.store, f"sync {self.workspace.project_id}", self.owner)
+            presence.release_lease(self.workspace.store, f"sync {self.workspace.store.project_id}", self.owner)
         except OperationalError as error:
             self.say(f"lease not given back: {error.orig}")
 
@@ -82,7 +82,7 @@ class Clock:
             text = describe(report) if report.led or self._led else ""
             self._led = report.led
             if self._failures:
-                presence.settle(self.workspace.store, self.workspace.project_id, "sync")
+                presence.settle(self.workspace.store, "sync")
                 text = f"works again after {self._failures} attempts" + (f" · {text}" if text else "")
             self._failures = 0
             # A tick takes this flag first of all, so one that stands now came later, maybe after its label was listed.
@@ -100,7 +100,7 @@ class Clock:
         pause = back_off_s(self._failures)
         self.say(f"tick failed ({error}); next attempt in {pause:.0f} s")
         with contextlib.suppress(OperationalError):  # it may be the database that is away
-            presence.tell(self.workspace.store, self.workspace.project_id, f"sync: {error}", level="error", key="sync")
+            presence.tell(self.workspace.store, f"sync: {error}", level="error", key="sync")
         return pause
 
     def _wait(self, pause: float) -> None:

@@ -55,12 +55,12 @@ def make_workspace(tmp_path: Path, studio: CaptureStudio, recorded: Any) -> Call
         store = open_store(spec.store)
         project = projects.register(store, spec.label_studio.url, 5, "t0")
         binding = bind(build_label_config(studio.skeleton, studio.rig.names), studio.skeleton)
-        projects.change(store, project.id, binding=binding.to_json())
+        projects.change(store.of_project(project.id), binding=binding.to_json())
         rig = studio.rig.to_json() if calibrated else None
-        frames.save_sequence(store, project.id, SequenceRow(studio.sequence, rig, True))
+        frames.save_sequence(store.of_project(project.id), SequenceRow(studio.sequence, rig, True))
         rows = [(f.key, f.images, "val" if f.key.index >= val_from else "train") for f in recorded]
-        frames.add_frames(store, project.id, rows)
-        return Workspace(spec, store, ArrayStore(Path(spec.arrays)), project.id)
+        frames.add_frames(store.of_project(project.id), rows)
+        return Workspace(spec, store.of_project(project.id), ArrayStore(Path(spec.arrays)))
 
     return make
 
@@ -70,12 +70,12 @@ def label(studio: CaptureStudio) -> Callable[..., None]:
     """Submits the truth for frames, as a person would."""
 
     def submit(workspace: Workspace, indices: list[int], *, hide: dict[int, int] | None = None, person: int = 1) -> None:
-        ids = frames.ids_by_key(workspace.store, workspace.project_id)
+        ids = frames.ids_by_key(workspace.store)
         for index in indices:
             number = 1000 + index
             frame = ids[FrameKey(studio.sequence, index)]
-            tasks.save(workspace.store, workspace.project_id, [{"ls_task_id": number, "frame_id": frame, "is_labeled": True}])
-            task = tasks.by_ls_id(workspace.store, workspace.project_id, number)
+            tasks.save(workspace.store, [{"ls_task_id": number, "frame_id": frame, "is_labeled": True}])
+            task = tasks.by_ls_id(workspace.store, number)
             assert task is not None
             xy = studio.truth_xy[index].copy()
             state = np.full(xy.shape[:2], PointState.VISIBLE, dtype=np.int64)
@@ -91,10 +91,10 @@ def label(studio: CaptureStudio) -> Callable[..., None]:
                 "cancelled": False,
                 "poses": {"0": pose.to_json()},
                 "problems": [],
-                "round": versions.current_round(workspace.store, workspace.project_id),
+                "round": versions.current_round(workspace.store),
                 "seen_at": 1.0,
             }
-            submissions.save(workspace.store, workspace.project_id, [row])
+            submissions.save(workspace.store, [row])
 
     return submit
 
@@ -106,7 +106,7 @@ def work_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workspace], list[str]
     def go(workspace: Workspace) -> list[str]:
         monkeypatch.setattr(run_job, "open_from_environment", lambda: workspace)
         done: list[str] = []
-        while (open_jobs := work.open_jobs(workspace.store, workspace.project_id)) and len(done) < 20:
+        while (open_jobs := work.open_jobs(workspace.store)) and len(done) < 20:
             run_job.run_job(open_jobs[0].id)
             done.append(open_jobs[0].kind)
         return done

@@ -38,25 +38,25 @@ def one_step(workspace: Workspace, job: JobRow, report: Any, should_stop: Callab
 
 
 def state(workspace: Workspace) -> tuple[str, int]:
-    (job,) = work.list_jobs(workspace.store, workspace.project_id)
+    (job,) = work.list_jobs(workspace.store)
     return job.status, job.tries
 
 
 def test_a_job_may_be_given_back_any_number_of_times(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_job, "_do", one_step)
-    job = work.request(workspace.store, workspace.project_id, "retrain")
+    job = work.request(workspace.store, "retrain")
     run_job.stopping.set()
     for _ in range(MAX_TRIES + 2):
         run_job.run_job(job.id)
         assert state(workspace) == ("pending", 0)
-    assert presence.list_events(workspace.store, workspace.project_id) == []
+    assert presence.list_events(workspace.store) == []
     run_job.stopping.clear()
     run_job.run_job(job.id)
     assert state(workspace) == ("done", 1)
 
 
 def test_a_job_that_was_taken_over_is_not_given_back(workspace: Workspace) -> None:
-    job = work.claim(workspace.store, work.request(workspace.store, workspace.project_id, "retrain").id, "a")
+    job = work.claim(workspace.store, work.request(workspace.store, "retrain").id, "a")
     assert job is not None
     with workspace.store.write() as connection:
         connection.exec_driver_sql("UPDATE jobs SET lease_until = 0")
@@ -76,7 +76,7 @@ def test_sigterm_reaches_the_job(workspace: Workspace, redis_url: str, monkeypat
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushdb()
-        work.request(workspace.store, workspace.project_id, "retrain")
+        work.request(workspace.store, "retrain")
         assert JobQueue(redis_url).enqueue_open_jobs(workspace) == 1
         queue = Queue("train", connection=connection, serializer=JSONSerializer)
         try:

@@ -34,11 +34,11 @@ def with_scores(workspace: Workspace, scores: dict[str, float]) -> Workspace:
 
 def round_of(workspace: Workspace, work_off: WorkOff) -> tuple[VersionRow, dict[str, npt.NDArray[Any]]]:
     """One round; the live version and everything that its shards say."""
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     assert work_off(workspace) == ["retrain", "rescore", "select"]
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
-    current = versions.current_round(workspace.store, workspace.project_id)
+    current = versions.current_round(workspace.store)
     shards = work.list_shards(workspace.store, live.id, current)
     assert all(shard.status == "done" for shard in shards)
     parts = [workspace.arrays.load(shard.path) for shard in shards if shard.path]
@@ -88,7 +88,7 @@ def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make,
 
     plain = make_workspace(scores={"mc": 1.0})
     label(plain, [0, 8])
-    job = work.claim(plain.store, work.request(plain.store, plain.project_id, "retrain").id, "me")
+    job = work.claim(plain.store, work.request(plain.store.of_project(plain.project_id), "retrain").id, "me")
     assert job is not None
     row, snapshot, _ = snapshot_of_job(plain, job)
     names = set()

@@ -46,7 +46,7 @@ class Remembers:
 def workspace(make_workspace: Make, label: Callable[..., None]) -> Workspace:
     """Frame 0: a box in the first view; frame 1: one that lies outside the picture; frame 2: none.  All are labelled."""
     made = make_workspace()
-    ids = frames.ids_by_key(made.store, made.project_id)
+    ids = frames.ids_by_key(made.store.of_project(made.project_id))
     sequence = next(iter(ids)).sequence
     frames.save_boxes(
         made.store,
@@ -61,15 +61,15 @@ def workspace(make_workspace: Make, label: Callable[..., None]) -> Workspace:
 
 def drawn(workspace: Workspace, by_view: list[Any], updated_at: str) -> None:
     """Somebody drew boxes into the task of frame 0."""
-    row = submissions.list_annotations(workspace.store, workspace.project_id)[0]
+    row = submissions.list_annotations(workspace.store)[0]
     change = {**vars(row), "updated_at": updated_at, "boxes": {"0": by_view}}
     for name in ("id", "frame_id", "deleted"):
         change.pop(name)
-    submissions.save(workspace.store, workspace.project_id, [change])
+    submissions.save(workspace.store, [change])
 
 
 def test_the_network_looks_where_the_data_says(workspace: Workspace) -> None:
-    rows = frames.list_frames(workspace.store, workspace.project_id)[:3]
+    rows = frames.list_frames(workspace.store)[:3]
     with closing(Pictures(workspace)) as pictures:
         seen = predict_frames(workspace, Remembers(workspace.binding.skeleton.keypoints), rows, pictures)
     np.testing.assert_array_equal(seen.box_px[0, 0], BOX)
@@ -80,7 +80,7 @@ def test_the_network_looks_where_the_data_says(workspace: Workspace) -> None:
 
 
 def test_a_picture_of_unknown_size_is_measured_before_its_box_counts(workspace: Workspace) -> None:
-    rows = frames.list_frames(workspace.store, workspace.project_id)[:2]
+    rows = frames.list_frames(workspace.store)[:2]
     rows = [replace(row, images={v: replace(ref, size_px=None) for v, ref in row.images.items()}) for row in rows]
     with closing(Pictures(workspace)) as pictures:
         seen = predict_frames(workspace, Remembers(workspace.binding.skeleton.keypoints), rows, pictures)

@@ -41,10 +41,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def first_order(workspace: Workspace) -> list[PickRow]:
-    run_here(workspace, work.request(workspace.store, workspace.project_id, "select"), lambda progress: None)
-    (generation,) = generations.list_generations(workspace.store, workspace.project_id)
+    run_here(workspace, work.request(workspace.store, "select"), lambda progress: None)
+    (generation,) = generations.list_generations(workspace.store)
     assert generation.version_id is None
-    return generations.list_picks(workspace.store, workspace.project_id, generation.number)
+    return generations.list_picks(workspace.store, generation.number)
 
 
 def test_tasks_open_with_the_points_that_the_ready_made_model_knows(make_workspace: Make, hub: Path) -> None:
@@ -71,10 +71,10 @@ def test_a_model_that_cannot_be_had_names_the_ways_out(make_workspace: Make, tmp
 @pytest.mark.parametrize("embedded", [False, True])
 def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, embedded: bool) -> None:
     workspace = make_workspace(cold_start={"embedding": str(hub / "resnet")} if embedded else {})
-    rows = frames.list_frames(workspace.store, workspace.project_id)[:4]
+    rows = frames.list_frames(workspace.store)[:4]
     without = {name: ref for name, ref in rows[2].images.items() if name != workspace.views[1]}
     frames.replace_images(workspace.store, rows[2].id, without)
-    rows = frames.list_frames(workspace.store, workspace.project_id, [row.id for row in rows])
+    rows = frames.list_frames(workspace.store, [row.id for row in rows])
     pictures = Pictures(workspace)
     said: list[dict[str, Any]] = []
     found: Any = looks(workspace, rows, pictures, said.append).reshape(4, len(workspace.views), -1)

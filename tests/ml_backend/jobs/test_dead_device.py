@@ -50,9 +50,9 @@ def test_the_job_is_tried_again_by_another_process(
 
     for name in ("retrain", "predict_misses"):
         monkeypatch.setattr(run_job, name, fail)
-    job = work.request(workspace.store, workspace.project_id, "retrain")
+    job = work.request(workspace.store, "retrain")
     run_job.run_job(job.id)
-    (row,) = work.list_jobs(workspace.store, workspace.project_id)
+    (row,) = work.list_jobs(workspace.store)
     assert (row.status, row.tries, row.error) == ("pending", 1, f"RuntimeError: {error}")
     assert asked_to_end == [signal.SIGTERM] * ends
     with pytest.raises(RuntimeError, match=str(error)):
@@ -72,18 +72,18 @@ def test_a_lost_device_puts_no_shards_aside(
     monkeypatch.setattr(rescore_job, "SHARD_FRAMES", 4)
     with monkeypatch.context() as patch:
         patch.setattr(run_job, "rescore", lambda *_: None)
-        work.request(workspace.store, workspace.project_id, "retrain")
+        work.request(workspace.store, "retrain")
         work_off(workspace)
-    work.request(workspace.store, workspace.project_id, "rescore")
+    work.request(workspace.store, "rescore")
 
     def lose(*_: Any, **__: Any) -> None:
         raise LOST
 
     with monkeypatch.context() as patch:
         patch.setattr(rescore_job, "predict_frames", lose)
-        run_job.run_job(work.open_jobs(workspace.store, workspace.project_id)[0].id)
+        run_job.run_job(work.open_jobs(workspace.store)[0].id)
     assert asked_to_end == [signal.SIGTERM]
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
     tries = [row.tries for row in work.list_shards(workspace.store, live.id, 1)]
     assert sorted(tries)[-2:] == [0, 1], "one shard was tried, once"

@@ -50,7 +50,7 @@ def judged(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     """Evaluates, in a project, a model that says ``xy_px`` (n, V, K, 2) about the recording."""
 
     def go(workspace: Workspace, xy_px: FloatArray, confidence: float = 0.7) -> job.Evaluation:
-        rows = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.split == "val"]
+        rows = [row for row in frames.list_frames(workspace.store) if row.split == "val"]
         slots = [(row.key.index, v, row.images[view]) for row in rows for v, view in enumerate(workspace.views)]
         answers = {}
         with closing(Pictures(workspace)) as read:
@@ -67,9 +67,7 @@ def judged(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 def version(workspace: Workspace) -> VersionRow:
     """A version without files."""
-    return versions.add(
-        workspace.store, workspace.project_id, attempt=1, snapshot_id=None, path="m-1", sha256="0" * 64, metrics={}
-    )
+    return versions.add(workspace.store, attempt=1, snapshot_id=None, path="m-1", sha256="0" * 64, metrics={})
 
 
 def test_an_exact_model(make_workspace: Make, label: Label, studio: CaptureStudio, judged: Any) -> None:
@@ -133,8 +131,8 @@ def test_training_labels_alone_judge_nothing(make_workspace: Make, label: Label,
 def test_a_trained_model_gets_the_gates_own_error(make_workspace: Make, label: Label, tmp_path: Path) -> None:
     workspace = make_workspace()
     label(workspace, [0, 5, 10, 33, 36])
-    run_here(workspace, work.request(workspace.store, workspace.project_id, "retrain"), lambda progress: None)
-    live = versions.live(workspace.store, workspace.project_id)
+    run_here(workspace, work.request(workspace.store, "retrain"), lambda progress: None)
+    live = versions.live(workspace.store)
     assert live is not None
     found = evaluate(workspace, live)
     with closing(Pictures(workspace)) as read:

@@ -28,8 +28,8 @@ def test_blocks_are_those_of_the_split() -> None:
 
 
 def retrain(workspace: Workspace) -> VersionRow:
-    run_here(workspace, work.request(workspace.store, workspace.project_id, "retrain"), lambda progress: None)
-    return versions.list_versions(workspace.store, workspace.project_id)[-1]
+    run_here(workspace, work.request(workspace.store, "retrain"), lambda progress: None)
+    return versions.list_versions(workspace.store)[-1]
 
 
 @pytest.mark.parametrize("worse_in", [1, 2])
@@ -53,7 +53,7 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
     monkeypatch.setattr(publish, "judge", judged)
     label(workspace, [15])
     second = retrain(workspace)
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
     # frame by frame both would be refused: 5 px on half of the frames outweighs any draw of sixteen
     assert live.id == (second.id if worse_in == 1 else first.id)

@@ -70,7 +70,7 @@ def broken() -> None:
 def worker(spec: Spec, project_id: int, job_id: int, room: int, steps: int) -> None:
     """A process that does one job, and is killed when it needs more memory than there is."""
     torch.set_num_threads(1)
-    workspace = Workspace(spec, open_store(spec.store), ArrayStore(Path(spec.arrays)), project_id)
+    workspace = Workspace(spec, open_store(spec.store).of_project(project_id), ArrayStore(Path(spec.arrays)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_job, "open_from_environment", lambda: workspace)
         when_full(patch, room, kill_me, steps)
@@ -79,7 +79,7 @@ def worker(spec: Spec, project_id: int, job_id: int, room: int, steps: int) -> N
 
 def killed_worker(workspace: Workspace, job: JobRow, room: int, steps: int) -> None:
     """A worker in a process of its own, which is killed; its lease runs out."""
-    arguments = (workspace.spec, workspace.project_id, job.id, room, steps)
+    arguments = (workspace.spec, workspace.store.project_id, job.id, room, steps)
     process = multiprocessing.get_context("spawn").Process(target=worker, args=arguments)
     process.start()
     process.join()
@@ -93,18 +93,18 @@ def let_lease_run_out(workspace: Workspace) -> None:
 
 
 def now(workspace: Workspace, job: JobRow) -> JobRow:
-    return next(row for row in work.list_jobs(workspace.store, workspace.project_id) if row.id == job.id)
+    return next(row for row in work.list_jobs(workspace.store) if row.id == job.id)
 
 
 def trained_with(workspace: Workspace) -> float:
     """The batch of the live model's last step."""
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
     return read_manifest(workspace.models / live.path).metrics["batch"]
 
 
 def warnings_of(workspace: Workspace) -> list[str]:
-    events = presence.list_events(workspace.store, workspace.project_id)
+    events = presence.list_events(workspace.store)
     return [event.text for event in events if event.level == "warning"]
 
 
@@ -121,7 +121,7 @@ def labelled(make_workspace: Make, label: Label, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def requested(labelled: Workspace) -> JobRow:
-    return work.request(labelled.store, labelled.project_id, "retrain")
+    return work.request(labelled.store.of_project(labelled.project_id), "retrain")
 
 
 def test_the_second_try_goes_on_with_half_the_batch(
@@ -153,8 +153,8 @@ def test_after_three_deaths_the_job_is_put_aside_with_its_reason_and_blocks_noth
     assert (job.status, job.tries) == ("failed", work.MAX_TRIES)
     assert "put aside after 3 tries" in str(job.error)
     assert "with a batch of 1, most likely because memory ran out; set a smaller train.batch" in str(job.error)
-    assert work.open_jobs(labelled.store, labelled.project_id) == []
-    again = work.request(labelled.store, labelled.project_id, "retrain")
+    assert work.open_jobs(labelled.store.of_project(labelled.project_id)) == []
+    again = work.request(labelled.store.of_project(labelled.project_id), "retrain")
     run_job.run_job(again.id)
     assert trained_with(labelled) == BATCH
 
@@ -237,9 +237,9 @@ def test_a_harvest_goes_on_with_half_the_batch(
 ) -> None:
     workspace = make_workspace(train={"steps_first": 12})
     label(workspace, [0, 5, 10, 15, 20, 25, 33, 36])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
-    job = work.request(workspace.store, workspace.project_id, "harvest", {"stride": 4, "train_frames": 4})
+    job = work.request(workspace.store, "harvest", {"stride": 4, "train_frames": 4})
     base: list[TrainConfig] = []
 
     def noted(name: str, config: TrainConfig, **more: Any) -> TrainConfig:

@@ -18,7 +18,7 @@ from ml_backend.store.workspace import Workspace
 def resubmit(workspace: Workspace, row: AnnotationRow, **change: Any) -> None:
     """What a pull writes after somebody changed an annotation."""
     values = {name: value for name, value in vars(row).items() if name not in ("id", "frame_id", "deleted")}
-    submissions.save(workspace.store, workspace.project_id, [{**values, "updated_at": "2026-01-02T00:00:00Z", **change}])
+    submissions.save(workspace.store, [{**values, "updated_at": "2026-01-02T00:00:00Z", **change}])
 
 
 def test_the_running_snapshot_stays_and_the_next_one_follows(
@@ -26,10 +26,10 @@ def test_the_running_snapshot_stays_and_the_next_one_follows(
 ) -> None:
     workspace = make_workspace()
     label(workspace, [0, 4, 8, 12])
-    job = work.claim(workspace.store, work.request(workspace.store, workspace.project_id, "retrain").id, "w")
+    job = work.claim(workspace.store, work.request(workspace.store, "retrain").id, "w")
     assert job is not None
     row, before, job = snapshot_of_job(workspace, job)
-    edited, deleted, skipped, _ = submissions.list_annotations(workspace.store, workspace.project_id)
+    edited, deleted, skipped, _ = submissions.list_annotations(workspace.store)
     moved = Pose2D.from_json(edited.poses["0"])
     moved.xy_px[:] += 3.0
     resubmit(workspace, edited, poses={"0": moved.to_json()})
@@ -50,5 +50,5 @@ def test_a_task_that_was_deleted_takes_its_labels_along(
 ) -> None:
     workspace = make_workspace()
     label(workspace, [0, 4])
-    tasks.mark_deleted(workspace.store, workspace.project_id, [1000])
+    tasks.mark_deleted(workspace.store, [1000])
     assert [key.index for key in collect(workspace).keys] == [4]

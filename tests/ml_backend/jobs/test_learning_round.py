@@ -66,7 +66,7 @@ def test_a_point_corrected_in_two_views_is_corrected_in_the_third(
 ) -> None:
     workspace = make_workspace()
     label(workspace, [4])
-    (row,) = submissions.list_annotations(workspace.store, workspace.project_id)
+    (row,) = submissions.list_annotations(workspace.store)
     pose = Pose2D.from_json(row.poses["0"])
     xy, provenance = pose.xy_px.copy(), np.full_like(pose.provenance, Provenance.ACCEPTED)
     provenance[:2, 3] = Provenance.PLACED  # moved in two cameras …
@@ -74,7 +74,7 @@ def test_a_point_corrected_in_two_views_is_corrected_in_the_third(
     corrected = replace(pose, xy_px=xy, provenance=provenance)
     edited = {name: getattr(row, name) for name in ("ls_annotation_id", "task_id", "person", "cancelled", "round")}
     edited |= {"updated_at": "2026-01-02T00:00:00.000000Z", "poses": {"0": corrected.to_json()}}
-    submissions.save(workspace.store, workspace.project_id, [edited])
+    submissions.save(workspace.store, [edited])
     snapshot = collect(workspace)
     np.testing.assert_allclose(snapshot.xy_px[0], studio.truth_xy[4], atol=1e-3)
     assert np.argwhere(snapshot.provenance[0] == Provenance.GEOMETRY).tolist() == [[2, 3]]
@@ -91,16 +91,16 @@ def test_without_calibration_an_unlabelled_view_stays_empty(make_workspace: Make
 def test_a_round_ends_in_an_order_that_explains_itself(make_workspace: Make, label: Label, work_off: WorkOff) -> None:
     workspace = make_workspace()
     label(workspace, [0, 8, 16, 24, 34])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     assert work_off(workspace) == ["retrain", "rescore", "select"]
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
     assert live.metrics["validation_frames"] == 1
     assert live.metrics["gate"] == "the first model, nothing to compare it with"
-    (generation,) = generations.list_generations(workspace.store, workspace.project_id)
+    (generation,) = generations.list_generations(workspace.store)
     assert generation.name == "px-1.1"
-    picks = generations.list_picks(workspace.store, workspace.project_id, 1)
-    rows = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
+    picks = generations.list_picks(workspace.store, 1)
+    rows = {row.id: row for row in frames.list_frames(workspace.store)}
     ordinary = [pick for pick in picks if not pick.pseudo]
     assert [pick.rank for pick in picks] == list(range(len(picks)))
     assert [pick.score for pick in picks] == sorted(pick.score for pick in picks)
@@ -133,33 +133,33 @@ def test_the_same_labels_are_not_trained_on_twice_and_a_killed_run_keeps_its_sna
 ) -> None:
     workspace = make_workspace()
     label(workspace, [0, 8])
-    job = work.request(workspace.store, workspace.project_id, "retrain")
+    job = work.request(workspace.store, "retrain")
     claimed = work.claim(workspace.store, job.id, "dies")
     assert claimed is not None
     from ml_backend.jobs.retrain_job import StoppedError, retrain
 
     with pytest.raises(StoppedError):
         retrain(workspace, claimed, lambda progress: None, lambda: True)
-    (first,) = versions.list_snapshots(workspace.store, workspace.project_id)
+    (first,) = versions.list_snapshots(workspace.store)
     label(workspace, [16])  # arrives while the run is down: it belongs to the next round
     work.fail(workspace.store, claimed, "killed")
     work_off(workspace)
-    (only,) = versions.list_snapshots(workspace.store, workspace.project_id)
+    (only,) = versions.list_snapshots(workspace.store)
     assert only.id == first.id
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
     assert live.snapshot_id == first.id
-    (late,) = [row for row in submissions.list_annotations(workspace.store, workspace.project_id) if row.round == 1]
+    (late,) = [row for row in submissions.list_annotations(workspace.store) if row.round == 1]
     assert late.ls_annotation_id == 10161
 
 
 def test_nothing_to_train_on_is_said_and_harms_nothing(make_workspace: Make, label: Label, work_off: WorkOff) -> None:
     workspace = make_workspace()
     label(workspace, [33])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
-    assert versions.live(workspace.store, workspace.project_id) is None
-    assert any("nothing to train on" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
+    assert versions.live(workspace.store) is None
+    assert any("nothing to train on" in event.text for event in presence.list_events(workspace.store))
 
 
 def lay(workspace: Workspace, row: frames.FrameRow, source: Path, views: Sequence[str]) -> None:
@@ -174,18 +174,18 @@ def test_a_damaged_picture_takes_its_view_out_and_nothing_else(
     workspace = make_workspace()
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    rows = frames.list_frames(workspace.store)
     lay(workspace, rows[0], broken, workspace.views[:1])
     lay(workspace, rows[10], broken, workspace.views[:1])
     lay(workspace, rows[20], broken, workspace.views)
     label(workspace, [0, 8, 16])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     assert work_off(workspace)[-1] == "select"
-    (generation,) = generations.list_generations(workspace.store, workspace.project_id)
-    picked = {pick.frame_id for pick in generations.list_picks(workspace.store, workspace.project_id, generation.number)}
+    (generation,) = generations.list_generations(workspace.store)
+    picked = {pick.frame_id for pick in generations.list_picks(workspace.store, generation.number)}
     assert rows[20].id not in picked
-    assert any("broken.jpg" in event.text for event in presence.list_events(workspace.store, workspace.project_id))
-    marked = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
+    assert any("broken.jpg" in event.text for event in presence.list_events(workspace.store))
+    marked = {row.id: row for row in frames.list_frames(workspace.store)}
     assert (marked[rows[20].id].usable, marked[rows[10].id].usable) == ((), workspace.views[1:])
 
 
@@ -193,16 +193,16 @@ def test_labelled_pictures_that_training_could_not_use_are_named_with_their_task
     make_workspace: Make, label: Label, work_off: WorkOff, tmp_path: Path
 ) -> None:
     workspace = make_workspace()
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    rows = frames.list_frames(workspace.store)
     gone, broken = {view: tmp_path / f"{view}.png" for view in workspace.views}, tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
     for view, path in gone.items():
-        lay(workspace, frames.list_frames(workspace.store, workspace.project_id)[0], path, [view])
+        lay(workspace, frames.list_frames(workspace.store)[0], path, [view])
     lay(workspace, rows[8], broken, workspace.views[:1])
     label(workspace, [0, 8, 16, 24])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
-    events = [event.text for event in presence.list_events(workspace.store, workspace.project_id)]
+    events = [event.text for event in presence.list_events(workspace.store)]
     (said,) = [text for text in events if "left out of the training" in text]
     first = f"task 1000 ({rows[0].key}, view {workspace.views[0]})"
     assert said.startswith(f"4 labelled pictures were left out of the training: {first}, task 1000 ("), said
@@ -214,9 +214,9 @@ def test_labelled_pictures_that_training_could_not_use_are_named_with_their_task
         write_picture(read_image(rows[16].images[view]), gone[view])
     write_picture(read_image(rows[16].images[workspace.views[0]]), broken)
     label(workspace, [28])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
-    events = [event.text for event in presence.list_events(workspace.store, workspace.project_id)]
+    events = [event.text for event in presence.list_events(workspace.store)]
     assert not [text for text in events if "left out of the training" in text]
 
 
@@ -225,31 +225,31 @@ def test_a_picture_that_is_not_there_stays_in_the_pool_and_is_used_once_it_is(
 ) -> None:
     monkeypatch.setitem(picture_marks.FIRST_WAIT_S, "unavailable", 0.0)
     workspace = make_workspace()
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    rows = frames.list_frames(workspace.store)
     unmounted = tmp_path / "disk" / "a.png"
     lay(workspace, rows[10], unmounted, workspace.views)
     label(workspace, [0, 8, 16])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
-    (marked,) = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.id == rows[10].id]
+    (marked,) = [row for row in frames.list_frames(workspace.store) if row.id == rows[10].id]
     assert marked.usable == workspace.views, "in the pool"
     assert {m.damaged for m in marked.marks.values()} == {False}
-    (said,) = [e.text for e in presence.list_events(workspace.store, workspace.project_id) if "could not be had" in e.text]
+    (said,) = [e.text for e in presence.list_events(workspace.store) if "could not be had" in e.text]
     assert "a.png: no such file; is its disk mounted?" in said or "a.png: cannot be read" in said
     write_picture(read_image(rows[10].images[workspace.views[0]]), unmounted)
     label(workspace, [24])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
-    (marked,) = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.id == rows[10].id]
+    (marked,) = [row for row in frames.list_frames(workspace.store) if row.id == rows[10].id]
     assert marked.marks == {}
-    assert not [e for e in presence.list_events(workspace.store, workspace.project_id) if "could not be had" in e.text]
+    assert not [e for e in presence.list_events(workspace.store) if "could not be had" in e.text]
 
 
 def test_the_first_order_needs_no_model(make_workspace: Make, work_off: WorkOff) -> None:
     workspace = make_workspace()
-    work.request(workspace.store, workspace.project_id, "select")
+    work.request(workspace.store, "select")
     assert work_off(workspace) == ["select"]
-    picks = generations.list_picks(workspace.store, workspace.project_id, 1)
+    picks = generations.list_picks(workspace.store, 1)
     assert len(picks) == 12
     assert all(pick.blind and pick.poses == {} for pick in picks)
 
@@ -274,8 +274,8 @@ def test_pseudo_labels_are_capped_never_repeated_and_withdrawn_when_contradicted
 ) -> None:
     workspace = make_workspace(pseudo_labels={"max_ratio": 0.5})
     label(workspace, [0, 2, 4, 6])
-    versions.save_snapshot(workspace.store, workspace.project_id, sha256="x", path="p", n_frames=4)
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    versions.save_snapshot(workspace.store, sha256="x", path="p", n_frames=4)
+    rows = frames.list_frames(workspace.store)
     labelled = {rows[i].id for i in (0, 2, 4, 6)}
     found = perfect(workspace, studio, list(range(len(rows))))
     first = propose_pseudo(workspace, rows, found, 1, {rows[10].key}, labelled)
@@ -284,7 +284,7 @@ def test_pseudo_labels_are_capped_never_repeated_and_withdrawn_when_contradicted
     assert rows[10].key not in first.labels.keys, "picked for a person"
     assert all(rows[i].split == "train" and rows[i].id not in labelled for i in first.positions)
     store_pseudo(workspace, first, 1, 1)
-    versions.save_snapshot(workspace.store, workspace.project_id, sha256="y", path="p", n_frames=4)
+    versions.save_snapshot(workspace.store, sha256="y", path="p", n_frames=4)
     label(workspace, [8, 12])
     second = propose_pseudo(workspace, rows, found, 2, set(), labelled)
     assert not set(second.frame_ids) & set(first.frame_ids), "not the previous round's"
@@ -292,12 +292,12 @@ def test_pseudo_labels_are_capped_never_repeated_and_withdrawn_when_contradicted
     assert withdraw_disagreeing(workspace, rows, agreeing, 2) == 0
     agreeing[first.positions[0], :, 0] += 40.0
     assert withdraw_disagreeing(workspace, rows, agreeing, 2) == 1
-    assert [row.frame_id for row in pseudo_labels.list_pseudo(workspace.store, workspace.project_id)] == [first.frame_ids[1]]
+    assert [row.frame_id for row in pseudo_labels.list_pseudo(workspace.store)] == [first.frame_ids[1]]
 
 
 def test_uncalibrated_recordings_have_no_pseudo_labels(make_workspace: Make) -> None:
     workspace = make_workspace(calibrated=False)
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    rows = frames.list_frames(workspace.store)
     assert propose_pseudo(workspace, rows, None, 1, set(), set()).labels is None
 
 
@@ -307,25 +307,23 @@ def test_performance_is_the_share_of_shown_points_that_people_left_in_place(
     workspace = make_workspace()
     assert np.isnan(last_batch_performance(workspace))
     label(workspace, [0])
-    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    ids = frames.ids_by_key(workspace.store)
     shown = studio.truth_xy[0].copy()
     shown[:, 0] += 50.0  # one of 15 keypoints is far off in every view
     shape = shown.shape[:2]
     pose = Pose2D(shown, np.ones(shape), np.ones(shape, dtype=np.int64), np.full(shape, Provenance.PREDICTED))
     pick = generations.PickRow(0, ids[FrameKey(studio.sequence, 0)], 0.0, False, False, "", None, {"0": pose.to_json()}, None)
-    generations.add(workspace.store, workspace.project_id, None, [pick])
-    row = submissions.list_annotations(workspace.store, workspace.project_id)[0]
+    generations.add(workspace.store, None, [pick])
+    row = submissions.list_annotations(workspace.store)[0]
     values = {"ls_annotation_id": row.ls_annotation_id, "task_id": row.task_id, "updated_at": "later", "cancelled": False}
-    submissions.save(
-        workspace.store, workspace.project_id, [{**values, "poses": row.poses, "problems": [], "shown_generation": 1}]
-    )
-    versions.save_snapshot(workspace.store, workspace.project_id, sha256="x", path="p", n_frames=1)
+    submissions.save(workspace.store, [{**values, "poses": row.poses, "problems": [], "shown_generation": 1}])
+    versions.save_snapshot(workspace.store, sha256="x", path="p", n_frames=1)
     assert last_batch_performance(workspace) == pytest.approx(14 / 15)
 
 
 def test_candidates_rotate_and_always_contain_what_must_be_judged(make_workspace: Make) -> None:
     workspace = make_workspace()
-    pool = frames.list_frames(workspace.store, workspace.project_id)
+    pool = frames.list_frames(workspace.store)
     always = {pool[1].id}
     rounds = [candidates(pool, always, 10, round_) for round_ in range(4)]
     assert all(pool[1] in chosen for chosen in rounds)

@@ -22,11 +22,13 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     made = make_project(tmp_path)
     for number in range(2, 7):
         add_version(made, f"m-{number}", validation_px=float(number))
-    for row in versions.list_versions(made.store, made.project_id):
+    for row in versions.list_versions(made.store.of_project(made.project_id)):
         (made.models / row.path).mkdir(parents=True)
         (made.models / row.path / "weights.safetensors").write_bytes(b"w")
         path, _ = made.arrays.save(shard_group(row.id), {"frame_ids": np.array([row.number])})
-        work.add_shards(made.store, made.project_id, row.id, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}])
+        work.add_shards(
+            made.store.of_project(made.project_id), row.id, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}]
+        )
         shard = work.claim_shard(made.store, row.id, 0, "w")
         assert shard is not None
         work.close_shard(made.store, shard, path=path)
@@ -36,19 +38,19 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 
 def number_of(workspace: Workspace, name: str) -> int:
-    return {f"px-{row.number}": row.id for row in versions.list_versions(workspace.store, workspace.project_id)}[name]
+    return {f"px-{row.number}": row.id for row in versions.list_versions(workspace.store)}[name]
 
 
 def show(workspace: Workspace, name: str) -> None:
     """Annotators are served an order of this version."""
-    new = generations.add(workspace.store, workspace.project_id, number_of(workspace, name), [])
-    generations.switch(workspace.store, workspace.project_id, new.number)
+    new = generations.add(workspace.store, number_of(workspace, name), [])
+    generations.switch(workspace.store, new.number)
 
 
 def kept(workspace: Workspace) -> list[str]:
     """Versions with all of their files, after checking that the others have none."""
     found = []
-    for row in versions.list_versions(workspace.store, workspace.project_id):
+    for row in versions.list_versions(workspace.store):
         shards = work.list_shards(workspace.store, row.id, 0)
         parts = {
             (workspace.models / row.path / "weights.safetensors").exists(),
@@ -66,14 +68,14 @@ def kept(workspace: Workspace) -> list[str]:
 def test_the_live_version_and_two_before_it_keep_their_files(workspace: Workspace) -> None:
     remove_old_files(workspace)
     assert kept(workspace) == ["px-4", "px-5", "px-6"]
-    rows = versions.list_versions(workspace.store, workspace.project_id)
+    rows = versions.list_versions(workspace.store)
     assert [row.metrics["validation_px"] for row in rows] == [4.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     remove_old_files(workspace)  # a second time changes nothing
     assert kept(workspace) == ["px-4", "px-5", "px-6"]
 
 
 def test_what_a_person_pinned_stays_with_the_newest_beside_it(workspace: Workspace) -> None:
-    versions.pin(workspace.store, workspace.project_id, number_of(workspace, "px-2"))
+    versions.pin(workspace.store, number_of(workspace, "px-2"))
     remove_old_files(workspace)
     assert kept(workspace) == ["px-2", "px-5", "px-6"]
 
@@ -89,7 +91,7 @@ def test_the_version_that_annotators_are_shown_stays_until_the_next_order(worksp
 
 @pytest.mark.parametrize("name", ["version_id", "parent"])
 def test_what_an_open_job_goes_on_from_stays(workspace: Workspace, name: str) -> None:
-    job = work.request(workspace.store, workspace.project_id, "rescore", {name: number_of(workspace, "px-2")})
+    job = work.request(workspace.store, "rescore", {name: number_of(workspace, "px-2")})
     remove_old_files(workspace)
     assert kept(workspace) == ["px-2", "px-4", "px-5", "px-6"]
     claimed = work.claim(workspace.store, job.id, "w")
@@ -101,22 +103,20 @@ def test_what_an_open_job_goes_on_from_stays(workspace: Workspace, name: str) ->
 
 def test_shards_in_a_workers_hands_stay(workspace: Workspace) -> None:
     version = number_of(workspace, "px-3")
-    work.add_shards(
-        workspace.store, workspace.project_id, version, 1, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}]
-    )
+    work.add_shards(workspace.store, version, 1, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}])
     assert work.claim_shard(workspace.store, version, 1, "w") is not None
     remove_old_files(workspace)
     assert kept(workspace) == ["px-3", "px-4", "px-5", "px-6"]
 
 
 def test_nothing_goes_while_a_training_may_write_into_a_folder(workspace: Workspace) -> None:
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     remove_old_files(workspace)
     assert len(kept(workspace)) == 6
 
 
 def test_a_refused_model_goes_and_before_the_first_model_nothing_does(workspace: Workspace, tmp_path: Path) -> None:
-    row = versions.add(workspace.store, workspace.project_id, attempt=99, snapshot_id=None, path="m-7", sha256="", metrics={})
+    row = versions.add(workspace.store, attempt=99, snapshot_id=None, path="m-7", sha256="", metrics={})
     versions.reject(workspace.store, row.id, "worse")
     remove_old_files(workspace)
     assert versions.get(workspace.store, row.id).removed_at is not None
@@ -138,8 +138,8 @@ def test_whoever_is_killed_in_between_is_only_behind(workspace: Workspace, monke
             remove_old_files(workspace)
     # What is half removed can no longer become live, whoever asks.
     with pytest.raises(ParallaxError, match=r"px-1 cannot be made live.*still px-4, px-5, px-6"):
-        versions.pin(workspace.store, workspace.project_id, number_of(workspace, "px-1"))
-    assert not versions.publish(workspace.store, workspace.project_id, number_of(workspace, "px-1"), 99)
+        versions.pin(workspace.store, number_of(workspace, "px-1"))
+    assert not versions.publish(workspace.store, number_of(workspace, "px-1"), 99)
     remove_old_files(workspace)
     assert kept(workspace) == ["px-4", "px-5", "px-6"]
 
@@ -157,9 +157,9 @@ def test_a_disk_that_refuses_is_tried_again(workspace: Workspace, monkeypatch: p
 
 def test_a_model_trained_once_more_is_there_again(workspace: Workspace) -> None:
     remove_old_files(workspace)
-    again = versions.add(workspace.store, workspace.project_id, attempt=99, snapshot_id=None, path="m-2", sha256="2", metrics={})
+    again = versions.add(workspace.store, attempt=99, snapshot_id=None, path="m-2", sha256="2", metrics={})
     assert (again.number, again.removed_at, again.sha256) == (2, None, "2")
-    assert versions.publish(workspace.store, workspace.project_id, again.id, 99)
+    assert versions.publish(workspace.store, again.id, 99)
 
 
 @pytest.mark.parametrize("path", ["../outside", ".", ""])
@@ -179,6 +179,6 @@ def test_a_finished_job_removes_what_is_old(workspace: Workspace, work_off: Call
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_job, "select_window", nothing)
-        work.request(workspace.store, workspace.project_id, "select")
+        work.request(workspace.store, "select")
         assert work_off(workspace) == ["select"]
     assert kept(workspace) == ["px-4", "px-5", "px-6"]

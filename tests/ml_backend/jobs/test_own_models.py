@@ -52,8 +52,8 @@ def changed(workspace: Workspace, **train: object) -> Workspace:
 
 
 def retrain(workspace: Workspace) -> VersionRow:
-    run_here(workspace, work.request(workspace.store, workspace.project_id, "retrain"), lambda progress: None)
-    live = versions.live(workspace.store, workspace.project_id)
+    run_here(workspace, work.request(workspace.store, "retrain"), lambda progress: None)
+    live = versions.live(workspace.store)
     assert live is not None
     return live
 
@@ -92,18 +92,18 @@ def test_a_recordings_model_starts_from_the_common_one(make_workspace: Make, lab
     workspace = make_workspace()
     label(workspace, [0, 8])
     common = workspace.models / retrain(workspace).path
-    versions_before = len(versions.list_versions(workspace.store, workspace.project_id))
+    versions_before = len(versions.list_versions(workspace.store))
     # The same store stands in for a new project: without a parent, as its first training would be.
     mine = changed(workspace, preset="video_specific", weights=str(common), steps_first=6)
     label(mine, [16])
-    job = work.request(mine.store, mine.project_id, "retrain")
+    job = work.request(mine.store.of_project(mine.project_id), "retrain")
     claimed = work.claim(mine.store, job.id, "me")
     assert claimed is not None
     from ml_backend.jobs.retrain_job import retrain as run
 
     version = run(mine, work.remember(mine.store, claimed, parent=None), lambda progress: None, lambda: False)
     assert version is not None
-    assert len(versions.list_versions(mine.store, mine.project_id)) == versions_before + 1
+    assert len(versions.list_versions(mine.store.of_project(mine.project_id))) == versions_before + 1
     config = read_manifest(mine.models / version.path).config
     assert config.lr == pytest.approx(0.25 * mine.spec.train.lr), "the recipe, not the default of a fresh start"
     assert config.steps == 6
@@ -124,8 +124,8 @@ def test_a_learning_rate_is_found_without_leaving_a_trace(make_workspace: Make, 
     assert math.isfinite(found.suggestion)
     assert found.lr[0] <= found.suggestion <= found.lr[-1]
     assert (np.diff(found.lr) > 0).all()
-    assert versions.list_versions(workspace.store, workspace.project_id) == []
-    assert versions.list_snapshots(workspace.store, workspace.project_id) == []
+    assert versions.list_versions(workspace.store) == []
+    assert versions.list_snapshots(workspace.store) == []
 
 
 def test_a_network_of_ones_own_that_would_corrupt_memory_is_refused_before_its_first_step(

@@ -61,7 +61,7 @@ def test_a_paused_redis_holds_nobody_up_and_its_jobs_are_enqueued_once(
     workspace: Workspace, redis_url: str, empty_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_module, "ANSWER_S", 0.1)
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     queue = JobQueue(redis_url)
     empty_redis.execute_command("CLIENT", "PAUSE", "5000")
     with pytest.raises(QueueAwayError):
@@ -70,7 +70,7 @@ def test_a_paused_redis_holds_nobody_up_and_its_jobs_are_enqueued_once(
     assert empty_redis.ping()  # answered when the pause is over
     for _ in range(3):
         queue.enqueue_open_jobs(workspace)
-    assert empty_redis.lrange("rq:queue:train", 0, -1) == [f"parallax-{workspace.project_id}-1".encode()]
+    assert empty_redis.lrange("rq:queue:train", 0, -1) == [f"parallax-{workspace.store.project_id}-1".encode()]
     queue.connection.close()
 
 

@@ -73,8 +73,8 @@ def test_the_report_is_a_table(tmp_path: Path) -> None:
 def test_a_whole_project(make_workspace: Callable[..., Workspace], label: Callable[..., None]) -> None:
     workspace = make_workspace()
     label(workspace, [0, 5, 10])
-    run_here(workspace, work.request(workspace.store, workspace.project_id, "retrain"), lambda progress: None)
-    live = versions.live(workspace.store, workspace.project_id)
+    run_here(workspace, work.request(workspace.store, "retrain"), lambda progress: None)
+    live = versions.live(workspace.store)
     assert live is not None
     with pytest.raises(ParallaxError, match="no validation frame"):
         measure(workspace, live)

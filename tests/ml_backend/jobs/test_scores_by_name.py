@@ -76,7 +76,7 @@ def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, lab
     assert unmet(workspace) == {}
 
 
-PAIRS = [(name, need) for name in SCORES for need in SCORES[name]().requires - {Output.FEATURES}]
+PAIRS = [(name, need) for name in SCORES for need in sorted(SCORES[name]().requires - {Output.FEATURES})]
 
 
 @pytest.mark.parametrize(("name", "need"), PAIRS, ids=[f"{name}-{need}" for name, need in PAIRS])
@@ -88,7 +88,7 @@ def test_a_score_without_its_input_is_nan_and_says_why(
         label(workspace, LABELLED)
     if need is Context.NEIGHBOURS:
         rig = studio.rig.to_json()
-        frames.save_sequence(workspace.store, workspace.project_id, SequenceRow(studio.sequence, rig, False))
+        frames.save_sequence(workspace.store, SequenceRow(studio.sequence, rig, False))
     if need is Context.VIEWS:
         monkeypatch.setattr(Workspace, "views", property(lambda self: ("only",)))
         assert "one" in unmet(workspace)[name]
@@ -116,14 +116,14 @@ def test_only_what_somebody_chose_is_complained_of_and_only_once(
     reasons = silent(workspace, scores, judged(workspace, studio))
     for _ in range(2):
         tell_silent(workspace, scores, reasons)
-    (event,) = presence.list_events(workspace.store, workspace.project_id)
+    (event,) = presence.list_events(workspace.store)
     assert event.level == "warning"
     assert "'mc' says nothing" in event.text
     assert "calibration" in event.text
     tell_silent(workspace, scores, {})
-    assert presence.list_events(workspace.store, workspace.project_id) == []
+    assert presence.list_events(workspace.store) == []
     tell_silent(replace(workspace, spec=workspace.spec.model_copy(update={"scores": "auto"})), scores, reasons)
-    assert presence.list_events(workspace.store, workspace.project_id) == []
+    assert presence.list_events(workspace.store) == []
 
 
 def test_parameters_of_a_score_may_be_set(make_workspace: Make, label: Label, studio: CaptureStudio) -> None:

@@ -85,7 +85,7 @@ def test_a_sequence_keeps_its_rule_and_a_project_of_before_keeps_the_one_it_was_
     make_workspace: Callable[..., Workspace],
 ) -> None:
     workspace = make_workspace()
-    (known,) = frames.sequences_with_frames(workspace.store, workspace.project_id)
+    (known,) = frames.sequences_with_frames(workspace.store)
     assert rules(workspace) == {known: SplitRule(0.1, 50, 10, "as set up")}
     single, other = SplitRule(0.2, 1, 0, "extracted"), SplitRule(0.1, 9, 2, "another")
     note_rules(workspace, {known: other, "new": single})

@@ -26,23 +26,25 @@ class Project:
 
     def __init__(self, workspace: Workspace, studio: CaptureStudio, label: Label) -> None:
         self.workspace, self.studio, self.label = workspace, studio, label
-        self.ids = frames.ids_by_key(workspace.store, workspace.project_id)
+        self.ids = frames.ids_by_key(workspace.store)
 
     def id_of(self, index: int) -> int:
         return self.ids[FrameKey(self.studio.sequence, index)]
 
     def train(self, wrong: set[int]) -> int:
         """A version that is exact but for the frames in ``wrong``, which it puts nowhere near."""
-        store, project = self.workspace.store, self.workspace.project_id
-        round_ = versions.current_round(store, project)
-        snapshot = versions.save_snapshot(store, project, sha256=str(round_), path="p", n_frames=1)
-        row = versions.add(store, project, attempt=round_ + 1, snapshot_id=snapshot.id, path=f"m{round_}", sha256="0", metrics={})
-        assert versions.publish(store, project, row.id, round_ + 1)
+        store, project = self.workspace.store, self.workspace.store.project_id
+        round_ = versions.current_round(store.of_project(project))
+        snapshot = versions.save_snapshot(store.of_project(project), sha256=str(round_), path="p", n_frames=1)
+        row = versions.add(
+            store.of_project(project), attempt=round_ + 1, snapshot_id=snapshot.id, path=f"m{round_}", sha256="0", metrics={}
+        )
+        assert versions.publish(store.of_project(project), row.id, round_ + 1)
         indices = list(range(len(self.ids)))
         xy = self.studio.truth_xy[indices] + np.isin(indices, list(wrong))[:, None, None, None] * 1e4
         frame_ids = np.array([self.id_of(index) for index in indices])
         layout = [{"sequence": self.studio.sequence, "frame_ids": frame_ids.tolist(), "halo_ids": [[], []]}]
-        work.add_shards(store, project, row.id, round_ + 1, layout)
+        work.add_shards(store.of_project(project), row.id, round_ + 1, layout)
         shard = work.claim_shard(store, row.id, round_ + 1, "me")
         assert shard is not None
         path, _ = self.workspace.arrays.save(f"shards/{row.id}", {"frame_ids": frame_ids, "xy_px": xy})
@@ -59,8 +61,8 @@ class Project:
             record = {"task_id": "t", "round": 0, "model_id": "px", "final": None, "components": [], "kind": kind}
             poses = {"0": pose.to_json()}
             picks.append(PickRow(rank, self.id_of(index), rank / 64, False, not kind, "", record if kind else None, poses, None))
-        row = generations.add(self.workspace.store, self.workspace.project_id, version, picks)
-        generations.switch(self.workspace.store, self.workspace.project_id, row.number)
+        row = generations.add(self.workspace.store, version, picks)
+        generations.switch(self.workspace.store, row.number)
 
 
 @pytest.fixture

@@ -35,10 +35,10 @@ def with_selection(workspace: Workspace, **changes: Any) -> Workspace:
 
 
 def order_of(workspace: Workspace, work_off: WorkOff) -> list[PickRow]:
-    work.request(workspace.store, workspace.project_id, "select")
+    work.request(workspace.store, "select")
     assert work_off(workspace) == ["select"]
-    last = generations.list_generations(workspace.store, workspace.project_id)[-1]
-    return generations.list_picks(workspace.store, workspace.project_id, last.number)
+    last = generations.list_generations(workspace.store)[-1]
+    return generations.list_picks(workspace.store, last.number)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def learnt(make_workspace: Make, label: Label, work_off: WorkOff) -> Callable[..
     def make(**sections: Any) -> Workspace:
         workspace = make_workspace(**sections)
         label(workspace, LABELLED)
-        work.request(workspace.store, workspace.project_id, "retrain")
+        work.request(workspace.store, "retrain")
         assert work_off(workspace) == ["retrain", "rescore", "select"]
         return workspace
 
@@ -145,7 +145,7 @@ def test_validation_frames_keep_their_slots_when_pseudo_labelled_frames_leave(
 ) -> None:
     workspace = learnt(pseudo_labels={"enabled": False})
     before = order_of(workspace, work_off)
-    rows = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
+    rows = {row.id: row for row in frames.list_frames(workspace.store)}
     gone = [before[1].frame_id, before[5].frame_id]
 
     def propose(
@@ -174,14 +174,14 @@ def test_random_picks_stay_in_the_order_until_they_are_labelled(make_workspace: 
     workspace = make_workspace(val_from=40, pseudo_labels={"enabled": False})
     first = order_of(workspace, work_off)
     drawn = [first[rank].frame_id for rank in (3, 7, 11)]
-    ids = {row.id: row for row in frames.list_frames(workspace.store, workspace.project_id)}
+    ids = {row.id: row for row in frames.list_frames(workspace.store)}
     assert {i for i, row in ids.items() if row.random_pick} == set(drawn)
     label(workspace, [ids[drawn[0]].key.index, ids[first[0].frame_id].key.index])
     second = order_of(workspace, work_off)
     assert [second[rank].frame_id for rank in (3, 7)] == drawn[1:]
     assert second[11].frame_id not in drawn
     label(workspace, LABELLED)
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     work_off(workspace)
     third = order_of(workspace, work_off)
     kept = [second[rank].frame_id for rank in (3, 7, 11)]
@@ -191,15 +191,15 @@ def test_random_picks_stay_in_the_order_until_they_are_labelled(make_workspace: 
 
 def test_models_disagree_from_the_second_version_on(learnt: Callable[..., Workspace], label: Label, work_off: WorkOff) -> None:
     workspace = learnt(scores={"ensemble_variance": 1.0})
-    (event,) = [e for e in presence.list_events(workspace.store, workspace.project_id) if "ensemble_variance" in e.text]
+    (event,) = [e for e in presence.list_events(workspace.store) if "ensemble_variance" in e.text]
     assert "from the second published version on" in event.text
     label(workspace, [2, 4, 6, 10])
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     assert work_off(workspace) == ["retrain", "rescore", "select"]
-    assert [row.status for row in versions.list_versions(workspace.store, workspace.project_id)] == 2 * ["published"]
-    assert not [e for e in presence.list_events(workspace.store, workspace.project_id) if "ensemble_variance" in e.text]
-    last = generations.list_generations(workspace.store, workspace.project_id)[-1]
-    picks = generations.list_picks(workspace.store, workspace.project_id, last.number)
+    assert [row.status for row in versions.list_versions(workspace.store)] == 2 * ["published"]
+    assert not [e for e in presence.list_events(workspace.store) if "ensemble_variance" in e.text]
+    last = generations.list_generations(workspace.store)[-1]
+    picks = generations.list_picks(workspace.store, last.number)
     found = [ScoreRecord.from_json(pick.record or {}).components[0] for pick in picks if not pick.pseudo]
     assert all(item.name == "ensemble_variance" and item.raw > 0 for item in found)
     assert str(DEFAULT_SUBJECT) in picks[0].poses

@@ -113,9 +113,9 @@ def test_a_round_by_two_processes(make_workspace: Make, label: Label) -> None:
     workspace = make_workspace(train={"devices": 2, "device": "cpu"})
     label(workspace, [0, 8, 16])
     stages: list[str] = []
-    job = work.request(workspace.store, workspace.project_id, "retrain")
+    job = work.request(workspace.store, "retrain")
     run_here(workspace, job, lambda progress: stages.append(progress["stage"]))
-    live = versions.live(workspace.store, workspace.project_id)
+    live = versions.live(workspace.store)
     assert live is not None
     assert read_manifest(workspace.models / live.path).metrics["steps"] == 8
     assert "train" in stages

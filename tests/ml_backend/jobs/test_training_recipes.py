@@ -128,8 +128,8 @@ def test_early_stopping_looks_at_the_same_tenth_every_round(make_workspace: Make
 
 
 def retrain(workspace: Workspace) -> VersionRow:
-    run_here(workspace, work.request(workspace.store, workspace.project_id, "retrain"), lambda progress: None)
-    live = versions.live(workspace.store, workspace.project_id)
+    run_here(workspace, work.request(workspace.store, "retrain"), lambda progress: None)
+    live = versions.live(workspace.store)
     assert live is not None
     return live
 

@@ -93,14 +93,14 @@ def test_setup_says_the_served_version(workspace: Workspace, client: FlaskClient
     assert workspace.project.public_url == "http://ls"
     client.post("/setup", json={**sent, "hostname": "file:///etc"})
     assert workspace.project.public_url == "http://ls"
-    projects.change(workspace.store, workspace.project_id, generation=None)
+    projects.change(workspace.store, generation=None)
     assert client.post("/setup", json=sent).get_json() == {"model_version": "px-0.0"}
 
 
 def test_versions_lists_what_was_served_newest_first(workspace: Workspace, client: FlaskClient) -> None:
-    later = generations.add(workspace.store, workspace.project_id, None, [])
-    generations.add(workspace.store, workspace.project_id, None, [])  # never served
-    generations.switch(workspace.store, workspace.project_id, later.number)
+    later = generations.add(workspace.store, None, [])
+    generations.add(workspace.store, None, [])  # never served
+    generations.switch(workspace.store, later.number)
     assert client.get("/versions").get_json() == {"versions": ["px-0.2", "px-1.1"]}
 
 
@@ -157,7 +157,7 @@ def test_a_thousand_rings_set_one_flag_once(workspace: Workspace, client: FlaskC
         assert client.post("/webhook", json=event_of("ANNOTATION_UPDATED")).status_code == 202
     assert flags(workspace) == (True, False, False)
     assert len(written) == 1
-    assert projects.take_flag(workspace.store, workspace.project_id, "pull_requested")
+    assert projects.take_flag(workspace.store, "pull_requested")
     client.post("/webhook", json=event_of("ANNOTATION_UPDATED"))
     assert flags(workspace) == (True, False, False)
 
@@ -236,7 +236,7 @@ def test_metrics_in_prometheus_text(client: FlaskClient, workspace: Workspace, m
         raise AssertionError("a figure needs no list of everything")
 
     monkeypatch.setattr(submissions, "list_annotations", unread)
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     client.get("/versions")
     answer = client.get("/metrics")
     assert answer.content_type.startswith("text/plain")

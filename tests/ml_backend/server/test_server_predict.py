@@ -81,19 +81,19 @@ def test_the_tasks_of_another_project_are_refused(client: FlaskClient, named: An
 
 
 def test_before_the_first_order_nothing_is_answered(workspace: Workspace, client: FlaskClient) -> None:
-    projects.change(workspace.store, workspace.project_id, generation=None)
+    projects.change(workspace.store, generation=None)
     assert client.post("/predict", json=body(100)).status_code == 503
 
 
 def test_only_the_served_generation_is_ever_answered(workspace: Workspace, client: FlaskClient) -> None:
     """Later orders wait, are abandoned or follow; the version that annotators are served stays the only one."""
-    (frame,) = [row for row in frames.list_frames(workspace.store, workspace.project_id) if row.key.index == OUTSIDE]
+    (frame,) = [row for row in frames.list_frames(workspace.store) if row.key.index == OUTSIDE]
     order = [PickRow(0, frame.id, 0.0, False, False, "", None, {"0": pose_of(9).to_json()}, None)]
-    later = generations.add(workspace.store, workspace.project_id, None, order)
+    later = generations.add(workspace.store, None, order)
     assert client.post("/predict", json=body(100 + OUTSIDE)).status_code == 503
     (answer,) = client.post("/predict", json=body(100)).get_json()["results"]
     assert answer["model_version"] == "px-1.1"
-    generations.switch(workspace.store, workspace.project_id, later.number)
+    generations.switch(workspace.store, later.number)
     assert client.post("/predict", json=body(100)).status_code == 503
     (answer,) = client.post("/predict", json=body(100 + OUTSIDE)).get_json()["results"]
     assert answer["model_version"] == later.name
@@ -105,7 +105,7 @@ def test_a_worker_is_asked_for_what_is_missing_and_then_answered(workspace: Work
     def compute(frame_ids: list[int]) -> None:
         asked.append(frame_ids)
         for frame in frame_ids:
-            generations.append(workspace.store, workspace.project_id, 1, frame, {"0": pose_of(OUTSIDE).to_json()})
+            generations.append(workspace.store, 1, frame, {"0": pose_of(OUTSIDE).to_json()})
 
     client = create_app(workspace, None, compute=compute).test_client()
     results = client.post("/predict", json=body(100, 100 + OUTSIDE)).get_json()["results"]

@@ -35,11 +35,11 @@ def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
 
 def fill(workspace: Workspace) -> None:
     """Something in the tables and folders that a restore could lose: text, numbers, nulls, bytes."""
-    store, project = workspace.store, workspace.project_id
-    ledger.record(store, project, "project_field", "sampling", old=None, new="Uncertainty sampling")
-    presence.tell(store, project, 'ü "quoted" \\ line\nbreak', level="warning", key="k")
+    store, project = workspace.store, workspace.store.project_id
+    ledger.record(store.of_project(project), "project_field", "sampling", old=None, new="Uncertainty sampling")
+    presence.tell(store.of_project(project), 'ü "quoted" \\ line\nbreak', level="warning", key="k")
     presence.beat(store, "sync")
-    job = work.claim(store, work.request(store, project, "retrain").id, "w")
+    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     work.heartbeat(store, job, {"loss": 0.1, "step": 3})
     workspace.arrays.save("shards/1", {"xy": np.arange(6.0)})
@@ -73,8 +73,8 @@ def test_an_archive_of_one_database_fills_the_other(store: Store, archive: Path,
     # New rows get numbers behind the restored ones.
     project = projects.list_all(store)[0].id
     highest = max(row["id"] for row in tables(store)["frames"])
-    frames.add_frames(store, project, [(FrameKey("t", 0), {"a": ImageRef("a.mp4", 0)}, "train")])
-    assert frames.ids_by_key(store, project)[FrameKey("t", 0)] > highest
+    frames.add_frames(store.of_project(project), [(FrameKey("t", 0), {"a": ImageRef("a.mp4", 0)}, "train")])
+    assert frames.ids_by_key(store.of_project(project))[FrameKey("t", 0)] > highest
     write_archive(store, folders(tmp_path / "x"), tmp_path / "second.tar")
     back = open_store(f"sqlite:///{tmp_path}/back.sqlite3")
     read_archive(tmp_path / "second.tar", back, folders(tmp_path / "y"))

@@ -16,12 +16,14 @@ ADDRESS = "http://localhost/data/upload/1/a.jpg"
 
 def frame(store: Store, **images: str) -> FrameRow:
     project = projects.register(store, "http://localhost", 1, "2026")
-    frames.add_frames(store, project.id, [(FrameKey("s", 1), {v: ImageRef(source) for v, source in images.items()}, "train")])
+    frames.add_frames(
+        store.of_project(project.id), [(FrameKey("s", 1), {v: ImageRef(source) for v, source in images.items()}, "train")]
+    )
     return again(store)
 
 
 def again(store: Store) -> FrameRow:
-    (row,) = frames.list_frames(store, projects.list_all(store)[0].id)
+    (row,) = frames.list_frames(store.of_project(projects.list_all(store)[0].id))
     return row
 
 

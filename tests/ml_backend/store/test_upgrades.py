@@ -60,16 +60,16 @@ def test_rows_of_the_first_release_are_read(tmp_path: Path) -> None:
             connection.exec_driver_sql(statement)
     old.close()
     store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
-    (frame,) = frames.list_frames(store, 1)
+    (frame,) = frames.list_frames(store.of_project(1))
     assert (frame.key.index, frame.images["left"].size_px, frame.box("left")) == (4, (64, 48), None)
     assert (frame.marks, frame.usable) == ({}, ("left",)), "what could not be fetched is tried again"
-    (annotation,) = submissions.list_annotations(store, 1)
+    (annotation,) = submissions.list_annotations(store.of_project(1))
     assert (annotation.ls_annotation_id, annotation.boxes) == (20, None)
-    live = versions.live(store, 1)
+    live = versions.live(store.of_project(1))
     assert live is not None
     assert (live.number, live.metrics, live.removed_at) == (1, {"validation_px": 4.0}, None)
     frames.save_boxes(store, {1: {0: {"left": (1.0, 2.0, 3.0, 4.0)}}})
-    assert frames.list_frames(store, 1)[0].box("left") == (1.0, 2.0, 3.0, 4.0)
+    assert frames.list_frames(store.of_project(1))[0].box("left") == (1.0, 2.0, 3.0, 4.0)
     store.close()
 
 
@@ -94,7 +94,7 @@ def test_addresses_lose_their_server_and_marks_stay_with_their_pictures(tmp_path
         )
     old.close()
     store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
-    (frame,) = frames.list_frames(store, 1)
+    (frame,) = frames.list_frames(store.of_project(1))
     assert {view: ref.source for view, ref in frame.images.items()} == {
         "a": "label-studio:///data/upload/1/a.jpg",
         "b": "label-studio:///data/local-files/?d=b.jpg",
@@ -126,7 +126,7 @@ def test_a_store_is_not_upgraded_under_processes_of_an_earlier_release(tmp_path:
         connection.exec_driver_sql("UPDATE heartbeats SET at = at - 100")
     ended.close()
     store = open_store(address)
-    assert frames.list_frames(store, 1) == []
+    assert frames.list_frames(store.of_project(1)) == []
     store.close()
 
 
@@ -138,6 +138,6 @@ def test_the_binding_of_an_earlier_release_is_by_control(tmp_path: Path) -> None
         connection.exec_driver_sql(statement, (json.dumps(binding),))
     old.close()
     store = open_store(f"sqlite:///{tmp_path / 's.sqlite3'}")
-    (view,) = Binding.from_json(projects.get(store, 1).binding or {}).views
+    (view,) = Binding.from_json(projects.get(store.of_project(1)).binding or {}).views
     assert (view.points, view.visibility) == ({"kp_left": {"nose": 0, "tail": 1}}, {"vis_left": {"hidden": PointState.OCCLUDED}})
     store.close()

@@ -38,7 +38,7 @@ def label(workspace: Workspace, index: int, moved_px: float = 4.0) -> None:
     xy[0, 0, 0] += moved_px
     provenance[0, 0] = Provenance.PLACED
     submitted = Pose2D(xy, np.ones(shown.state.shape), shown.state, provenance)
-    task = tasks.by_ls_id(workspace.store, workspace.project_id, 100 + index)
+    task = tasks.by_ls_id(workspace.store, 100 + index)
     assert task is not None
     row = {
         "ls_annotation_id": 500 + index,
@@ -52,8 +52,8 @@ def label(workspace: Workspace, index: int, moved_px: float = 4.0) -> None:
         "round": 0,
         "seen_at": time.time(),
     }
-    submissions.save(workspace.store, workspace.project_id, [row])
-    tasks.save(workspace.store, workspace.project_id, [{"ls_task_id": 100 + index, "is_labeled": True}])
+    submissions.save(workspace.store, [row])
+    tasks.save(workspace.store, [{"ls_task_id": 100 + index, "is_labeled": True}])
 
 
 def test_no_parallax_yaml_is_told_with_an_example(run: Run) -> None:
@@ -125,17 +125,17 @@ def test_status_says_mean_and_median_their_unit_and_the_gate_in_its_own_words(ru
 
 
 def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
-    store, project = workspace.store, workspace.project_id
+    store, project = workspace.store, workspace.store.project_id
     label(workspace, 0)
     label(workspace, 1, moved_px=6.0)
-    job = work.claim(store, work.request(store, project, "retrain").id, "w")
+    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     progress = {"stage": "train", "step": 30, "steps": 400, "eta_s": 125.0, "loss": 0.0123, "validation_px": 2.345}
     work.heartbeat(store, job, progress)
-    work.request(store, project, "rescore")
+    work.request(store.of_project(project), "rescore")
     presence.beat(store, "sync")
-    presence.tell(store, project, "task 3: two points for nose", level="warning")
-    projects.change(store, project, halted="many labels went away")
+    presence.tell(store.of_project(project), "task 3: two points for nose", level="warning")
+    projects.change(store.of_project(project), halted="many labels went away")
     text = said(run("status"))
     assert "2 annotations of 2 frames" in text
     assert "not enough yet: 2 of 20 new labelled frames" in text
@@ -150,12 +150,12 @@ def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
 
 
 def test_status_shows_a_failure_until_the_next_success(run: Run, workspace: Workspace) -> None:
-    store, project = workspace.store, workspace.project_id
-    job = work.claim(store, work.request(store, project, "retrain").id, "w")
+    store, project = workspace.store, workspace.store.project_id
+    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     work.fail(store, job, "no picture can be read", again=False)
     assert "retrain failed: no picture can be read" in said(run("status"))
-    job = work.claim(store, work.request(store, project, "retrain").id, "w")
+    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     work.finish(store, job)
     assert "failed" not in said(run("status"))
@@ -187,7 +187,7 @@ def test_rollback_pins_and_asks_for_an_order_and_unpin_lets_go(
     assert (workspace.project.live_version_id, workspace.project.pinned) == (first, True)
     assert checked == [workspace.models / "m-1"]
     assert [job.kind for job in work.open_jobs(workspace.store)] == ["rescore"]
-    assert not versions.publish(workspace.store, workspace.project_id, second, attempt=99)
+    assert not versions.publish(workspace.store, second, attempt=99)
     assert "unpinned" in said(run("unpin"))
     assert not workspace.project.pinned
     assert "no version is pinned" in said(run("unpin"))
@@ -205,27 +205,29 @@ def test_a_learning_rate_is_suggested_and_no_training_asked_for(
 
 
 def test_train_push_rescore_and_resume(run: Run, workspace: Workspace) -> None:
-    store, project = workspace.store, workspace.project_id
+    store, project = workspace.store, workspace.store.project_id
     said(run("train"))
     assert workspace.project.train_requested
-    projects.change(store, project, pushed_at=time.time())
+    projects.change(store.of_project(project), pushed_at=time.time())
     said(run("push"))
     assert (workspace.project.select_requested, workspace.project.pushed_at) == (True, None)
     said(run("rescore"))
     assert [job.kind for job in work.open_jobs(store)] == ["rescore"]
     assert "had not stopped" in said(run("resume"))
-    projects.change(store, project, halted="many labels went away")
-    presence.tell(store, project, "many labels went away", level="error", key="labels lost")
+    projects.change(store.of_project(project), halted="many labels went away")
+    presence.tell(store.of_project(project), "many labels went away", level="error", key="labels lost")
     assert "training has stopped: many labels" in said(run("train"))
     assert "training goes on" in said(run("resume"))
     assert workspace.project.halted is None
-    assert presence.list_events(store, project) == []
+    assert presence.list_events(store.of_project(project)) == []
 
 
 def test_rescore_judges_anew_what_was_judged(run: Run, workspace: Workspace) -> None:
     store, live = workspace.store, workspace.project.live_version_id
     assert live is not None
-    work.add_shards(store, workspace.project_id, live, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}])
+    work.add_shards(
+        store.of_project(workspace.store.project_id), live, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}]
+    )
     shard = work.claim_shard(store, live, 0, "w")
     assert shard is not None
     work.close_shard(store, shard, path="shards/damaged.npz")
@@ -250,7 +252,7 @@ def test_a_place_in_the_order_is_explained(run: Run, workspace: Workspace) -> No
 
 def snapshot(workspace: Workspace) -> Snapshot:
     """Frame 0: all placed but the tail absent on the left and the paw filled by geometry; frame 1: the right view alone."""
-    ids = frames.ids_by_key(workspace.store, workspace.project_id)
+    ids = frames.ids_by_key(workspace.store)
     keys = (FrameKey("s", 0), FrameKey("s", 1))
     xy = np.stack([pose_of(0).xy_px, pose_of(1).xy_px])
     state = np.full((2, len(VIEWS), len(KEYPOINTS)), PointState.VISIBLE, dtype=np.int64)
@@ -281,7 +283,7 @@ def test_export_writes_what_people_said(run: Run, workspace: Workspace, tmp_path
     assert "no snapshot yet" in result.stderr
     taken = snapshot(workspace)
     path, _ = workspace.arrays.save("snapshots", taken.to_arrays())
-    versions.save_snapshot(workspace.store, workspace.project_id, sha256=taken.sha256, path=path, n_frames=2)
+    versions.save_snapshot(workspace.store, sha256=taken.sha256, path=path, n_frames=2)
     said(run("export", "coco", str(tmp_path / "labels.json")))
     found = {(label.key, label.view): label for label in read_coco(tmp_path / "labels.json").labels}
     assert len(found) == 3
@@ -310,10 +312,10 @@ def test_advice_rests_on_random_picks_alone(workspace: Workspace) -> None:
     from ml_backend.evaluation.stop_advice import stop_advice
 
     record = {"task_id": "s/3", "round": 0, "model_id": "px-1", "final": None, "components": [], "kind": "random"}
-    picks = generations.list_picks(workspace.store, workspace.project_id, 1)
+    picks = generations.list_picks(workspace.store, 1)
     order = [type(pick)(**{**vars(pick), "record": record if pick.rank == 3 else None}) for pick in picks]
-    later = generations.add(workspace.store, workspace.project_id, workspace.project.live_version_id, order)
-    generations.switch(workspace.store, workspace.project_id, later.number)
+    later = generations.add(workspace.store, workspace.project.live_version_id, order)
+    generations.switch(workspace.store, later.number)
     label(workspace, 0, moved_px=100.0)
     assert stop_advice(workspace).frames == 0
     label(workspace, 3, moved_px=0.0)
@@ -357,7 +359,7 @@ def test_no_fix_is_cut_off_in_80_columns(run: Run, workspace: Workspace, monkeyp
     result = run("doctor")
     assert f"warning backend entry {seen} → {fix}" in said(result)
     assert max(map(len, result.stdout.splitlines())) <= 80
-    presence.tell(workspace.store, workspace.project_id, f"{seen}: {fix}")
+    presence.tell(workspace.store, f"{seen}: {fix}")
     text = said(run("status"))
     assert fix in text
 

@@ -35,12 +35,11 @@ def poses(scale: float) -> Harvest:
 @pytest.fixture
 def harvested(workspace: Workspace) -> Workspace:
     """A harvest is done; px-2 came out and was refused by the gate."""
-    requested = work.request(workspace.store, workspace.project_id, "harvest")
+    requested = work.request(workspace.store, "harvest")
     job = work.claim(workspace.store, requested.id, "test")
     assert job is not None
     version = versions.add(
         workspace.store,
-        workspace.project_id,
         attempt=job.attempt,
         snapshot_id=None,
         path="m-2",
@@ -82,13 +81,13 @@ def test_a_harvest_without_calibration_fails_for_good_and_says_what_to_do(run: R
     result = run("harvest", "--stride", "3")
     assert result.exit_code == 1
     assert "calibration:" in result.output
-    job = work.list_jobs(workspace.store, workspace.project_id)[0]
+    job = work.list_jobs(workspace.store)[0]
     assert (job.kind, job.status, job.arguments["stride"]) == ("harvest", "failed", 3)
 
 
 def test_a_harvest_can_be_left_to_a_worker(run: Run, workspace: Workspace) -> None:
     assert "a worker for training takes it" in run("harvest", "--queue", "--sequence", "s").output
-    job = work.open_jobs(workspace.store, workspace.project_id)[0]
+    job = work.open_jobs(workspace.store)[0]
     assert (job.kind, job.arguments["sequences"]) == ("harvest", ["s"])
 
 

@@ -29,7 +29,7 @@ class Ticks:
         self.changed = threading.Condition()
 
     def __call__(self) -> TickReport:
-        projects.take_flag(self.workspace.store, self.workspace.project_id, "pull_requested")
+        projects.take_flag(self.workspace.store, "pull_requested")
         with self.changed:
             self.count += 1
             self.changed.notify_all()
@@ -60,7 +60,7 @@ def test_a_flag_brings_the_next_tick_at_once(workspace: Workspace, flag: str) ->
     ticks = Ticks(workspace)
     _, stop = running(workspace, ticks, [])
     assert ticks.wait_for(1)
-    projects.change(workspace.store, workspace.project_id, **{flag: True})
+    projects.change(workspace.store, **{flag: True})
     assert ticks.wait_for(2)
     stop()
 
@@ -70,12 +70,12 @@ def test_a_flag_that_a_tick_leaves_standing_brings_no_storm(workspace: Workspace
     ticks = Ticks(workspace)
     clock = Clock(workspace, ticks, "me", lambda line: None)
     clock._beat()
-    projects.change(workspace.store, workspace.project_id, train_requested=True)
+    projects.change(workspace.store, train_requested=True)
     assert clock._asked()
     assert not clock._asked()
     clock._beat()
     assert not clock._asked()
-    projects.change(workspace.store, workspace.project_id, pull_requested=True)
+    projects.change(workspace.store, pull_requested=True)
     assert clock._asked()
 
 
@@ -83,7 +83,7 @@ def test_a_label_during_a_tick_is_not_forgotten(workspace: Workspace) -> None:
     """The flag is set after the tick has taken it: the tick's listing may not hold that label yet."""
 
     def tick() -> TickReport:
-        projects.change(workspace.store, workspace.project_id, pull_requested=True)
+        projects.change(workspace.store, pull_requested=True)
         return TickReport(led=True)
 
     clock = Clock(workspace, tick, "me", lambda line: None)
@@ -111,17 +111,17 @@ def test_it_goes_on_after_failures_and_says_so(workspace: Workspace, monkeypatch
     stop()
     assert [line for line in lines if "tick failed (Label Studio is away)" in line] == lines[:3]
     assert lines[3:] == ["works again after 3 attempts"]
-    assert presence.list_events(workspace.store, workspace.project_id) == []  # the complaint is settled
+    assert presence.list_events(workspace.store) == []  # the complaint is settled
 
 
 def test_while_it_is_away_flags_do_not_hurry_it(workspace: Workspace) -> None:
     clock = Clock(workspace, Ticks(workspace, failures=9), "me", lambda line: None)
     assert clock._beat() == 1.0
-    projects.change(workspace.store, workspace.project_id, pull_requested=True)
+    projects.change(workspace.store, pull_requested=True)
     started = time.monotonic()
     clock._wait(0.3)
     assert time.monotonic() - started >= 0.3
-    (event,) = presence.list_events(workspace.store, workspace.project_id)
+    (event,) = presence.list_events(workspace.store)
     assert (event.level, event.text) == ("error", "sync: Label Studio is away")
 
 
@@ -134,7 +134,7 @@ def test_mistakes_of_ours_are_not_hidden(workspace: Workspace) -> None:
 
 
 def test_the_lease_is_given_back_at_the_end(workspace: Workspace) -> None:
-    name = f"sync {workspace.project_id}"
+    name = f"sync {workspace.store.project_id}"
     assert presence.acquire_lease(workspace.store, name, "me", 60)
     ticks = Ticks(workspace)
     _, stop = running(workspace, ticks, [])

@@ -20,12 +20,12 @@ Run = Callable[..., Result]
 @pytest.fixture
 def seen(workspace: Workspace) -> Workspace:
     """Four of six frames are seen by the live model."""
-    ids = frames.ids_by_key(workspace.store, workspace.project_id)
-    live = versions.live(workspace.store, workspace.project_id)
+    ids = frames.ids_by_key(workspace.store)
+    live = versions.live(workspace.store)
     assert live is not None
     chosen = [number for key, number in sorted(ids.items()) if key.index < 4]
     run = {"sequence": "s", "frame_ids": chosen, "halo_ids": [[], []]}
-    work.add_shards(workspace.store, workspace.project_id, live.id, 0, [run])
+    work.add_shards(workspace.store, live.id, 0, [run])
     shard = work.claim_shard(workspace.store, live.id, 0, "me")
     assert shard is not None
     arrays = {

@@ -79,7 +79,7 @@ class Lab:
     ) -> Generation:  # type: ignore[assignment]
         """Write down an order of these frames."""
         order = [self.pick(rank, i, blind=i in blind, pseudo=i in pseudo, **more) for rank, i in enumerate(indices)]
-        return generations.add(self.workspace.store, self.workspace.project_id, self.version, order)
+        return generations.add(self.workspace.store, self.version, order)
 
     def serve(self, indices: list[int], **more: Any) -> Generation:
         """Select and push."""
@@ -90,29 +90,31 @@ class Lab:
 
     def make_tasks(self, indices: list[int]) -> list[int]:
         """Tasks without an order; their numbers."""
-        rows = {row.id: row for row in frames.list_frames(self.workspace.store, self.workspace.project_id)}
+        rows = {row.id: row for row in frames.list_frames(self.workspace.store)}
         create_missing(self.workspace, self.client, [self.pick(n, i) for n, i in enumerate(indices)], rows)
         return [self.task(i).ls_task_id for i in indices]
 
     def current(self) -> Generation:
         number = self.workspace.project.generation
         assert number is not None
-        return generations.get(self.workspace.store, self.workspace.project_id, number)
+        return generations.get(self.workspace.store, number)
 
     def new_model(self) -> None:
         """Another model is live; it has judged nothing yet."""
         store, project = self.workspace.store, self.workspace.project
         attempt = project.live_attempt + 1
-        row = versions.add(store, project.id, attempt=attempt, snapshot_id=None, path=f"m{attempt}", sha256="", metrics={})
-        versions.publish(store, project.id, row.id, attempt)
+        row = versions.add(
+            store.of_project(project.id), attempt=attempt, snapshot_id=None, path=f"m{attempt}", sha256="", metrics={}
+        )
+        versions.publish(store.of_project(project.id), row.id, attempt)
         self.version = row.id
 
     def task(self, index: int) -> TaskRow:
-        everything = tasks.list_tasks(self.workspace.store, self.workspace.project_id, deleted=True)
+        everything = tasks.list_tasks(self.workspace.store, deleted=True)
         return next(row for row in everything if row.frame_id == self.ids[index])
 
     def index_of(self, ls_task: int) -> int:
-        row = tasks.by_ls_id(self.workspace.store, self.workspace.project_id, ls_task)
+        row = tasks.by_ls_id(self.workspace.store, ls_task)
         assert row is not None
         return self.ids.index(row.frame_id)
 
@@ -177,12 +179,12 @@ def make_lab(platform: Platform, tmp_path: Path) -> Iterator[Callable[..., Lab]]
         spec = spec.model_copy(update={"label_studio": label_studio})
         store = open_store(spec.store)
         row = projects.register(store, platform.url, project["id"], project["created_at"])
-        projects.change(store, row.id, binding=bind(xml, SKELETON, views=VIEWS).to_json())
+        projects.change(store.of_project(row.id), binding=bind(xml, SKELETON, views=VIEWS).to_json())
         root = platform.documents.resolve()
         images = [{v: ImageRef(f"{root}/{project['id']}/{v}/{i:04d}.jpg", size_px=SIZE) for v in VIEWS} for i in range(n_frames)]
-        frames.add_frames(store, row.id, [(FrameKey("walk", i), images[i], "train") for i in range(n_frames)])
-        held = frames.ids_by_key(store, row.id)
-        lab = Lab(Workspace(spec, store, ArrayStore(folder / "arrays"), row.id), real, platform, [], 0)
+        frames.add_frames(store.of_project(row.id), [(FrameKey("walk", i), images[i], "train") for i in range(n_frames)])
+        held = frames.ids_by_key(store.of_project(row.id))
+        lab = Lab(Workspace(spec, store.of_project(row.id), ArrayStore(folder / "arrays")), real, platform, [], 0)
         lab.ids = [held[FrameKey("walk", i)] for i in range(n_frames)]
         lab.new_model()
         made.append(lab)

@@ -118,9 +118,9 @@ def region(view: str, label: str, x: float) -> dict[str, Any]:
 
 def order(workspace: Workspace, indices: list[int]) -> None:
     """An order without points, as before the first model."""
-    ids = {key.index: number for key, number in frames.ids_by_key(workspace.store, workspace.project_id).items()}
+    ids = {key.index: number for key, number in frames.ids_by_key(workspace.store).items()}
     picks = [PickRow(rank, ids[i], 0.0, True, False, f"reason {rank}", None, {}, None) for rank, i in enumerate(indices)]
-    generations.add(workspace.store, workspace.project_id, None, picks)
+    generations.add(workspace.store, None, picks)
 
 
 def test_a_dry_run_says_what_it_understood_and_changes_nothing(make_foreign: Callable[..., Foreign], tmp_path: Path) -> None:
@@ -198,12 +198,12 @@ def test_one_task_per_camera_makes_one_frame_of_two_views(make_foreign: Callable
         client.annotate(number, [region("img", "Nose", x)])
     workspace = carry_out(plan, "hush")
     pull(workspace, client)
-    rows = frames.list_frames(workspace.store, workspace.project_id)
+    rows = frames.list_frames(workspace.store)
     assert [(str(row.key), sorted(row.images)) for row in rows] == [
         ("run1/000004", ["camA", "camB"]),
         ("run1/000005", ["camA", "camB"]),
     ]
-    assert [row.views for row in tasks.list_tasks(workspace.store, workspace.project_id)] == [("camA",), ("camB",)] * 2
+    assert [row.views for row in tasks.list_tasks(workspace.store)] == [("camA",), ("camB",)] * 2
     snapshot = collect(workspace)
     np.testing.assert_allclose(snapshot.xy_px[0, :, 0, 0], [9.5, 29.5])
     order(workspace, [5])
@@ -228,16 +228,16 @@ def test_init_twice_changes_nothing_the_second_time(
     foreign = make_foreign(TWO_PICTURES, two_pictures(2), frames=RULES)
     client = foreign.client
     workspace = carry_out(understand(foreign.spec, client), "hush")  # nobody listens yet: it goes on without
-    assert presence.list_events(workspace.store, workspace.project_id) == [], "nothing to complain of: it was never started"
+    assert presence.list_events(workspace.store) == [], "nothing to complain of: it was never started"
     assert foreign.state()["webhooks"] == []
     serve_backend(workspace, int(foreign.spec.backend.url.rsplit(":", 1)[1]))
     carry_out(understand(foreign.spec, client), "hush").store.close()
-    before, entries = foreign.state(), ledger.entries(workspace.store, workspace.project_id)
+    before, entries = foreign.state(), ledger.entries(workspace.store)
     client.calls.clear()
     carry_out(understand(foreign.spec, client), "hush").store.close()
     assert {method for method, _ in client.calls} == {"GET"}
     assert foreign.state() == before
-    assert ledger.entries(workspace.store, workspace.project_id) == entries
+    assert ledger.entries(workspace.store) == entries
     assert len(before["webhooks"]) == len(before["backends"]) == 1
     assert before["model_version"] == "", "never the title of a backend"
     workspace.store.close()
@@ -248,7 +248,7 @@ def test_the_webhook_brings_the_secret_and_rings_only_for_annotations(lab: Lab, 
     url = f"http://127.0.0.1:{port}"
     backend = lab.workspace.spec.backend.model_copy(update={"url": url})
     spec = lab.workspace.spec.model_copy(update={"backend": backend})
-    workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays, lab.workspace.project_id)
+    workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays)
     seen: list[tuple[str, bool]] = []
 
     def note() -> None:
@@ -274,7 +274,7 @@ def test_a_new_secret_reaches_webhook_and_backend_entry(lab: Lab, serve_backend:
     port = free_port()
     backend = lab.workspace.spec.backend.model_copy(update={"url": f"http://127.0.0.1:{port}"})
     spec = lab.workspace.spec.model_copy(update={"backend": backend})
-    workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays, lab.workspace.project_id)
+    workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays)
     serve_backend(workspace, port, secret="new")
     (hook,) = [
         lab.client.create_webhook(lab.project, f"http://127.0.0.1:{port}/webhook", {SECRET_HEADER: "old"}, ["ANNOTATION_CREATED"])
@@ -331,7 +331,7 @@ def test_leaving_restores_every_field_and_removes_what_is_ours(
     assert view in before["views"]
     assert client.call("GET", f"api/annotations/{annotation}/")["id"] == annotation
     assert leave(workspace, client).done == [], "a second time there is nothing left"
-    assert len(submissions.list_annotations(workspace.store, workspace.project_id)) == 1
+    assert len(submissions.list_annotations(workspace.store)) == 1
 
     again = carry_out(understand(foreign.spec, client), "hush")
     assert again.project.select_requested, "who comes back gets an order again"
@@ -369,7 +369,7 @@ def test_tasks_are_removed_only_when_asked_and_never_when_somebody_touched_them(
     folder.mkdir(exist_ok=True)
     (folder / "x.txt").write_text("a picture of ours")
     storage = lab.client.create_local_storage(lab.project, str(folder), "Parallax frames")
-    ledger.record(lab.workspace.store, lab.workspace.project_id, "local_storage", storage)
+    ledger.record(lab.workspace.store, "local_storage", storage)
 
     report = leave(lab.workspace, lab.client)
     assert any("5 tasks that were imported" in line for line in report.kept)
@@ -389,18 +389,18 @@ def test_the_storage_goes_with_the_last_task_that_needs_it(lab: Lab) -> None:
     folder = lab.platform.documents.resolve() / str(lab.project)
     folder.mkdir(exist_ok=True)
     storage = lab.client.create_local_storage(lab.project, str(folder), "Parallax frames")
-    ledger.record(lab.workspace.store, lab.workspace.project_id, "local_storage", storage)
+    ledger.record(lab.workspace.store, "local_storage", storage)
     assert f"delete local storage {storage}" in leave(lab.workspace, lab.client, remove_tasks=True).done
     assert lab.client.local_storages(lab.project) == []
 
 
 def test_a_project_that_was_deleted_can_be_left(lab: Lab) -> None:
     lab.serve([0, 1, 2])
-    assert ledger.entries(lab.workspace.store, lab.workspace.project_id)
+    assert ledger.entries(lab.workspace.store)
     lab.client.delete_project(lab.project)
     with pytest.raises(NoProjectError, match=f"no project {lab.project} .*`parallax leave` ends the set-up"):
         pull(lab.workspace, lab.client)
     assert "Label Studio has it no more" in leave(lab.workspace, lab.client, dry_run=True).done[0]
-    assert ledger.entries(lab.workspace.store, lab.workspace.project_id)
+    assert ledger.entries(lab.workspace.store)
     leave(lab.workspace, lab.client)
-    assert ledger.entries(lab.workspace.store, lab.workspace.project_id) == []
+    assert ledger.entries(lab.workspace.store) == []

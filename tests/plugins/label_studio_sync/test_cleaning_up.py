@@ -17,7 +17,7 @@ AT_ONCE = {"push_every_minutes": 0, "chunk": 5, "lock_hours": 1e-9}
 
 
 def statuses(lab: Any) -> list[str]:
-    return [row.status for row in generations.list_generations(lab.workspace.store, lab.workspace.project_id)]
+    return [row.status for row in generations.list_generations(lab.workspace.store)]
 
 
 def test_unlabelled_tasks_keep_what_may_be_open_until_the_lock_is_over(lab: Any) -> None:
@@ -78,7 +78,10 @@ def test_labelled_tasks_are_cleaned_once_the_annotation_is_quiet(make_lab: Calla
 
     quick = lab.workspace.spec.sync.model_copy(update={"lock_hours": 1e-9})
     lab.workspace = type(lab.workspace)(
-        lab.workspace.spec.model_copy(update={"sync": quick}), lab.workspace.store, lab.workspace.arrays, lab.workspace.project_id
+        lab.workspace.spec.model_copy(update={"sync": quick}),
+        lab.workspace.store,
+        lab.workspace.arrays,
+        lab.workspace.store.project_id,
     )
     assert clean_up(lab.workspace, lab.client) == 1, "the labelled one; the two open ones are one generation behind"
     held = lab.predictions()

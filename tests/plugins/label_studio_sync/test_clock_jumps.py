@@ -71,7 +71,7 @@ def test_no_label_is_missed_or_counted_twice(workspace: Workspace, monkeypatch: 
     assert workspace.project.cursor == "2026-01-01T00:20:00.000000Z"
     shift_s = 0.0  # set right again
     assert pull(workspace, label_studio).changed == 0
-    rows = submissions.list_annotations(workspace.store, workspace.project_id)
+    rows = submissions.list_annotations(workspace.store)
     assert [row.ls_annotation_id for row in rows] == [1100, 1101, 1102]
     since = [instant(text) for text in label_studio.asked if text is not None]
     assert all(text <= instant("2026-01-01T00:20:00.000000Z") - OVERLAP for text in since), "asked by its clock, with overlap"

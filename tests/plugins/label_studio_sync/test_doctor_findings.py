@@ -42,7 +42,7 @@ def healthy(lab: Lab, serve_backend: Callable[..., None]) -> Lab:
     port = free_port()
     backend = lab.workspace.spec.backend.model_copy(update={"url": f"http://127.0.0.1:{port}"})
     spec = lab.workspace.spec.model_copy(update={"backend": backend})
-    lab.workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays, lab.workspace.project_id)
+    lab.workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays)
     serve_backend(lab.workspace, port)
     connect(lab.workspace, lab.client, "hush")
     lab.serve([0, 1, 2])
@@ -221,7 +221,7 @@ def test_before_the_first_order(lab: Lab) -> None:
 
 
 def test_training_that_stopped_and_asks(healthy: Lab) -> None:
-    projects.change(healthy.workspace.store, healthy.workspace.project_id, halted="3 of 9 annotations disappeared")
+    projects.change(healthy.workspace.store, halted="3 of 9 annotations disappeared")
     (training,) = findings(healthy)["training"]
     assert (training.state, "parallax resume" in training.fix) == ("error", True)
 

@@ -26,7 +26,7 @@ class SelectsAtOnce:
     """A queue whose worker is there at once, for orders; nothing is trained."""
 
     def enqueue_open_jobs(self, workspace: Workspace) -> int:
-        jobs = [job for job in work.open_jobs(workspace.store, workspace.project_id) if job.kind == "select"]
+        jobs = [job for job in work.open_jobs(workspace.store) if job.kind == "select"]
         for job in jobs:
             claimed = work.claim(workspace.store, job.id, "test")
             assert claimed is not None
@@ -58,7 +58,7 @@ def test_two_people_one_of_them_holding_a_task_label_a_project_to_its_last_task(
     lab = make_lab(60, train={"auto": False}, selection={"window": 30})
     numbers = lab.make_tasks(list(range(60)))
     give_splits(lab, {"val": list(range(20, 32)), "guard": [18, 19, 32, 33]})
-    (row,) = frames.list_frames(lab.workspace.store, lab.workspace.project_id, [lab.ids[40]])
+    (row,) = frames.list_frames(lab.workspace.store, [lab.ids[40]])
     broken = {view: mark(ref, "does not decode", damaged=True) for view, ref in row.images.items()}
     frames.save_marks(lab.workspace.store, {row.id: broken})
     strange = lab.client.import_tasks(lab.project, [{"front": "/data/a.jpg", "side": "/data/b.jpg"}] * 2)
@@ -87,7 +87,7 @@ def test_the_window_comes_first_then_measuring_frames_then_the_rest(make_lab: An
     without_model(lab)
     beat(lab)
     beat(lab)
-    picks = generations.list_picks(lab.workspace.store, lab.workspace.project_id, lab.current().number)
+    picks = generations.list_picks(lab.workspace.store, lab.current().number)
     indices = [lab.ids.index(pick.frame_id) for pick in picks]
     assert len(indices) == 12
     assert {0, 1, 2, 7, 8, 9, 10, 11} > set(indices[:6])
@@ -103,7 +103,6 @@ def test_a_task_that_comes_when_the_window_is_nearly_empty_is_served_at_the_next
         lab.workspace.spec.model_copy(update={"documents_root": None}),
         lab.workspace.store,
         lab.workspace.arrays,
-        lab.workspace.project_id,
     )
     without_model(lab)
     beat(lab)
@@ -118,7 +117,7 @@ def test_a_task_that_comes_when_the_window_is_nearly_empty_is_served_at_the_next
     beat(lab)
     beat(lab)
     assert other.next_task(lab.project)["id"] == late[0]
-    assert len(submissions.list_annotations(lab.workspace.store, lab.workspace.project_id)) == 2
+    assert len(submissions.list_annotations(lab.workspace.store)) == 2
 
 
 def test_two_annotations_per_task_follow_the_order_as_far_as_label_studio_goes(make_lab: Any) -> None:
@@ -137,7 +136,7 @@ def test_two_annotations_per_task_follow_the_order_as_far_as_label_studio_goes(m
     assert ahead == order[:3]
     lab.tick(full=True)
     without_model(lab)
-    projects_.change(lab.workspace.store, lab.workspace.project_id, select_requested=True)
+    projects_.change(lab.workspace.store, lab.workspace.store.project_id, select_requested=True)
     beat(lab)
     beat(lab)
     shown = {}

@@ -76,7 +76,7 @@ def test_predictions_are_placed_and_events_arrive(lab: Lab, tmp_path: Path, comm
     port = free_port()
     backend = lab.workspace.spec.backend.model_copy(update={"url": f"http://127.0.0.1:{port}"})
     spec = lab.workspace.spec.model_copy(update={"backend": backend})
-    lab.workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays, lab.workspace.project_id)
+    lab.workspace = Workspace(spec, lab.workspace.store, lab.workspace.arrays)
     write_spec(lab, tmp_path)
     lab.serve([0, 1, 2])
     with running(command(port), tmp_path) as process:

@@ -32,7 +32,7 @@ def labelled_as(lab: Any, index: int, old: str, new: str) -> list[dict[str, Any]
 
 def states(lab: Any) -> list[list[int]]:
     """State of the head in every view, per annotation that counts."""
-    rows = submissions.list_annotations(lab.workspace.store, lab.workspace.project_id)
+    rows = submissions.list_annotations(lab.workspace.store)
     return [Pose2D.from_json(row.poses["0"]).state[:, 0].tolist() for row in rows]
 
 
@@ -44,7 +44,7 @@ def test_a_renamed_label_halts_names_the_fix_and_loses_nothing(lab: Any) -> None
     rename(lab, "head", "Nose tip")
     task = someone.next_task(lab.project)
     lab.submit(someone, task, labelled_as(lab, 1, "head", "Nose tip"))
-    projects.change(lab.workspace.store, lab.workspace.project_id, train_requested=True)
+    projects.change(lab.workspace.store, train_requested=True)
     lab.select([2])
     report = lab.tick()
 
@@ -91,7 +91,7 @@ def test_a_config_without_keypoints_is_a_message_and_pulling_goes_on(lab: Any) -
     lab.client.change_project(lab.project, label_config=xml)
     lab.tick()
     assert "no longer fits" in lab.workspace.project.binding_problem
-    texts = [e.text for e in presence.list_events(lab.workspace.store, lab.workspace.project_id) if e.level == "error"]
+    texts = [e.text for e in presence.list_events(lab.workspace.store) if e.level == "error"]
     assert len(texts) == 1
 
 

@@ -94,9 +94,9 @@ def outside(client: Client, number: int) -> dict[str, Any]:
 
 
 def order(workspace: Workspace) -> None:
-    ids = frames.ids_by_key(workspace.store, workspace.project_id).values()
+    ids = frames.ids_by_key(workspace.store).values()
     picks = [PickRow(rank, frame, rank / 2, True, False, "first", None, {}, None) for rank, frame in enumerate(ids)]
-    generations.add(workspace.store, workspace.project_id, None, picks)
+    generations.add(workspace.store, None, picks)
 
 
 def test_the_project_is_taken_over_at_the_new_address(
@@ -112,7 +112,7 @@ def test_the_project_is_taken_over_at_the_new_address(
         pull(workspace, client)
         order(workspace)
         push(workspace, client)
-    sources = [row.images["img"].source for row in frames.list_frames(workspace.store, workspace.project_id)]
+    sources = [row.images["img"].source for row in frames.list_frames(workspace.store)]
     assert all(source.startswith("label-studio:///data/upload/") for source in sources), sources
     # the port stays, as it is the same server; the name does not
     address = platform.url.replace("127.0.0.1", "localhost")
@@ -123,13 +123,15 @@ def test_the_project_is_taken_over_at_the_new_address(
         plan = understand(after_move, client)
         assert f"Label Studio has moved from {platform.url} to {address}" in " ".join(plan.changes)
         again = carry_out(plan, "hush")
-        assert [row.id for row in projects.list_all(again.store)] == [workspace.project_id]
-        assert f"has moved from {platform.url}" in presence.list_events(again.store, again.project_id)[0].text
+        assert [row.id for row in projects.list_all(again.store)] == [workspace.store.project_id]
+        assert f"has moved from {platform.url}" in presence.list_events(again.store.of_project(again.project_id))[0].text
         report = pull(again, client, full=True)
         assert (report.changed, report.deleted, report.problems) == (0, 0, [])
-        assert submissions.count(again.store, again.project_id) == 1
+        assert submissions.count(again.store.of_project(again.project_id)) == 1
         with closing(Pictures(again)) as pictures:
-            greys = [pictures.read(row.images["img"])[0, 0, 0] for row in frames.list_frames(again.store, again.project_id)]
+            greys = [
+                pictures.read(row.images["img"])[0, 0, 0] for row in frames.list_frames(again.store.of_project(again.project_id))
+            ]
         assert greys == [80, 80]
         serve_backend(again, int(after_move.backend.url.rpartition(":")[2]))
         done = " ".join(connect(again, client, "hush"))

@@ -92,14 +92,14 @@ def new_project(platform: Platform, client: Client, folder: Path) -> Workspace:
     spec = make_spec(platform, folder, label_studio=label_studio)
     store = open_store(spec.store)
     row = projects.register(store, platform.url, project["id"], project["created_at"])
-    projects.change(store, row.id, binding=bind(xml, SKELETON, views=VIEWS).to_json())
-    return Workspace(spec, store, ArrayStore(folder / "arrays"), row.id)
+    projects.change(store.of_project(row.id), binding=bind(xml, SKELETON, views=VIEWS).to_json())
+    return Workspace(spec, store.of_project(row.id), ArrayStore(folder / "arrays"))
 
 
 def snapshot_of(workspace: Workspace) -> Snapshot:
     taken = collect(workspace)
     path, _ = workspace.arrays.save("snapshots", taken.to_arrays())
-    versions.save_snapshot(workspace.store, workspace.project_id, sha256=taken.sha256, path=path, n_frames=len(taken.keys))
+    versions.save_snapshot(workspace.store, sha256=taken.sha256, path=path, n_frames=len(taken.keys))
     return taken
 
 
@@ -166,7 +166,7 @@ def test_people_of_a_file_are_people_of_the_project(platform: Platform, client: 
     plan = plan_import(workspace, folder / "labels.json", found)
     assert carry_out_import(plan, workspace, client) == 2
     pull(workspace, client)
-    rows = submissions.list_annotations(workspace.store, workspace.project_id)
+    rows = submissions.list_annotations(workspace.store)
     assert {row.person for row in rows} == {users[email]}
     # Once more: frames that have annotations are left alone, and nothing is new any more.
     again = plan_import(workspace, folder / "labels.json", found)

@@ -98,7 +98,7 @@ def test_other_data_of_a_task_is_kept_and_noted_for_leaving(make_lab: Callable[.
     assert update_marks(lab.workspace, lab.client) == 1
     (task,) = lab.client.tasks(lab.project, fields="id,data")
     assert task["data"] == {**foreign, "parallax_reason": "reason 0", "parallax_source": "pseudo"}
-    (entry,) = ledger.entries(lab.workspace.store, lab.workspace.project_id, "task_data")
+    (entry,) = ledger.entries(lab.workspace.store, "task_data")
     assert (entry.ls_id, entry.old) == (str(number), {"parallax_reason": "theirs", "parallax_source": None})
 
 

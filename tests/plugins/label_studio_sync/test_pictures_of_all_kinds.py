@@ -157,7 +157,7 @@ def adopt_and_read(s3: S3Server, tmp_path: Path) -> Callable[..., list[int]]:
             ]
             workspace = carry_out(plan, "hush")
             pull(workspace, client)
-        rows = frames.list_frames(workspace.store, workspace.project_id)
+        rows = frames.list_frames(workspace.store)
         with closing(Pictures(workspace)) as pictures:
             greys = [int(pictures.read(row.images["img"])[0, 0, 0]) // 40 for row in rows]
         assert [f.state for f in examine(workspace.spec) if f.hop == "pictures"] == ["ok"] * 3

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.ls
 
 
 def labels(lab: Any) -> list[Any]:
-    return submissions.list_annotations(lab.workspace.store, lab.workspace.project_id)
+    return submissions.list_annotations(lab.workspace.store)
 
 
 def events(lab: Any) -> str:
-    return "\n".join(event.text for event in presence.list_events(lab.workspace.store, lab.workspace.project_id))
+    return "\n".join(event.text for event in presence.list_events(lab.workspace.store))
 
 
 def open_task(lab: Any, someone: Any, index: int) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def test_losing_more_than_a_tenth_of_the_labels_stops_training_and_asks(lab: Any
     assert lab.workspace.project.halted is None, "one of ten is not more than a tenth"
     for number in numbers[1:3]:
         someone.delete(number)
-    projects.change(lab.workspace.store, lab.workspace.project_id, train_requested=True)
+    projects.change(lab.workspace.store, train_requested=True)
     report = lab.tick()
     assert "2 of 9 annotations disappeared" in (lab.workspace.project.halted or "")
     assert not report.decision.train
@@ -235,8 +235,8 @@ def test_foreign_tasks_become_frames_by_the_rules(make_lab: Callable[..., Any]) 
     data = [{"front": f"/data/upload/1/f_{i:03d}.jpg", "side": f"/data/upload/1/s_{i:03d}.jpg", "trial": "jump"} for i in (8, 9)]
     numbers = lab.client.import_tasks(lab.project, data)
     pull(lab.workspace, lab.client)
-    rows = {row.ls_task_id: row for row in tasks.list_tasks(lab.workspace.store, lab.workspace.project_id)}
-    keys = {row.id: row for row in frames.list_frames(lab.workspace.store, lab.workspace.project_id)}
+    rows = {row.ls_task_id: row for row in tasks.list_tasks(lab.workspace.store)}
+    keys = {row.id: row for row in frames.list_frames(lab.workspace.store)}
     assert [str(keys[rows[n].frame_id].key) for n in numbers] == ["jump/000008", "jump/000009"]
     images = keys[rows[numbers[0]].frame_id].images
     assert images["side"].source == "label-studio:///data/upload/1/s_008.jpg"
@@ -256,7 +256,7 @@ def test_tasks_that_the_rules_cannot_place_are_named_with_the_fix_and_the_rest_g
     assert "frames.index" in no_frame
     assert no_picture.startswith(f"task {numbers[2]}: ")
     assert "front: data['front']: this address cannot be used: expected http or https" in no_picture
-    assert [row.ls_task_id for row in tasks.list_tasks(lab.workspace.store, lab.workspace.project_id)] == [numbers[1]]
+    assert [row.ls_task_id for row in tasks.list_tasks(lab.workspace.store)] == [numbers[1]]
 
 
 def test_pages_are_cut_so_that_no_task_is_passed_over(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_the_cursor_is_label_studios_time_and_looks_back(lab: Any, monkeypatch: 
     # A server whose clock was ahead left a cursor that lies a minute behind the newest change.
     cursor = lab.workspace.project.cursor
     ahead = pull_module.before(cursor, -pull_module.timedelta(minutes=1))
-    projects.change(lab.workspace.store, lab.workspace.project_id, cursor=ahead)
+    projects.change(lab.workspace.store, cursor=ahead)
     assert pull(lab.workspace, lab.client).changed == 1
     assert lab.workspace.project.cursor == ahead, "it never moves back"
 

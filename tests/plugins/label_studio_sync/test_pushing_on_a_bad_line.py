@@ -38,15 +38,15 @@ def assert_sound(lab: Any, order: list[int]) -> None:
     assert {task: n for task, n in carried.items() if n} == dict.fromkeys(window, 1)
     settings = lab.client.project(lab.project)
     assert (settings["model_version"], settings["sampling"]) == (current.name, "Uncertainty sampling")
-    statuses = [row.status for row in generations.list_generations(lab.workspace.store, lab.workspace.project_id)]
+    statuses = [row.status for row in generations.list_generations(lab.workspace.store)]
     assert statuses.count("current") == 1
     assert not {"selected", "pushing"} & set(statuses)
-    assert all(row.ours for row in tasks.list_tasks(lab.workspace.store, lab.workspace.project_id))
-    assert ledger.entries(lab.workspace.store, lab.workspace.project_id, "import") == []
+    assert all(row.ours for row in tasks.list_tasks(lab.workspace.store))
+    assert ledger.entries(lab.workspace.store, "import") == []
 
 
 def statuses(lab: Any) -> list[str]:
-    return [row.status for row in generations.list_generations(lab.workspace.store, lab.workspace.project_id)]
+    return [row.status for row in generations.list_generations(lab.workspace.store)]
 
 
 @pytest.mark.parametrize("how", ["silent", "500", "lost"])
@@ -70,11 +70,11 @@ def test_a_line_that_stays_bad_leaves_the_previous_order_in_force(lab: Any) -> N
     lab.client.fail = fail_on("import/predictions", "500", times=100)
     assert push(lab.workspace, lab.client) is None
     assert lab.client.project(lab.project)["model_version"] == before.name
-    assert any("3 attempts" in e.text for e in presence.list_events(lab.workspace.store, lab.workspace.project_id))
+    assert any("3 attempts" in e.text for e in presence.list_events(lab.workspace.store))
     lab.client.fail = lambda method, path: None
     lab.tick()
     assert_sound(lab, [0, 1, 2])
-    assert not any("3 attempts" in e.text for e in presence.list_events(lab.workspace.store, lab.workspace.project_id))
+    assert not any("3 attempts" in e.text for e in presence.list_events(lab.workspace.store))
 
 
 def test_items_that_label_studio_drops_are_served_without_points(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_generation_that_may_have_been_served_is_not_cleaned_up_under_an_annot
     assert task["predictions"][0]["model_version"] == second.name
     lab.client.fail = lambda method, path: None
     # The switch is not seen, as if it took effect only later.
-    generations.renumber(lab.workspace.store, lab.workspace.project_id, second.number)
+    generations.renumber(lab.workspace.store, second.number)
     for _ in range(3):
         lab.tick()
     assert lab.current().number > second.number
@@ -196,7 +196,7 @@ def test_a_task_that_was_deleted_meanwhile_costs_one_tick(lab: Any) -> None:
 
 def report_task(lab: Any, index: int) -> int:
     """The task that a frame has now: a new one after its first was deleted."""
-    rows = tasks.list_tasks(lab.workspace.store, lab.workspace.project_id)
+    rows = tasks.list_tasks(lab.workspace.store)
     (number,) = [row.ls_task_id for row in rows if row.frame_id == lab.ids[index]]
     return number
 
@@ -216,12 +216,12 @@ def test_pictures_that_cannot_be_read_are_left_out_and_named(lab: Any) -> None:
     frames.replace_images(lab.workspace.store, lab.ids[1], broken)
     lab.serve([0, 1, 2])
     assert_sound(lab, [0, 2])
-    events = presence.list_events(lab.workspace.store, lab.workspace.project_id)
+    events = presence.list_events(lab.workspace.store)
     assert any("walk/000001" in event.text and "/nowhere/walk.mp4" in event.text for event in events)
 
 
 def test_only_one_process_leads(lab: Any) -> None:
-    presence.acquire_lease(lab.workspace.store, f"sync {lab.workspace.project_id}", "somebody else", 60.0)
+    presence.acquire_lease(lab.workspace.store, f"sync {lab.workspace.store.project_id}", "somebody else", 60.0)
     lab.client.calls.clear()
     assert not lab.tick().led
     assert lab.client.calls == []

@@ -50,7 +50,7 @@ def tick(workspace: Workspace, url: str) -> None:
 
 
 def complaints(workspace: Workspace) -> list[str]:
-    return [event.text for event in presence.list_events(workspace.store, workspace.project_id) if "Redis" in event.text]
+    return [event.text for event in presence.list_events(workspace.store) if "Redis" in event.text]
 
 
 @pytest.fixture
@@ -66,25 +66,25 @@ def test_a_tick_does_everything_else_and_the_job_stays_requested(
 ) -> None:
     tick(workspace, refused)
     assert steps == ["pull", "push", "restore_service", "update_marks", "clean_up"]
-    (job,) = work.open_jobs(workspace.store, workspace.project_id)
+    (job,) = work.open_jobs(workspace.store)
     assert (job.kind, job.status) == ("retrain", "pending")
     (text,) = complaints(workspace)
     assert "is `redis` right?" in text
     tick(workspace, refused)
     assert len(complaints(workspace)) == 1
-    assert len(work.open_jobs(workspace.store, workspace.project_id)) == 1
+    assert len(work.open_jobs(workspace.store)) == 1
     # It is back.
     tick(workspace, redis_url)
     assert complaints(workspace) == []
     with Redis.from_url(redis_url) as connection:
         waiting = connection.lrange("rq:queue:train", 0, -1)
-        assert f"parallax-{workspace.project_id}-{job.id}".encode() in cast(list[bytes], waiting)
+        assert f"parallax-{workspace.store.project_id}-{job.id}".encode() in cast(list[bytes], waiting)
         connection.flushall()
 
 
 def test_a_redis_that_takes_calls_and_never_answers_counts_as_away(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "ANSWER_S", 0.2)
-    work.request(workspace.store, workspace.project_id, "retrain")
+    work.request(workspace.store, "retrain")
     outcome: list[BaseException] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
 

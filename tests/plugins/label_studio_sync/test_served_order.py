@@ -119,10 +119,10 @@ def test_a_config_with_one_picture_gets_a_task_per_camera(make_lab: Callable[...
     lab = make_lab(3, views=["front", "side"])
     xml = build_label_config(SKELETON, ["image"])
     lab.client.change_project(lab.project, label_config=xml)
-    projects.change(lab.workspace.store, lab.workspace.project_id, binding=bind(xml, SKELETON).to_json())
+    projects.change(lab.workspace.store, binding=bind(xml, SKELETON).to_json())
     lab.serve([1, 0])
     lab.tick(full=True)
-    rows = tasks.list_tasks(lab.workspace.store, lab.workspace.project_id)
+    rows = tasks.list_tasks(lab.workspace.store)
     assert [(lab.ids.index(row.frame_id), row.views) for row in rows] == [
         (1, ("front",)),
         (1, ("side",)),

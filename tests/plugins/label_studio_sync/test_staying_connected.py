@@ -64,7 +64,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     made = make_project(tmp_path)
     url = f"http://127.0.0.1:{free_port()}"
     backend = made.spec.backend.model_copy(update={"url": url})
-    yield Workspace(made.spec.model_copy(update={"backend": backend}), made.store, made.arrays, made.project_id)
+    yield Workspace(made.spec.model_copy(update={"backend": backend}), made.store, made.arrays)
     made.store.close()
 
 
@@ -97,7 +97,7 @@ def plain(hook: dict[str, Any]) -> dict[str, Any]:
 
 
 def complaints(workspace: Workspace) -> list[str]:
-    return [event.text for event in presence.list_events(workspace.store, workspace.project_id)]
+    return [event.text for event in presence.list_events(workspace.store)]
 
 
 def test_label_studio_is_left_alone_until_the_backend_answers(workspace: Workspace, start_backend: Callable[[], None]) -> None:
@@ -123,9 +123,7 @@ def test_what_is_missing_is_registered_once(workspace: Workspace, start_backend:
     posts = [call for call in label_studio.calls if call.startswith("POST")]
     assert posts == ["POST api/webhooks/", "POST api/ml/"], "the webhook comes first"
     assert label_studio.settings["model_version"] == "px-1.1", "the order that is served stays in force"
-    held = {
-        entry.kind for kind in ("webhook", "ml_backend") for entry in ledger.entries(workspace.store, workspace.project_id, kind)
-    }
+    held = {entry.kind for kind in ("webhook", "ml_backend") for entry in ledger.entries(workspace.store, kind)}
     assert held == {"webhook", "ml_backend"}
     assert keep_connected(workspace, label_studio, SECRET) == []
     assert [call for call in label_studio.calls if not call.startswith("GET")][2:] == ["PATCH api/projects/7/"]

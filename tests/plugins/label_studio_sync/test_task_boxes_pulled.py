@@ -36,7 +36,7 @@ def read(workspace: Workspace, *items: dict[str, Any]) -> TaskReader:
 
 
 def frame(workspace: Workspace, index: int = 0) -> FrameRow:
-    return next(row for row in frames.list_frames(workspace.store, workspace.project_id) if row.key == FrameKey("s", index))
+    return next(row for row in frames.list_frames(workspace.store) if row.key == FrameKey("s", index))
 
 
 def test_boxes_of_the_data_are_kept_changed_and_withdrawn(workspace: Workspace) -> None:
@@ -72,21 +72,21 @@ def test_what_is_no_box_is_told_and_the_task_goes_on(workspace: Workspace) -> No
     read(workspace, task(100, {"box": {"left": [1, 2, 3]}}), task(101, good), task(102, {"box": "A3"}))
     assert frame(workspace).boxes == {}
     assert frame(workspace, 1).box("left") == (1.0, 2.0, 3.0, 4.0)
-    (event,) = [event for event in presence.list_events(workspace.store, workspace.project_id) if "100, 102" in event.text]
+    (event,) = [event for event in presence.list_events(workspace.store) if "100, 102" in event.text]
     assert "expected [x, y, width, height]" in event.text
 
 
 def test_a_drawn_box_is_kept_with_its_annotation(workspace: Workspace) -> None:
     skeleton = workspace.binding.skeleton
     binding = bind(build_label_config(skeleton, VIEWS, boxes=True), skeleton)
-    projects.change(workspace.store, workspace.project_id, binding=binding.to_json())
+    projects.change(workspace.store, binding=binding.to_json())
     view = binding.views[1]
     box = {"x": 10.0, "y": 25.0, "width": 50.0, "height": 50.0, "rotation": 0, "rectanglelabels": list(view.box_labels)}
     size = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
     region = {"id": "b", "type": "rectanglelabels", "from_name": view.box, "to_name": view.image, "value": box, **size}
     labelled = {"id": 7, "updated_at": "2026-01-01T00:00:00Z", "was_cancelled": False, "result": [region]}
     read(workspace, task(100, {}, [labelled]))
-    (row,) = submissions.list_annotations(workspace.store, workspace.project_id)
+    (row,) = submissions.list_annotations(workspace.store)
     assert row.boxes == {"0": [None, [64.0, 120.0, 320.0, 240.0]]}
     assert frame(workspace).boxes == {}
 

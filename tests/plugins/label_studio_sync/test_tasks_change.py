@@ -29,17 +29,17 @@ def data_of(index: int, trial: str = "jump", **more: Any) -> dict[str, Any]:
 
 
 def frame_of(lab: Any, number: int) -> Any:
-    row = tasks.by_ls_id(lab.workspace.store, lab.workspace.project_id, number)
-    (frame,) = frames.list_frames(lab.workspace.store, lab.workspace.project_id, [row.frame_id])
+    row = tasks.by_ls_id(lab.workspace.store, number)
+    (frame,) = frames.list_frames(lab.workspace.store, [row.frame_id])
     return frame
 
 
 def labels(lab: Any) -> list[Any]:
-    return submissions.list_annotations(lab.workspace.store, lab.workspace.project_id)
+    return submissions.list_annotations(lab.workspace.store)
 
 
 def events(lab: Any) -> str:
-    return "\n".join(event.text for event in presence.list_events(lab.workspace.store, lab.workspace.project_id))
+    return "\n".join(event.text for event in presence.list_events(lab.workspace.store))
 
 
 def annotate(lab: Any, number: int, result: list[dict[str, Any]]) -> None:
@@ -67,7 +67,7 @@ def test_a_number_that_comes_back_is_another_task(foreign: Any) -> None:
     assert frame_of(lab, again[1]).key == FrameKey("jump", 12)
     (new,) = labels(lab)
     assert (new.frame_id, new.frame_id == old.frame_id) == (frame_of(lab, again[1]).id, False)
-    kept = submissions.list_annotations(lab.workspace.store, lab.workspace.project_id, every=True)
+    kept = submissions.list_annotations(lab.workspace.store, every=True)
     assert old.frame_id in {row.frame_id for row in kept}, "what the former task's label said is still in the store"
     assert "gave the number of a deleted task to another one" in events(lab)
 
@@ -205,7 +205,7 @@ def test_labels_without_the_size_of_their_picture_wait_for_it(make_lab: Callable
         path = lab.platform.documents.resolve() / str(lab.project) / view / "0000.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8))
-    (frame,) = frames.list_frames(lab.workspace.store, lab.workspace.project_id)
+    (frame,) = frames.list_frames(lab.workspace.store)
     (number,) = lab.make_tasks([0])
     unknown = {view: type(ref)(ref.source) for view, ref in frame.images.items()}
     frames.replace_images(lab.workspace.store, frame.id, unknown)
@@ -215,4 +215,4 @@ def test_labels_without_the_size_of_their_picture_wait_for_it(make_lab: Callable
     (label,) = labels(lab)
     assert not label.unsized, events(lab)
     np.testing.assert_allclose(Pose2D.from_json(label.poses["0"]).xy_px, pose(0).xy_px, atol=0.001)
-    assert frames.list_frames(lab.workspace.store, lab.workspace.project_id)[0].images["front"].size_px == SIZE
+    assert frames.list_frames(lab.workspace.store)[0].images["front"].size_px == SIZE

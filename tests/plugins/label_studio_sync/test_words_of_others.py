@@ -63,7 +63,7 @@ def region(name: str, control: str, labels: list[str], kind: str = "keypointlabe
 
 
 def states(workspace: Workspace) -> list[list[list[int]]]:
-    rows = submissions.list_annotations(workspace.store, workspace.project_id)
+    rows = submissions.list_annotations(workspace.store)
     return [row.poses["0"]["state"] for row in sorted(rows, key=lambda row: row.ls_annotation_id)]
 
 
