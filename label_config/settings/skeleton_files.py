@@ -26,7 +26,7 @@ from label_config.settings.yaml_files import read_yaml
 from label_config.values import BadInputError
 from label_config.values.skeleton import DEFAULT_SIGMA, Skeleton, limbs_by_name
 
-_BUILT_IN = Path(__file__).parent / "skeletons"
+_BUILT_IN = Path(__file__).parents[1] / "skeletons"
 
 #: Ways to write a side, strongest first: pattern of the left name and what makes it the right one.
 _SIDES: tuple[tuple[str, Mapping[str, str]], ...] = (

@@ -6,7 +6,6 @@ import contextlib
 from typing import Any
 
 from label_config.settings.spec_fields import http_address
-from ml_backend.recordings import wherever_it_is
 from ml_backend.store import frames, generations, projects
 from ml_backend.store.workspace import Workspace
 
@@ -33,6 +32,9 @@ def note_address(workspace: Workspace, hostname: object) -> None:
         if address != workspace.project.public_url:
             projects.change(workspace.store, public_url=address)
             url = workspace.spec.label_studio.url
+            # Only now: that room loads OpenCV, which a process that answers from the store does not need.
+            from ml_backend.recordings import wherever_it_is
+
             frames.readdress(workspace.store, lambda source: wherever_it_is(source, url, address))
 
 

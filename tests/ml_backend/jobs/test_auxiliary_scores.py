@@ -88,7 +88,7 @@ def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make,
 
     plain = make_workspace(scores={"mc": 1.0})
     label(plain, [0, 8])
-    job = work.claim(plain.store, work.request(plain.store.of_project(plain.project_id), "retrain").id, "me")
+    job = work.claim(plain.store, work.request(plain.store, "retrain").id, "me")
     assert job is not None
     row, snapshot, _ = snapshot_of_job(plain, job)
     names = set()

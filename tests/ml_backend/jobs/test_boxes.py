@@ -46,7 +46,7 @@ class Remembers:
 def workspace(make_workspace: Make, label: Callable[..., None]) -> Workspace:
     """Frame 0: a box in the first view; frame 1: one that lies outside the picture; frame 2: none.  All are labelled."""
     made = make_workspace()
-    ids = frames.ids_by_key(made.store.of_project(made.project_id))
+    ids = frames.ids_by_key(made.store)
     sequence = next(iter(ids)).sequence
     frames.save_boxes(
         made.store,

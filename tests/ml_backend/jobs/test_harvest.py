@@ -226,9 +226,9 @@ def trained(make_workspace: Make, label: Label) -> Workspace:
 def test_the_job_leaves_poses_and_a_version_behind_the_gate(
     trained: Workspace, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = versions.live(trained.store.of_project(trained.project_id))
+    first = versions.live(trained.store)
     assert first is not None
-    rounds = versions.current_round(trained.store.of_project(trained.project_id))
+    rounds = versions.current_round(trained.store)
     trained_on: set[int] = set()
 
     def spy(config: TrainConfig, targets: list[TrainingTarget], *rest: Any, **more: Any) -> TrainResult:
@@ -236,7 +236,7 @@ def test_the_job_leaves_poses_and_a_version_behind_the_gate(
         return train(config, targets, *rest, **more)
 
     monkeypatch.setattr("ml_backend.jobs.harvest_job.train", spy)
-    job = work.request(trained.store.of_project(trained.project_id), "harvest", {"stride": 2, "train_frames": 9})
+    job = work.request(trained.store, "harvest", {"stride": 2, "train_frames": 9})
     run_here(trained, job, lambda progress: None)
     outcome = last_harvest(trained)
     assert outcome.version.number == first.number + 1
@@ -244,7 +244,7 @@ def test_the_job_leaves_poses_and_a_version_behind_the_gate(
     assert "of 20" in outcome.version.metrics["gate"]
     assert outcome.version.metrics["previous_per_keypoint_px"] == first.metrics["per_keypoint_px"]
     assert outcome.version.snapshot_id == first.snapshot_id, "nobody said anything new"
-    assert versions.current_round(trained.store.of_project(trained.project_id)) == rounds
+    assert versions.current_round(trained.store) == rounds
     for found in (outcome.before, outcome.after):
         assert [key.index for key in found.keys] == list(range(0, studio.n_frames, 2))
         assert found.kept.any()
@@ -255,13 +255,13 @@ def test_the_job_leaves_poses_and_a_version_behind_the_gate(
 
 
 def test_a_stopped_job_goes_on_from_the_poses_it_has(trained: Workspace) -> None:
-    requested = work.request(trained.store.of_project(trained.project_id), "harvest", {"stride": 4, "train_frames": 4})
+    requested = work.request(trained.store, "harvest", {"stride": 4, "train_frames": 4})
     job = work.claim(trained.store, requested.id, "first")
     assert job is not None
     stages: list[str] = []
 
     def poses_are_stored() -> bool:
-        return "before" in work.list_jobs(trained.store.of_project(trained.project_id))[0].arguments
+        return "before" in work.list_jobs(trained.store)[0].arguments
 
     with pytest.raises(ParallaxError, match="checkpoint is kept"):
         harvest(trained, job, lambda progress: None, poses_are_stored)

@@ -121,7 +121,7 @@ def labelled(make_workspace: Make, label: Label, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def requested(labelled: Workspace) -> JobRow:
-    return work.request(labelled.store.of_project(labelled.project_id), "retrain")
+    return work.request(labelled.store, "retrain")
 
 
 def test_the_second_try_goes_on_with_half_the_batch(
@@ -153,8 +153,8 @@ def test_after_three_deaths_the_job_is_put_aside_with_its_reason_and_blocks_noth
     assert (job.status, job.tries) == ("failed", work.MAX_TRIES)
     assert "put aside after 3 tries" in str(job.error)
     assert "with a batch of 1, most likely because memory ran out; set a smaller train.batch" in str(job.error)
-    assert work.open_jobs(labelled.store.of_project(labelled.project_id)) == []
-    again = work.request(labelled.store.of_project(labelled.project_id), "retrain")
+    assert work.open_jobs(labelled.store) == []
+    again = work.request(labelled.store, "retrain")
     run_job.run_job(again.id)
     assert trained_with(labelled) == BATCH
 

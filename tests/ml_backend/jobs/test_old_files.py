@@ -22,13 +22,11 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     made = make_project(tmp_path)
     for number in range(2, 7):
         add_version(made, f"m-{number}", validation_px=float(number))
-    for row in versions.list_versions(made.store.of_project(made.project_id)):
+    for row in versions.list_versions(made.store):
         (made.models / row.path).mkdir(parents=True)
         (made.models / row.path / "weights.safetensors").write_bytes(b"w")
         path, _ = made.arrays.save(shard_group(row.id), {"frame_ids": np.array([row.number])})
-        work.add_shards(
-            made.store.of_project(made.project_id), row.id, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}]
-        )
+        work.add_shards(made.store, row.id, 0, [{"sequence": "s", "frame_ids": [1], "halo_ids": [[], []]}])
         shard = work.claim_shard(made.store, row.id, 0, "w")
         assert shard is not None
         work.close_shard(made.store, shard, path=path)

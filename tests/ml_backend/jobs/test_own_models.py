@@ -96,14 +96,14 @@ def test_a_recordings_model_starts_from_the_common_one(make_workspace: Make, lab
     # The same store stands in for a new project: without a parent, as its first training would be.
     mine = changed(workspace, preset="video_specific", weights=str(common), steps_first=6)
     label(mine, [16])
-    job = work.request(mine.store.of_project(mine.project_id), "retrain")
+    job = work.request(mine.store, "retrain")
     claimed = work.claim(mine.store, job.id, "me")
     assert claimed is not None
     from ml_backend.jobs.retrain_job import retrain as run
 
     version = run(mine, work.remember(mine.store, claimed, parent=None), lambda progress: None, lambda: False)
     assert version is not None
-    assert len(versions.list_versions(mine.store.of_project(mine.project_id))) == versions_before + 1
+    assert len(versions.list_versions(mine.store)) == versions_before + 1
     config = read_manifest(mine.models / version.path).config
     assert config.lr == pytest.approx(0.25 * mine.spec.train.lr), "the recipe, not the default of a fresh start"
     assert config.steps == 6

@@ -296,7 +296,7 @@ def test_export_writes_what_people_said(run: Run, workspace: Workspace, tmp_path
         understood = said(run("import", str(tmp_path / file), "--dry-run"))
         assert f"{file}: labels of 2 frames of the project" in understood
         assert "dry run: nothing was changed" in understood
-    (table,) = (tmp_path / "dlc" / "labeled-data" / "right").iterdir()
+    (table,) = (tmp_path / "dlc" / "labeled-data" / "right").glob("*.csv")
     assert table.name == "CollectedData_parallax.csv"
     right = read_dlc(table)
     assert [label.key.index for label in right.labels if label.key] == [0, 1]

@@ -136,7 +136,7 @@ def test_two_annotations_per_task_follow_the_order_as_far_as_label_studio_goes(m
     assert ahead == order[:3]
     lab.tick(full=True)
     without_model(lab)
-    projects_.change(lab.workspace.store, lab.workspace.store.project_id, select_requested=True)
+    projects_.change(lab.workspace.store, select_requested=True)
     beat(lab)
     beat(lab)
     shown = {}

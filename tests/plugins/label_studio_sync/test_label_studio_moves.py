@@ -124,14 +124,12 @@ def test_the_project_is_taken_over_at_the_new_address(
         assert f"Label Studio has moved from {platform.url} to {address}" in " ".join(plan.changes)
         again = carry_out(plan, "hush")
         assert [row.id for row in projects.list_all(again.store)] == [workspace.store.project_id]
-        assert f"has moved from {platform.url}" in presence.list_events(again.store.of_project(again.project_id))[0].text
+        assert f"has moved from {platform.url}" in presence.list_events(again.store)[0].text
         report = pull(again, client, full=True)
         assert (report.changed, report.deleted, report.problems) == (0, 0, [])
-        assert submissions.count(again.store.of_project(again.project_id)) == 1
+        assert submissions.count(again.store) == 1
         with closing(Pictures(again)) as pictures:
-            greys = [
-                pictures.read(row.images["img"])[0, 0, 0] for row in frames.list_frames(again.store.of_project(again.project_id))
-            ]
+            greys = [pictures.read(row.images["img"])[0, 0, 0] for row in frames.list_frames(again.store)]
         assert greys == [80, 80]
         serve_backend(again, int(after_move.backend.url.rpartition(":")[2]))
         done = " ".join(connect(again, client, "hush"))
