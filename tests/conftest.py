@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LABEL_STUDIO = Path(os.environ.get("PARALLAX_LABEL_STUDIO", ROOT / ".venv-ls/bin/label-studio"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests wait for servers come first, so that no worker is left with a long one at the end."""
+    waiting = {item.path for item in items if any(item.get_closest_marker(mark) for mark in ("ls", "chaos"))}
+    items.sort(key=lambda item: item.path not in waiting)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with the real recordings; tests that need it are skipped when it is absent."""

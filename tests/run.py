@@ -1,5 +1,7 @@
 """``make test``: everything the tests need, then all tests; prints passed and skipped per mark and fails on unwanted skips.
 
+Each core runs a share of the files, with servers of its own; what waits longest starts first.
+
 Outside CI the marks ``browser`` and ``postgres`` may be skipped where their system packages cannot be installed; ``data``
 and ``gpu`` may always be.
 """
@@ -19,6 +21,8 @@ import pytest
 MARKS = ("data", "ls", "redis", "chaos", "browser", "postgres", "gpu", "slow")
 MAY_SKIP = {"data", "gpu"}
 MAY_SKIP_OUTSIDE_CI = {"browser", "postgres"}
+#: Each runs a Label Studio, workers and a browser of its own: about 3 GiB.
+MOST_SHARES = 4
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "docker-compose": "docker-compose"}
 
 
@@ -75,7 +79,8 @@ def main() -> int:
     install_packages()
     tally = Tally()
     selection = [] if options.all else ["-m", "not slow"]
-    status = pytest.main([*selection, "-q", "--durations=15", *rest], plugins=[tally])
+    shares = ["-n", str(min(os.cpu_count() or 1, MOST_SHARES)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    status = pytest.main([*selection, *shares, "-q", "--durations=15", *rest], plugins=[tally])
     tally.show()
     unwanted = tally.unwanted(in_ci=os.environ.get("CI", "").lower() in ("1", "true"))
     for line in unwanted:
