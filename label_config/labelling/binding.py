@@ -18,7 +18,8 @@ from label_config.labelling.label_match import match_labels
 from label_config.labelling.visibility_controls import Words, read_words
 from label_config.labelling.xml_tags import control_tags, parse_config
 from label_config.settings.skeleton_files import draft_skeleton, load_skeleton, skeleton_to_mapping
-from label_config.values import BadInputError, PointState
+from label_config.values import PointState
+from label_config.values.errors import LabellingConfigError
 from label_config.values.problem import Problem
 from label_config.values.skeleton import Skeleton
 
@@ -109,7 +110,7 @@ class Binding:
     def for_view(self, view: str) -> Binding:
         """The same binding for a task that shows one camera.  Raises BadInputError when the config has several pictures."""
         if len(self.views) != 1:
-            raise BadInputError(f"view {view!r}: expected a labelling config with one picture, got {', '.join(self.names)}")
+            raise LabellingConfigError(f"view {view!r}: expected a config with one picture, got {', '.join(self.names)}")
         return replace(self, views=(replace(self.views[0], view=view),))
 
     def to_json(self) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def bind(
     pictures = pictures_with_points(root, problems)
     if not pictures:
         reasons = "".join(f"\n  {problem.message}" for problem in problems)
-        raise BadInputError(
+        raise LabellingConfigError(
             "labelling config: expected at least one <Image> with a <KeyPointLabels> of its own, found none; "
             f"add them in the project's Labeling Interface, or let `parallax init` create a project{reasons}"
         )
@@ -164,7 +165,7 @@ def bind(
     bound = tuple(_bind_view(root, picture, of, known, aliases, problems) for picture, of in zip(pictures, words, strict=True))
     if not any(view.label_of for view in bound):
         labels = ", ".join(dict.fromkeys(label for _, _, controls in pictures for of in controls for label in of.labels))
-        raise BadInputError(
+        raise LabellingConfigError(
             f"labelling config: no label is a keypoint of the skeleton {known.name!r}: labels {labels}; "
             f"keypoints {', '.join(known.keypoints)}; choose another skeleton or write aliases in parallax.yaml"
         )

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from label_config.labelling.colours import keypoint_colours
-from label_config.values import BadInputError
+from label_config.values.errors import LabellingConfigError
 from label_config.values.skeleton import Skeleton
 
 #: Single keys that no tool of Label Studio's image editor uses (keymap of 1.23.2): its tools are v (move), h (pan),
@@ -53,7 +53,7 @@ _RESERVED_PREFIXES = ("kp_", "vis_", "box_", "parallax_")
 def safe_view_names(views: Sequence[str]) -> dict[str, str]:
     """View → name that may stand in a config and as a task data key: itself where it is plain, else a unique cleaned one."""
     if not views or len(set(views)) < len(views):
-        raise BadInputError(f"views: expected different camera names, got {', '.join(views) or 'none'}")
+        raise LabellingConfigError(f"views: expected different camera names, got {', '.join(views) or 'none'}")
     safe: dict[str, str] = {}
     plain = {view for view in views if _cleaned(view) == view}
     for view in views:

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from label_config.labelling.build_xml import safe_view_names
 from label_config.labelling.xml_tags import ControlTag, ImageTag, control_tags, image_tags, repeaters
-from label_config.values import BadInputError
+from label_config.values.errors import LabellingConfigError
 from label_config.values.problem import Problem
 
 #: Camera name, picture and the controls that put points on it.
@@ -114,5 +114,5 @@ def named(pictures: list[Picture], views: Sequence[str] | None, problems: list[P
         problems.append(Problem("warning", f"<Image name={name!r}> is not among the views {', '.join(views)}; it is not used"))
     if not found:
         known = ", ".join(name for name, _, _ in pictures)
-        raise BadInputError(f"views: none of {', '.join(views)} is an <Image> of the labelling config; it has {known}")
+        raise LabellingConfigError(f"views: none of {', '.join(views)} is an <Image> of the labelling config; it has {known}")
     return found

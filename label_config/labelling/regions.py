@@ -15,7 +15,8 @@ from label_config.labelling.binding import Binding, ViewBinding
 from label_config.labelling.region_decode import DecodedAnnotation, decode
 from label_config.labelling.region_frame import POINT_WIDTH, PointKey, Size, to_percent, to_px
 from label_config.labelling.region_ids import RegionId
-from label_config.values import BadInputError, FloatArray, PointState, Pose2D
+from label_config.values import FloatArray, PointState, Pose2D
+from label_config.values.errors import LabellingConfigError
 
 __all__ = ["DecodedAnnotation", "PointKey", "Size", "decode", "encode", "to_percent", "to_px"]
 
@@ -45,7 +46,7 @@ def encode(
     expected = (len(binding.views), len(binding.skeleton))
     for subject, pose in sorted(poses.items()):
         if pose.state.shape != expected:
-            raise BadInputError(f"pose of subject {subject}: expected {expected} views × keypoints, got {pose.state.shape}")
+            raise LabellingConfigError(f"pose of subject {subject}: expected {expected} (V, K), got {pose.state.shape}")
         for position, view in enumerate(binding.views):
             keypoints = [k for k in range(expected[1]) if k in view.label_of and _shown(pose, position, k, view)]
             box = None if boxes_px is None or view.box is None or subject not in boxes_px else boxes_px[subject][position]
@@ -73,7 +74,7 @@ def _shown(pose: Pose2D, position: int, k: int, view: ViewBinding) -> bool:
 def _frame(view: ViewBinding, sizes_px: Mapping[str, Size]) -> dict[str, Any]:
     """The fields that every region of a view has."""
     if view.view not in sizes_px:
-        raise BadInputError(
+        raise LabellingConfigError(
             f"view {view.view!r}: expected the size of its picture, got sizes for {', '.join(sizes_px) or 'none'}"
         )
     width, height = sizes_px[view.view]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from label_config.values import BadInputError, Box
+from label_config.values import Box
+from label_config.values.errors import LabellingConfigError
 
 
 def read_boxes(value: object, views: Sequence[str]) -> dict[str, Box]:
@@ -20,10 +21,10 @@ def read_boxes(value: object, views: Sequence[str]) -> dict[str, Box]:
         value = {views[0]: value}
     if not isinstance(value, Mapping):
         four = " or [x, y, width, height]" if len(views) == 1 else ""
-        raise BadInputError(f"expected {{view: [x, y, width, height]}}{four} in pixels, got {_short(value)}")
+        raise LabellingConfigError(f"expected {{view: [x, y, width, height]}}{four} in pixels, got {_short(value)}")
     unknown = [str(view) for view in value if view not in views]
     if unknown:
-        raise BadInputError(f"expected boxes of the views {', '.join(views)}, got one of {_short(unknown[0])}")
+        raise LabellingConfigError(f"expected boxes of the views {', '.join(views)}, got one of {_short(unknown[0])}")
     return {view: _box(view, four) for view, four in value.items() if four is not None}
 
 
@@ -32,7 +33,7 @@ def _box(view: str, value: object) -> Box:
         x, y, width, height = map(float, value)
         if width > 0 and height > 0:
             return x, y, width, height
-    raise BadInputError(f"{view}: expected [x, y, width, height] in pixels with width and height above 0, got {_short(value)}")
+    raise LabellingConfigError(f"{view}: expected [x, y, width, height] in pixels, the last two above 0, got {_short(value)}")
 
 
 def _is_number(value: object) -> bool:

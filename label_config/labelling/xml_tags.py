@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from label_config.values import BadInputError
 from label_config.values.data_path import PATH
+from label_config.values.errors import LabellingConfigError
 
 _VARIABLE = re.compile(rf"\$({PATH.pattern})")
 
@@ -49,7 +49,7 @@ def parse_config(xml: str) -> Element:
     try:
         root: Element = fromstring(xml, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
-        raise BadInputError(
+        raise LabellingConfigError(
             f"labelling config: expected plain XML without entity declarations, got {error or type(error).__name__}; "
             "open the project's Labeling Interface in Label Studio and save it again"
         ) from error

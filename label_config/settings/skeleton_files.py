@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from label_config.settings.spec_errors import explain
 from label_config.settings.yaml_files import read_yaml
 from label_config.values import BadInputError
+from label_config.values.errors import SettingsError
 from label_config.values.skeleton import DEFAULT_SIGMA, Skeleton, limbs_by_name
 
 _BUILT_IN = Path(__file__).parents[1] / "skeletons"
@@ -63,7 +64,7 @@ def load_skeleton(source: str | Path | Mapping[str, Any]) -> Skeleton:
         return _from_mapping(read_yaml(path), name=path.stem, origin=str(path))
     if source not in built_in_skeletons():
         near = difflib.get_close_matches(source, built_in_skeletons(), n=1)
-        raise BadInputError(
+        raise SettingsError(
             f"skeleton: expected one of {', '.join(built_in_skeletons())} or a path that ends in .yaml, got {source!r}"
             + (f"; did you mean {near[0]!r}?" if near else "")
         )
@@ -113,12 +114,12 @@ def _from_mapping(data: Any, name: str, origin: str) -> Skeleton:
     try:
         file = _SkeletonFile.model_validate(data)
     except ValidationError as error:
-        raise BadInputError(f"{origin}: not a skeleton:\n{explain(error, _SkeletonFile)}") from error
+        raise SettingsError(f"{origin}: not a skeleton:\n{explain(error, _SkeletonFile)}") from error
     keypoints = tuple(file.keypoints)
     named = [("root", file.root)] + [("pairs", n) for pair in file.pairs for n in pair] + [("sigmas", n) for n in file.sigmas]
     for place, keypoint in named:
         if keypoint is not None and keypoint not in keypoints:
-            raise BadInputError(f"{origin}: {place}: {keypoint!r} is not a keypoint; known: {', '.join(keypoints)}")
+            raise SettingsError(f"{origin}: {place}: {keypoint!r} is not a keypoint; known: {', '.join(keypoints)}")
     try:
         return Skeleton(
             name=file.name or name,
@@ -130,7 +131,7 @@ def _from_mapping(data: Any, name: str, origin: str) -> Skeleton:
             flip_augment=file.flip_augment,
         )
     except BadInputError as error:
-        raise BadInputError(f"{origin}: {error}") from error
+        raise SettingsError(f"{origin}: {error}") from error
 
 
 def _guess_pairs(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:

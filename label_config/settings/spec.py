@@ -45,7 +45,7 @@ from label_config.settings.spec_fields import (
 )
 from label_config.settings.visibility import VisibilityWords
 from label_config.settings.yaml_files import read_yaml
-from label_config.values import BadInputError
+from label_config.values.errors import SettingsError
 
 SCHEMA_VERSION = 1
 
@@ -423,16 +423,16 @@ def load_spec(path: str | Path) -> Spec:
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise BadInputError(f"{file}: expected 'name: value' pairs at the top level, got {type(data).__name__}")
+        raise SettingsError(f"{file}: expected 'name: value' pairs at the top level, got {type(data).__name__}")
     version = data.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
-        raise BadInputError(
+        raise SettingsError(
             f"{file}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; CHANGELOG.md says what changed between them"
         )
     try:
         spec = Spec.model_validate(data, context={"folder": file.parent})
     except ValidationError as error:
-        raise BadInputError(f"{file}:\n{explain(error, Spec)}") from error
+        raise SettingsError(f"{file}:\n{explain(error, Spec)}") from error
     spec._path = file
     return spec
 

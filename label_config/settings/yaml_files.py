@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from label_config.values import BadInputError
+from label_config.values.errors import SettingsError
 
 #: Brackets inside brackets.  PyYAML's time grows with the square of their depth.
 _DEEPEST = 100
@@ -49,7 +49,7 @@ def read_yaml(path: str | Path) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: expected a readable YAML file in UTF-8, got {error}") from error
+        raise SettingsError(f"{path}: expected a readable YAML file in UTF-8, got {error}") from error
     return parse_yaml(text, origin=str(path))
 
 
@@ -58,4 +58,4 @@ def parse_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except NO_YAML as error:
-        raise BadInputError(f"{origin}: not valid YAML: {error}") from error
+        raise SettingsError(f"{origin}: not valid YAML: {error}") from error

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from label_config.values.errors import BadInputError as BadInputError
+from label_config.values.errors import ParallaxError as ParallaxError
+
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -28,17 +31,6 @@ Box = tuple[float, float, float, float]
 
 #: The subject that is meant wherever a picture shows only one.
 DEFAULT_SUBJECT = 0
-
-
-class ParallaxError(Exception):
-    """Root of every error that a user can act upon.
-
-    The message says what went wrong, what was expected, what was found, where, and how to fix it.
-    """
-
-
-class BadInputError(ParallaxError):
-    """Something the user gave (a file, a config, an annotation) cannot be used as it is."""
 
 
 class PointState(IntEnum):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, BadInputError, FloatArray, FrameKey, ImageRef, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import load_json, understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, keypoint_forest
@@ -105,7 +106,7 @@ def read_coco(path: Path, *, category: str | None = None, visibility: Visibility
     with understood(path, "a COCO object"):
         for name in ("images", "annotations", "categories"):
             if not isinstance(content, dict) or not isinstance(content.get(name), list):
-                raise BadInputError(f"{path}: expected a COCO object with a list {name!r}")
+                raise LabelFileError(f"{path}: expected a COCO object with a list {name!r}")
         return _labels_from_json(path, content, category, visibility)
 
 
@@ -115,13 +116,13 @@ def _labels_from_json(path: Path, content: dict[str, Any], category: str | None,
     images: dict[Any, dict[str, Any]] = {}
     for image in content["images"]:
         if images.setdefault(_field(path, "image", image, "id"), image) is not image:
-            raise BadInputError(f"{path}: two images have the id {image['id']!r}")
+            raise LabelFileError(f"{path}: two images have the id {image['id']!r}")
     found = []
     for annotation in content["annotations"]:
         if _field(path, "annotation", annotation, "category_id") != chosen["id"] or annotation.get("iscrowd"):
             continue
         if _field(path, "annotation", annotation, "image_id") not in images:
-            raise BadInputError(f"{path}: annotation {annotation.get('id')}: there is no image {annotation['image_id']!r}")
+            raise LabelFileError(f"{path}: annotation {annotation.get('id')}: there is no image {annotation['image_id']!r}")
         found.append(annotation)
     tables = [_table(path, annotation, len(skeleton)) for annotation in found]
     ours = bool(found) and all("parallax" in annotation for annotation in found)
@@ -145,7 +146,7 @@ def _choose(path: Path, categories: list[dict[str, Any]], name: str | None) -> d
     wanted = [c for c in able if name is None or c.get("name") == name]
     if len(wanted) != 1:
         known = ", ".join(repr(c.get("name")) for c in able) or "none"
-        raise BadInputError(f"{path}: expected one category with keypoints{f' called {name!r}' if name else ''}, got: {known}")
+        raise LabelFileError(f"{path}: expected one category with keypoints{f' called {name!r}' if name else ''}, got: {known}")
     return wanted[0]
 
 
@@ -157,7 +158,7 @@ def _category_from_json(path: Path, category: dict[str, Any]) -> tuple[Skeleton,
     notes = [] if base else ["the skeleton's edges count from 0, where COCO counts from 1"]
     edges = [(a - base, b - base) for a, b in edges]
     if any(not (0 <= i < len(names)) for edge in edges for i in edge):
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: category {category.get('name')!r}: 'skeleton' points outside {base}..{len(names) - 1 + base}"
         )
     try:
@@ -167,7 +168,7 @@ def _category_from_json(path: Path, category: dict[str, Any]) -> tuple[Skeleton,
         whole = Skeleton(category["name"], names, tuple(edges), ours["root"], pairs, tuple(ours["sigmas"]), ours["flip_augment"])
         return whole, notes
     except BadInputError as error:
-        raise BadInputError(f"{path}: {error}") from error
+        raise LabelFileError(f"{path}: {error}") from error
 
 
 def _table(path: Path, annotation: dict[str, Any], count: int) -> FloatArray | None:
@@ -179,11 +180,11 @@ def _table(path: Path, annotation: dict[str, Any], count: int) -> FloatArray | N
     try:
         table = np.array(given, dtype=np.float64).reshape(count, 3)
     except (TypeError, ValueError, OverflowError):
-        raise BadInputError(f"{where}: expected {count} × 3 numbers in 'keypoints'") from None
+        raise LabelFileError(f"{where}: expected {count} × 3 numbers in 'keypoints'") from None
     # Points that are not labelled may say so by any coordinates, or none.
     table[np.isnan(table).all(axis=1), 2] = 0.0
     if not np.isin(table[:, 2], (0, 1, 2)).all() or not np.isfinite(table[table[:, 2] > 0]).all():
-        raise BadInputError(f"{where}: visibility must be 0, 1 or 2 and coordinates of placed points finite")
+        raise LabelFileError(f"{where}: visibility must be 0, 1 or 2 and coordinates of placed points finite")
     return table
 
 
@@ -255,5 +256,5 @@ def _numbered(labels: list[LabelledImage]) -> tuple[LabelledImage, ...]:
 
 def _field(path: Path, kind: str, value: dict[str, Any], name: str) -> Any:
     if name not in value:
-        raise BadInputError(f"{path}: {kind} {value.get('id', '?')}: field {name!r} is missing")
+        raise LabelFileError(f"{path}: {kind} {value.get('id', '?')}: field {name!r} is missing")
     return value[name]

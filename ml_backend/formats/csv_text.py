@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.values import BadInputError
+from label_config.values.errors import LabelFileError
 
 #: Words for "no number", as pandas reads them.
 EMPTY = frozenset({"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})
@@ -34,7 +34,7 @@ class Cells:
         except ValueError:
             value = float("inf")
         if not np.isfinite(value) or "_" in text:
-            raise BadInputError(f"{path}:{line}: column {column}: expected a number or nothing, got {cell[:80]!r}")
+            raise LabelFileError(f"{path}:{line}: column {column}: expected a number or nothing, got {cell[:80]!r}")
         return value
 
 
@@ -46,7 +46,7 @@ def read_cells(path: Path) -> Cells:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise LabelFileError(f"{path}: cannot be read ({error.strerror or error})") from error
     text, notes = _decoded(path, data)
     separator = _separator(text)
     if separator != ",":
@@ -55,7 +55,7 @@ def read_cells(path: Path) -> Cells:
         reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise BadInputError(f"{path}: cannot be read as a CSV table ({error})") from error
+        raise LabelFileError(f"{path}: cannot be read as a CSV table ({error})") from error
     comma = separator != "," and any(_NUMBER_WITH_COMMA.fullmatch(cell) for _, row in rows for cell in row)
     if comma:
         notes.append("numbers have a decimal comma")
@@ -74,7 +74,7 @@ def _decoded(path: Path, data: bytes) -> tuple[str, list[str]]:
             continue
         if "\0" not in text:
             return text, notes if encoding != "cp1252" else ["the file is not UTF-8; it was read as Windows-1252"]
-    raise BadInputError(f"{path}: cannot be read as text: expected a CSV table in UTF-8, UTF-16 or Windows-1252")
+    raise LabelFileError(f"{path}: cannot be read as text: expected a CSV table in UTF-8, UTF-16 or Windows-1252")
 
 
 def _separator(text: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray, ImageRef, IntArray, PointState
+from label_config.values import FloatArray, ImageRef, IntArray, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 from ml_backend.formats.point_table import (
@@ -32,14 +33,14 @@ def read_table(path: Path) -> PointTable:
     if path.suffix.lower() not in (".h5", ".hdf5", ".hdf"):
         return read_point_table(path)
     if importlib.util.find_spec("h5py") is None:
-        raise BadInputError(f"{path}: HDF5 files need h5py; install it with pip install 'label-studio-parallax[labels]'")
+        raise LabelFileError(f"{path}: HDF5 files need h5py; install it with pip install 'label-studio-parallax[labels]'")
     found = read_limited("ml_backend.formats.dlc_h5:read", path)
     columns = [(individual, bodypart, coord.lower()) for _, individual, bodypart, coord in found["columns"]]
     if not columns:
-        raise BadInputError(f"{path}: the table names no keypoint")
+        raise LabelFileError(f"{path}: the table names no keypoint")
     check_columns(str(path), columns)
     if np.isinf(found["values"]).any():
-        raise BadInputError(f"{path}: expected finite numbers, got an infinite one")
+        raise LabelFileError(f"{path}: expected finite numbers, got an infinite one")
     rows = [clean_path(row) for row in found["rows"]]
     return point_table(found["columns"][0][0], columns, rows, found["values"], range(1, len(rows) + 1))
 
@@ -52,7 +53,7 @@ def read_dlc(path: Path) -> LabelSet:
     """
     table = read_table(path)
     if not {"x", "y"} <= set(table.coords) or "likelihood" in table.coords:
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: expected hand labels with coords x, y, got {', '.join(table.coords)}; "
             "files with likelihood are predictions, not labels"
         )
@@ -90,7 +91,7 @@ def xy_of(path: Path, table: PointTable) -> FloatArray:
     half = np.argwhere(np.isfinite(xy[..., 0]) != np.isfinite(xy[..., 1]))
     if len(half):
         row, _, k = half[0]
-        raise BadInputError(f"{path}:{table.lines[row]}: keypoint {table.bodyparts[k]!r} has only one of x and y")
+        raise LabelFileError(f"{path}:{table.lines[row]}: keypoint {table.bodyparts[k]!r} has only one of x and y")
     return xy
 
 
@@ -104,7 +105,7 @@ def write_dlc(labels: LabelSet, path: Path, *, scorer: str) -> None:
     for label in labels.labels:
         place = (label.image.source, label.subject)
         if place in seen:
-            raise BadInputError(
+            raise LabelFileError(
                 f"{path}: picture {place[0]!r} has two labels for subject {place[1]}; join the views of one picture first"
             )
         seen.add(place)
@@ -139,9 +140,9 @@ def read_dlc_predictions(path: Path) -> Predictions:
     """Predictions (x, y, likelihood; one animal) of DeepLabCut, Lightning Pose or EKS."""
     table = read_table(path)
     if not {"x", "y", "likelihood"} <= set(table.coords):
-        raise BadInputError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
+        raise LabelFileError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
     if len(table.individuals) != 1:
-        raise BadInputError(f"{path}: expected the predictions of one animal, got {', '.join(table.individuals)}")
+        raise LabelFileError(f"{path}: expected the predictions of one animal, got {', '.join(table.individuals)}")
     return Predictions(
         Skeleton(path.stem, table.bodyparts),
         _frame_numbers(path, table),
@@ -158,7 +159,7 @@ def read_dlc_predicted(path: Path, video: str | None = None) -> LabelSet:
     video_or_folder = video or path.stem.partition("DLC_")[0]
     table = read_table(path)
     if not {"x", "y", "likelihood"} <= set(table.coords):
-        raise BadInputError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
+        raise LabelFileError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
     xy, numbers = xy_of(path, table), _frame_numbers(path, table)
     likelihood = np.clip(table.values[..., table.coords.index("likelihood")], 0.0, 1.0)
     labels = []
@@ -175,5 +176,5 @@ def read_dlc_predicted(path: Path, video: str | None = None) -> LabelSet:
 def _frame_numbers(path: Path, table: PointTable) -> IntArray:
     wrong = next((i for i, name in enumerate(table.rows) if not name.isdecimal() or len(name) > 12), None)
     if wrong is not None:
-        raise BadInputError(f"{path}:{table.lines[wrong]}: expected a frame number in column 1, got {table.rows[wrong]!r}")
+        raise LabelFileError(f"{path}:{table.lines[wrong]}: expected a frame number in column 1, got {table.rows[wrong]!r}")
     return np.array([int(name) for name in table.rows], dtype=np.int64)

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from label_config.values import BadInputError
+from label_config.values.errors import LabelFileError
 
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 
@@ -23,13 +23,13 @@ def read(path: Path) -> dict[str, Any]:
     with h5py.File(path, "r") as file:
         group = next((item for item in file.values() if isinstance(item, h5py.Group) and "pandas_type" in item.attrs), None)
         if group is None:
-            raise BadInputError("expected a table that pandas wrote (key df_with_missing), found none")
+            raise LabelFileError("expected a table that pandas wrote (key df_with_missing), found none")
         kind = _text(group.attrs["pandas_type"])
         names, columns, rows, values = _fixed(group) if kind == "frame" else _table(group)
     if values.shape != (len(rows), len(columns)):
-        raise BadInputError(f"expected {len(rows)} × {len(columns)} numbers, got {values.shape}")
+        raise LabelFileError(f"expected {len(rows)} × {len(columns)} numbers, got {values.shape}")
     if not set(names) <= set(_LEVELS) or not {"bodyparts", "coords"} <= set(names):
-        raise BadInputError(f"expected columns named by scorer, bodyparts, coords, got {', '.join(map(str, names))}")
+        raise LabelFileError(f"expected columns named by scorer, bodyparts, coords, got {', '.join(map(str, names))}")
     place = [names.index(level) if level in names else None for level in _LEVELS]
     return {
         "columns": [["" if at is None else str(column[at]) for at in place] for column in columns],
@@ -43,7 +43,7 @@ def _fixed(group: h5py.Group) -> tuple[list[str], list[tuple[str, ...]], list[st
     _, rows = _axis(group, "axis1")
     items = _axis(group, "block0_items")[1]
     if int(group.attrs.get("nblocks", 0)) != 1 or items != columns:
-        raise BadInputError("expected one block of numbers; the table holds columns of other kinds")
+        raise LabelFileError("expected one block of numbers; the table holds columns of other kinds")
     return names, columns, [_row(row) for row in rows], group["block0_values"][()]
 
 
@@ -59,7 +59,7 @@ def _axis(group: h5py.Group, name: str) -> tuple[list[str], list[tuple[str, ...]
         values, codes = [_text(value) for value in level[()]], group[f"{name}_label{len(levels)}"][()]
         levels.append([values[code] if code >= 0 else "" for code in codes])
     if not levels:
-        raise BadInputError(f"expected an index {name!r}, found none")
+        raise LabelFileError(f"expected an index {name!r}, found none")
     return names, list(zip(*levels, strict=True))
 
 
@@ -69,7 +69,7 @@ def _table(group: h5py.Group) -> tuple[list[str], list[tuple[str, ...]], list[st
     blocks = [name for name in fields if name.startswith("values_block_")]
     index = [name for name in fields if name == "index" or not name.startswith(("values_block_", "index_"))]
     if blocks != ["values_block_0"]:
-        raise BadInputError("expected one block of numbers; the table holds columns of other kinds")
+        raise LabelFileError("expected one block of numbers; the table holds columns of other kinds")
     content = table[()]
     columns = [tuple(map(str, column)) for column in _plain(table.attrs["values_block_0_kind"])]
     rows = [_row(tuple(_text(row[name]) for name in index if name not in blocks)) for row in content]
@@ -81,7 +81,7 @@ def _names_of_columns(group: h5py.Group, depth: int) -> list[str]:
     """pandas keeps them among pickled settings; by their number they are known as well."""
     known = {3: ["scorer", "bodyparts", "coords"], 4: list(_LEVELS)}
     if depth not in known:
-        raise BadInputError(f"expected columns of three or four levels, got {depth}")
+        raise LabelFileError(f"expected columns of three or four levels, got {depth}")
     return known[depth]
 
 
@@ -91,7 +91,7 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module.partition(".")[0], name) in {("numpy", "str_"), ("numpy", "dtype"), ("numpy", "scalar")}:
             return super().find_class(module, name)
-        raise BadInputError(f"the file names a program part ({module}.{name}), which is not run")
+        raise LabelFileError(f"the file names a program part ({module}.{name}), which is not run")
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from label_config.values import BadInputError, FloatArray
+from label_config.values import FloatArray
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.dlc import write_dlc
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.point_table import read_point_table
@@ -65,7 +66,7 @@ def write_table(
     Raises BadInputError when pandas or its HDF5 library is not installed.
     """
     if not has_tables():
-        raise BadInputError(f"{path}: needs pandas and tables; install them with pip install 'label-studio-parallax[labels]'")
+        raise LabelFileError(f"{path}: needs pandas and tables; install them with pip install 'label-studio-parallax[labels]'")
     import pandas as pd
 
     named = tuple(individuals) != ("",)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from label_config.values import BadInputError, ImageRef, PointState
+from label_config.values import ImageRef, PointState
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.anipose_files import WorldTrack, write_anipose
 from ml_backend.formats.coco import write_coco
 from ml_backend.formats.dlc_project import write_dlc_project
@@ -58,11 +59,11 @@ class Export:
     def write(self) -> list[str]:
         """Write everything; notes on what was lost.  Raises BadInputError for what the format cannot hold."""
         if self.format is LabelFormat.YOLO and self.pictures is None:
-            raise BadInputError("YOLO finds labels by their pictures: expected --pictures")
+            raise LabelFileError("YOLO finds labels by their pictures: expected --pictures")
         if self.format in TRACKS and self.pictures is not None:
-            raise BadInputError(f"{self.format.value}: its files name no pictures, got --pictures")
+            raise LabelFileError(f"{self.format.value}: its files name no pictures, got --pictures")
         if self.format is LabelFormat.ANIPOSE and any(label.confidence is None for label in self.labels.labels):
-            raise BadInputError(
+            raise LabelFileError(
                 "anipose has no file of labels that people made: export them as dlc, or predictions with --predicted"
             )
         notes: list[str] = []

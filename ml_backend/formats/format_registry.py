@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from label_config.values import BadInputError
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.coco import Visibility, read_coco
 from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, read_table
 from ml_backend.formats.guarded import load_json
@@ -42,7 +42,7 @@ def detect_format(path: Path) -> LabelFormat:
         return LabelFormat.LIGHTNING_POSE if "visible" in coords else LabelFormat.DLC
     elif suffix == ".json":
         return LabelFormat.LABEL_STUDIO if isinstance(load_json(path), list) else LabelFormat.COCO
-    raise BadInputError(
+    raise LabelFileError(
         f"{path}: not a label file that can be read. Readable are: DeepLabCut (CollectedData .csv or .h5, a project folder), "
         "Lightning Pose (.csv), COCO (.json), SLEAP (.slp, .pkg.slp), YOLO-pose (data.yaml or its folder), "
         "Label Studio (JSON export), movement (.nc), predictions of DeepLabCut, Lightning Pose, EKS and anipose (.csv, .h5)"
@@ -65,7 +65,7 @@ def read_labels(
     Raises BadInputError naming the file.
     """
     if not path.exists():
-        raise BadInputError(f"{path}: no such file or folder")
+        raise LabelFileError(f"{path}: no such file or folder")
     readers: dict[LabelFormat, Callable[[], LabelSet]] = {
         LabelFormat.DLC: lambda: _dlc(path),
         LabelFormat.LIGHTNING_POSE: lambda: read_lightning_pose({None: path}),
@@ -98,12 +98,12 @@ def joined(parts: list[LabelSet], path: Path, views: Sequence[str] = ()) -> Labe
     Raises BadInputError when they name different keypoints, or are not as many as the cameras.
     """
     if not parts:
-        raise BadInputError(f"{path}: expected CollectedData_*.csv here or below labeled-data, found none")
+        raise LabelFileError(f"{path}: expected CollectedData_*.csv here or below labeled-data, found none")
     if views and len(views) != len(parts):
-        raise BadInputError(f"{path}: expected a camera for each of {len(parts)} files, got {', '.join(views)}")
+        raise LabelFileError(f"{path}: expected a camera for each of {len(parts)} files, got {', '.join(views)}")
     other = next((part for part in parts if part.skeleton.keypoints != parts[0].skeleton.keypoints), None)
     if other is not None:
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: its tables name different keypoints, {', '.join(parts[0].skeleton.keypoints)} and "
             f"{', '.join(other.skeleton.keypoints)}; import them one by one"
         )

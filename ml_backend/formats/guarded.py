@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from label_config.values import BadInputError
+from label_config.values.errors import LabelFileError
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def understood(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: expected {what}; one of its values is of another kind ({type(error).__name__}: {error})"
         ) from error
 
@@ -27,6 +27,6 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise BadInputError(f"{path}:{error.lineno}: no JSON ({error.msg})") from error
+        raise LabelFileError(f"{path}:{error.lineno}: no JSON ({error.msg})") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: cannot be read ({error})") from error
+        raise LabelFileError(f"{path}: cannot be read ({error})") from error

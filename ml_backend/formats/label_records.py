@@ -13,7 +13,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from label_config.labelling.label_match import keypoint_of
-from label_config.values import DEFAULT_SUBJECT, BadInputError, FloatArray, FrameKey, ImageRef, IntArray, PointState
+from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, ImageRef, IntArray, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 
 PLACED = (PointState.VISIBLE, PointState.OCCLUDED)
@@ -45,14 +46,14 @@ class LabelledImage:
 
     def __post_init__(self) -> None:
         if self.xy_px.ndim != 2 or self.xy_px.shape[1] != 2 or self.state.shape != self.xy_px.shape[:1]:
-            raise BadInputError(
+            raise LabelFileError(
                 f"label of {self.image.source!r}: expected xy_px (K, 2) and state (K,), "
                 f"got {self.xy_px.shape} and {self.state.shape}"
             )
         placed = np.isin(self.state, PLACED)
         wrong = np.flatnonzero(placed != np.isfinite(self.xy_px).all(axis=1))
         if len(wrong):
-            raise BadInputError(
+            raise LabelFileError(
                 f"label of {self.image.source!r}: keypoint {wrong[0]} is {PointState(self.state[wrong[0]]).name.lower()} "
                 f"at {self.xy_px[wrong[0]].tolist()}; placed points need coordinates and only they may have some"
             )
@@ -77,7 +78,7 @@ class LabelSet:
     def __post_init__(self) -> None:
         for label in self.labels:
             if len(label.state) != len(self.skeleton):
-                raise BadInputError(
+                raise LabelFileError(
                     f"label of {label.image.source!r}: expected {len(self.skeleton)} keypoints of skeleton "
                     f"{self.skeleton.name!r}, got {len(label.state)}"
                 )
@@ -99,9 +100,9 @@ def map_to_skeleton(
     twice = [name for name, k in zip(names, found, strict=True) if k is not None and taken.count(k) > 1]
     unknown = [i for i, k in enumerate(found) if k is None]
     if twice:
-        raise BadInputError(f"keypoints {', '.join(twice)} stand for the same keypoint of skeleton {skeleton.name!r}")
+        raise LabelFileError(f"keypoints {', '.join(twice)} stand for the same keypoint of skeleton {skeleton.name!r}")
     if unknown and (not leave_out or not taken):
-        raise BadInputError(
+        raise LabelFileError(
             f"keypoints {', '.join(names[i] for i in unknown)} are not in skeleton {skeleton.name!r} "
             f"({', '.join(skeleton.keypoints)}); add them to the skeleton, to aliases, or rename them in the file"
         )
@@ -148,7 +149,7 @@ def split_views(
     for index, name in enumerate(labels.skeleton.keypoints):
         view, ending = next(((v, e) for v, e in endings if e and name.endswith(e)), (None, ""))
         if view is None:
-            raise BadInputError(
+            raise LabelFileError(
                 f"keypoint {name!r} ends in none of {', '.join(suffixes.values())}: which view does it belong to?"
             )
         base = name[: -len(ending)]
@@ -233,7 +234,7 @@ def with_one_label_each(path: str, labels: Sequence[tuple[str, LabelledImage]]) 
             continue
         where, other = first[key]
         if not (np.array_equal(other.xy_px, label.xy_px, equal_nan=True) and np.array_equal(other.state, label.state)):
-            raise BadInputError(
+            raise LabelFileError(
                 f"{path}: {where} and {place} label the same picture {label.image.source!r} differently; delete one of them"
             )
         repeated += 1

@@ -19,7 +19,8 @@ from label_config.labelling.binding import Binding, ViewBinding, bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.labelling.region_frame import Size
 from label_config.settings.visibility import visibility_state
-from label_config.values import BadInputError, FrameKey, ImageRef, PointState, Pose2D, Provenance
+from label_config.values import FrameKey, ImageRef, PointState, Pose2D, Provenance
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import load_json, understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
@@ -33,7 +34,7 @@ def read_label_studio(path: Path) -> LabelSet:
     content = load_json(path)
     with understood(path, "Label Studio's JSON export"):
         if not isinstance(content, list) or not all(isinstance(task, dict) and "data" in task for task in content):
-            raise BadInputError(f"{path}: expected Label Studio's JSON export: a list of tasks with 'data' and 'annotations'")
+            raise LabelFileError(f"{path}: expected Label Studio's JSON export: a list of tasks with 'data' and 'annotations'")
         binding = _binding(path, [r for task in content for a in _annotations(task) for r in a["result"]])
         labels = [label for task in content for label in _labels(path, task, binding)]
         notes = _notes(content, labels) + _left_out(content, binding)
@@ -75,7 +76,7 @@ def _binding(path: Path, found: Sequence[Any]) -> Binding:
             choices[picture][control].update(map(str, value.get("choices") or []))
     labels = dict.fromkeys(label for controls in points.values() for of in controls.values() for label in of)
     if not labels:
-        raise BadInputError(f"{path}: expected annotations with keypoint labels, found none")
+        raise LabelFileError(f"{path}: expected annotations with keypoint labels, found none")
     _one_control_per_label(path, points)
     number = {name: i for i, name in enumerate(labels)}
     views = []
@@ -91,7 +92,7 @@ def _one_control_per_label(path: Path, points: Mapping[str, Mapping[str, Mapping
     for picture, controls in points.items():
         for first, second in combinations(controls, 2):
             if both := sorted(controls[first].keys() & controls[second].keys()):
-                raise BadInputError(
+                raise LabelFileError(
                     f"{path}: picture {picture!r}: label {both[0]!r} is used by two controls, {first!r} and {second!r}, which "
                     "may mean different things; rename it in one of them"
                 )
@@ -139,7 +140,7 @@ def _address(path: Path, task: Mapping[str, Any], picture: str, binding: Binding
     if len(binding.views) == 1 and not able:
         able = [value for value in data.values() if isinstance(value, str) and "." in value]
     if len(binding.views) > 1 or len(able) != 1:
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: task {task.get('id')}: expected the address of picture {picture!r} in its data under that name, "
             f"got {', '.join(map(str, data)) or 'nothing'}"
         )
@@ -227,7 +228,7 @@ def _result(path: Path, members: Sequence[LabelledImage], binding: Binding) -> l
     poses: dict[int, Pose2D] = {}
     for label in members:
         if label.image.size_px is None:
-            raise BadInputError(f"{path}: the size of picture {label.image.source!r} must be known to write percent of it")
+            raise LabelFileError(f"{path}: the size of picture {label.image.source!r} must be known to write percent of it")
         name = binding.names[[view.view for view in binding.views].index(label.view or "image")]
         v = binding.names.index(name)
         sizes[name] = label.image.size_px

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, BadInputError, BoolArray, ImageRef, IntArray, PointState
+from label_config.values import DEFAULT_SUBJECT, BoolArray, ImageRef, IntArray, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.dlc import xy_of
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, with_one_label_each
@@ -24,7 +25,7 @@ _VISIBLE = {PointState.UNLABELLED: 0, PointState.ABSENT: 1, PointState.OCCLUDED:
 def read_lightning_pose(paths: Mapping[str | None, Path]) -> LabelSet:
     """View → CSV; ``{None: path}`` for a single view.  The n-th rows of all files show the same instant."""
     if not paths:
-        raise BadInputError("Lightning Pose: expected at least one CSV, got none")
+        raise LabelFileError("Lightning Pose: expected at least one CSV, got none")
     labels: list[tuple[str, LabelledImage]] = []
     notes: list[str] = []
     keypoints: tuple[str, ...] | None = None
@@ -32,10 +33,10 @@ def read_lightning_pose(paths: Mapping[str | None, Path]) -> LabelSet:
     for view, path in paths.items():
         table = read_point_table(path)
         if keypoints is not None and (table.bodyparts != keypoints or len(table.rows) != rows):
-            raise BadInputError(f"{path}: its keypoints or number of rows differ from the other views'; rows must correspond")
+            raise LabelFileError(f"{path}: its keypoints or number of rows differ from the other views'; rows must correspond")
         keypoints, rows = table.bodyparts, len(table.rows)
         if not {"x", "y"} <= set(table.coords) or "likelihood" in table.coords or len(table.individuals) > 1:
-            raise BadInputError(f"{path}: expected hand labels of one subject with coords x, y[, visible]")
+            raise LabelFileError(f"{path}: expected hand labels of one subject with coords x, y[, visible]")
         xy = xy_of(path, table)[:, 0]
         state = _state(path, table, np.asarray(np.isfinite(xy).all(axis=-1)))
         xy[~np.isin(state, (PointState.VISIBLE, PointState.OCCLUDED))] = np.nan
@@ -65,7 +66,7 @@ def _state(path: Path, table: PointTable, placed: BoolArray) -> IntArray:
     bad = np.argwhere(~np.isin(visible, (0, 1, 2)) | ((visible == 2) & ~placed))
     if len(bad):
         row, k = bad[0]
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}:{table.lines[row]}: keypoint {table.bodyparts[k]!r}: visible must be 0, 1 or 2, and 2 needs coordinates; "
             f"got {visible[row, k]:g}"
         )
@@ -88,7 +89,7 @@ def write_lightning_pose(
         chosen = [label for label in labels.labels if label.view == view]
         other = next((label for label in chosen if label.subject != DEFAULT_SUBJECT), None)
         if other is not None:
-            raise BadInputError(
+            raise LabelFileError(
                 f"{path}: Lightning Pose knows one subject, but {other.image.source!r} has subject {other.subject}; "
                 "use COCO or DeepLabCut for several"
             )

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from label_config.values import BadInputError, Frame, FrameKey, ImageRef
+from label_config.values import Frame, FrameKey, ImageRef
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.label_records import LabelledImage
 
 Parts = tuple[str, ...]
@@ -87,7 +88,7 @@ def match_labels_to_frames(labels: Sequence[LabelledImage], frames: Iterable[Fra
             if not places:
                 rest.append(label)
             elif len(places) > 1:
-                raise BadInputError(
+                raise LabelFileError(
                     f"{label.image.source}: this picture shows {', '.join(place.view for place in places)}; the labels must say "
                     "which of them is meant: keypoint names that end in _<camera>, or --view"
                 )
@@ -141,7 +142,7 @@ def _choose(
             return real[0], f"pictures {text} are taken for those in {'/'.join(real[0])}, which have the same names"
         return None, f"pictures {text}: their names fit, but no folder of the project is called so"
     if len({_frames_in(folders[name], members, view) for name in chosen}) > 1:
-        raise BadInputError(
+        raise LabelFileError(
             f"pictures in {'/'.join(parts)!r} may be those in {' or '.join(repr('/'.join(name)) for name in chosen[:3])}; "
             "write more of the path into the label file, or say --video FILE for frames of a video"
         )

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray, IntArray, PointState
+from label_config.values import FloatArray, IntArray, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelSet
@@ -37,11 +38,11 @@ def read_movement(path: Path, video: str | None = None) -> LabelSet:
 
 def _label_set(path: Path, found: dict[str, Any], video: str | None) -> LabelSet:
     if found["space"] != ["x", "y"]:
-        raise BadInputError(f"{path}: expected points of one camera (space x, y), got {', '.join(found['space'])}")
+        raise LabelFileError(f"{path}: expected points of one camera (space x, y), got {', '.join(found['space'])}")
     names = found["individuals"]
     xy = np.moveaxis(found["position"], (1, 2, 3), (3, 2, 1))
     if np.isinf(xy).any():
-        raise BadInputError(f"{path}: expected finite coordinates, got an infinite one")
+        raise LabelFileError(f"{path}: expected finite coordinates, got an infinite one")
     placed = np.isfinite(xy).all(axis=-1)
     state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
     if "state" in found:
@@ -79,16 +80,16 @@ def _frames(path: Path, found: dict[str, Any]) -> IntArray:
     time: FloatArray = found["time"]
     if found["time_unit"] == "seconds":
         if not found["fps"]:
-            raise BadInputError(f"{path}: its times are seconds and it says no fps: which frames they are cannot be known")
+            raise LabelFileError(f"{path}: its times are seconds and it says no fps: which frames they are cannot be known")
         time = time * found["fps"]
     frames = np.rint(time)
     wrong = np.flatnonzero(~(np.abs(time - frames) <= _OFF))
     if len(wrong):
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: time {found['time'][wrong[0]]:g} is no frame: expected whole frames, got {time[wrong[0]]:g}"
         )
     if len(set(frames.tolist())) < len(frames) or (frames < 0).any():
-        raise BadInputError(f"{path}: expected each frame once and none before 0")
+        raise LabelFileError(f"{path}: expected each frame once and none before 0")
     return frames.astype(np.int64)
 
 
@@ -146,6 +147,6 @@ def names_of(tracks: Sequence[Track]) -> list[str]:
 def _need_xarray(path: Path) -> None:
     missing = [name for name in ("xarray", "h5netcdf") if importlib.util.find_spec(name) is None]
     if missing:
-        raise BadInputError(
+        raise LabelFileError(
             f"{path}: netCDF files need {' and '.join(missing)}; install them with pip install 'label-studio-parallax[labels]'"
         )

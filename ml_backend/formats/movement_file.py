@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from label_config.values import BadInputError
+from label_config.values.errors import LabelFileError
 
 _DIMENSIONS = ("time", "space", "keypoints", "individuals")
 # Imported when first used otherwise: what the libraries need themselves does not count against the limits.
@@ -28,7 +28,7 @@ def read(path: Path) -> dict[str, Any]:
     missing = [name for name in _DIMENSIONS if name not in data.dims]
     if data.attrs.get("ds_type", "poses") != "poses" or "position" not in data or missing:
         what = f"no {', '.join(missing)}" if missing else f"a dataset of {data.attrs.get('ds_type', 'something else')}"
-        raise BadInputError(f"expected movement's poses (position over {', '.join(_DIMENSIONS)}), got {what}")
+        raise LabelFileError(f"expected movement's poses (position over {', '.join(_DIMENSIONS)}), got {what}")
     position = data["position"].transpose(*_DIMENSIONS)
     unsaid = xarray.full_like(position.isel(space=0, drop=True), np.nan)
     confidence = data.get("confidence", unsaid).transpose("time", "keypoints", "individuals")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray
+from label_config.values import FloatArray
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.csv_text import read_cells
 
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
@@ -51,11 +52,11 @@ def read_point_table(path: Path) -> PointTable:
     while content and content[0][1][0].lower() in _HEADER:
         line, row = content.pop(0)
         if row[0].lower() in header:
-            raise BadInputError(f"{path}:{line}: header row {row[0]!r} appears twice")
+            raise LabelFileError(f"{path}:{line}: header row {row[0]!r} appears twice")
         header[row[0].lower()] = row
     missing = [name for name in ("bodyparts", "coords") if name not in header]
     if missing:
-        raise BadInputError(f"{path}:1: expected header rows scorer, bodyparts, coords; missing: {', '.join(missing)}")
+        raise LabelFileError(f"{path}:1: expected header rows scorer, bodyparts, coords; missing: {', '.join(missing)}")
     width = len(header["coords"])
     named = [not _unnamed(cell) for cell in header["coords"]]
     first = next((i for i, cell in enumerate(named) if i and cell), width)
@@ -65,9 +66,9 @@ def read_point_table(path: Path) -> PointTable:
     for i, (line, row) in enumerate(content):
         row += [""] * (width - len(row))  # as pandas reads rows whose last cells are not there
         if len(row) > width:
-            raise BadInputError(f"{path}:{line}: expected {width} cells as in the header, got {len(row)}")
+            raise LabelFileError(f"{path}:{line}: expected {width} cells as in the header, got {len(row)}")
         if not any(row[:first]):
-            raise BadInputError(f"{path}:{line}: column 1: expected the name of a picture, got nothing")
+            raise LabelFileError(f"{path}:{line}: column 1: expected the name of a picture, got nothing")
         numbers[i] = [cells.number(path, line, column, cell) for column, cell in enumerate(row[first:], start=first + 1)]
     names = [clean_path("/".join(cell for cell in row[:first] if cell)) for _, row in content]
     scorer = header["scorer"][first] if "scorer" in header else ""
@@ -105,13 +106,13 @@ def _columns(path: Path, header: dict[str, list[str]], first: int) -> list[tuple
     width = len(header["coords"])
     for name, row in header.items():
         if len(row) != width:
-            raise BadInputError(f"{path}: header row {name!r} has {len(row)} cells, expected {width} as row 'coords'")
+            raise LabelFileError(f"{path}: header row {name!r} has {len(row)} cells, expected {width} as row 'coords'")
     if first == width:
-        raise BadInputError(f"{path}: the header names no keypoint")
+        raise LabelFileError(f"{path}: the header names no keypoint")
     for name in ("bodyparts", "coords"):
         empty = next((i for i in range(first, width) if _unnamed(header[name][i])), None)
         if empty is not None:
-            raise BadInputError(f"{path}: column {empty + 1}: header row {name!r} names nothing; is a column too many there?")
+            raise LabelFileError(f"{path}: column {empty + 1}: header row {name!r} names nothing; is a column too many there?")
     individual = header.get("individuals", [""] * width)
     coords = [cell.lower() for cell in header["coords"]]
     columns = list(zip(individual[first:], header["bodyparts"][first:], coords[first:], strict=True))
@@ -124,7 +125,7 @@ def check_columns(path: str, columns: Sequence[tuple[str, str, str]]) -> None:
     repeated = [column for column, count in Counter(columns).items() if count > 1]
     if repeated:
         names = " ".join(part for part in min(repeated) if part)
-        raise BadInputError(f"{path}: column {names!r} appears twice in the header; keypoint names must be unique")
+        raise LabelFileError(f"{path}: column {names!r} appears twice in the header; keypoint names must be unique")
 
 
 def write_point_table(

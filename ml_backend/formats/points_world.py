@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey
+from label_config.values import BoolArray, FloatArray, FrameKey
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.movement import write_movement_world
 
 
@@ -36,7 +37,7 @@ def write_points_world(
         ("kept", kept, shape),
     ):
         if array.shape != expected:
-            raise BadInputError(f"points in space: {name}: expected shape {expected}, got {array.shape}")
+            raise LabelFileError(f"points in space: {name}: expected shape {expected}, got {array.shape}")
     if target.suffix == ".csv":
         _write_csv(target, keys, keypoints, xyz_world, spread_world, kept)
     elif target.suffix == ".npz":
@@ -49,14 +50,14 @@ def write_points_world(
     elif target.suffix == ".nc":
         sequences = sorted({key.sequence for key in keys})
         if len(sequences) != 1:
-            raise BadInputError(
+            raise LabelFileError(
                 f"{target}: a file of movement holds one recording, got {', '.join(sequences)}; harvest one of them"
             )
         trusted = np.where(kept[..., None], xyz_world, np.nan)
         frames = [key.index for key in keys]
         write_movement_world(target, frames, keypoints, trusted, np.full(shape, np.nan), unit)
     else:
-        raise BadInputError(f"{target}: expected a name that ends in .csv, .npz or .nc")
+        raise LabelFileError(f"{target}: expected a name that ends in .csv, .npz or .nc")
 
 
 def _write_csv(

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from label_config.values import BadInputError, ImageRef, IntArray, PointState
+from label_config.values import ImageRef, IntArray, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, keypoint_forest
@@ -28,7 +29,7 @@ def read_sleap(path: Path) -> LabelSet:
     """
     _need_sleap_io(path)
     if not path.is_file():
-        raise BadInputError(f"{path}: no such file")
+        raise LabelFileError(f"{path}: no such file")
     found = read_limited("ml_backend.formats.sleap_file:read", path)
     with understood(path, "a SLEAP label file"):
         return _label_set(path, found)
@@ -69,7 +70,7 @@ def _image(path: Path, video: Any, frame: int) -> ImageRef:
     if not isinstance(video, list):
         return ImageRef(clean_path(video), frame_index=frame)
     if not 0 <= frame < len(video):
-        raise BadInputError(f"{path}: frame {frame} of a video of {len(video)} pictures")
+        raise LabelFileError(f"{path}: frame {frame} of a video of {len(video)} pictures")
     return ImageRef(clean_path(video[frame]))
 
 
@@ -140,4 +141,4 @@ def _instance(label: LabelledImage, skeleton: Any, track: Any) -> Any:
 
 def _need_sleap_io(path: Path) -> None:
     if importlib.util.find_spec("sleap_io") is None:
-        raise BadInputError(f"{path}: SLEAP files need sleap-io; install it with pip install 'label-studio-parallax[labels]'")
+        raise LabelFileError(f"{path}: SLEAP files need sleap-io; install it with pip install 'label-studio-parallax[labels]'")

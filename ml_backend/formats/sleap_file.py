@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sleap_io
 
-from label_config.values import BadInputError
+from label_config.values.errors import LabelFileError
 
 # Imported when first used otherwise: what the libraries need themselves does not count against the limits.
 _LOAD = sleap_io.load_slp
@@ -58,7 +58,7 @@ def _skeleton(labels: Any) -> Any:
     used = {id(i.skeleton): i.skeleton for frame in labels.labeled_frames for i in frame.instances}
     found = list(used.values()) or list(labels.skeletons)
     if len({tuple(sorted(node.name for node in one.nodes)) for one in found}) != 1:
-        raise BadInputError(f"expected one skeleton, got {len(found)} with different nodes; split the file in SLEAP")
+        raise LabelFileError(f"expected one skeleton, got {len(found)} with different nodes; split the file in SLEAP")
     return found[0]
 
 

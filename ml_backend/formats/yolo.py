@@ -15,7 +15,8 @@ import yaml
 
 from label_config.settings.skeleton_files import load_skeleton, skeleton_to_mapping
 from label_config.settings.yaml_files import NO_YAML, ShallowLoader
-from label_config.values import BadInputError, FloatArray, ImageRef, PointState
+from label_config.values import FloatArray, ImageRef, PointState
+from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
@@ -61,18 +62,18 @@ def write_yolo(labels: LabelSet, folder: Path) -> None:
 def _label_path(source: str) -> PurePosixPath:
     path = PurePosixPath(source)
     if path.is_absolute() or ".." in path.parts or "images" not in path.parts:
-        raise BadInputError(f"YOLO: expected a picture at 'images/…' relative to the data set, got {source!r}")
+        raise LabelFileError(f"YOLO: expected a picture at 'images/…' relative to the data set, got {source!r}")
     at = len(path.parts) - 1 - path.parts[::-1].index("images")
     return PurePosixPath(*path.parts[:at], "labels", *path.parts[at + 1 :]).with_suffix(".txt")
 
 
 def _line(label: LabelledImage) -> str:
     if label.image.size_px is None:
-        raise BadInputError(f"YOLO: the size of picture {label.image.source!r} must be known to write relative coordinates")
+        raise LabelFileError(f"YOLO: the size of picture {label.image.source!r} must be known to write relative coordinates")
     w, h = label.image.size_px
     box = label.box_px or box_around(label.xy_px)
     if box is None:
-        raise BadInputError(f"YOLO: {label.image.source!r} has a subject without a placed point")
+        raise LabelFileError(f"YOLO: {label.image.source!r} has a subject without a placed point")
     x, y, width, height = box
     # A box covers pixels from x − ½ on; relative to the picture's own left edge that is x.
     numbers = [(x + width / 2) / w, (y + height / 2) / h, width / w, height / h]
@@ -125,7 +126,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read as text ({error})") from error
+        raise LabelFileError(f"{path}: cannot be read as text ({error})") from error
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
@@ -133,31 +134,31 @@ def _read_about(path: Path) -> tuple[Skeleton, int, list[str]]:
     try:
         about = yaml.load(path.read_text(encoding="utf-8"), Loader=ShallowLoader)
     except (OSError, *NO_YAML) as error:
-        raise BadInputError(f"{path}: cannot be read as YAML ({error})") from error
+        raise LabelFileError(f"{path}: cannot be read as YAML ({error})") from error
     shape = about.get("kpt_shape") if isinstance(about, dict) else None
     if not (
         isinstance(shape, list) and len(shape) == 2 and shape[1] in (2, 3) and type(shape[0]) is int and 0 < shape[0] < 10_000
     ):
-        raise BadInputError(f"{path}: expected kpt_shape: [number of keypoints, 2 or 3], got {shape!r}")
+        raise LabelFileError(f"{path}: expected kpt_shape: [number of keypoints, 2 or 3], got {shape!r}")
     classes = about.get("names", {0: path.parent.name})
     classes = list(classes.values()) if isinstance(classes, dict) else list(classes)
     if len(classes) != 1:
-        raise BadInputError(f"{path}: expected one class, got {len(classes)}")
+        raise LabelFileError(f"{path}: expected one class, got {len(classes)}")
     notes = []
     if about.get("kpt_names") is None:
         notes.append(f"data.yaml has no kpt_names: the keypoints are called keypoint0 … keypoint{shape[0] - 1}; give aliases")
     given = about.get("kpt_names") or {0: [f"keypoint{i}" for i in range(shape[0])]}
     names = tuple(map(str, next(iter(given.values())) if isinstance(given, dict) else given))
     if len(names) != shape[0]:
-        raise BadInputError(f"{path}: kpt_names has {len(names)} names, kpt_shape says {shape[0]}")
+        raise LabelFileError(f"{path}: kpt_names has {len(names)} names, kpt_shape says {shape[0]}")
     if isinstance(about.get("parallax"), dict):
         skeleton = load_skeleton(about["parallax"])
         if skeleton.keypoints != names:
-            raise BadInputError(f"{path}: 'parallax' and 'kpt_names' name different keypoints; delete 'parallax'")
+            raise LabelFileError(f"{path}: 'parallax' and 'kpt_names' name different keypoints; delete 'parallax'")
         return skeleton, shape[1], notes
     flip = [int(i) for i in about.get("flip_idx") or range(len(names))]
     if sorted(flip) != list(range(len(names))):
-        raise BadInputError(f"{path}: flip_idx: expected every number from 0 to {len(names) - 1} once, got {flip}")
+        raise LabelFileError(f"{path}: flip_idx: expected every number from 0 to {len(names) - 1} once, got {flip}")
     pairs = tuple((i, j) for i, j in enumerate(flip) if i < j)
     return Skeleton(str(classes[0]), names, pairs=pairs, flip_augment="flip_idx" in about), shape[1], notes
 
@@ -170,7 +171,7 @@ def _read_labels(
     try:
         image = read_picture(str(picture))  # upright by its EXIF orientation, as Ultralytics reads it
     except UnreadableImageError as error:
-        raise BadInputError(f"{picture}: cannot be read as a picture ({error}); its size is needed for {path}") from error
+        raise LabelFileError(f"{picture}: cannot be read as a picture ({error}); its size is needed for {path}") from error
     h, w = image.shape[:2]
     labels: list[LabelledImage] = []
     for number, line in lines:
@@ -178,9 +179,9 @@ def _read_labels(
         points = values[5:].reshape(count, dimensions)
         seen = points[:, 2] if dimensions == 3 else np.where((points != 0).any(axis=1), 2.0, 0.0)
         if not np.isin(seen, (0, 1, 2)).all():
-            raise BadInputError(f"{path}:{number}: visibility must be 0, 1 or 2")
+            raise LabelFileError(f"{path}:{number}: visibility must be 0, 1 or 2")
         if (np.abs(points[:, :2]) > 2).any() or (np.abs(values[1:5]) > 2).any():
-            raise BadInputError(f"{path}:{number}: expected coordinates relative to the picture, from 0 to 1; these are pixels")
+            raise LabelFileError(f"{path}:{number}: expected coordinates relative to the picture, from 0 to 1; these are pixels")
         width, height = values[3] * w, values[4] * h
         labels.append(
             LabelledImage(
@@ -198,11 +199,11 @@ def _read_labels(
 def _numbers(where: str, line: str, count: int) -> FloatArray:
     cells = line.split()
     if len(cells) != count:
-        raise BadInputError(f"{where}: expected {count} numbers, got {len(cells)}")
+        raise LabelFileError(f"{where}: expected {count} numbers, got {len(cells)}")
     try:
         values = np.array([float(cell) for cell in cells])
     except ValueError:
-        raise BadInputError(f"{where}: expected numbers, got {line[:80]!r}") from None
+        raise LabelFileError(f"{where}: expected numbers, got {line[:80]!r}") from None
     if not np.isfinite(values).all():
-        raise BadInputError(f"{where}: expected finite numbers, got {line[:80]!r}")
+        raise LabelFileError(f"{where}: expected finite numbers, got {line[:80]!r}")
     return values

@@ -17,7 +17,7 @@ from rq.exceptions import DuplicateJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from label_config.values import ParallaxError
+from label_config.values.errors import ServiceError
 from ml_backend.store import work
 from ml_backend.store.workspace import Workspace
 
@@ -35,7 +35,7 @@ ANSWER_S = 5
 log = logging.getLogger("parallax.queue")
 
 
-class QueueAwayError(ParallaxError):
+class QueueAwayError(ServiceError):
     """Redis does not answer.  Jobs stay requested in the store, and are enqueued by the first look that succeeds."""
 
 

@@ -7,7 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from label_config.values import IntArray, ParallaxError, TrainingTarget
+from label_config.values import IntArray, TrainingTarget
+from label_config.values.errors import InterruptedWorkError
 from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.publish import publish_if_good, tell
 from ml_backend.jobs.replay import held_out, misestimated
@@ -29,7 +30,7 @@ from ml_backend.store.workspace import Workspace
 Report = Callable[[dict[str, Any]], None]
 
 
-class StoppedError(ParallaxError):
+class StoppedError(InterruptedWorkError):
     """The worker was asked to stop; a checkpoint is on disk and the job is taken up again."""
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 
 #: Maps are halved until the shorter side has at most this many pixels.
 COARSEST = 4
@@ -39,7 +39,7 @@ class AuxiliaryNetwork(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (n, channels, h, w), finest first, each half the size of the one before → (n, n_outputs)."""
         if len(maps) != len(self.fold) + 1:
-            raise BadInputError(f"auxiliary network: expected {len(self.fold) + 1} feature maps, got {len(maps)}")
+            raise ModelError(f"auxiliary network: expected {len(self.fold) + 1} feature maps, got {len(maps)}")
         x = maps[0].detach()
         for layer, coarser in zip(self.fold, maps[1:], strict=True):
             x = torch.relu(layer(x)) + coarser.detach()

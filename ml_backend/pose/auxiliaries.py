@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from label_config.values import BadInputError, Float32Array, FloatArray
+from label_config.values import Float32Array, FloatArray
+from label_config.values.errors import ModelError
 from label_config.values.prediction import Output
 from label_config.values.skeleton import Skeleton
 from ml_backend.pose.aux_net import AuxiliaryNetwork, feature_pyramid, gaussian_loss, link_lengths, ranking_loss
@@ -126,7 +127,7 @@ def attach(network: PoseNetwork, config: TrainConfig, skeleton: Skeleton) -> Aux
     if not config.auxiliary:
         return None
     if "links" in config.auxiliary and not skeleton.limbs:
-        raise BadInputError(f"auxiliary network 'links': skeleton {skeleton.name!r} has no limbs; add limbs to use link scores")
+        raise ModelError(f"auxiliary network 'links': skeleton {skeleton.name!r} has no limbs; add limbs to use link scores")
     auxiliary = Auxiliaries(config.auxiliary, map_shapes(network, config.input_px), skeleton)
     network.auxiliary = auxiliary
     return auxiliary

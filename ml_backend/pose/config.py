@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 from label_config.values.prediction import Output
 from ml_backend.heatmaps.crops import Grid
 
@@ -124,16 +124,16 @@ class TrainConfig:
         }
         for name, value in positive.items():
             if not value > 0:
-                raise BadInputError(f"train.{name}: expected a positive number, got {value}")
+                raise ModelError(f"train.{name}: expected a positive number, got {value}")
         unknown = [name for name in self.auxiliary if name not in get_args(Auxiliary)]
         if unknown or len(set(self.auxiliary)) < len(self.auxiliary):
-            raise BadInputError(
+            raise ModelError(
                 f"train.auxiliary: expected different ones of {', '.join(get_args(Auxiliary))}, got {', '.join(self.auxiliary)}"
             )
         if min(self.input_px) < 16:
-            raise BadInputError(f"train.input_px: expected width and height of at least 16, got {self.input_px}")
+            raise ModelError(f"train.input_px: expected width and height of at least 16, got {self.input_px}")
         if self.max_minutes is not None and self.max_minutes <= 0:
-            raise BadInputError(f"train.max_minutes: expected a positive number or nothing, got {self.max_minutes}")
+            raise ModelError(f"train.max_minutes: expected a positive number or nothing, got {self.max_minutes}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""
@@ -145,7 +145,7 @@ class TrainConfig:
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(data) - known)
         if unknown:
-            raise BadInputError(f"training configuration: unknown fields {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+            raise ModelError(f"training configuration: unknown fields {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
         if "augment" in values:
             augment = dict(values["augment"])

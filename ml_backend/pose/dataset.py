@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from label_config.values import BadInputError, Box, ByteArray, Float32Array, FloatArray, ImageRef, IntArray, TrainingTarget
+from label_config.values import Box, ByteArray, Float32Array, FloatArray, ImageRef, IntArray, TrainingTarget
+from label_config.values.errors import ModelError
 from label_config.values.skeleton import Skeleton
 from ml_backend.heatmaps.crops import CropTransform, box_around, padded_box
 from ml_backend.pose.augment import Geometry, draw_geometry, headroom, photometric
@@ -99,7 +100,7 @@ class CropDataset:
         self.skipped: list[Skipped] = []
         usable = [target for target in targets if _has_weight(target, len(skeleton))]
         if not usable:
-            raise BadInputError(
+            raise ModelError(
                 f"training: none of {len(targets)} targets has a keypoint with weight and coordinates; label at least one picture"
             )
         self.subject_px = typical_subject(usable)
@@ -143,7 +144,7 @@ class CropDataset:
                 held += sum(patch.pixels.nbytes for patch in patches[i])
         if not looks:
             first = self.skipped[0]
-            raise BadInputError(
+            raise ModelError(
                 f"training: none of {len(usable)} pictures could be read; the first: {first.image.source}: {first.reason}"
             )
         self.two_stage = self._decide_two_stage(shares)
@@ -244,12 +245,12 @@ def _has_weight(target: TrainingTarget, n_keypoints: int) -> bool:
     """Check a target's arrays; False when it says nothing.  Raises BadInputError."""
     where = f"training target {target.key or target.image.source}"
     if target.xy_px.shape != (n_keypoints, 2) or target.weight.shape != (n_keypoints,):
-        raise BadInputError(
+        raise ModelError(
             f"{where}: expected xy_px {(n_keypoints, 2)} and weight {(n_keypoints,)}, got {target.xy_px.shape} and "
             f"{target.weight.shape}; do skeleton and labels belong together?"
         )
     if not np.isfinite(target.weight).all() or (target.weight < 0).any():
-        raise BadInputError(f"{where}: weights must be finite and not negative, got {target.weight}")
+        raise ModelError(f"{where}: weights must be finite and not negative, got {target.weight}")
     return bool(((target.weight > 0) & np.isfinite(target.xy_px).all(axis=1)).any())
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from label_config.values import BadInputError, ByteArray
+from label_config.values import ByteArray
+from label_config.values.errors import ModelError
 from ml_backend.pose.config import Precision
 
 #: Mean and standard deviation of ImageNet, which published backbones expect.
@@ -25,9 +26,9 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise BadInputError(f"train.device: expected 'auto', 'cpu' or 'cuda', got {name!r}") from error
+        raise ModelError(f"train.device: expected 'auto', 'cpu' or 'cuda', got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise BadInputError(f"train.device: {name!r} asked for, but PyTorch sees no CUDA device here; use 'auto' or 'cpu'")
+        raise ModelError(f"train.device: {name!r} asked for, but PyTorch sees no CUDA device here; use 'auto' or 'cpu'")
     return device
 
 
@@ -53,9 +54,9 @@ def count_processes(devices: int | Literal["all"], device: str) -> int:
     here = torch.cuda.device_count() if choose_device(device).type == "cuda" else 0
     wanted = max(here, 1) if devices == "all" else devices
     if wanted > 1 and ":" in device:
-        raise BadInputError(f"train.devices: {wanted} processes cannot share train.device {device!r}; set it to 'auto' or 'cuda'")
+        raise ModelError(f"train.devices: {wanted} processes cannot share train.device {device!r}; set it to 'auto' or 'cuda'")
     if here and wanted > here:
-        raise BadInputError(f"train.devices: expected at most the {here} CUDA devices of this machine, got {wanted}")
+        raise ModelError(f"train.devices: expected at most the {here} CUDA devices of this machine, got {wanted}")
     return wanted
 
 

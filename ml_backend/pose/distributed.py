@@ -22,6 +22,7 @@ from torch import Tensor, multiprocessing, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from label_config.values import ParallaxError
+from label_config.values.errors import InterruptedWorkError
 
 Result = TypeVar("Result")
 
@@ -31,7 +32,7 @@ LOOK_S = 0.2
 OF_MEMORY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)
 
 
-class KilledError(ParallaxError):
+class KilledError(InterruptedWorkError):
     """A process ended by a signal as it does when memory runs out."""
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from label_config.values import BadInputError, Float32Array, FloatArray
+from label_config.values import Float32Array, FloatArray
+from label_config.values.errors import ModelError
 from ml_backend.heatmaps.codecs import Codec, SimCC, make_codec
 from ml_backend.heatmaps.crops import Grid
 from ml_backend.heatmaps.peaks import find_peaks
@@ -164,7 +165,7 @@ def make_head(network: PoseNetwork, config: TrainConfig) -> Head:
     """The head that belongs to a network.  Raises BadInputError when the input size does not fit it."""
     w, h = config.input_px
     if w % network.multiple or h % network.multiple:
-        raise BadInputError(f"train.input_px: {config.network} needs multiples of {network.multiple}, got {w}×{h}")
+        raise ModelError(f"train.input_px: {config.network} needs multiples of {network.multiple}, got {w}×{h}")
     if network.kind == HeadKind.HEATMAP:
         return HeatmapHead(config, (round(h / network.stride), round(w / network.stride)))
     if network.kind == HeadKind.SIMCC:

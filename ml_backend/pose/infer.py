@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from label_config.values import BadInputError, Box, ByteArray, Float32Array, FloatArray
+from label_config.values import Box, ByteArray, Float32Array, FloatArray
+from label_config.values.errors import ModelError
 from label_config.values.prediction import Output, Prediction, joined
 from ml_backend.heatmaps.crops import CropTransform, padded_box
 from ml_backend.pose.config import AUXILIARY_OUTPUT
@@ -58,7 +59,7 @@ class Predictor:
         beside = {AUXILIARY_OUTPUT[name] for name in manifest.config.auxiliary}
         self.outputs = frozenset({Output.PEAKS, Output.FEATURES} | heatmaps | beside)
         if flip_test and not (manifest.skeleton.flip_augment and Output.HEATMAPS in self.outputs):
-            raise BadInputError(
+            raise ModelError(
                 f"train.flip_test: needs heatmaps and a skeleton with flip_augment, got network {manifest.config.network!r} and "
                 f"skeleton {manifest.skeleton.name!r}; set it to false"
             )
@@ -88,7 +89,7 @@ class Predictor:
         """
         boxes = list(boxes_px) if boxes_px is not None else [None] * len(images)
         if len(boxes) != len(images):
-            raise BadInputError(f"predict: expected one box or None per picture, got {len(boxes)} for {len(images)}")
+            raise ModelError(f"predict: expected one box or None per picture, got {len(boxes)} for {len(images)}")
         parts: list[Prediction] = []
         done = 0
         with threads(self.n_threads), torch.inference_mode():
@@ -192,5 +193,5 @@ def _array(tensor: Tensor) -> Float32Array:
 
 def _maps(decoded: Decoded) -> Float32Array:
     if decoded.heatmaps is None:
-        raise BadInputError("predict: this model has no heatmaps; ask only models that list HEATMAPS among their outputs")
+        raise ModelError("predict: this model has no heatmaps; ask only models that list HEATMAPS among their outputs")
     return decoded.heatmaps

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from label_config.values import BadInputError, BoolArray, FloatArray
+from label_config.values import BoolArray, FloatArray
+from label_config.values.errors import ModelError
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 
 #: Bounds on the number of fine-tuning epochs; the paper's rule gives 0 for G > 0.996, which would change nothing.
@@ -33,7 +34,7 @@ def acft_epochs(mean_oks: float, alpha: float = 250.0) -> int:
     Raises BadInputError for G outside [0, 1].
     """
     if not 0 <= mean_oks <= 1:
-        raise BadInputError(f"acft: expected a mean OKS in [0, 1], got {mean_oks}")
+        raise ModelError(f"acft: expected a mean OKS in [0, 1], got {mean_oks}")
     # Rounded first to twelve digits: 250 · (1 − 0.9) is 24.99… in binary.
     return int(np.clip(round(round(alpha * (1 - mean_oks), 12)), MIN_EPOCHS, MAX_EPOCHS))
 
@@ -57,7 +58,7 @@ def _continue(base: TrainConfig, n_targets: int, mean_oks: float | None) -> Trai
 
 def _acft(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
     if mean_oks is None:
-        raise BadInputError("preset 'acft': needs the mean OKS of the newly labelled frames under the current model, got none")
+        raise ModelError("preset 'acft': needs the mean OKS of the newly labelled frames under the current model, got none")
     return base.but(
         optimizer="adamw",
         lr=2.5e-4,
@@ -131,7 +132,7 @@ def preset(name: str, base: TrainConfig, *, n_targets: int, mean_oks: float | No
     Raises BadInputError for an unknown name or a missing figure.
     """
     if name not in _PRESETS:
-        raise BadInputError(f"training preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+        raise ModelError(f"training preset: expected one of {', '.join(PRESETS)}, got {name!r}")
     if n_targets < 1:
-        raise BadInputError(f"training preset {name!r}: expected at least one target, got {n_targets}")
+        raise ModelError(f"training preset {name!r}: expected at least one target, got {n_targets}")
     return _PRESETS[name](base, n_targets, mean_oks)

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from label_config.values import BadInputError, ByteArray, Float32Array, FloatArray
+from label_config.values import ByteArray, Float32Array, FloatArray
+from label_config.values.errors import ModelError
 from ml_backend.geometry.cameras import Camera
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
@@ -104,7 +105,7 @@ def fit_single_view(
     """
     known = np.isfinite(depth)
     if not (known.any() and np.isfinite(xy_input).any()):
-        raise BadInputError("single view: no label is known; harvest or label at least one frame in two calibrated views")
+        raise ModelError("single view: no label is known; harvest or label at least one frame in two calibrated views")
     device = choose_device(config.device)
     with torch.no_grad():
         network.depth_scale.fill_(4 * float(np.sqrt(np.mean(depth[known] ** 2))) or 1.0)  # as wide as a subject in its crop

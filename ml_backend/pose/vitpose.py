@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from label_config.values import BadInputError, Box, ByteArray
+from label_config.values import Box, ByteArray
+from label_config.values.errors import ModelError
 from label_config.values.prediction import Output, Prediction, by_keypoint_name
 from ml_backend.heatmaps.codecs import UDP
 from ml_backend.heatmaps.crops import CropTransform, padded_box
@@ -51,7 +52,7 @@ class VitPose:
     ) -> None:
         """``model`` is a ``VitPoseForPoseEstimation`` with one map per keypoint of COCO."""
         if model.config.num_labels != len(COCO_17):
-            raise BadInputError(f"ViTPose: expected a model with {len(COCO_17)} keypoints, got {model.config.num_labels}")
+            raise ModelError(f"ViTPose: expected a model with {len(COCO_17)} keypoints, got {model.config.num_labels}")
         self.keypoints = tuple(keypoints)
         self.device = choose_device(device)
         self._model = model.eval().to(self.device)

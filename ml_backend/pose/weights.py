@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 from label_config.values.skeleton import Skeleton
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
@@ -73,7 +73,7 @@ class Manifest:
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
         """Inverse of :meth:`to_json`.  Raises BadInputError."""
         if data.get("format") != FORMAT:
-            raise BadInputError(f"manifest: expected format {FORMAT}, got {data.get('format')!r}; written by another version?")
+            raise ModelError(f"manifest: expected format {FORMAT}, got {data.get('format')!r}; written by another version?")
         shape = data["skeleton"]
         skeleton = Skeleton(
             name=shape["name"],
@@ -126,9 +126,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.from_json(json.loads(path.read_text()))
     except FileNotFoundError as error:
-        raise BadInputError(f"{folder}: no {MANIFEST_NAME}; expected a folder written by training") from error
+        raise ModelError(f"{folder}: no {MANIFEST_NAME}; expected a folder written by training") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{path}: damaged manifest ({error}); restore the folder or train again") from error
+        raise ModelError(f"{path}: damaged manifest ({error}); restore the folder or train again") from error
 
 
 def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetwork, Manifest]:
@@ -139,12 +139,12 @@ def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetw
     """
     manifest = read_manifest(folder)
     if WEIGHTS_NAME not in manifest.files:
-        raise BadInputError(f"{folder / MANIFEST_NAME}: lists no {WEIGHTS_NAME}; restore the folder or train again")
+        raise ModelError(f"{folder / MANIFEST_NAME}: lists no {WEIGHTS_NAME}; restore the folder or train again")
     for name, expected in manifest.files.items():
         path = folder / name
         found = _sha256(path) if path.is_file() and path.parent == folder else "no such file"
         if found != expected:
-            raise BadInputError(f"{path}: expected sha256 {expected}, got {found}; restore the folder or train again")
+            raise ModelError(f"{path}: expected sha256 {expected}, got {found}; restore the folder or train again")
     config = manifest.config
     arguments = {**config.network_args, "pretrained": None} if "pretrained" in config.network_args else config.network_args
     network = build_network(config.network, len(manifest.skeleton), plugins=plugins, **arguments)
@@ -152,7 +152,7 @@ def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetw
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except (RuntimeError, SafetensorError) as error:
-        raise BadInputError(f"{folder}: weights do not fit network {config.network!r}: {error}") from error
+        raise ModelError(f"{folder}: weights do not fit network {config.network!r}: {error}") from error
     return network.eval(), manifest
 
 
@@ -167,9 +167,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
     except FileNotFoundError as error:
-        raise BadInputError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file") from error
+        raise ModelError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file") from error
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise BadInputError(
+        raise ModelError(
             f"weights {path}: expected tensors only, got something else ({_first_line(error)}); "
             "save the state_dict alone, best as safetensors"
         ) from error
@@ -177,7 +177,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise BadInputError(f"weights {path}: expected a mapping from names to tensors, got {type(loaded).__name__}")
+        raise ModelError(f"weights {path}: expected a mapping from names to tensors, got {type(loaded).__name__}")
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
 
 
@@ -200,7 +200,7 @@ def warm_start(network: PoseNetwork, tensors: Mapping[str, Tensor], source: str)
     covered = sum(own[name].numel() for name in counted if name in fitting)
     total = sum(own[name].numel() for name in counted)
     if covered < 0.5 * total:
-        raise BadInputError(
+        raise ModelError(
             f"weights {source}: only {covered / total:.0%} of the parameters of {type(network).__name__} are in it; "
             "expected weights of the same kind of network"
         )

@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from label_config.values import BadInputError
+from label_config.values.errors import RecordingError
 
 #: Variables that name a file of trusted certificates, as curl, requests and OpenSSL read them.
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -39,7 +39,7 @@ def _context(named: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
         try:
             context.load_verify_locations(**{"capath" if Path(file).is_dir() else "cafile": file})
         except OSError as error:  # SSLError is one
-            raise BadInputError(f"{name}: expected a file of certificates (PEM), got {file!r} ({error})") from error
+            raise RecordingError(f"{name}: expected a file of certificates (PEM), got {file!r} ({error})") from error
     return context
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from label_config.values import BadInputError
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.errors import FetchError
 
 #: Label Studio's access tokens live 300 s.
@@ -28,7 +28,7 @@ def clean_token(token: str) -> str:
     """The token without blanks and line breaks around it.  Raises BadInputError for one that is no single word."""
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise BadInputError(
+        raise RecordingError(
             "the token of Label Studio: expected one word without blanks and line breaks, got "
             f"{'nothing' if not token else f'{len(token.split())} words'}; copy it again from Account & Settings"
         )

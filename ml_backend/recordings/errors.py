@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from label_config.values import ParallaxError
+from label_config.values.errors import ParallaxError
 
 
 class UnreadableImageError(ParallaxError):

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from label_config.values import BadInputError, ByteArray, ImageRef
+from label_config.values import ByteArray, ImageRef
 from label_config.values.atomic_files import write_atomically
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 from ml_backend.recordings.reading import Fetches, iter_images, read_image
@@ -21,11 +22,11 @@ def write_picture(picture: ByteArray, target: str | Path) -> None:
     """Write (h, w, 3) RGB as JPEG (quality 95) or PNG, by the suffix of ``target``; others see a whole file or none."""
     suffix = Path(target).suffix.lower()
     if suffix not in (".jpg", ".jpeg", ".png"):
-        raise BadInputError(f"{target}: expected a .jpg or .png file")
+        raise RecordingError(f"{target}: expected a .jpg or .png file")
     options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     ok, encoded = cv2.imencode(suffix, np.ascontiguousarray(picture[..., ::-1]), options)
     if not ok:
-        raise BadInputError(f"{target}: a picture of shape {picture.shape} cannot be encoded")
+        raise RecordingError(f"{target}: a picture of shape {picture.shape} cannot be encoded")
     write_atomically(Path(target), encoded.tobytes())
 
 

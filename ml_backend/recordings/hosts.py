@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from label_config.values import BadInputError
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.addresses import Origin, is_file_path, origin_of, path_on_server, shown, split_url
 from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, ServerAwayError
 
@@ -48,7 +48,7 @@ class AllowedHosts:
         except ValueError:
             host, _, port = entry.lower().rstrip(".").partition(":")
             if not host or "/" in entry or "*" in entry or (port and not port.isdigit()):
-                raise BadInputError(f"allowed hosts: expected 'host', 'host:port' or a network, got {entry!r}") from None
+                raise RecordingError(f"allowed hosts: expected 'host', 'host:port' or a network, got {entry!r}") from None
             self._hosts.add((host, int(port) if port else None))
             return
         self._networks.append(network)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from label_config.values import BadInputError
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.memory_limit import limit_memory
 
 #: Address space that reading may take on top of what the program and its libraries need, and more for each byte of the file.
@@ -57,19 +58,19 @@ def read_limited(function: str, path: Path, *, memory_bytes: int = MEMORY_BYTES,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise BadInputError(f"{path}: cannot be read: still no end after {seconds:.0f} s; the file is damaged or huge") from None
+        raise RecordingError(f"{path}: cannot be read: still no end after {seconds:.0f} s; the file is damaged or huge") from None
     if done.returncode == -signal.SIGPROF:
-        raise BadInputError(f"{path}: cannot be read: still no end after {cpu_s:.0f} s of work; the file is damaged")
+        raise RecordingError(f"{path}: cannot be read: still no end after {cpu_s:.0f} s of work; the file is damaged")
     if done.returncode or not done.stdout:
         why = f"the reader ended with status {done.returncode}{_last_line(done.stderr)}"
-        raise BadInputError(
+        raise RecordingError(
             f"{path}: cannot be read: {why}; the file is damaged, or larger than {memory_bytes >> 20} MiB in memory"
         )
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as answer:
         found: dict[str, Any] = json.loads(str(answer["json"]))
         arrays = {name.removeprefix("array:"): answer[name] for name in answer.files if name.startswith("array:")}
     if "error" in found:
-        raise BadInputError(f"{path}: {found['error']}")
+        raise RecordingError(f"{path}: {found['error']}")
     return {**found["value"], **arrays}
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values import FloatArray, IntArray
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.timing import match_frames, period, reference_view
 
 Pairing = Literal["time", "index", "number"]
@@ -79,7 +80,7 @@ def _choose(clocks: Mapping[str, Clock], where: str) -> tuple[Pairing, tuple[str
         return "time", _rate_notes(clocks, where)
     if timed:
         others = [view for view in clocks if view not in timed]
-        raise BadInputError(
+        raise RecordingError(
             f"{where}: the sources of {_names(timed)} say when their frames were taken, those of {_names(others)} do not. "
             "Give these views 'fps', or the recording 'pairing: index' when the n-th frames belong together"
         )
@@ -93,7 +94,7 @@ def _choose(clocks: Mapping[str, Clock], where: str) -> tuple[Pairing, tuple[str
     if len(counts) == 1:
         return "index", (f"{where}: the names of the pictures do not say which belong together; paired by their place",)
     sizes = ", ".join(f"{view!r} {clock.n_frames}" for view, clock in clocks.items())
-    raise BadInputError(
+    raise RecordingError(
         f"{where}: the views have different numbers of pictures ({sizes}), and nothing says which belong together. "
         "Give the views 'fps', or the recording 'pairing: index' when the n-th pictures belong together"
     )
@@ -106,7 +107,7 @@ def _check_rates(clocks: Mapping[str, Clock], where: str) -> None:
         for other, its in plain.items():
             same_count = abs(clock.n_frames - its.n_frames) <= _SAME_COUNT * its.n_frames
             if same_count and clock.fps > its.fps * (1 + _OTHER_RATE):
-                raise BadInputError(
+                raise RecordingError(
                     f"{where}: view {view!r} has {clock.n_frames} frames at {clock.fps:.5g} a second and {other!r} "
                     f"{its.n_frames} at {its.fps:.5g}: as many frames and other rates contradict each other. Say which holds: "
                     "'pairing: index' when one trigger took the n-th frames of all cameras together, "
@@ -142,7 +143,7 @@ def _check_shift(clocks: Mapping[str, Clock], where: str) -> None:
             continue
         shifts = {tuple(a - b for a, b in zip(mine, its, strict=True)) for mine, its in zip(numbers, first[1], strict=True)}
         if len(shifts) == 1:
-            raise BadInputError(
+            raise RecordingError(
                 f"{where}: views {first[0]!r} and {view!r} have as many pictures, but the numbers in the names start at "
                 f"{_number(first[1][0])} and {_number(numbers[0])}. Say which holds: 'pairing: index' when "
                 "the n-th pictures belong together, 'pairing: number' when those with equal numbers do"
@@ -153,7 +154,7 @@ def _by_time(clocks: Mapping[str, Clock], where: str) -> tuple[str, dict[str, In
     times = {view: clock.times_s for view, clock in clocks.items() if clock.times_s is not None}
     missing = [view for view in clocks if view not in times]
     if missing:
-        raise BadInputError(
+        raise RecordingError(
             f"{where}: 'pairing: time' needs to know when the frames of {_names(missing)} were taken; give 'fps', or a file of "
             "timestamps beside the source"
         )
@@ -175,7 +176,7 @@ def _by_number(clocks: Mapping[str, Clock], where: str) -> tuple[str, dict[str, 
     places: dict[str, dict[tuple[int, ...], int]] = {}
     for view, clock in clocks.items():
         if clock.numbers is None:
-            raise BadInputError(
+            raise RecordingError(
                 f"{where}: 'pairing: number' needs pictures whose names differ in numbers; view {view!r} has none"
             )
         places[view] = {number: i for i, number in enumerate(clock.numbers)}

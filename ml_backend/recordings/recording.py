@@ -10,7 +10,8 @@ import numpy as np
 
 from label_config.settings.spec import Recording as RecordingSpec
 from label_config.settings.spec import ViewSource
-from label_config.values import BadInputError, FloatArray, Frame, FrameKey, ImageRef
+from label_config.values import FloatArray, Frame, FrameKey, ImageRef
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.pairing import Clock, Pairs, pair
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 from ml_backend.recordings.sources import SourceInfo, probe
@@ -89,7 +90,7 @@ def open_recording(spec: RecordingSpec, limits: Limits = DEFAULT_LIMITS) -> Reco
     if spec.pairing != "index":
         _check_timestamps_of_all(spec, where)
     elif late := [name for name, view in spec.views.items() if view.time_offset_s]:
-        raise BadInputError(f"{where}: 'pairing: index' does not use times; take out time_offset_s of {', '.join(late)}")
+        raise RecordingError(f"{where}: 'pairing: index' does not use times; take out time_offset_s of {', '.join(late)}")
     pairs = pair({camera.name: camera.clock for camera in cameras}, spec.pairing, where)
     total = len(pairs.matches[pairs.reference])
     frames = []
@@ -98,7 +99,7 @@ def open_recording(spec: RecordingSpec, limits: Limits = DEFAULT_LIMITS) -> Reco
         images = {camera.name: camera.ref(place) for camera, place in places if place >= 0}
         frames.append(Frame(FrameKey(spec.sequence, i), images))
     if not frames:
-        raise BadInputError(f"{where}: no frame between start {spec.start} and stop {spec.stop}; it has {total}")
+        raise RecordingError(f"{where}: no frame between start {spec.start} and stop {spec.stop}; it has {total}")
     recording = Recording(
         sequence=spec.sequence,
         views=tuple(spec.views),
@@ -149,7 +150,7 @@ def _timestamps(source: str) -> FloatArray | None:
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=1)
         return np.asarray(values, dtype=np.float64)
     except Exception as error:  # NumPy reads a damaged header as Python, which fails in as many ways
-        raise BadInputError(f"{path}: expected one time in seconds per frame ({error})") from error
+        raise RecordingError(f"{path}: expected one time in seconds per frame ({error})") from error
 
 
 def _timestamps_file(source: str) -> Path | None:
@@ -163,7 +164,7 @@ def _check_timestamps_of_all(spec: RecordingSpec, where: str) -> None:
     without = [name for name, path in files.items() if path is None]
     if without and len(without) < len(files):
         have = ", ".join(f"{name!r} ({path.name})" for name, path in files.items() if path is not None)
-        raise BadInputError(
+        raise RecordingError(
             f"{where}: there are timestamps for {have}, but none for {', '.join(map(repr, without))}; clocks cannot be compared. "
             "Add the missing files, or take the others away"
         )
@@ -173,7 +174,7 @@ def _check_complete(recording: Recording, where: str) -> None:
     if 2 * recording.n_complete >= len(recording.frames):
         return
     counts = ", ".join(f"{view!r} {sum(view in frame.images for frame in recording.frames)}" for view in recording.views)
-    raise BadInputError(
+    raise RecordingError(
         f"{where}: only {recording.n_complete} of {len(recording.frames)} instants have a picture of every view ({counts}). "
         "Check that the sources are of one recording; time_offset_s shifts a camera's clock, 'pairing' says what pairs pictures, "
         "start and stop leave out what not all cameras saw"

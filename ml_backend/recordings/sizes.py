@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from label_config.values import BadInputError
+from label_config.values.errors import RecordingError
 
 #: Codecs work in blocks of this many pixels and pad or cut pictures to whole blocks.
 CODEC_BLOCK_PX = 16
@@ -52,7 +52,7 @@ def reconcile_size(view: str, decoded_px: tuple[int, int], calibrated_px: tuple[
         if decoded_px == calibrated_px[::-1]
         else "; give the view's crop, or the calibration of these pictures"
     )
-    raise BadInputError(f"{sizes}; neither codec padding nor a change of scale explains that{hint}")
+    raise RecordingError(f"{sizes}; neither codec padding nor a change of scale explains that{hint}")
 
 
 def _text(size_px: tuple[int, int]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from label_config.values import BadInputError, ByteArray, FloatArray
+from label_config.values import ByteArray, FloatArray
+from label_config.values.errors import RecordingError
 from ml_backend.recordings.decoding import Decode
 from ml_backend.recordings.errors import UnavailableImageError
 from ml_backend.recordings.pairing import Numbers
@@ -96,7 +97,7 @@ def list_pictures(source: str | Path) -> list[str]:
         found = [name for name in glob.glob(str(source)) if _is_file(Path(name))]
     if not found:
         problem = "holds no picture" if path.is_dir() else "no such file, folder or pattern with matches"
-        raise BadInputError(
+        raise RecordingError(
             f"{source}: {problem}; expected a video ({' '.join(VIDEO_SUFFIXES[:4])} …) or pictures ({' '.join(PICTURE_SUFFIXES)})"
         )
     return sorted(found, key=_natural)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values import FloatArray, IntArray
+from label_config.values.errors import RecordingError
 
 #: Cameras whose frame times differ by less than this ratio run at the same rate; clocks jitter.
 _SAME_RATE = 0.9
@@ -18,14 +19,14 @@ def check_timestamps(times_s: FloatArray, n_frames: int, fps: float | None, wher
     fps  what the container says; None when it does not
     """
     if times_s.shape != (n_frames,):
-        raise BadInputError(f"{where}: expected {n_frames} timestamps, one per frame, got {times_s.size}")
+        raise RecordingError(f"{where}: expected {n_frames} timestamps, one per frame, got {times_s.size}")
     if not (np.isfinite(times_s).all() and (np.diff(times_s) > 0).all()):
-        raise BadInputError(f"{where}: timestamps must be finite and increase strictly")
+        raise RecordingError(f"{where}: timestamps must be finite and increase strictly")
     if fps is None or len(times_s) < 2:
         return
     for name, factor in (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)):
         if factor / 3 < period(times_s) * fps < factor * 3:
-            raise BadInputError(
+            raise RecordingError(
                 f"{where}: expected timestamps in seconds; {period(times_s):.6g} between frames at {fps:.5g} a second "
                 f"looks like {name}"
             )

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, or_, select, update
 from sqlalchemy.engine import Row
 
-from label_config.values import ParallaxError
+from label_config.values.errors import InterruptedWorkError
 from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import jobs, shards
@@ -24,7 +24,7 @@ MAX_TRIES = 3
 TRAINING_BATCH = "training_batch"
 
 
-class LostLeaseError(ParallaxError):
+class LostLeaseError(InterruptedWorkError):
     """Another worker has taken the job over; this one must stop and touch nothing more."""
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx
 
-from label_config.values import ParallaxError
+from label_config.values.errors import ServiceError
 from plugins.cli.processes.ports import free_port
 
 START_TIMEOUT_S = 180.0
 
 
-class PlatformError(ParallaxError):
+class PlatformError(ServiceError):
     """Label Studio did not start or did not answer."""
 
 

@@ -18,7 +18,7 @@ import httpx
 from label_studio_sdk import LabelStudio
 
 from label_config.settings.spec import Network
-from label_config.values import ParallaxError
+from label_config.values.errors import ServiceError
 from ml_backend.recordings import Credentials, FetchError, certificate_problem, proxy_for, trusted
 
 TIMEOUT_S = 60
@@ -40,7 +40,7 @@ PULL_FIELDS = (
 )
 
 
-class LabelStudioError(ParallaxError):
+class LabelStudioError(ServiceError):
     """Label Studio refused a call (``status``), or could not be reached (``status`` None)."""
 
     def __init__(self, message: str, status: int | None) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from label_config.values import ParallaxError
+from label_config.values.errors import InterruptedWorkError
 from ml_backend.store import presence
 from ml_backend.store.database import ProjectStore
 
@@ -18,7 +18,7 @@ LEASE_S = 45.0
 REFRESH_S = 10.0
 
 
-class LostLeadershipError(ParallaxError):
+class LostLeadershipError(InterruptedWorkError):
     """Another sync process took over (this one was paused, say) and must not be disturbed."""
 
 

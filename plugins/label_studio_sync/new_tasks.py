@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from label_config.values import ImageRef, ParallaxError
 from label_config.values.data_path import nested
+from label_config.values.errors import ServiceError
 from ml_backend.project.picture_tries import Tries
 from ml_backend.recordings import UnavailableImageError, browsers_show, extract_frames, frame_path, limits_of
 from ml_backend.store import ledger, presence, tasks
@@ -33,7 +34,7 @@ OUR_FOLDER = "parallax"
 LANDING_S = 30.0
 
 
-class ImportOpenError(ParallaxError):
+class ImportOpenError(ServiceError):
     """It is not known yet whether an interrupted import landed."""
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from label_config.values import ParallaxError
+from label_config.values.errors import ServiceError
 from plugins.label_studio_sync.client import Client, LabelStudioError
 
 #: Projects that are listed for somebody who gave a wrong number.
 LISTED = 12
 
 
-class NoProjectError(ParallaxError):
+class NoProjectError(ServiceError):
     """Label Studio has no project of this number that the token's user may see."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration import anipose, opencv, pose2sim
 from ml_backend.geometry.calibration.detect import FORMATS, detect_format, locate
 from ml_backend.geometry.calibration.rig_views import match_views, rig_of_views
@@ -57,12 +57,12 @@ def read_calibration(
     except (OSError, ValueError):
         exists = False
     if not exists:
-        raise BadInputError(f"{path}: expected a calibration file or folder, found nothing there")
+        raise CalibrationError(f"{path}: expected a calibration file or folder, found nothing there")
     where, name = locate(path) if format is None else (path, format)
     try:
         calibration = _choose(READERS, name, "read")(where, sizes_px)
     except (OverflowError, RecursionError, MemoryError) as error:
-        raise BadInputError(f"{path}: cannot be read as {name}: {type(error).__name__}: {str(error)[:200]}") from None
+        raise CalibrationError(f"{path}: cannot be read as {name}: {type(error).__name__}: {str(error)[:200]}") from None
     return calibration if unit is None else with_unit(calibration, unit, Where(path))
 
 
@@ -73,5 +73,5 @@ def write_calibration(rig: Rig, path: str | Path, format: str) -> None:
 
 def _choose(known: dict[str, _F], name: str, verb: str) -> _F:
     if name not in known:
-        raise BadInputError(f"calibration format: can {verb} {', '.join(known)}; got {name!r}")
+        raise CalibrationError(f"calibration format: can {verb} {', '.join(known)}; got {name!r}")
     return known[name]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import build
 from ml_backend.recordings.limited_child import read_limited
@@ -47,11 +47,11 @@ def _check_start(file: Path) -> None:
         with file.open("rb") as stream:
             head = stream.read(128)
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{file}: cannot be read: {error}") from None
+        raise CalibrationError(f"{file}: cannot be read: {error}") from None
     if b"MATLAB 7.3" in head or head.startswith(b"\x89HDF"):
-        raise BadInputError(f"{file}: expected a MATLAB v5 file, got v7.3 (HDF5); save it again in MATLAB with '-v7'")
+        raise CalibrationError(f"{file}: expected a MATLAB v5 file, got v7.3 (HDF5); save it again in MATLAB with '-v7'")
     if head[126:128] not in (b"IM", b"MI"):
-        raise BadInputError(f"{file}: expected a MATLAB v5 file, got something else; save it in MATLAB with '-v7'")
+        raise CalibrationError(f"{file}: expected a MATLAB v5 file, got something else; save it in MATLAB with '-v7'")
 
 
 def _size(file: Path, stored: Any) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration import (
     anipose,
     caliscope,
@@ -74,15 +75,15 @@ def _in_folder(path: Path) -> tuple[Path, str]:
         return single[0], found[single[0]]
     if not found:
         why = f" ({reasons[0]})" if reasons else ""
-        raise BadInputError(f"{path}: expected a folder with a calibration, or one file per camera, found none{why}")
+        raise CalibrationError(f"{path}: expected a folder with a calibration, or one file per camera, found none{why}")
     listed = ", ".join(f"{file.name} ({name})" for file, name in found.items())
-    raise BadInputError(f"{path}: expected one calibration in the folder, found {listed[:500]}; name the file")
+    raise CalibrationError(f"{path}: expected one calibration in the folder, found {listed[:500]}; name the file")
 
 
 def _file_format(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in _REFUSED:
-        raise BadInputError(f"{path}: {_REFUSED[suffix]}; {_way_round()}")
+        raise CalibrationError(f"{path}: {_REFUSED[suffix]}; {_way_round()}")
     if suffix == ".mat":
         return dannce.FORMAT
     text = read_text(path)
@@ -97,7 +98,7 @@ def _file_format(path: Path) -> str:
         return mc_calib.FORMAT if mc_calib.MARK in text else jarvis.FORMAT if jarvis.MARK in text else opencv.FORMAT
     if "camera_matrix:" in text and "distortion_model:" in text:
         why = "a ROS camera_info holds intrinsics only, which place no camera in the world"
-        raise BadInputError(f"{path}: {why}; calibrate the cameras together, with Kalibr for instance")
+        raise CalibrationError(f"{path}: {why}; calibrate the cameras together, with Kalibr for instance")
     return _toml_format(path, text)
 
 
@@ -106,7 +107,7 @@ def _xml_format(path: Path, text: str) -> str:
         return opencv.FORMAT
     if "<calibration" in text.lower() or "<!doctype" in text.lower():  # the reader says what is wrong with a document type
         return qualisys.FORMAT
-    raise BadInputError(f"{path}: XML, but neither OpenCV's (<opencv_storage>) nor Qualisys' (<calibration>); {_way_round()}")
+    raise CalibrationError(f"{path}: XML, but neither OpenCV's (<opencv_storage>) nor Qualisys' (<calibration>); {_way_round()}")
 
 
 def _json_format(path: Path, text: str) -> str:
@@ -114,21 +115,21 @@ def _json_format(path: Path, text: str) -> str:
     if panoptic.recognises(document):
         return panoptic.FORMAT
     keys = ", ".join(map(json.dumps, list(document)[:10])) if isinstance(document, dict) else "a list"
-    raise BadInputError(f"{path}: JSON, but not Panoptic's (a list 'cameras' with K, R, t each), got {keys}; {_way_round()}")
+    raise CalibrationError(f"{path}: JSON, but not Panoptic's (a list 'cameras' with K, R, t each), got {keys}; {_way_round()}")
 
 
 def _toml_format(path: Path, text: str) -> str:
     try:
         document = toml_cameras.parse(path, text)
     except BadInputError as error:
-        raise BadInputError(f"{path}: is in none of the formats that are read: {READABLE} ({error})") from None
+        raise CalibrationError(f"{path}: is in none of the formats that are read: {READABLE} ({error})") from None
     if caliscope.tables(document):
         return caliscope.FORMAT
     if pose2sim.recognises(document):
         return pose2sim.FORMAT
     if toml_cameras.tables(document):
         return anipose.FORMAT
-    raise BadInputError(f"{path}: TOML, but no table of it describes a camera; {_way_round()}")
+    raise CalibrationError(f"{path}: TOML, but no table of it describes a camera; {_way_round()}")
 
 
 def _way_round() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.opencv import flat_cameras, placed_cameras
 from ml_backend.geometry.calibration.opencv_storage import read_storage
 from ml_backend.geometry.calibration.safe_reading import Calibration, Sizes
@@ -26,7 +26,7 @@ def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
     folder = path if path.is_dir() else path.parent
     for name in (INTRINSICS, EXTRINSICS):
         if not (folder / name).is_file():
-            raise BadInputError(f"{folder}: expected {INTRINSICS} and {EXTRINSICS} side by side, {name} is missing")
+            raise CalibrationError(f"{folder}: expected {INTRINSICS} and {EXTRINSICS} side by side, {name} is missing")
     tree = {**read_storage(folder / INTRINSICS), **read_storage(folder / EXTRINSICS)}
     tree.pop("names", None)
     notes: list[str] = []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat, whosmat
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 
 #: Label files also hold labels and frame tables; only the calibration in them is decoded.
 MAX_BYTES = 256_000_000
@@ -27,7 +27,7 @@ def read_cameras(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
-        raise BadInputError(f"expected a calibration of at most {MAX_BYTES:,} bytes, got a larger file")
+        raise CalibrationError(f"expected a calibration of at most {MAX_BYTES:,} bytes, got a larger file")
     source: Any = BytesIO(raw)
     try:
         with warnings.catch_warnings():
@@ -35,7 +35,7 @@ def read_cameras(file: Path) -> dict[str, Any]:
             contents = dict(loadmat(source, variable_names=[*_CELLS, "camnames", "imageSize", *FIELDS]))
             inside = [str(name) for name, *_ in whosmat(BytesIO(raw))]
     except Exception as error:  # a damaged file can fail anywhere in the decoder
-        raise BadInputError(f"expected a MATLAB v5 file, it is damaged or something else: {str(error)[:200]}") from None
+        raise CalibrationError(f"expected a MATLAB v5 file, it is damaged or something else: {str(error)[:200]}") from None
     size = _plain(contents["imageSize"]) if "imageSize" in contents else None
     cells = next((contents[name] for name in _CELLS if name in contents), None)
     structs = [contents] if cells is None else [_struct(cell) for cell in np.asarray(cells, dtype=object).ravel()]
@@ -50,7 +50,7 @@ def read_cameras(file: Path) -> dict[str, Any]:
 def _struct(cell: Any) -> Mapping[str, Any]:
     struct = _scalar(cell)
     if not isinstance(struct, np.void) or struct.dtype.names is None:
-        raise BadInputError(f"params: expected a struct with {', '.join(FIELDS)} per camera, got {type(struct).__name__}")
+        raise CalibrationError(f"params: expected a struct with {', '.join(FIELDS)} per camera, got {type(struct).__name__}")
     return {field: struct[field] for field in struct.dtype.names}
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray
+from label_config.values import FloatArray
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.lenses import lens_model, refuse_unknown
 from ml_backend.geometry.calibration.opencv_storage import read_storage
 from ml_backend.geometry.calibration.safe_reading import UNITS, Calibration, RawCamera, Sizes, Where
@@ -249,5 +250,5 @@ def _canonical(key: str) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | dict | np.ndarray):
-        raise BadInputError(f"camera name: expected text, got {type(value).__name__}")
+        raise CalibrationError(f"camera name: expected text, got {type(value).__name__}")
     return str(value)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import yaml
 
 from label_config.settings.yaml_files import NO_YAML, ShallowLoader
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.safe_reading import Where, read_text
 from ml_backend.geometry.calibration.xml import Element
 from ml_backend.geometry.calibration.xml import parse as parse_xml
@@ -48,7 +48,7 @@ def read_storage(path: Path) -> dict[str, Any]:
     text = read_text(path)
     tree = _from_xml(path, text) if text.lstrip().startswith("<") else _from_yaml(path, text)
     if not isinstance(tree, dict) or isinstance(tree, _Matrix):
-        raise BadInputError(f"{path}: expected named values at the top level, got {type(tree).__name__}")
+        raise CalibrationError(f"{path}: expected named values at the top level, got {type(tree).__name__}")
     return {str(key): _plain(Where(path), str(key), value) for key, value in tree.items()}
 
 
@@ -57,13 +57,13 @@ def _from_yaml(path: Path, text: str) -> Any:
     try:
         return yaml.load("\n".join(lines), Loader=_Loader)
     except NO_YAML as error:
-        raise BadInputError(f"{path}: expected OpenCV YAML, got something else: {' '.join(str(error).split())[:200]}") from None
+        raise CalibrationError(f"{path}: expected OpenCV YAML, got: {' '.join(str(error).split())[:200]}") from None
 
 
 def _from_xml(path: Path, text: str) -> Any:
     root = parse_xml(path, text)
     if root.tag != "opencv_storage":
-        raise BadInputError(f"{path}: expected <opencv_storage>, got <{root.tag}>")
+        raise CalibrationError(f"{path}: expected <opencv_storage>, got <{root.tag}>")
     return _element(root) if len(root) else {}
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.lenses import refuse_unknown
 from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where, read_text
 from ml_backend.geometry.calibration.settle import build
@@ -19,7 +19,7 @@ def parse(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: expected JSON, got something else: {str(error)[:200]}") from None
+        raise CalibrationError(f"{path}: expected JSON, got something else: {str(error)[:200]}") from None
 
 
 def recognises(document: object) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from label_config.values import BadInputError, FloatArray
+from label_config.values import FloatArray
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.safe_reading import OFF_CENTRE, SWAPPED, Calibration, off_centre
 from ml_backend.geometry.cameras import Rig
 
@@ -43,7 +44,7 @@ def rig_of_views(
         centre = camera.K[:2, 2]
         if source is not None and calibration.rig.cameras[at].name in calibration.guessed_sizes:
             if off_centre(centre, source) > OFF_CENTRE:
-                raise BadInputError(
+                raise CalibrationError(
                     f"view {view!r}: the calibration has no picture size, and its principal point {centre.round(1).tolist()} "
                     f"does not fit pictures of {source[0]} × {source[1]}; calibrate pictures of this size"
                 )
@@ -70,7 +71,7 @@ def _positions(rig: Rig, views: Sequence[str]) -> list[int]:
         chosen = [positions[0] for positions in found if len(positions) == 1]
         if len(chosen) == len(views) and len(set(chosen)) == len(views):
             return chosen
-    raise BadInputError(
+    raise CalibrationError(
         f"calibration and views: expected one camera for each of the views {', '.join(views) or '(none)'}, "
         f"got the cameras {', '.join(rig.names)}; rename the cameras in the calibration or the views in parallax.yaml"
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from label_config.values import BadInputError, FloatArray
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.cameras import Model, Rig
 
 #: Calibrations are small; anything larger is not one (and would be a way to exhaust memory).
@@ -123,7 +124,7 @@ def read_text(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInputError(f"{path}: expected text in UTF-8, got other bytes at position {error.start}") from None
+        raise CalibrationError(f"{path}: expected text in UTF-8, got other bytes at position {error.start}") from None
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -132,9 +133,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             raw = file.read(limit + 1)
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read: {error}") from None
+        raise CalibrationError(f"{path}: cannot be read: {error}") from None
     if len(raw) > limit:
-        raise BadInputError(f"{path}: expected a calibration of at most {limit:,} bytes, got a larger file")
+        raise CalibrationError(f"{path}: expected a calibration of at most {limit:,} bytes, got a larger file")
     return raw
 
 
@@ -142,7 +143,7 @@ def convert_unit(rig: Rig, unit: str) -> Rig:
     """The same rig with the world measured in another of m, cm, mm.  Raises BadInputError for other units."""
     for name in (rig.unit, unit):
         if name not in UNITS:
-            raise BadInputError(f"unit: expected one of {', '.join(UNITS)}, got {name!r}")
+            raise CalibrationError(f"unit: expected one of {', '.join(UNITS)}, got {name!r}")
     factor = UNITS[unit] / UNITS[rig.unit]
     return Rig(tuple(replace(camera, t_cam_world=camera.t_cam_world * factor) for camera in rig.cameras), unit)
 

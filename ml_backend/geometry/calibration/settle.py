@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from label_config.values import BadInputError, FloatArray
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.convergence import stored_transposed
 from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where, fits_unit, spread
 from ml_backend.geometry.cameras import Camera, Rig
@@ -60,7 +61,7 @@ def build(
         rig = _settle_unit(Rig(tuple(settled), unit), unit_from, found)
         return Calibration(rig, format, tuple(found), guessed, unit_from == "file")
     except BadInputError as error:
-        raise BadInputError(f"{file}: {error}") from None
+        raise CalibrationError(f"{file}: {error}") from None
 
 
 def _settle_intrinsics(

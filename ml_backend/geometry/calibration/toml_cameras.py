@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.lenses import refuse_unknown
 from ml_backend.geometry.calibration.safe_reading import UNITS, RawCamera, Where
 from ml_backend.geometry.cameras import Rig
@@ -25,7 +25,7 @@ def parse(file: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
-        raise BadInputError(f"{file}: expected TOML, got something else: {str(error)[:200]}") from None
+        raise CalibrationError(f"{file}: expected TOML, got something else: {str(error)[:200]}") from None
 
 
 def tables(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from label_config.values import BadInputError
+from label_config.values.errors import CalibrationError
 
 __all__ = ["Element", "parse"]
 
@@ -18,7 +18,7 @@ def parse(file: Path, text: str) -> Element:
     try:
         root: Element = fromstring(text, forbid_dtd=True)
     except DefusedXmlException:
-        raise BadInputError(f"{file}: expected plain XML, got a document type or entities; remove them") from None
+        raise CalibrationError(f"{file}: expected plain XML, got a document type or entities; remove them") from None
     except (ParseError, ValueError, RecursionError, LookupError) as error:
-        raise BadInputError(f"{file}: expected XML, got something else: {str(error)[:200]}") from None
+        raise CalibrationError(f"{file}: expected XML, got something else: {str(error)[:200]}") from None
     return root

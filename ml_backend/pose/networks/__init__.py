@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Collection
 from typing import Any
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 from ml_backend.pose.networks.network import HeadKind, Part, PoseNetwork, PoseOutput, map_shapes, part_of
 
 __all__ = ["NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "map_shapes", "part_of"]
@@ -40,9 +40,9 @@ def build_network(name: str, n_keypoints: int, *, plugins: Collection[str] = (),
     try:
         network = builder(n_keypoints, **kwargs)
     except TypeError as error:
-        raise BadInputError(f"network {name!r}: arguments {sorted(kwargs)} do not fit: {error}") from error
+        raise ModelError(f"network {name!r}: arguments {sorted(kwargs)} do not fit: {error}") from error
     if not isinstance(network, PoseNetwork):
-        raise BadInputError(f"network {name!r}: expected a PoseNetwork, got {type(network).__name__}")
+        raise ModelError(f"network {name!r}: expected a PoseNetwork, got {type(network).__name__}")
     return network
 
 
@@ -52,12 +52,12 @@ def _builder(name: str, plugins: Collection[str]) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         return found
     if ":" not in name:
-        raise BadInputError(f"network {name!r} is not known; expected one of {', '.join(NETWORKS)} or 'package.module:function'")
+        raise ModelError(f"network {name!r} is not known; expected one of {', '.join(NETWORKS)} or 'package.module:function'")
     if name not in plugins:
-        raise BadInputError(f"network {name!r} is not allowed here; name it in parallax.yaml to have it imported")
+        raise ModelError(f"network {name!r} is not allowed here; name it in parallax.yaml to have it imported")
     module, _, attribute = name.partition(":")
     try:
         own: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise BadInputError(f"network {name!r} cannot be imported: {error}; is its package installed here?") from error
+        raise ModelError(f"network {name!r} cannot be imported: {error}; is its package installed here?") from error
     return own

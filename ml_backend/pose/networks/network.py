@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 
 
 class HeadKind(StrEnum):
@@ -74,7 +74,7 @@ def map_shapes(network: PoseNetwork, input_px: tuple[int, int]) -> list[torch.Si
         maps = network.eval()(torch.zeros(1, 3, input_px[1], input_px[0])).maps
     network.train(was_training)
     if not maps:
-        raise BadInputError(
+        raise ModelError(
             f"network {type(network).__name__} returns no feature maps, which auxiliary and single-view networks read; "
             "give its PoseOutput ``maps``"
         )

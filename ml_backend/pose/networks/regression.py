@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 from ml_backend.pose.networks.network import HeadKind, PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.unet_small import UNetSmall
 
@@ -59,7 +59,7 @@ class SimCCNetwork(PoseNetwork):
         """(n, 3, h, w) → logits (n, K, bins_x + bins_y) and features."""
         maps, features, decoded, _ = self.encoder(crops)
         if maps.shape[2] * maps.shape[3] != self.final_layer.in_features:
-            raise BadInputError(
+            raise ModelError(
                 f"network simcc: built for another input size than {crops.shape[3]}×{crops.shape[2]}; "
                 "give network_args.input_px the value of train.input_px"
             )

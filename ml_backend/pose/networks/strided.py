@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 
 #: Twice the largest number of input channels that was seen to crash: one full vector of the widest processors.
 _SAFE_CHANNELS = 16
@@ -41,7 +41,7 @@ def check_convolutions(network: nn.Module, device: torch.device) -> None:
             continue
         channels = layer.in_channels // layer.groups
         if layer.kernel_size == (1, 1) and max(layer.stride) > 1 and channels < _SAFE_CHANNELS:
-            raise BadInputError(
+            raise ModelError(
                 f"network layer {name!r}: a 1×1 convolution with stride {max(layer.stride)} and {channels} input channels "
                 f"corrupts memory when PyTorch trains it on a CPU; expected at least {_SAFE_CHANNELS} channels, or "
                 "ml_backend.pose.networks.strided.StridedPointwise, which computes the same, or training on CUDA"

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from label_config.values import BadInputError
+from label_config.values.errors import ModelError
 from ml_backend.pose.networks.network import PoseNetwork, PoseOutput, global_average
 from ml_backend.pose.networks.pose_resnet import final_convolution, simple_decoder
 
@@ -89,7 +89,7 @@ def load_backbone(kind: str, pretrained: str | None, config: dict[str, Any]) -> 
         # The pooling layer of plain transformers would never receive a gradient.
         return DeepestMap(model_class.from_config(settings, **({} if has_stages else {"add_pooling_layer": False})))
     except (ValueError, AttributeError, TypeError, KeyError) as error:
-        raise BadInputError(
+        raise ModelError(
             f"network backbone: {pretrained or kind!r} with {config} is no backbone of the transformers library ({error}); "
             "expected for example 'resnet', 'vit', 'convnextv2' or 'dinov2'"
         ) from error
@@ -105,7 +105,7 @@ def from_hub(model_class: Any, name: str, **options: Any) -> Any:
         return model_class.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInputError(
+        raise ModelError(
             f"weights {name!r} cannot be had: {first}. Connect this machine to the internet once, or copy a downloaded folder "
             "(config.json and model.safetensors) here and give its path, or set HF_HOME to a cache that holds them, "
             "or start from random weights by leaving the name out"
