@@ -2,8 +2,8 @@
 
 Each core runs a share of the files, with servers of its own; what waits longest starts first.
 
-Outside CI the marks ``browser`` and ``postgres`` may be skipped where their system packages cannot be installed; ``data``
-and ``gpu`` may always be.
+Outside CI the marks ``browser`` and ``postgres`` may be skipped where their system packages cannot be installed; ``data``,
+``gpu`` and ``package`` may always be.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-MARKS = ("data", "ls", "redis", "chaos", "browser", "postgres", "gpu", "slow")
-MAY_SKIP = {"data", "gpu"}
+MARKS = ("data", "ls", "redis", "chaos", "browser", "postgres", "gpu", "package", "slow")
+MAY_SKIP = {"data", "gpu", "package"}
 MAY_SKIP_OUTSIDE_CI = {"browser", "postgres"}
 #: Each runs a Label Studio, workers and a browser of its own: about 3 GiB.
 MOST_SHARES = 4

@@ -33,7 +33,7 @@ def read_cameras(file: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             contents = dict(loadmat(source, variable_names=[*_CELLS, "camnames", "imageSize", *FIELDS]))
-            inside = [str(name) for name, *_ in whosmat(BytesIO(raw))]
+            inside = _names(raw)
     except Exception as error:  # a damaged file can fail anywhere in the decoder
         raise CalibrationError(f"expected a MATLAB v5 file, it is damaged or something else: {str(error)[:200]}") from None
     size = _plain(contents["imageSize"]) if "imageSize" in contents else None
@@ -45,6 +45,14 @@ def read_cameras(file: Path) -> dict[str, Any]:
         for camera, name in zip(cameras, names, strict=True):
             camera["name"] = name
     return {"cameras": cameras, "several": cells is not None, "size": size, "names": inside}
+
+
+def _names(raw: bytes) -> list[str]:
+    """What the file holds, for messages; scipy cannot list objects of MATLAB's classes, as a saved session of Label3D has."""
+    try:
+        return [str(name) for name, *_ in whosmat(BytesIO(raw))]
+    except TypeError:
+        return []
 
 
 def _struct(cell: Any) -> Mapping[str, Any]:

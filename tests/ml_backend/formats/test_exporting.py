@@ -109,6 +109,7 @@ def test_several_animals_are_individuals_of_the_deeplabcut_project(tmp_path: Pat
     assert table["zoe"]["individual2"]["nose"]["y"].tolist() == [28.5]
 
 
+@pytest.mark.package
 def test_ultralytics_checks_and_reads_the_data_set(tmp_path: Path) -> None:
     reason = "Ultralytics is not installed (its licence is the AGPL)"
     checks = pytest.importorskip("ultralytics.data.utils", reason=reason)
@@ -120,6 +121,7 @@ def test_ultralytics_checks_and_reads_the_data_set(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.labels[0]["keypoints"][0, 0], [12.75 / 64, 21 / 48, 2], atol=1e-4)
 
 
+@pytest.mark.package
 def test_lightning_pose_parses_its_labels(tmp_path: Path) -> None:
     parser = pytest.importorskip("lightning_pose.utils.io", reason="Lightning Pose is not installed (gigabytes of packages)")
     export(videos(), "lightning-pose", tmp_path / "lp")

@@ -220,6 +220,7 @@ def test_anipose_has_no_labels_of_people(tmp_path: Path) -> None:
         Export(labels, LabelFormat.ANIPOSE, tmp_path / "a").write()
 
 
+@pytest.mark.package
 def test_movement_itself_reads_what_is_written(tmp_path: Path) -> None:
     datasets = pytest.importorskip("movement.validators.datasets", reason="movement is not installed (1.4 GB with what it needs)")
     kinematics = pytest.importorskip("movement.kinematics")

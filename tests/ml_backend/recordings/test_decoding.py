@@ -131,7 +131,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 
     def patch(lines: str) -> None:
         (tmp_path / "patch_of_this_test.py").write_text(
-            "import os, signal\nfrom ml_backend.recordings import decoding_child, frames, pixels\n" + lines
+            "import os, signal\nfrom ml_backend.recordings import decoding_child, pixels, video_frames as frames\n" + lines
         )
         real = subprocess.Popen
 
