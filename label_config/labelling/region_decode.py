@@ -140,18 +140,14 @@ class _Reader:
     def _place(self, region: Mapping[str, Any], view: ViewBinding, name: str) -> tuple[float, float] | None:
         """Where the region's point lies, in pixels; None when that cannot be said."""
         value = mapping(region.get("value"))
-        size = self._size(region, view, name)
+        size = self._size(region, view)
         if size is None:
             return None
         x, y = number(value.get("x")), number(value.get("y"))
         if x is None or y is None or not all(-_TOLERANCE <= part <= 100 + _TOLERANCE for part in (x, y)):
-            got = f"x {text_of(value.get('x'))}, y {text_of(value.get('y'))}"
-            self.report(
-                "error",
-                f"{view.view}, {name}: expected x and y between 0 and 100 percent, got {got}; the point is not used",
-                view.view,
-                name,
-            )
+            message = f"{view.view}: points are used only with x and y between 0 and 100 percent"
+            got = f"x {text_of(value.get('x'))}, y {text_of(value.get('y'))} for {name}"
+            self.report("error", message, view.view, got=got)
             return None
         inside = (min(max(x, 0.0), 100.0), min(max(y, 0.0), 100.0))
         return (to_px(inside[0], size[0]), to_px(inside[1], size[1]))
@@ -164,7 +160,7 @@ class _Reader:
         view = self.binding.views[position]
         value = mapping(region.get("value"))
         numbers = [number(value.get(name)) for name in ("x", "y", "width", "height")]
-        size = self._size(region, view, None)
+        size = self._size(region, view)
         if size is None:
             return None
         if any(number is None or abs(number) > 1000 for number in numbers) or number(value.get("rotation") or 0) != 0:
@@ -266,28 +262,20 @@ class _Reader:
                 self.report("error", message, view.view, got=got)
         return known
 
-    def _size(self, region: Mapping[str, Any], view: ViewBinding, keypoint: str | None) -> tuple[float, float] | None:
-        where = view.view if keypoint is None else f"{view.view}, {keypoint}"
+    def _size(self, region: Mapping[str, Any], view: ViewBinding) -> tuple[float, float] | None:
         rotation = region.get("image_rotation")
         if rotation is not None and number(rotation) != 0:
-            self.report(
-                "error",
-                f"{where}: the picture was rotated by {text_of(rotation)}° while labelling; the region is not used",
-                view.view,
-                keypoint,
-            )
+            message = f"{view.view}: regions that were made while the picture was rotated are not used"
+            self.report("error", message, view.view, got=f"{text_of(rotation)}°")
             return None
-        written = (number(region.get("original_width")), number(region.get("original_height")))
+        width, height = number(region.get("original_width")), number(region.get("original_height"))
         known = self.sizes_px.get(view.view)
         if known is not None:
-            if None not in written and written != known:
-                self.report(
-                    "warning",
-                    f"{view.view}: the picture is {known[0]}×{known[1]}, but was {text_of(written)} when labelled",
-                    view.view,
-                )
+            if width is not None and height is not None and (width, height) != known:
+                message = f"{view.view}: labelled on a picture of another size; points keep their place in percent of it"
+                got = f"{_size_text(width, height)} where it is {_size_text(*known)} now"
+                self.report("warning", message, view.view, got=got)
             return (float(known[0]), float(known[1]))
-        width, height = written
         if width is None or height is None or not (1 <= width <= _LARGEST_SIDE and 1 <= height <= _LARGEST_SIDE):
             self.unsized.add(view.view)
             return None
@@ -322,6 +310,11 @@ def _number_boxes(boxes: list[_Box]) -> dict[int, int]:
             taken = {subject for other, subject in subjects.items() if boxes[other].position == box.position}
             subjects[index] = next(number for number in range(len(boxes) + 1) if number not in taken)
     return subjects
+
+
+def _size_text(width: float, height: float) -> str:
+    """A picture's size for a message, whole pixels without a decimal point."""
+    return f"{width:.10g}×{height:.10g}"
 
 
 def _said_of(point: _Point, states: Mapping[str, tuple[PointState, bool]]) -> tuple[PointState, bool]:

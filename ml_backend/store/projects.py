@@ -80,10 +80,10 @@ def list_all(store: Store) -> list[Project]:
 
 
 def change(store: ProjectStore, **fields: Any) -> None:
-    """Set columns of the project.  The live model is not moved here but by ``versions.publish``."""
+    """Set columns of the project.  The live model is not moved here but by ``store.versions``."""
     forbidden = {"live_version_id", "live_attempt"} & fields.keys()
     if forbidden:
-        raise ValueError(f"{', '.join(sorted(forbidden))}: only versions.publish moves the live model")
+        raise ValueError(f"{', '.join(sorted(forbidden))}: only store.versions moves the live model")
     with store.write() as connection:
         connection.execute(update(projects).where(projects.c.id == store.project_id).values(**fields))
 

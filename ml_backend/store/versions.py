@@ -160,6 +160,14 @@ def lock_project(connection: Connection, project_id: int) -> Row[Any]:
     return connection.execute(select(projects).where(projects.c.id == project_id).with_for_update()).one()
 
 
+def take_down(store: ProjectStore) -> None:
+    """No model is live, as before the first; the next one that is published will be, pinned or not."""
+    with store.write() as connection:
+        lock_project(connection, store.project_id)
+        values = {"live_version_id": None, "pinned": False}
+        connection.execute(update(projects).where(projects.c.id == store.project_id).values(**values))
+
+
 def reject(store: Store, version_id: int, why: str) -> None:
     """Keep the version, visible, as not good enough."""
     with store.write() as connection:

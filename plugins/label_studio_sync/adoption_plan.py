@@ -168,7 +168,9 @@ def _changes(spec: Spec, client: Client, project: dict[str, Any] | None, views: 
 
 def _remarks(spec: Spec, project: dict[str, Any] | None) -> list[str]:
     if project is None:
-        return []
+        return [
+            "`parallax leave` takes everything back but the project with its tasks; `--remove-tasks`: those too that nobody touched"
+        ]
     found = []
     if not shows_reason(project["label_config"]):
         found.append(

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from label_config.labelling.binding import Binding
 from ml_backend.geometry.cameras import Rig
+from ml_backend.project.new_binding import take_over_binding
 from ml_backend.project.splitting import note_rules, split_of
 from ml_backend.recordings import Recording
-from ml_backend.store import frames, projects, submissions
+from ml_backend.store import frames, projects
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import Store, open_store
 from ml_backend.store.frames import SequenceRow
@@ -72,7 +72,7 @@ def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> W
     )
     workspace = Workspace(spec, store.of_project(row.id), ArrayStore(Path(spec.arrays)))
     create_storage(workspace, client)  # what Label Studio may refuse comes first
-    _take_over_binding(workspace, plan.binding)
+    take_over_binding(workspace, plan.binding)
     note_rules(workspace, plan.split)
     for recording, rig in plan.recordings:
         _save_recording(workspace, recording, rig)
@@ -82,22 +82,6 @@ def _set_up(plan: Plan, store: Store, project: dict[str, Any], secret: str) -> W
     if answers(spec.backend.url):
         keep_connected(workspace, client, secret)
     return workspace
-
-
-def _take_over_binding(workspace: Workspace, binding: Binding) -> None:
-    """The first one, or one that differs: then labels are read again, all of them when their points changed places."""
-    store, project = workspace.store, workspace.project
-    values: dict[str, Any] = {"binding": binding.to_json(), "binding_problem": None}
-    if project.binding != values["binding"]:
-        values["swept_at"] = None
-    if project.binding is not None:
-        before = workspace.binding
-        if (before.skeleton.keypoints, before.names) != (binding.skeleton.keypoints, binding.names):
-            rows = submissions.list_annotations(store, every=True)
-            submissions.mark_deleted(store, [row.id for row in rows])
-    if project.generation is None or "swept_at" in values:
-        values["select_requested"] = True
-    projects.change(store, **values)
 
 
 def _save_recording(workspace: Workspace, recording: Recording, rig: Rig | None) -> None:

@@ -355,8 +355,8 @@ def test_an_empty_annotation_is_no_problem() -> None:
         ({"value": {"x": float("nan")}}, "between 0 and 100 percent"),
         ({"value": {"x": True}}, "between 0 and 100 percent"),
         ({"value": {"x": 10**5000}}, "between 0 and 100 percent"),
-        ({"image_rotation": 90}, "rotated by 90°"),
-        ({"image_rotation": "left"}, "rotated by 'left'°"),
+        ({"image_rotation": 90}, "the picture was rotated are not used, got 90°"),
+        ({"image_rotation": "left"}, "got 'left'°"),
         (
             {"from_name": "other"},
             "a control that is not in the labelling config, or cannot be used; its points are not used, got 'other'",
@@ -391,7 +391,22 @@ def test_known_sizes_stand_in_for_missing_ones_and_win_over_other_ones() -> None
     np.testing.assert_allclose(missing.poses[0].xy_px[0, 0], [319.5, 119.5])
     other = decode([region(original_width=320, original_height=240)], binding(), sizes_px=SIZES)
     np.testing.assert_allclose(other.poses[0].xy_px[0, 0], [319.5, 119.5])
-    assert "640×480" in words(other)
+    assert words(other).endswith("got 320×240 where it is 640×480 now")
+
+
+def test_troubles_of_one_kind_differ_in_what_was_got_alone() -> None:
+    """So that they make one line for all tasks, whatever the sizes, angles and places were."""
+    wrong: list[dict[str, Any]] = [
+        *({"original_width": 320}, {"original_width": 322.0}, {"original_height": 1088}),
+        *({"image_rotation": 90}, {"image_rotation": 180}),
+        *({"value": {"x": 101.5}}, {"value": {"y": -5, "keypointlabels": ["left hand"]}}),
+    ]
+    found = [problem for changes in wrong for problem in decode([region(**changes)], binding(), sizes_px=SIZES).problems]
+    assert len(found) == len({problem.got for problem in found}) == len(wrong)
+    assert len({problem.message for problem in found}) == 3
+    assert [problem.got for problem in found[:3]] == [
+        f"{size} where it is 640×480 now" for size in ("320×480", "322×480", "640×1088")
+    ]
 
 
 def test_a_point_dragged_just_over_the_edge_is_moved_to_it() -> None:

@@ -62,8 +62,8 @@ def test_a_project_is_known_by_address_number_and_creation_time(store: Store) ->
     assert found.ls_created_at == "t1"
 
 
-def test_only_publish_moves_the_live_model(store: Store, project: int) -> None:
-    with pytest.raises(ValueError, match="publish"):
+def test_only_versions_move_the_live_model(store: Store, project: int) -> None:
+    with pytest.raises(ValueError, match=r"only store\.versions moves"):
         projects.change(store.of_project(project), live_version_id=1)
 
 

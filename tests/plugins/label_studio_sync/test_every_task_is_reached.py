@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from sqlalchemy import update
 
 from label_config.values import FrameKey
+from ml_backend.jobs.run_job import run_here
 from ml_backend.jobs.select_job import select_window
 from ml_backend.store import frames, generations, submissions, work
 from ml_backend.store import projects as projects_
@@ -18,6 +22,8 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli.overview import overview
 from plugins.label_studio_sync.overlap import what_happens
 from plugins.label_studio_sync.tick import tick
+
+from .conftest import SIZE
 
 pytestmark = pytest.mark.ls
 
@@ -35,9 +41,20 @@ class SelectsAtOnce:
         return len(jobs)
 
 
-def beat(lab: Any) -> None:
+class WorksAtOnce:
+    """A queue whose worker trains, predicts and selects at once."""
+
+    def enqueue_open_jobs(self, workspace: Workspace) -> int:
+        done = 0
+        while jobs := work.open_jobs(workspace.store):
+            run_here(workspace, jobs[0], lambda progress: None)
+            done += 1
+        return done
+
+
+def beat(lab: Any, queue: Any = SelectsAtOnce) -> None:
     """One tick; an order that it asks for is pushed by the next."""
-    tick(lab.workspace, lab.client, SelectsAtOnce(), "test", full=True)  # type: ignore[arg-type]
+    tick(lab.workspace, lab.client, queue(), "test", full=True)
 
 
 def give_splits(lab: Any, of: dict[str, list[int]]) -> None:
@@ -78,6 +95,44 @@ def test_two_people_one_of_them_holding_a_task_label_a_project_to_its_last_task(
     assert sorted(reached) == sorted({*numbers, *strange} - {held["id"], skipped["id"]})
     lab.submit(holder, held, lab.hand_made(1))
     assert holder.next_task(lab.project)["id"] == skipped["id"], "what one person skipped is the other's last task"
+
+
+def write_pictures(lab: Any) -> None:
+    """Noise, where the frames of the lab say that their pictures are."""
+    for row in frames.list_frames(lab.workspace.store):
+        for ref in row.images.values():
+            Path(ref.source).parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(row.id).integers(0, 255, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+            cv2.imwrite(ref.source, noise)
+
+
+def test_the_orders_of_models_reach_every_task_too_while_one_person_holds_one(make_lab: Any) -> None:
+    """Trained for a few steps on pictures that are there; each model's order is what is labelled next."""
+    small = {"input_px": 32, "steps_first": 8, "steps_round": 4, "batch": 4, "min_new_frames": 10}
+    lab = make_lab(36, train=small, selection={"window": 12}, pseudo_labels={"enabled": False})
+    write_pictures(lab)
+    numbers = lab.make_tasks(list(range(36)))
+    give_splits(lab, {"val": [10, 11, 12, 13], "guard": [8, 9, 14, 15]})
+    without_model(lab)
+    beat(lab, WorksAtOnce)
+    beat(lab, WorksAtOnce)
+    holder, other = lab.person(), lab.person()
+    reached, models, held = [], set(), []
+    while (task := other.next_task(lab.project)) is not None:
+        lab.submit(other, task, lab.hand_made(lab.index_of(task["id"])))
+        reached.append(task["id"])
+        models |= {prediction["model_version"].split(".")[0] for prediction in task["predictions"]}
+        if len(reached) % 6 == 0 or len(reached) == 11:
+            beat(lab, WorksAtOnce)
+            beat(lab, WorksAtOnce)
+        if len(reached) == 18:
+            held.append(holder.next_task(lab.project))
+    (holds,) = held
+    assert {"px-2", "px-3"} <= models, f"served by {models}; version 1 stands in the store without a model"
+    assert holds["predictions"][0]["model_version"].startswith("px-2."), "it comes from a model's order"
+    assert sorted(reached) == sorted({*numbers} - {holds["id"]})
+    lab.submit(holder, holds, lab.hand_made(1))
+    assert holder.next_task(lab.project) is None
 
 
 def test_the_window_comes_first_then_measuring_frames_then_the_rest(make_lab: Any) -> None:

@@ -62,6 +62,7 @@ def test_settings_in_braces_get_their_number_and_keep_their_remarks(
     assert result.exit_code == 0, result.output
     (made,) = numbers(client) - before
     assert "will create the project 'mice'" in result.stdout
+    assert "`parallax leave` takes everything back but the project with its tasks" in " ".join(result.stdout.split())
     assert "would" not in result.stdout
     assert f"project {made} is set up" in result.stdout
     after = (tmp_path / "parallax.yaml").read_text()

@@ -294,3 +294,20 @@ def test_a_wiped_label_studio_is_not_taken_for_lost_labels(lab: Any) -> None:
         connection.execute(update(table).values(ls_created_at="2020-01-01T00:00:00.000000Z"))
     with pytest.raises(ParallaxError, match="another project under the same number"):
         pull(lab.workspace, lab.client)
+
+
+def test_pictures_of_another_size_are_one_line_for_each_camera_in_whole_pixels(lab: Any) -> None:
+    lab.serve([0, 1, 2])
+    someone, numbers = lab.person(), []
+    for n in range(3):
+        task = someone.next_task(lab.project)
+        made_on = {"original_width": SIZE[0] + 8 * (n == 2), "original_height": SIZE[1] + 8}
+        lab.submit(someone, task, [{**region, **made_on} for region in lab.hand_made(n)])
+        numbers.append(task["id"])
+    pull(lab.workspace, lab.client)
+    lines = [event.text for event in presence.list_events(lab.workspace.store) if "another size" in event.text]
+    front, side = sorted(lines)
+    assert front.startswith(f"tasks {', '.join(map(str, numbers))}: annotations: front: labelled on a picture of another size")
+    assert "200×108 where it is 200×100 now (tasks" in front
+    assert f"208×108 where it is 200×100 now (task {numbers[2]})" in front
+    assert "annotations: side:" in side
