@@ -168,9 +168,8 @@ def _changes(spec: Spec, client: Client, project: dict[str, Any] | None, views: 
 
 def _remarks(spec: Spec, project: dict[str, Any] | None) -> list[str]:
     if project is None:
-        return [
-            "`parallax leave` takes everything back but the project with its tasks; `--remove-tasks`: those too that nobody touched"
-        ]
+        untouched = "with `--remove-tasks` also tasks that nobody has touched"
+        return [f"`parallax leave` takes everything back but the project with its tasks, {untouched}"]
     found = []
     if not shows_reason(project["label_config"]):
         found.append(

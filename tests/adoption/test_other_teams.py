@@ -194,6 +194,7 @@ def test_pictures_in_nested_task_data(make_visit: Callable[..., Visit]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # about eight minutes on two cores
 def test_two_thousand_tasks_of_which_four_hundred_are_labelled(make_visit: Callable[..., Visit]) -> None:
     visit = make_visit(kinds.large, 2000)
     for _ in range(2):
