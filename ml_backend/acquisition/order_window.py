@@ -30,7 +30,7 @@ class Kind(StrEnum):
     DIVERSE = "diverse"  #: part of the batch that the strategy chose
     RANKED = "ranked"  #: by fused score
     UNSCORED = "unscored"  #: no score says anything: by diversity alone
-    RANDOM = "random"  #: drawn blindly, for unbiased evaluation
+    RANDOM = "random"  #: drawn at random, for unbiased evaluation
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Params:
     trade_off        lambda: factor of the uncertainty in DUW, exponent of the fused score's percentile in k-medians
     exclusion_frames no two picks of one sequence are this near or nearer in frame number, unless nothing else is left; 0 = off
     random_every     every that many slots one is random; 0 = none
-    blind            random picks are served without points
+    random_without_points  random picks are served without points
     shortlist        at most so many frames compete in the diverse order
     """
 
@@ -54,7 +54,7 @@ class Params:
     trade_off: float = 1.0
     exclusion_frames: int = 5
     random_every: int = 10
-    blind: bool = True
+    random_without_points: bool = True
     shortlist: int = 50_000
     seed: int = 0
 
@@ -85,7 +85,7 @@ class Pick:
     position  in the pool
     rank      0 = label first
     score     for "lowest score first" queues: rank / power of two, in [0, 1)
-    blind     serve without points
+    without_points  serve without points
     greedy    what the diverse order saw, None for other picks; its ``position`` is that of the pool
     """
 
@@ -94,7 +94,7 @@ class Pick:
     rank: int
     score: float
     kind: Kind
-    blind: bool = False
+    without_points: bool = False
     greedy: GreedyPick | None = None
 
 

@@ -15,7 +15,7 @@ NOTABLE = 0.8
 #: Longest line that fits the tab of a task list.
 LONGEST = 160
 
-BLIND = "picked at random to measure the model fairly"
+RANDOM = "picked at random to measure the model fairly"
 DIVERSE = "unlike the labelled frames: check every point"
 UNSCORED = "no score yet; unlike the labelled frames: check every point"
 RANKED = "next by score"
@@ -94,15 +94,15 @@ def worst_point(
 
 
 def reasons(
-    components: Sequence[ComponentRecord], kind: str = "ranked", blind: bool = False, stands_for: int | None = None
+    components: Sequence[ComponentRecord], kind: str = "ranked", without_points: bool = False, stands_for: int | None = None
 ) -> tuple[str, ...]:
     """The two strongest counted components of a frame in words, strongest first; then how many frames it stands for.
 
     Only components at percentile 0.8 or higher are reasons.  Random picks get a neutral text, because a hint would bias
     whoever labels them.
     """
-    if blind or kind == "random":
-        return (BLIND,)
+    if without_points or kind == "random":
+        return (RANDOM,)
     notable = [item for item in components if item.weight > 0 and item.pct >= NOTABLE]
     strongest = sorted(notable, key=lambda item: -item.weight * item.pct)
     texts = tuple(dict.fromkeys(_text(item) for item in strongest[:2])) or (_without_reason(components, kind),)

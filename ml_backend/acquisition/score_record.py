@@ -9,6 +9,9 @@ from typing import Any
 
 from label_config.values import BadInputError
 
+#: Name of ``without_points`` in stored records.
+_STORED_WITHOUT_POINTS = "blind"
+
 
 @dataclass(frozen=True)
 class PointDetail:
@@ -70,6 +73,7 @@ class ScoreRecord:
     rank      place in the window, None = not in it
     kind      ``window.Kind`` of the pick, "" when not in the window
     scaling   how ``pct`` was made: percentile or minmax
+    without_points  the frame is shown without pre-annotations
     missing   score name -> why it could not be computed for this frame
     hygiene, outcome  plain JSON values; ``outcome`` is filled in after labelling
     """
@@ -81,7 +85,7 @@ class ScoreRecord:
     components: tuple[ComponentRecord, ...]
     rank: int | None = None
     kind: str = ""
-    blind: bool = False
+    without_points: bool = False
     why: tuple[str, ...] = ()
     scaling: str = "percentile"
     diversity: DiversityRecord | None = None
@@ -96,12 +100,15 @@ class ScoreRecord:
         """Plain JSON value; NaN becomes null."""
         data = _to_json(self)
         assert isinstance(data, dict)
+        data[_STORED_WITHOUT_POINTS] = data.pop("without_points")
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ScoreRecord:
         """Inverse of ``to_json``.  Raises BadInputError when a field is missing or unknown."""
         values = dict(data)
+        if _STORED_WITHOUT_POINTS in values:
+            values["without_points"] = values.pop(_STORED_WITHOUT_POINTS)
         values["components"] = tuple(_component(item) for item in values.get("components", ()))
         values["why"] = tuple(values.get("why", ()))
         if values.get("diversity") is not None:

@@ -127,7 +127,7 @@ def _arrange(pool: Pool, chosen: list[Choice], random_at: Mapping[int, int], par
             rank=rank,
             score=rank_score(rank, total),
             kind=choice.kind,
-            blind=params.blind and choice.kind is Kind.RANDOM,
+            without_points=params.random_without_points and choice.kind is Kind.RANDOM,
             greedy=choice.greedy,
         )
         for rank, choice in enumerate(order)

@@ -96,7 +96,10 @@ def learning_forecast(workspace: Workspace) -> Forecast | None:
 
 
 def _served(workspace: Workspace, random_only: bool) -> dict[int, list[tuple[float, PickRow]]]:
-    """Frame → (time of the switch, pick), oldest first, of picks that have points to judge; none that label themselves."""
+    """Frame → (time of the switch, pick), oldest first, of picks whose points can be scored.
+
+    Pseudo-labelled picks have no score record and are left out.
+    """
     found: dict[int, list[tuple[float, PickRow]]] = defaultdict(list)
     for generation in generations.list_generations(workspace.store):
         if generation.switched_at is None or generation.version_id is None:

@@ -1,4 +1,4 @@
-"""How far a model is off on the validation frames that people have labelled."""
+"""Errors of a model on the validation frames that annotators have labelled."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from ml_backend.store.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A model on the labelled validation frames.
+class ValidationErrors:
+    """Errors of a model on the labelled validation frames.
 
-    per_frame_px  (f,) mean error over a frame's human points, NaN where nothing can be compared
-    block         (f,) number of the block of time that a frame lies in; frames of one block are alike
-    the rest are summaries
+    The summaries are None where nothing can be compared.
+
+    per_frame_px     (f,) mean error over the points that annotators placed in a frame, NaN where nothing can be compared
+    block            (f,) number of the block of time that a frame lies in; frames of one block are alike
+    mean_px, median_px  over all points
+    per_keypoint_px  (K,) mean over frames and views
+    mean_world       of the triangulated points, world units
     """
 
     per_frame_px: FloatArray
@@ -40,12 +44,12 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Validation:
-    """What people and a model say about f validation frames that carry labels.
+    """Labels and predictions of f labelled validation frames.
 
     frames           (f,) ordered by sequence and index
     block            (f,) number of the block of time that a frame lies in
     predicted        of the model
-    truth_px         (f, V, K, 2) image pixels, people's points only: neither pseudo-labels nor points filled by geometry count;
+    truth_px         (f, V, K, 2) image pixels, annotators' points only, neither pseudo-labels nor points filled by geometry;
                      NaN = none
     truth_world      (f, K, 3) triangulated from them, NaN = not known or no calibration
     predicted_world  (f, K, 3) triangulated from the model's points, NaN likewise
@@ -60,7 +64,7 @@ class Validation:
 
 
 def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
-    """The model's answers to the validation frames of a snapshot, lined up with people's."""
+    """Predict the labelled validation frames of a snapshot; labels and predictions come in the same order."""
     rows = snapshot.rows("val")
     frames = list_frames(workspace.store, snapshot.frame_ids[rows].tolist())
     order = {frame.id: position for position, frame in enumerate(frames)}
@@ -69,9 +73,10 @@ def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapsho
     predicted_world = np.full(snapshot.xyz_world[rows].shape, np.nan)
     limit = workspace.spec.pseudo_labels.threshold_px
     for name, rig in rigs_of(workspace).items():
-        of = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
-        if len(of):
-            predicted_world[of] = triangulate_robust(rig, predicted.xy_px[of], threshold_px=limit).xyz_world
+        in_recording = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
+        if len(in_recording):
+            points = triangulate_robust(rig, predicted.xy_px[in_recording], threshold_px=limit)
+            predicted_world[in_recording] = points.xyz_world
     return Validation(
         frames=frames,
         block=time_blocks([frame.key for frame in frames], {name: rule.block_frames for name, rule in rules(workspace).items()}),
@@ -82,14 +87,14 @@ def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapsho
     )
 
 
-def judge(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Judgement:
-    """Compare on the validation frames with people's points only."""
-    seen = predict_validation(workspace, model, snapshot, pictures)
-    error = np.linalg.norm(seen.predicted.xy_px - seen.truth_px, axis=-1)
-    world = np.linalg.norm(seen.predicted_world - seen.truth_world, axis=-1)
-    return Judgement(
+def validation_errors(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
+    """Compare a model's predictions with annotators' points on the validation frames."""
+    validation = predict_validation(workspace, model, snapshot, pictures)
+    error = np.linalg.norm(validation.predicted.xy_px - validation.truth_px, axis=-1)
+    world = np.linalg.norm(validation.predicted_world - validation.truth_world, axis=-1)
+    return ValidationErrors(
         per_frame_px=masked_mean(error, axis=(1, 2))[0],
-        block=seen.block,
+        block=validation.block,
         mean_px=_number(mean_of(error)),
         median_px=float(np.median(error[known])) if (known := np.isfinite(error)).any() else None,
         per_keypoint_px=[_number(value) for value in masked_mean(error, axis=(0, 1))[0]],

@@ -50,10 +50,10 @@ FOUND_OKS = 0.5
 
 @dataclass(frozen=True)
 class Distances:
-    """Pixels between a model's points and people's; mean and median are NaN without any.
+    """Pixels between a model's points and annotators'; mean and median are NaN without any.
 
-    labelled  points that people placed
-    points    those of them for which the model has one
+    labelled  points that annotators placed
+    points    those of them that the model predicts
     """
 
     mean: float
@@ -72,8 +72,8 @@ class Similarity:
 
 
 @dataclass(frozen=True)
-class InSpace:
-    """Errors of the triangulated points against people's triangulated points, in the unit of the calibration."""
+class WorldErrors:
+    """Errors of the triangulated predictions against annotators' triangulated points, in the unit of the calibration."""
 
     unit: str
     points: int
@@ -82,16 +82,16 @@ class InSpace:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model version against people's points; a figure that cannot be told is NaN, a part None.
+    """Compare a model version with annotators' points; an unknown figure is NaN, an unknown part None.
 
     version      its number
-    frames, pictures  that carry people's points and can be read
-    unreadable   pictures that carry people's points and cannot: they count nowhere
+    frames, pictures  that carry annotators' points and can be read
+    unreadable   pictures that carry annotators' points and cannot: they count nowhere
     error        pixels over all points; interval: 95 % of its mean, whole blocks of time drawn, NaN with a single block
     per_keypoint (K,)
     pck          alpha → share within alpha · PCK_REFERENCE
     pcp          strict, over the skeleton's limbs; None when it has none
-    limbs        limbs whose ends both carry people's points
+    limbs        limbs whose ends both carry annotators' points
     reliability  of the confidences of predicted points against PCK at the first alpha
     world        None without calibration, or when rigs differ in unit
     """
@@ -109,11 +109,11 @@ class Evaluation:
     limbs: int
     oks: Similarity
     reliability: Reliability
-    world: InSpace | None
+    world: WorldErrors | None
 
 
 def evaluate(workspace: Workspace, version: VersionRow) -> Evaluation:
-    """Judge a version with people's points only, as the gate does.
+    """Evaluate a version on annotators' points only, as the gate does.
 
     Raises ParallaxError when no validation frame is labelled, BadInputError when the model cannot be loaded.
     """
@@ -129,7 +129,7 @@ def evaluate(workspace: Workspace, version: VersionRow) -> Evaluation:
 
 
 def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None) -> Evaluation:
-    """All figures; ``unit`` of the points in space, None = leave them out."""
+    """Compute all figures; ``unit`` is that of world coordinates, None = leave these out."""
     labelled = np.any(known_points(seen.truth_px), axis=-1)
     read: BoolArray = np.asarray(labelled & seen.predicted.read)
     frames: BoolArray = np.asarray(np.any(read, axis=1))
@@ -153,7 +153,7 @@ def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None
         limbs=int(placed[:, ends].all(axis=-1).sum()),
         oks=_similarity(truth, found, confidence, np.array(skeleton.sigmas)),
         reliability=_reliability(error, size, confidence),
-        world=_in_space(seen, frames, skeleton.root, unit) if unit is not None else None,
+        world=_world_errors(seen, frames, skeleton.root, unit) if unit is not None else None,
     )
 
 
@@ -202,10 +202,10 @@ def _similarity(truth: FloatArray, found: FloatArray, confidence: FloatArray, si
     )
 
 
-def _in_space(seen: Validation, frames: BoolArray, root: int, unit: str) -> InSpace:
+def _world_errors(seen: Validation, frames: BoolArray, root: int, unit: str) -> WorldErrors:
     predicted, truth = seen.predicted_world[frames], seen.truth_world[frames]
     errors = {alignment: position_error(predicted, truth, alignment, root) for alignment in get_args(Alignment)}
-    return InSpace(unit, int(known_points(truth).sum()), errors)
+    return WorldErrors(unit, int(known_points(truth).sum()), errors)
 
 
 def as_json(found: Evaluation) -> dict[str, Any]:

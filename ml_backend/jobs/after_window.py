@@ -108,10 +108,10 @@ class _Others:
 
 def _pick(workspace: Workspace, row: FrameRow, why: Why, seen: Mapping[int, Pose2D], others: _Others) -> PickRow:
     poses = {str(DEFAULT_SUBJECT): seen[row.id].to_json()} if row.id in seen else {}
-    blind = why is Why.MEASURES and workspace.spec.selection.blind_random
+    without_points = why is Why.MEASURES and workspace.spec.selection.blind_random
     if why is Why.ANOTHER_PERSON:
         poses = _as_first_shown(workspace, others.started[row.id])
-    return PickRow(0, row.id, LAST, blind or not poses, False, why.value, None, poses, None)
+    return PickRow(0, row.id, LAST, without_points or not poses, False, why.value, None, poses, None)
 
 
 def _as_first_shown(workspace: Workspace, first: AnnotationRow) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.evaluation.validation_error import Judgement, judge
+from ml_backend.evaluation.validation_error import ValidationErrors, validation_errors
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.metrics.bootstrap import gate
@@ -37,8 +37,12 @@ def publish_if_good(
 
     A repeated call for the same folder finds the same version.  ``job.attempt`` is the fencing token.
     """
-    new = judge(workspace, load_predictor(workspace, folder), snapshot, pictures)
-    old = judge(workspace, load_predictor(workspace, workspace.models / live.path), snapshot, pictures) if live else None
+    new = validation_errors(workspace, load_predictor(workspace, folder), snapshot, pictures)
+    old = (
+        validation_errors(workspace, load_predictor(workspace, workspace.models / live.path), snapshot, pictures)
+        if live
+        else None
+    )
     learnt = len(training_rows(workspace, snapshot))
     decision = gate(
         old.per_frame_px if old else np.full(len(new.per_frame_px), np.nan),
@@ -77,7 +81,7 @@ def learnt_from(learnt: int, labelled: int) -> str:
     return f"learnt from {learnt} of {labelled} labelled frames{others}"
 
 
-def _metrics(new: Judgement, old: Judgement | None, gate_status: str, rigs: Mapping[str, Rig]) -> dict[str, Any]:
+def _metrics(new: ValidationErrors, old: ValidationErrors | None, gate_status: str, rigs: Mapping[str, Rig]) -> dict[str, Any]:
     return {
         "validation_frames": int(np.isfinite(new.per_frame_px).sum()),
         "validation_px": new.mean_px,

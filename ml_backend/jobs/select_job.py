@@ -183,7 +183,7 @@ def _params(workspace: Workspace, scored: Scored) -> Params:
         trade_off=spec.lambda_,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
-        blind=spec.blind_random,
+        without_points=spec.blind_random,
         seed=workspace.project.seed + scored.round,
     )
 
@@ -221,7 +221,7 @@ def _picks(
                 rank=pick.rank,
                 frame_id=scored.rows[i].id,
                 score=pick.score,
-                blind=pick.blind,
+                without_points=pick.without_points,
                 pseudo=False,
                 reason=reason_line(record.why),
                 record=record.to_json(),
@@ -244,7 +244,7 @@ def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: 
             rank=rank,
             frame_id=scored.rows[i].id,
             score=rank_score(rank, before + len(positions)),
-            blind=False,
+            without_points=False,
             pseudo=True,
             reason="all cameras agree; pseudo-labelled",
             record=None,
@@ -271,7 +271,7 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
         strategy=Strategy.K_MEDIAN,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
-        blind=spec.blind_random,
+        without_points=spec.blind_random,
         seed=workspace.project.seed,
     )
     nothing = fuse([], len(rows))
@@ -285,7 +285,7 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
             rank=pick.rank,
             frame_id=rows[pick.position].id,
             score=pick.score,
-            blind=not poses.get(pick.position),
+            without_points=not poses.get(pick.position),
             pseudo=False,
             reason="one of the first frames: many look like it" if pick.kind is not Kind.RANDOM else "picked at random",
             record=None,

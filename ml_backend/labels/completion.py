@@ -1,6 +1,6 @@
-"""Points that people left open or overlooked, told by the same keypoint in other views.
+"""Find points that annotators left open or overlooked, from the same keypoint in other views.
 
-Two cameras in which a person put a keypoint say where it is in space, and so where every other calibrated camera sees it.
+A keypoint that an annotator placed in two cameras has a place in world coordinates, and so in every other calibrated camera.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ def complete(rig: Rig, xy_px: FloatArray, given: BoolArray, wanted: BoolArray, t
     xy_px         (m, V, K, 2) distorted image pixels.  Points that are neither given nor filled come back as they were.
     threshold_px  see :func:`ml_backend.geometry.view_agreement.agreement_px`
     """
-    found = triangulate_robust(rig, xy_px, valid=given, threshold_px=threshold_px)
-    projected = rig.project(found.xyz_world)
-    sure = found.consensus & (found.angle_deg >= MIN_ANGLE_DEG) & (found.inlier | ~given).all(axis=1)
+    points = triangulate_robust(rig, xy_px, valid=given, threshold_px=threshold_px)
+    projected = rig.project(points.xyz_world)
+    sure = points.consensus & (points.angle_deg >= MIN_ANGLE_DEG) & (points.inlier | ~given).all(axis=1)
     filled = np.asarray(wanted & sure[:, None, :] & rig.inside(projected))
-    return Completion(found.xyz_world, np.where(filled[..., None], projected, xy_px), filled)
+    return Completion(points.xyz_world, np.where(filled[..., None], projected, xy_px), filled)
 
 
 def overlooked(
     rig: Rig, xy_px: FloatArray, placed: BoolArray, accepted: BoolArray, threshold_px: float | None = None
 ) -> BoolArray:
-    """(m, V, K) accepted points that a person's own points in two or more other views contradict.
+    """(m, V, K) accepted points that an annotator's own points in two or more other views contradict.
 
-    placed, accepted  (m, V, K) points that a person put or moved there, and those shown to them that they left alone
+    placed, accepted  (m, V, K) points that an annotator placed or moved, and pre-annotations that the annotator left unchanged
 
-    Whoever corrects a keypoint in two cameras has said where it is; that the same mistake stands untouched in a third one is an
-    oversight.  Nothing is overlooked where the placed points themselves do not agree.
+    An annotator who corrects a keypoint in two cameras has fixed its place in 3-D; the same mistake left unchanged in a third
+    camera is an oversight.  Nothing is overlooked where the placed points themselves do not agree.
     """
     expected = complete(rig, xy_px, placed, accepted, threshold_px)
     distance = np.linalg.norm(expected.xy_px - xy_px, axis=-1)

@@ -75,7 +75,7 @@ def edit_distance(shown: Pose2D | None, submitted: Pose2D) -> EditDistance:
     """Compare a prediction with what was submitted; ``shown`` None = the task opened without points.
 
     Untouched is what Label Studio says it is (provenance ACCEPTED), not what lies close: a point moved by half a pixel
-    was looked at.
+    was checked by the annotator.
     """
     if shown is None:
         shown = Pose2D.empty(*submitted.state.shape)

@@ -1,8 +1,8 @@
 """Labels harvested with 3-D pictorial structures (Pavlakos et al. 2017; docs/methods.md §4).
 
-A network's opinion in all calibrated views, the subject's limb lengths and nothing else: every frame of a recording gets a pose
-in space with a doubt per joint, the least doubtful poses of each joint are kept, and their projections teach a network that
-knows this very subject.
+From the predictions of a network in all calibrated views and the subject's limb lengths, every frame of a recording gets a 3-D
+pose with an uncertainty per keypoint.  The least uncertain poses of each keypoint are kept; on their projections a network is
+trained for this subject.
 
     body = body_from_labels(xyz_labelled, skeleton)
     parts = [harvest_points(body, rig, keys, detections) for keys, detections in chunks]
@@ -28,21 +28,21 @@ from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_sid
 from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 from ml_backend.geometry.view_agreement import agreement_px
 
-#: Share of each joint's poses that is kept, those with the least doubt.
+#: Share of each keypoint's poses that is kept, those with the least uncertainty.
 KEEP = 0.7
 #: Voxels per side; finer grids cost much and gain little, because the views that agree refine the pose anyway.
 GRID = 32
-#: Limb lengths of fewer labelled poses than this are anecdotes.
+#: Fewest labelled poses from which limb lengths are estimated.
 MIN_POSES = 5
-#: A joint is a label only where this many views see it where the pose says.
+#: A keypoint is a label only where the points of this many views agree with the pose.
 MIN_VIEWS = 2
-#: A refined joint stays within this many voxels of the pictorial estimate, else that estimate holds.
-_REACH_VOX = 2.0
+#: A refined keypoint stays within this many voxels of the pictorial estimate, else that estimate is used.
+_REFINED_WITHIN_VOX = 2.0
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a network says about n frames of one rig.
+    """A network's predictions for n frames of one rig.
 
     xy_px               (n, V, K, 2) image pixels, NaN = none
     confidence          (n, V, K) in [0, 1], NaN = none
@@ -61,13 +61,13 @@ class Detections:
 def body_from_labels(xyz_world: FloatArray, skeleton: Skeleton, *, grid: int = GRID) -> PictorialStructure:
     """The subject's pictorial structure from labelled poses (m, K, 3): its limb lengths, and a box that holds it.
 
-    Raises BadInputError with fewer than MIN_POSES poses in which two joints are known.
+    Raises BadInputError with fewer than MIN_POSES poses in which two keypoints are known.
     """
     usable = np.isfinite(xyz_world).all(axis=-1).sum(axis=-1) >= 2
     if usable.sum() < MIN_POSES:
         raise BadInputError(
-            f"harvest: limb lengths need at least {MIN_POSES} frames whose keypoints people labelled in two or more calibrated "
-            f"views, got {int(usable.sum())}; label more frames first"
+            f"harvest: limb lengths need at least {MIN_POSES} frames whose keypoints annotators labelled in two or more "
+            f"calibrated views, got {int(usable.sum())}; label more frames first"
         )
     poses = xyz_world[usable]
     return PictorialStructure(len(skeleton), LimbLengths.from_labels(poses, skeleton.limbs), fit_side(poses), grid)
@@ -80,10 +80,10 @@ class Harvest:
     keys         (n,) frames
     xyz_world    (n, K, 3) world units, NaN = no pose
     covariance   (n, K, 3, 3) of the marginals, world units squared
-    logdet       (n, K) log det of the covariance and the grid's own: the doubt
+    logdet       (n, K) log det of the covariance and the grid's own: the uncertainty
     residual_px  (n, V, K) distance of the network's point from the pose's projection, NaN = no point
-    agreeing     (n, K) views whose point lies where the pose says
-    kept         (n, K) the joint is a label
+    agreeing     (n, K) views whose point agrees with the pose
+    kept         (n, K) the keypoint is a label
     """
 
     keys: tuple[FrameKey, ...]
@@ -99,11 +99,11 @@ class Harvest:
 
     @property
     def spread_world(self) -> FloatArray:
-        """(n, K) typical standard deviation of a joint, det^(1/6), world units."""
+        """(n, K) typical standard deviation of a keypoint, det^(1/6), world units."""
         return np.asarray(np.exp(self.logdet / 6))
 
     def select(self, fraction: float = KEEP) -> Harvest:
-        """Keep, of every joint, the ``fraction`` of poses with the least doubt among those that MIN_VIEWS views confirm."""
+        """Keep of every keypoint the least uncertain ``fraction`` of those poses that MIN_VIEWS views confirm."""
         confirmed = np.where(self.agreeing >= MIN_VIEWS, self.logdet, np.nan)
         return replace(self, kept=keep_best(confirmed, fraction))
 
@@ -166,7 +166,7 @@ def _refined(model: PictorialStructure, rig: Rig, seen: Detections, mean_world: 
     limit = agreement_px(rig, seen.xy_px)[..., None] + _voxel_px(model, rig, mean_world)
     inlier = _residual(rig, mean_world, seen.xy_px) <= limit
     refined = triangulate_linear(rig, np.where(inlier[..., None], seen.xy_px, np.nan))
-    near = np.linalg.norm(refined - mean_world, axis=-1) <= _REACH_VOX * model.spacing_world
+    near = np.linalg.norm(refined - mean_world, axis=-1) <= _REFINED_WITHIN_VOX * model.spacing_world
     return np.where(near[..., None], refined, mean_world)
 
 
@@ -188,9 +188,9 @@ def _agree(rig: Rig, residual_px: FloatArray, xy_px: FloatArray) -> BoolArray:
 def harvest_targets(
     harvest: Harvest, rig: Rig, images: Sequence[Mapping[str, ImageRef]], views: Sequence[str], *, weight: float = 1.0
 ) -> list[TrainingTarget]:
-    """Kept joints, projected into every picture of their frame; all other joints have weight 0, so the loss is masked (§4.4).
+    """Kept keypoints, projected into every picture of their frame; all others have weight 0, so the loss is masked (§4.4).
 
-    images  (n,) view → picture of each frame; pictures without a single kept joint inside them make no target
+    images  (n,) view → picture of each frame; pictures without a single kept keypoint inside them make no target
     views   (V,) names in the order of the rig's cameras
     """
     projected = rig.project(np.where(harvest.kept[..., None], harvest.xyz_world, np.nan))
@@ -210,12 +210,12 @@ def harvest_targets(
 
 
 @dataclass(frozen=True)
-class JointSummary:
-    """One joint of a harvest, over its kept poses; NaN without any.
+class KeypointSummary:
+    """One keypoint of a harvest, over its kept poses; NaN without any.
 
     kept          share of all frames
     residual_px   median distance of the network's points from the pose's projection
-    spread_world  median of the joint's typical standard deviation
+    spread_world  median of the keypoint's typical standard deviation
     """
 
     kept: float
@@ -223,10 +223,10 @@ class JointSummary:
     spread_world: float
 
 
-def summarise(harvest: Harvest) -> list[JointSummary]:
-    """(K,) one line per joint."""
+def summarise(harvest: Harvest) -> list[KeypointSummary]:
+    """(K,) one line per keypoint."""
     return [
-        JointSummary(
+        KeypointSummary(
             kept=float(kept.mean()) if len(kept) else float("nan"),
             residual_px=median_of(harvest.residual_px[kept, :, k]),
             spread_world=median_of(harvest.spread_world[kept, k]),

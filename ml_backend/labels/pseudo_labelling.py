@@ -1,8 +1,8 @@
 """Pseudo-labels from agreeing views (Feng et al. 2023, section 3.3 and algorithm 2).
 
-What every camera sees at the same place in space is taken as a label in every picture.  Whole frames are rare while the
-model is young, so single joints are accepted too and the loss is masked.  Recordings without calibration have none:
-there is no independent evidence for their points.
+Where the predictions of all cameras agree on a place in world coordinates, its projections become labels in every picture.
+Whole frames are rare while the model is young, so single keypoints are accepted too and the loss is masked.  Recordings without
+calibration have no pseudo-labels: there is no independent evidence for their points.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ml_backend.geometry.cameras import Rig
 
 @dataclass(frozen=True)
 class PseudoParams:
-    """What is good enough, and how much of it.
+    """Criteria of pseudo-labels, and their greatest number.
 
-    max_ratio      pseudo-labels per human label of the last batch.  Counted in joints, a frame being K joints, so that
-                   accepting single joints cannot smuggle in more than the same number of whole frames.
-    min_views      valid views that a joint needs, all of them inliers
+    max_ratio      pseudo-labels per human label of the last batch.  Counted in keypoints, a frame being K keypoints, so that
+                   accepting single keypoints adds no more than the same number of whole frames.
+    min_views      valid views that a keypoint needs, all of them inliers
     min_angle_deg  largest angle between two of its rays must reach this
-    threshold_px   largest reprojection error of a joint over its views; None = that of the robust triangulation
-    per_joint      accept joints of frames of which others fail; False = whole frames only, as published
+    threshold_px   largest reprojection error of a keypoint over its views; None = that of the robust triangulation
+    per_joint      accept keypoints of frames of which others fail; False = whole frames only, as published
     """
 
     max_ratio: float = 0.2
@@ -45,14 +45,14 @@ class PseudoParams:
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Accepted joints of p frames, in order of acceptance.
+    """Accepted keypoints of p frames, in order of acceptance.
 
-    accepted   (p, K) True where the joint is a label
-    whole      (p,) every joint of the frame was accepted
+    accepted   (p, K) True where the keypoint is a label
+    whole      (p,) every keypoint of the frame was accepted
     xyz_world  (p, K, 3) world units, NaN where not accepted
     xy_px      (p, V, K, 2) ``xyz_world`` in every view, distorted pixels; NaN where ``weight`` is 0
     weight     (p, V, K) 1, or 0 where not accepted, outside the picture or behind the camera
-    error      (p,) mean squared reprojection error of the frame in px^2, over all views and joints
+    error      (p,) mean squared reprojection error of the frame in px^2, over all views and keypoints
     """
 
     keys: tuple[FrameKey, ...]
@@ -67,10 +67,10 @@ class PseudoLabels:
         return len(self.keys)
 
 
-def acceptable_joints(triangulated: Triangulation, params: PseudoParams) -> BoolArray:
-    """(n, K) True where a joint may become a label.
+def acceptable_keypoints(triangulated: Triangulation, params: PseudoParams) -> BoolArray:
+    """(n, K) True where a keypoint may become a label.
 
-    A consensus exists, every view that sees the joint agrees with it, there are at least ``min_views`` of them under an
+    A consensus exists, every view with a point of the keypoint agrees with it, there are at least ``min_views`` of them under an
     angle of at least ``min_angle_deg``, and no residual exceeds ``threshold_px``.
     """
     good = consistency.trusted(triangulated, params.min_views, params.min_angle_deg)
@@ -93,26 +93,26 @@ def propose(
 
     keys          n unlabelled frames; ``triangulated`` has batch axes (n,) in the same order
     rigs          sequence -> its rig; frames of other sequences are never accepted
-    human_batch   frames that people labelled in the round; the cap is ``max_ratio * human_batch * K`` joints
+    human_batch   frames that annotators labelled in the round; the cap is ``max_ratio * human_batch * K`` keypoints
     previous      frames of the previous round's pseudo-labels.  They sit out one round, else the model drifts by learning
                   its own output again and again.
-    excluded      frames to leave out for other reasons, such as those just picked for people
+    excluded      frames to leave out for other reasons, such as those just picked for annotators
 
-    Whole frames come first, by increasing error; then single joints of the others, frame by frame in the same order, the
+    Whole frames come first, by increasing error; then single keypoints of the others, frame by frame in the same order, the
     most accurate of the last frame that still fits.  Ties go to the lowest key.
     """
-    frames, views, joints = _check(keys, triangulated)
+    frames, views, n_keypoints = _check(keys, triangulated)
     error, support = consistency.multi_view_consistency(triangulated.reprojection_px)
     barred = set(previous) | set(excluded)
-    good = acceptable_joints(triangulated, params)
+    good = acceptable_keypoints(triangulated, params)
     good &= np.array([key.sequence in rigs and key not in barred for key in keys], dtype=np.bool_).reshape(frames, 1)
     scored = np.flatnonzero(support > 0)
     order = np.array(sorted(scored, key=lambda i: (error[i], keys[i])), dtype=np.int64)
     worst = np.nan_to_num(triangulated.reprojection_px).max(axis=1, initial=0.0)
     # The small addend undoes rounding: 0.29 * 100 is 28.999... in binary.
-    accepted = _fill(good, worst, order, int(params.max_ratio * human_batch * joints + 1e-9), params)
+    accepted = _fill(good, worst, order, int(params.max_ratio * human_batch * n_keypoints + 1e-9), params)
     count = accepted[order].sum(axis=1)
-    rows = np.concatenate([order[count == joints], order[(count > 0) & (count < joints)]])
+    rows = np.concatenate([order[count == n_keypoints], order[(count > 0) & (count < n_keypoints)]])
     return _labels(keys, triangulated.xyz_world, accepted, error, rows, rigs, views)
 
 
@@ -124,20 +124,20 @@ def _check(keys: Sequence[FrameKey], triangulated: Triangulation) -> tuple[int, 
 
 
 def _fill(good: BoolArray, worst: FloatArray, order: IntArray, budget: int, params: PseudoParams) -> BoolArray:
-    """(n, K) accepted joints, at most ``budget`` of them; ``worst`` (n, K) orders the joints of the frame that is cut."""
+    """(n, K) accepted keypoints, at most ``budget`` of them; ``worst`` (n, K) orders the keypoints of the frame that is cut."""
     accepted = np.zeros_like(good)
-    joints = good.shape[1]
+    n_keypoints = good.shape[1]
     whole = np.asarray(good.all(axis=1))
-    for i in order[whole[order]][: budget // max(joints, 1)]:
+    for i in order[whole[order]][: budget // max(n_keypoints, 1)]:
         accepted[i] = True
-        budget -= joints
+        budget -= n_keypoints
     if not params.per_joint:
         return accepted
     for i in order[~accepted[order].any(axis=1) & good[order].any(axis=1)]:
         if budget <= 0:
             break
-        mine = np.flatnonzero(good[i])
-        best = mine[np.argsort(worst[i, mine], kind="stable")[:budget]]
+        candidates = np.flatnonzero(good[i])
+        best = candidates[np.argsort(worst[i, candidates], kind="stable")[:budget]]
         accepted[i, best] = True
         budget -= len(best)
     return accepted

@@ -84,7 +84,9 @@ def gate(
     seed: int = 0,
     group: IntArray | None = None,
 ) -> GateDecision:
-    """Refuse a new model that is worse than the live one beyond ``max_p_worse`` doubt; errors (n,) in pixels on the same frames.
+    """Refuse a new model that is worse than the live one with a probability above ``max_p_worse``.
+
+    Errors (n,) are in pixels, of both models on the same frames.
 
     ``group`` as in :func:`paired_bootstrap`.  Below ``min_frames`` common frames, or where all of them are one group, the
     gate is off and says so.

@@ -43,7 +43,7 @@ def pose_entropy(poses: FloatArray, picked: IntArray, *, root: int, clusters: in
     """
     flat = (poses - poses[:, root : root + 1]).reshape(len(poses), -1)
     if not np.isfinite(flat).all():
-        raise BadInputError("pose entropy: poses must be complete; leave out frames with missing joints")
+        raise BadInputError("pose entropy: poses must be complete; leave out frames with missing keypoints")
     if len(poses) < clusters:
         raise BadInputError(f"pose entropy: expected at least {clusters} poses for {clusters} clusters, got {len(poses)}")
     if len(picked) == 0:
@@ -56,9 +56,9 @@ def pose_entropy(poses: FloatArray, picked: IntArray, *, root: int, clusters: in
 
 
 def coverage_radius(poses: FloatArray, labelled: IntArray, *, root: int) -> float:
-    """Largest distance from a pose (n, K, D) to its nearest labelled one: mean over joints after root alignment.
+    """Largest distance from a pose (n, K, D) to its nearest labelled one: mean over keypoints after root alignment.
 
-    Pairs are compared on the joints that both have; pairs that share none are not compared.  NaN without labels.
+    Pairs are compared on the keypoints that both have; pairs that share none are not compared.  NaN without labels.
     """
     if len(labelled) == 0 or len(poses) == 0:
         return float("nan")

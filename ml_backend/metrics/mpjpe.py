@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray
 
-#: "absolute": as they are; "root": root joints coincide; "mean": means over the shared joints coincide (Pavlakos et
+#: "absolute": as they are; "root": root keypoints coincide; "mean": means over the shared keypoints coincide (Pavlakos et
 #: al. 2017); "procrustes": best similarity transform.
 Alignment = Literal["absolute", "root", "mean", "procrustes"]
 
@@ -18,10 +18,10 @@ Alignment = Literal["absolute", "root", "mean", "procrustes"]
 class PositionError:
     """Errors in the unit of the poses; NaN where nothing could be compared.
 
-    mean, median   over all joints that both poses have
+    mean, median   over all keypoints that both poses have
     per_frame      (n,)
     per_keypoint   (K,)
-    coverage       share of the true joints that were compared: a low error on few joints is no good news
+    coverage       share of the true keypoints that were compared: a low error on few keypoints is no good news
     """
 
     mean: float
@@ -32,28 +32,28 @@ class PositionError:
 
 
 def position_error(predicted: FloatArray, truth: FloatArray, alignment: Alignment = "absolute", root: int = 0) -> PositionError:
-    """Mean of ‖predicted − truth‖ over poses (n, K, D); joints missing (NaN) in either are left out and lower the coverage.
+    """Mean of ‖predicted − truth‖ over poses (n, K, D); keypoints missing (NaN) in either are left out and lower the coverage.
 
-    A frame whose root is missing ("root"), or with fewer than three shared joints ("procrustes"), is left out.
+    A frame whose root is missing ("root"), or with fewer than three shared keypoints ("procrustes"), is left out.
     """
     if predicted.shape != truth.shape or truth.ndim != 3:
         raise BadInputError(f"position error: expected two arrays of shape (n, K, D), got {predicted.shape} and {truth.shape}")
     shared: BoolArray = np.asarray(np.isfinite(predicted).all(axis=-1) & np.isfinite(truth).all(axis=-1))
     error = np.linalg.norm(_aligned(predicted, truth, shared, alignment, root), axis=-1)
     compared = np.isfinite(error)
-    true_joints = int(np.isfinite(truth).all(axis=-1).sum())
+    true_keypoints = int(np.isfinite(truth).all(axis=-1).sum())
     values = error[compared]
     return PositionError(
         mean=float(values.mean()) if len(values) else float("nan"),
         median=float(np.median(values)) if len(values) else float("nan"),
         per_frame=_mean_where(error, compared, 1),
         per_keypoint=_mean_where(error, compared, 0),
-        coverage=len(values) / true_joints if true_joints else float("nan"),
+        coverage=len(values) / true_keypoints if true_keypoints else float("nan"),
     )
 
 
 def _aligned(predicted: FloatArray, truth: FloatArray, shared: BoolArray, alignment: Alignment, root: int) -> FloatArray:
-    """(n, K, D) predicted − truth after alignment, NaN where it cannot be told."""
+    """(n, K, D) predicted − truth after alignment, NaN where it is undefined."""
     if alignment == "absolute":
         return predicted - truth
     if alignment == "root":
@@ -66,7 +66,7 @@ def _aligned(predicted: FloatArray, truth: FloatArray, shared: BoolArray, alignm
 
 
 def _centre(pose: FloatArray, shared: BoolArray) -> FloatArray:
-    """(n, 1, D) mean over the shared joints."""
+    """(n, 1, D) mean over the shared keypoints."""
     count = shared.sum(axis=1)[:, None, None]
     total = np.where(shared[..., None], pose, 0.0).sum(axis=1, keepdims=True)
     return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))

@@ -1,6 +1,6 @@
-"""A small network that reads the feature maps of a pose network and tells a few numbers about the crop (docs/methods.md §6.1).
+"""A small network that predicts a few numbers about a crop from the pose network's feature maps (docs/methods.md §6.1).
 
-VL4Pose asks it for the expected length of every link and how sure that is; Learning Loss and the aleatoric head ask it for other
+VL4Pose predicts the expected length of every link and its uncertainty with it; Learning Loss and the aleatoric head predict other
 numbers.  The pose network is not trained through it: feature maps are detached.
 """
 

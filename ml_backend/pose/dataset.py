@@ -88,7 +88,7 @@ class _Drawn(NamedTuple):
 class CropDataset:
     """Crops of all usable targets.
 
-    Reading every picture once fills the cache, tells unusable targets (``skipped``) and the typical size of a
+    Every picture is read once: this fills the cache, and finds unusable targets (``skipped``) and the typical size of a
     subject (``subject_px``, image pixels, NaN when unknown).  Raises BadInputError when nothing is left.
     """
 

@@ -26,8 +26,8 @@ from label_config.values.errors import InterruptedWorkError
 
 Result = TypeVar("Result")
 
-#: How often the caller looks at its processes.
-LOOK_S = 0.2
+#: How often the caller checks its processes, seconds.
+CHECK_S = 0.2
 #: How a process ends when memory runs out: killed by the system, or by its own library that missed that it got none.
 OF_MEMORY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)
 
@@ -66,18 +66,18 @@ class Group:
         """The values of the process that leads."""
         if self.size == 1:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64, device=device)
-        dist.broadcast(told, src=0)
-        agreed: list[float] = told.tolist()
+        shared = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.broadcast(shared, src=0)
+        agreed: list[float] = shared.tolist()
         return agreed
 
     def any(self, device: torch.device, flag: bool) -> bool:
         """Whether ``flag`` is True in at least one process."""
         if self.size == 1:
             return flag
-        told = torch.tensor(float(flag), device=device)
-        dist.all_reduce(told, op=dist.ReduceOp.MAX)
-        return bool(told.item() > 0)
+        raised = torch.tensor(float(flag), device=device)
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+        return bool(raised.item() > 0)
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -170,7 +170,7 @@ def together(
             _member, arguments, nprocs=processes, join=False, daemon=True, start_method="spawn"
         )
         try:
-            while not started.join(timeout=LOOK_S):
+            while not started.join(timeout=CHECK_S):
                 listen()
                 if should_stop is not None and should_stop():
                     stop.set()

@@ -24,7 +24,7 @@ from ml_backend.pose.weights import Manifest, load_model
 
 log = logging.getLogger(__name__)
 
-#: A point of the first look counts when its confidence reaches this share of the picture's best, and this much itself.
+#: A point of the first forward pass counts when its confidence reaches this share of the picture's best, and this much itself.
 _CONFIDENT_SHARE = 0.5
 _CONFIDENT = 0.1
 
@@ -32,8 +32,8 @@ _CONFIDENT = 0.1
 class Predictor:
     """The built-in PoseModel.
 
-    Where a box is known, one look at its crop.  Without one: one look at the whole picture; a model trained for two
-    looks then takes a second one around the points that it is sure of.
+    With a known box: one forward pass on its crop.  Without one: one forward pass on the whole picture; a two-stage model then
+    runs a second one on a crop around its confident points.
     """
 
     def __init__(

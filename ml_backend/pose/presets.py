@@ -3,7 +3,7 @@
 ``scratch``         Feng et al.: a fresh network each round, Adam 1e-3, ÷10 at half of the run
 ``continue``        our default after the first round: OneCycle from the previous version's weights
 ``acft``            Taketsugu & Ukita: continued fine-tuning whose length follows how well the new labels were predicted
-``personalise``     Pavlakos et al.: masked loss on selected joints, narrow targets, RMSprop, few epochs
+``personalise``     Pavlakos et al.: masked loss on selected keypoints, narrow targets, RMSprop, few epochs
 ``hybrid``          Kaplan et al.: continued training, plateau decay, early stopping
 ``video_specific``  one model per recording, from a common one
 """

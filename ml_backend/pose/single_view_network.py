@@ -1,7 +1,7 @@
-"""One picture → a pose in space, learnt from harvested or triangulated 3-D labels (Pavlakos et al. 2017; docs/methods.md §4.4).
+"""Predict a 3-D pose from one picture, trained on harvested or triangulated labels (Pavlakos et al. 2017; docs/methods.md §4.4).
 
-For every keypoint the network tells x and y in the crop and how much farther than the root it lies along the camera's
-axis, in world units.  How far away the subject is as a whole no single picture tells: :func:`to_world` takes the root's
+For every keypoint the network predicts x and y in the crop, and how much farther than the root it lies along the camera's
+axis, in world units.  A single picture does not show the distance of the whole subject: :func:`to_world` takes the root's
 depth from elsewhere.
 """
 

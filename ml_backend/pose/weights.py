@@ -37,7 +37,7 @@ FORMAT = 1
 class Manifest:
     """What a model is, apart from its numbers.
 
-    two_stage   without a given box, look at the whole picture first
+    two_stage   without a given box, run a first forward pass on the whole picture
     subject_px  typical longer side of a subject in the training pictures, NaN = not known
     run         hash of configuration, targets and start that led to it
     metrics     figures of the training run

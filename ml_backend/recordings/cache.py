@@ -16,7 +16,7 @@ from label_config.values.atomic_files import write_atomically
 _DIGEST_BYTES = 32
 #: After going over the limit, the oldest files are dropped until this share of it is left.
 _KEEP = 0.9
-#: Other processes write too: look at the folder itself once per so many own writes.
+#: Other processes write too: after so many writes of its own, a process measures the folder again.
 _RECOUNT_EVERY = 200
 
 

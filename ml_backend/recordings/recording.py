@@ -77,7 +77,7 @@ class _Camera:
 
 
 def open_recording(spec: RecordingSpec, limits: Limits = DEFAULT_LIMITS) -> Recording:
-    """Look at every camera's files and pair their pictures (see ``pairing``).
+    """Read every camera's files and pair their pictures (see ``pairing``).
 
     A file next to a source called ``<name>.timestamps.npy``, ``.txt`` or ``.csv`` holds the time of each frame in seconds;
     without it frames have their times in the container, from the first one on.  ``time_offset_s`` is added to the camera's

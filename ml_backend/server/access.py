@@ -54,7 +54,7 @@ def check_secret(request: Request, secret: str | None) -> None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":
         offered.append(_basic_password(value))
-    # Compared in constant time, and all of them, so that the time taken tells nothing.
+    # Every value is compared, each in constant time: the response time reveals nothing about the secret.
     matches = [hmac.compare_digest(text.encode(), secret.encode()) for text in offered]
     if not any(matches):
         raise RefusedError(401, f"this backend needs its secret: header {SECRET_HEADER}, or basic auth as user {BASIC_USER!r}")

@@ -105,7 +105,7 @@ class _Shapes:
         self.frames = {frame.id: frame for frame in frames.list_frames(workspace.store, ids)}
 
     def answer(self, generation: Generation, task: TaskRow, pick: PickRow) -> dict[str, Any]:
-        result = [] if pick.blind else self._regions(generation, task, pick)
+        result = [] if pick.without_points else self._regions(generation, task, pick)
         return {"result": result, "score": pick.score, "model_version": generation.name}
 
     def _regions(self, generation: Generation, task: TaskRow, pick: PickRow) -> list[dict[str, Any]]:

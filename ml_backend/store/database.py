@@ -20,7 +20,7 @@ from label_config.values import BadInputError, ParallaxError
 
 #: SQLite waits this long for another writer before it gives up.
 BUSY_TIMEOUT_S = 30
-#: Processes give a sign of life every 10 to 30 seconds; one that was silent for so long is gone.
+#: Processes write a heartbeat every 10 to 30 seconds; one whose last heartbeat is older than this is gone.
 STILL_ALIVE_S = 60.0
 
 

@@ -33,12 +33,13 @@ class Generation:
 
 @dataclass(frozen=True)
 class PickRow:
-    """One place in the order; ``poses`` ({subject: Pose2D} as JSON) is what the annotator is shown there."""
+    """One place in the order; ``poses`` ({subject: Pose2D} as JSON) is what the annotator is shown there,
+    unless the task is served ``without_points``."""
 
     rank: int
     frame_id: int
     score: float
-    blind: bool
+    without_points: bool
     pseudo: bool
     reason: str
     record: dict[str, Any] | None
@@ -56,7 +57,9 @@ def _generation(row: Row[Any]) -> Generation:
 
 
 def _pick(row: Row[Any]) -> PickRow:
-    return PickRow(row.rank, row.frame_id, row.score, row.blind, row.pseudo, row.reason, row.record, row.poses, row.notes)
+    return PickRow(
+        row.rank, row.frame_id, row.score, row.without_points, row.pseudo, row.reason, row.record, row.poses, row.notes
+    )
 
 
 def add(store: ProjectStore, version_id: int | None, order: Sequence[PickRow]) -> Generation:

@@ -15,7 +15,7 @@ from ml_backend.store.schema import events, heartbeats, leases
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the project's diary; ``level`` is info, warning or error."""
+    """One line of the project's event log; ``level`` is info, warning or error."""
 
     at: float
     level: str
@@ -86,7 +86,7 @@ def settle(store: ProjectStore, key: str) -> None:
 
 
 def list_events(store: ProjectStore, limit: int = 100) -> list[Event]:
-    """The newest events, newest first; one that was told again is as new as its last telling."""
+    """The newest events, newest first; an event that was repeated is as new as its last repetition."""
     newest = (events.c.at.desc(), events.c.id.desc())
     query = select(events).where(events.c.project_id == store.project_id).order_by(*newest).limit(limit)
     with store.read() as connection:

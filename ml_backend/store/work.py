@@ -229,7 +229,7 @@ def add_shards(store: ProjectStore, version_id: int, round_: int, runs: Sequence
 
 
 def drop_shards(store: Store, version_id: int, round_: int) -> None:
-    """Forget one rescan, so that the next one judges every frame anew."""
+    """Delete the shards of one rescan, so that the next one scores every frame anew."""
     with store.write() as connection:
         connection.execute(delete(shards).where(shards.c.version_id == version_id, shards.c.round == round_))
 

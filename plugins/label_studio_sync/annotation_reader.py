@@ -45,7 +45,7 @@ class AnnotationReader:
         cancelled = bool(item["was_cancelled"])
         number = None if cancelled else self._generation(decoded, item)
         pick = None if number is None else generations.pick_of(self.store, number, task.frame_id)
-        shown = pick if pick is not None and not pick.blind else None
+        shown = pick if pick is not None and not pick.without_points else None
         return {
             "ls_annotation_id": item["id"],
             "task_id": task.id,

@@ -35,7 +35,7 @@ def predictions_of(
             # Rank-coded in [0, 1): 0 is labelled next, whatever the scores were.
             "score": position / (len(shown) + 1),
             "result": []
-            if pick.blind
+            if pick.without_points
             else _regions(generation.number, pick, binding_of(task.views), views, frames[pick.frame_id]),
         }
         for position, (pick, task) in enumerate(shown)

@@ -102,7 +102,7 @@ def _order(workspace: Workspace, studio: CaptureStudio, shown: dict[int, FloatAr
             rank=rank,
             frame_id=ids[studio.frames[frame]],
             score=rank / len(ORDER),
-            blind=False,
+            without_points=False,
             pseudo=rank == last,
             reason=reason,
             record=None,

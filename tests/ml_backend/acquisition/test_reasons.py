@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.reasons import BLIND, LONGEST, reason_line, reasons, worst_point
+from ml_backend.acquisition.reasons import LONGEST, RANDOM, reason_line, reasons, worst_point
 from ml_backend.acquisition.score_record import ComponentRecord, PointDetail
 from ml_backend.acquisition.score_registry import SCORES
 
@@ -41,8 +41,8 @@ def test_squared_pixels_are_shown_as_pixels() -> None:
 
 
 def test_random_and_blind_picks_get_no_hint() -> None:
-    assert reasons([outliers()], "random") == (BLIND,)
-    assert reasons([outliers()], "ranked", blind=True) == (BLIND,)
+    assert reasons([outliers()], "random") == (RANDOM,)
+    assert reasons([outliers()], "ranked", without_points=True) == (RANDOM,)
 
 
 def test_a_frame_unlike_the_labelled_ones_says_where_to_look() -> None:

@@ -63,7 +63,7 @@ def test_every_window_is_complete_ordered_and_repeatable(n, window, batch, strat
     assert scores[:1] in ([], [0.0])
     for pick in picks:
         assert (pick.kind is Kind.RANDOM) == (every > 0 and pick.rank % every == every - 1)
-        assert pick.blind == (pick.kind is Kind.RANDOM)
+        assert pick.without_points == (pick.kind is Kind.RANDOM)
     assert order(run(n, params, scored=scored, features=features)) == order(selection)
 
 

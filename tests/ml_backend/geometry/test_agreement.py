@@ -12,7 +12,7 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.view_agreement import agreement_px
 from ml_backend.labels.completion import complete
 from ml_backend.labels.label_check import contradicted_clicks
-from ml_backend.labels.pseudo_labelling import PseudoParams, acceptable_joints
+from ml_backend.labels.pseudo_labelling import PseudoParams, acceptable_keypoints
 
 
 def pictures_of(rig: Rig, size_px: tuple[int, int]) -> Rig:
@@ -56,6 +56,6 @@ def test_pseudo_labels_quality_check_and_completion_agree_about_agreement(off_px
     given = np.ones(xy.shape[:3], dtype=np.bool_)
     given[0, 7] = False
     xy[0, 7] = np.nan
-    assert acceptable_joints(triangulate_robust(rig, xy), PseudoParams())[0, 0] == agrees
+    assert acceptable_keypoints(triangulate_robust(rig, xy), PseudoParams())[0, 0] == agrees
     assert (contradicted_clicks(rig, xy) == []) == agrees
     assert complete(rig, xy, given, ~given).filled[0, 7, 0] == agrees

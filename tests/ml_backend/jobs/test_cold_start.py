@@ -53,10 +53,10 @@ def test_tasks_open_with_the_points_that_the_ready_made_model_knows(make_workspa
     known = np.isin(workspace.binding.skeleton.keypoints, COCO_17)
     assert known.any()
     assert not known.all()
-    assert sum(pick.blind for pick in picks) == 3, "random picks stay blind"
+    assert sum(pick.without_points for pick in picks) == 3, "random picks stay blind"
     for pick in picks:
-        assert pick.blind == (pick.poses == {})
-        if not pick.blind:
+        assert pick.without_points == (pick.poses == {})
+        if not pick.without_points:
             found = np.isfinite(Pose2D.from_json(pick.poses["0"]).xy_px).all(axis=-1)
             assert not found[:, ~known].any()
             assert found[:, known].mean() > 0.5, "maps of random weights have a maximum nearly everywhere"

@@ -14,7 +14,7 @@ import pytest
 from label_config.values import Box, ByteArray, FloatArray, ParallaxError
 from label_config.values.prediction import Output, Prediction
 from ml_backend.evaluation import version_metrics as job
-from ml_backend.evaluation.validation_error import judge
+from ml_backend.evaluation.validation_error import validation_errors
 from ml_backend.evaluation.version_metrics import evaluate, write_report
 from ml_backend.jobs.run_job import run_here
 from ml_backend.project.frame_pictures import Pictures
@@ -136,7 +136,7 @@ def test_a_trained_model_gets_the_gates_own_error(make_workspace: Make, label: L
     assert live is not None
     found = evaluate(workspace, live)
     with closing(Pictures(workspace)) as read:
-        gate = judge(workspace, load_predictor(workspace, workspace.models / live.path), collect(workspace), read)
+        gate = validation_errors(workspace, load_predictor(workspace, workspace.models / live.path), collect(workspace), read)
     assert found.error.mean == pytest.approx(gate.mean_px)
     assert [keypoint.mean for keypoint in found.per_keypoint] == pytest.approx(gate.per_keypoint_px)
     assert found.world is not None

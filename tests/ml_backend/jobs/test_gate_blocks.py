@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from label_config.values import FrameKey
-from ml_backend.evaluation.validation_error import Judgement, judge, time_blocks
+from ml_backend.evaluation.validation_error import ValidationErrors, time_blocks, validation_errors
 from ml_backend.jobs import publish
 from ml_backend.jobs.run_job import run_here
 from ml_backend.labels.snapshot import Snapshot
@@ -39,18 +39,18 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
     workspace = make_workspace(val_from=20, validation={"block_frames": 8}, gate={"min_frames": 10})
     label(workspace, [0, 5, 10, *range(24, 40)])  # validation frames in two blocks of eight frames
     first = retrain(workspace)
-    real = judge
+    real = validation_errors
 
-    def judged(space: Workspace, model: Predictor, snapshot: Snapshot, pictures: Pictures) -> Judgement:
+    def judged(space: Workspace, model: Predictor, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
         """The old model is everywhere 1 px off; the new one 5 px worse in a block, or in both a little."""
         found = real(space, model, snapshot, pictures)
         np.testing.assert_array_equal(np.bincount(found.block), [8, 8])
         error = np.ones(16)
         if model.manifest.extra["parent"] is not None:
             error += np.where(found.block == 0, 5.0, -0.5) if worse_in == 1 else 0.5
-        return Judgement(error, found.block, found.mean_px, found.median_px, found.per_keypoint_px, found.mean_world)
+        return ValidationErrors(error, found.block, found.mean_px, found.median_px, found.per_keypoint_px, found.mean_world)
 
-    monkeypatch.setattr(publish, "judge", judged)
+    monkeypatch.setattr(publish, "validation_errors", judged)
     label(workspace, [15])
     second = retrain(workspace)
     live = versions.live(workspace.store)

@@ -106,10 +106,10 @@ def test_a_round_ends_in_an_order_that_explains_itself(make_workspace: Make, lab
     assert [pick.score for pick in picks] == sorted(pick.score for pick in picks)
     assert not {rows[pick.frame_id].key.index for pick in picks} & {0, 8, 16, 24, 34}, "labelled frames are not asked for again"
     # every fourth of twelve slots; frames that label themselves leave the order, so that a slot may move up
-    assert sum(pick.blind for pick in ordinary) == 3
+    assert sum(pick.without_points for pick in ordinary) == 3
     for pick in ordinary:
         # validation frames are served blind; all others come from the training part
-        assert pick.blind == (rows[pick.frame_id].split == "val")
+        assert pick.without_points == (rows[pick.frame_id].split == "val")
         record = ScoreRecord.from_json(pick.record or {})
         assert recompute_final(record) == pytest.approx(record.final, abs=1e-6)
         assert pick.reason
@@ -251,7 +251,7 @@ def test_the_first_order_needs_no_model(make_workspace: Make, work_off: WorkOff)
     assert work_off(workspace) == ["select"]
     picks = generations.list_picks(workspace.store, 1)
     assert len(picks) == 12
-    assert all(pick.blind and pick.poses == {} for pick in picks)
+    assert all(pick.without_points and pick.poses == {} for pick in picks)
 
 
 def perfect(workspace: Workspace, studio: CaptureStudio, indices: list[int]) -> Triangulation:

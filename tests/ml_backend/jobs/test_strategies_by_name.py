@@ -165,8 +165,8 @@ def test_validation_frames_keep_their_slots_when_pseudo_labelled_frames_leave(
         assert rows[after[slot].frame_id].split == "val"
     # ten frames are left for eleven places before the third slot: only at the very end it moves up
     assert after[9].frame_id == before[11].frame_id
-    others = [pick.frame_id for pick in after if not pick.blind and not pick.pseudo]
-    assert others == [pick.frame_id for pick in before if not pick.blind and pick.frame_id not in gone]
+    others = [pick.frame_id for pick in after if not pick.without_points and not pick.pseudo]
+    assert others == [pick.frame_id for pick in before if not pick.without_points and pick.frame_id not in gone]
 
 
 def test_random_picks_stay_in_the_order_until_they_are_labelled(make_workspace: Make, label: Label, work_off: WorkOff) -> None:

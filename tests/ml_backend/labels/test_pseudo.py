@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from label_config.values import BadInputError, FrameKey, Triangulation
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, acceptable_joints, propose
+from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, acceptable_keypoints, propose
 
 NAN = float("nan")
 K = 5
@@ -113,14 +113,14 @@ def test_near_parallel_rays_prove_nothing() -> None:
     found = triangulate_robust(near, near.project(xyz), threshold_px=10.0)
     # A baseline of 120 mm at 3 m is about 2.3 degrees.
     assert (found.angle_deg < 5).all()
-    assert not acceptable_joints(found, PseudoParams()).any()
-    assert acceptable_joints(found, PseudoParams(min_angle_deg=0.5)).any()
+    assert not acceptable_keypoints(found, PseudoParams()).any()
+    assert acceptable_keypoints(found, PseudoParams(min_angle_deg=0.5)).any()
 
 
 def test_residual_threshold() -> None:
     xy = seen(poses(30), noise=1.0)
     residual = triangulated(xy).reprojection_px
-    strict = acceptable_joints(triangulated(xy), PseudoParams(threshold_px=1.0))
+    strict = acceptable_keypoints(triangulated(xy), PseudoParams(threshold_px=1.0))
     assert strict.any()
     assert not strict.all()
     assert (strict == (residual <= 1.0).all(axis=1)).all()
