@@ -25,7 +25,7 @@ PAGES = sorted(
     if page.name not in HISTORY
 )
 #: Names in settings, files and the database, which stay as they are.
-STORED = ("blind_random", '"blind"', "per_joint", "mean_joint", "joint-mean-aligned")
+STORED = ("blind_random", '"blind"', "row.blind", "per_joint", "mean_joint", "joint-mean-aligned")
 #: Rooms of the code that still use such words.  Never add one: clean it instead.
 NOT_CLEAN = frozenset(
     {

@@ -183,7 +183,7 @@ def _params(workspace: Workspace, scored: Scored) -> Params:
         trade_off=spec.lambda_,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
-        without_points=spec.blind_random,
+        random_without_points=spec.blind_random,
         seed=workspace.project.seed + scored.round,
     )
 
@@ -271,7 +271,7 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
         strategy=Strategy.K_MEDIAN,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
-        without_points=spec.blind_random,
+        random_without_points=spec.blind_random,
         seed=workspace.project.seed,
     )
     nothing = fuse([], len(rows))

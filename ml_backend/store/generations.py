@@ -57,9 +57,12 @@ def _generation(row: Row[Any]) -> Generation:
 
 
 def _pick(row: Row[Any]) -> PickRow:
-    return PickRow(
-        row.rank, row.frame_id, row.score, row.without_points, row.pseudo, row.reason, row.record, row.poses, row.notes
-    )
+    return PickRow(row.rank, row.frame_id, row.score, row.blind, row.pseudo, row.reason, row.record, row.poses, row.notes)
+
+
+def _columns(pick: PickRow) -> dict[str, Any]:
+    values = dict(vars(pick))
+    return values | {"blind": values.pop("without_points")}
 
 
 def add(store: ProjectStore, version_id: int | None, order: Sequence[PickRow]) -> Generation:
@@ -73,7 +76,7 @@ def add(store: ProjectStore, version_id: int | None, order: Sequence[PickRow]) -
         connection.execute(update(generations).where(stale).values(status="cleaned"))
         values = {"number": number, "version_id": version_id, "name": f"px-{model}.{number}", "status": "selected"}
         connection.execute(generations.insert().values(project_id=store.project_id, created_at=time.time(), **values))
-        rows = [{"project_id": store.project_id, "generation": number, **vars(pick)} for pick in order]
+        rows = [{"project_id": store.project_id, "generation": number, **_columns(pick)} for pick in order]
         for start in range(0, len(rows), 200):
             connection.execute(picks.insert(), rows[start : start + 200])
         return _generation(

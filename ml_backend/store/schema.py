@@ -198,7 +198,7 @@ picks = Table(
     Column("rank", Integer, nullable=False),
     Column("frame_id", Integer, ForeignKey("frames.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("score", Float, nullable=False),  # rank-coded, 0 = label next
-    Column("blind", Boolean, key="without_points", nullable=False, server_default="0"),
+    Column("blind", Boolean, nullable=False, server_default="0"),  # served without points
     Column("pseudo", Boolean, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("record", JSON, nullable=True),  # ScoreRecord
