@@ -17,7 +17,7 @@ import numpy as np
 from bench.measure import in_turn, peak_mib
 from label_config.values import Float32Array, FloatArray
 from ml_backend.heatmaps.codecs import DARK
-from ml_backend.heatmaps.peaks import find_peaks, skimage_peaks
+from ml_backend.heatmaps.peaks import find_peaks
 
 IMAGES, KEYPOINTS, SIZE_HM = 1000, 17, (64, 48)
 REPEATS = 7
@@ -71,11 +71,9 @@ def compare(noise: float) -> None:
     library = timed(lambda: library_peaks(few))
     report("find_peaks", ours, 1, bound)
     report("find_peaks, whole cells", timed(lambda: find_peaks(maps, subpixel=False)), 1, bound)
-    report("skimage_peaks (paper mode)", timed(lambda: skimage_peaks(few)), scale, bound)
     report("scikit-image peak_local_max", library, scale, bound)
     print(f"  find_peaks is {scale * library[0] / ours[0]:.0f} × as fast as scikit-image")
-    print(f"  true maximum found: find_peaks {found(find_peaks(maps)[0], truth):.1%}, ", end="")
-    print(f"paper mode {found(skimage_peaks(few)[0], truth[:REFERENCE_IMAGES]):.1%} (it drops what is near the border)")
+    print(f"  true maximum found: find_peaks {found(find_peaks(maps)[0], truth):.1%}")
 
 
 def main() -> None:

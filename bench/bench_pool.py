@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.feature_spaces import FeatureSet, Rows
 from ml_backend.acquisition.features import pose3d_features
 from ml_backend.acquisition.fusion import Component, fuse
-from ml_backend.acquisition.large_pools import ShardedRows, read_column
+from ml_backend.acquisition.large_pools import ShardedRows
 from ml_backend.acquisition.order_window import Params
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.score import Chunk
@@ -142,13 +141,13 @@ def from_shards(folder: Path, frames: int, clock: Clock) -> IntArray:
     """Score the pool on disk and order it."""
     score_pool(folder, frames, clock)
     paths = sorted(folder.glob("scores-*.npy"))
-    columns = {name: read_column([partial(_row, path, i) for path in paths]) for i, name in enumerate(WEIGHTS)}
+    columns = {name: _column(paths, i) for i, name in enumerate(WEIGHTS)}
     clock.lap("reading scores")
     return order(columns, ShardedRows.open(sorted(folder.glob("poses-*.npy"))), frames, clock)
 
 
-def _row(path: Path, row: int) -> FloatArray:
-    return np.array(np.load(path, mmap_mode="r")[row])
+def _column(paths: list[Path], row: int) -> FloatArray:
+    return np.concatenate([np.load(path, mmap_mode="r")[row] for path in paths], dtype=np.float64)
 
 
 def in_memory(folder: Path, frames: int) -> IntArray:

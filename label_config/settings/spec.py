@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -435,27 +434,3 @@ def load_spec(path: str | Path) -> Spec:
         raise SettingsError(f"{file}:\n{explain(error, Spec)}") from error
     spec._path = file
     return spec
-
-
-def dump_spec(spec: Spec, folder: str | Path | None = None) -> str:
-    """YAML of what was set.  Secrets are never written; paths inside ``folder`` become relative to it."""
-    data = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=_SECRETS)
-    base = Path(folder if folder is not None else spec.folder).resolve()
-    content = {"schema_version": SCHEMA_VERSION, **_relative(data, base)}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
-_SECRETS: dict[str, Any] = {"redis": True, "label_studio": {"token"}, "backend": {"secret"}}
-
-
-def _relative(value: Any, base: Path) -> Any:
-    """The same JSON value with every absolute path inside ``base`` written relative to it."""
-    if isinstance(value, dict):
-        return {name: _relative(item, base) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_relative(item, base) for item in value]
-    if not isinstance(value, str):
-        return value
-    prefix = "sqlite:///" if value.startswith("sqlite:////") else ""
-    path = Path(value.removeprefix(prefix))
-    return prefix + path.relative_to(base).as_posix() if path.is_absolute() and path.is_relative_to(base) else value

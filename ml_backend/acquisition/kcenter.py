@@ -156,10 +156,3 @@ def k_center(space: Space, count: int) -> IntArray:
 def clamp_performance(performance: float) -> float:
     """G kept within [0.05, 0.95], so that neither term of DUW ever vanishes; NaN (not measured yet) gives 0.05."""
     return 0.05 if np.isnan(performance) else float(np.clip(performance, 0.05, 0.95))
-
-
-def update_performance(before: float, measured: float, share: float = 0.5) -> float:
-    """G for the next round: exponential average of what the last batches scored; NaN = not known, leaves the other."""
-    if np.isnan(before) or np.isnan(measured):
-        return measured if np.isnan(before) else before
-    return (1.0 - share) * before + share * measured

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values import BadInputError, IntArray
 
 Loader = Callable[[], npt.NDArray[Any]]
 
@@ -62,15 +62,6 @@ class ShardedRows:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
-
-
-def read_column(loaders: Iterable[Loader]) -> FloatArray:
-    """(n,) float64: one scalar of all frames, gathered shard by shard."""
-    parts = [np.asarray(load(), dtype=np.float64) for load in loaders]
-    for part in parts:
-        if part.ndim != 1:
-            raise BadInputError(f"shards: expected one scalar for each frame, shape (n,), got {part.shape}")
-    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _map(path: Path) -> npt.NDArray[Any]:

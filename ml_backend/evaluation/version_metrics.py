@@ -254,6 +254,7 @@ def as_json(found: Evaluation) -> dict[str, Any]:
             "ap": similarity.ap.ap,
             "ap50": similarity.ap.at[0.5],
             "ap75": similarity.ap.at[0.75],
+            "ar": similarity.ap.ar,
         },
         "person_count": {
             "unit": f"matched_share: share of subjects, OKS ≥ {FOUND_OKS}; mean_count_error: subjects per picture",

@@ -1,4 +1,4 @@
-"""Is the calibration right?  Errors by camera and pair, the camera that is wrong, cameras that started late.
+"""Is the calibration right?  Errors by camera, the camera that is wrong, cameras that started late.
 
 All functions take points of one sequence, ``xy_px (n, V, K, 2)`` distorted pixels, NaN = no point.
 """
@@ -22,13 +22,6 @@ SUSPECT_MARGIN = 0.7
 OFFSET_SHARE = 0.6
 
 
-class CameraErrors(NamedTuple):
-    """per_camera_px (V,) median residual against the robust point;  per_pair_px (V, V) median symmetric epipolar distance."""
-
-    per_camera_px: FloatArray
-    per_pair_px: FloatArray
-
-
 class Suspect(NamedTuple):
     """error_px: median all-view error;  without_px (V,): the same without each camera;  camera: the wrong one or None."""
 
@@ -50,16 +43,11 @@ class FrameOffsets(NamedTuple):
     error_px: FloatArray
 
 
-def camera_errors(rig: Rig, xy_px: FloatArray, threshold_px: float | None = None) -> CameraErrors:
-    """Residuals by camera, outliers included, and by pair; NaN without common points."""
+def camera_errors(rig: Rig, xy_px: FloatArray, threshold_px: float | None = None) -> FloatArray:
+    """Return (V,) the median residual in px of each camera, outliers included; NaN without common points."""
     found = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
     residual = np.swapaxes(found.reprojection_px, -1, -2).reshape(-1, len(rig))
-    per_camera = np.array([median_of(column) for column in residual.T])
-    distance = pair_distance(fundamental_from_rig(rig), rig.undistort(xy_px))
-    both = np.sqrt((distance**2 + np.swapaxes(distance, -3, -2) ** 2) / 2)
-    flat = np.moveaxis(both, -1, 0).reshape(-1, len(rig), len(rig))
-    per_pair = np.array([[median_of(flat[:, a, b]) for b in range(len(rig))] for a in range(len(rig))])
-    return CameraErrors(per_camera, per_pair)
+    return np.array([median_of(column) for column in residual.T])
 
 
 def suspect_camera(rig: Rig, xy_px: FloatArray) -> Suspect:

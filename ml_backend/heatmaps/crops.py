@@ -115,14 +115,6 @@ class CropTransform:
         """Inverse of :meth:`image_to_heatmap`."""
         return _apply(_inverse(self.heatmap_matrix), xy_hm)
 
-    def input_to_heatmap(self, xy_input: FloatArray) -> FloatArray:
-        """Points (..., 2)."""
-        return _apply(_between(self.input_px, self.heatmap_px, self.grid), xy_input)
-
-    def heatmap_to_input(self, xy_hm: FloatArray) -> FloatArray:
-        """Inverse of :meth:`input_to_heatmap`."""
-        return _apply(_inverse(_between(self.input_px, self.heatmap_px, self.grid)), xy_hm)
-
     def extract(self, image: ByteArray) -> ByteArray:
         """uint8 (h, w, 3) input of the network; black where the box leaves the picture.
 

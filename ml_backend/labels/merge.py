@@ -34,13 +34,11 @@ class Merged:
     """What all annotations of one task say together.
 
     poses      subject → pose; empty when nobody said anything about any point
-    spread_px  subject → (V, K) mean distance of the people's points from the merged one; NaN with fewer than two
     used       ids of the annotations that went in, ascending
     people     number of people behind them
     """
 
     poses: dict[int, Pose2D]
-    spread_px: dict[int, FloatArray]
     used: tuple[int, ...]
     people: int
     ground_truth: bool
@@ -67,20 +65,19 @@ def merge_annotations(annotations: Sequence[Annotation]) -> Merged | None:
         return None
     chosen = sorted(newest.values(), key=lambda a: a.id)
     poses: dict[int, Pose2D] = {}
-    spread: dict[int, FloatArray] = {}
     for subject in sorted({s for a in chosen for s in a.poses}):
         given = [a.poses[subject] for a in chosen if subject in a.poses]
         if len({p.state.shape for p in given}) > 1:
             ids = ", ".join(str(a.id) for a in chosen)
             raise BadInputError(f"annotations {ids}: their poses differ in shape; read all with the same binding")
-        pose, distance = _median_pose(given)
+        pose = _median_pose(given)
         if (pose.state != PointState.UNLABELLED).any():
-            poses[subject], spread[subject] = pose, distance
-    return Merged(poses, spread, tuple(a.id for a in chosen), len(chosen), bool(truths))
+            poses[subject] = pose
+    return Merged(poses, tuple(a.id for a in chosen), len(chosen), bool(truths))
 
 
-def _median_pose(poses: Sequence[Pose2D]) -> tuple[Pose2D, FloatArray]:
-    """Merged pose and (V, K) spread of the poses of one subject."""
+def _median_pose(poses: Sequence[Pose2D]) -> Pose2D:
+    """Return the merged pose of one subject."""
     state = np.stack([p.state for p in poses])
     placed = np.stack([p.placed for p in poses]) & np.isin(state, (PointState.VISIBLE, PointState.OCCLUDED))
     absent = (state == PointState.ABSENT).sum(axis=0)
@@ -94,15 +91,12 @@ def _median_pose(poses: Sequence[Pose2D]) -> tuple[Pose2D, FloatArray]:
     merged_state[absent > votes] = PointState.ABSENT
     by_hand = (placed & np.stack([p.provenance == Provenance.PLACED for p in poses])).any(axis=0)
     provenance: IntArray = np.where(by_hand, Provenance.PLACED, Provenance.ACCEPTED)
-    merged = Pose2D(
+    return Pose2D(
         xy_px=xy,
         confidence=np.where(kept, 1.0, np.nan),
         state=merged_state,
         provenance=np.where(kept, provenance, Provenance.NONE),
     )
-    distance = np.linalg.norm(np.stack([p.xy_px for p in poses]) - xy, axis=-1)
-    total = np.where(placed, distance, 0.0).sum(axis=0)
-    return merged, np.divide(total, votes, out=np.full(kept.shape, np.nan), where=kept & (votes >= 2))
 
 
 def _median_over_people(xy: FloatArray, use: BoolArray) -> FloatArray:

@@ -29,12 +29,6 @@ def area_under_learning_curve(labelled_share: FloatArray, score: FloatArray) -> 
     return float(np.trapezoid(value, share) / (share[-1] - share[0]))
 
 
-def labels_to_target(labels: FloatArray, value: FloatArray, target: float, *, lower_is_better: bool = True) -> float:
-    """The first number of labels at which ``value`` reaches ``target``; NaN when it never does.  Both (r,)."""
-    reached = np.asarray(value) <= target if lower_is_better else np.asarray(value) >= target
-    return float(np.asarray(labels)[reached][0]) if reached.any() else float("nan")
-
-
 def pose_entropy(poses: FloatArray, picked: IntArray, *, root: int, clusters: int = 10, seed: int = 0) -> float:
     """Entropy in nats of the histogram of picked frames over k-means clusters of all poses (Feng et al. 2023, ablation).
 

@@ -13,9 +13,6 @@ import numpy as np
 from label_config.values import BadInputError, FloatArray, IntArray
 from label_config.values.masked import mean_of
 
-#: MPII's head size is this share of the diagonal of the head box.
-HEAD_SHARE = 0.6
-
 
 @dataclass(frozen=True)
 class Pck:
@@ -26,30 +23,14 @@ class Pck:
     count: int
 
 
-def head_reference(head_box_px: FloatArray) -> FloatArray:
-    """(...) official PCKh reference of head boxes (..., 4) x, y, width, height: 0.6 × diagonal."""
-    return np.asarray(HEAD_SHARE * np.hypot(head_box_px[..., 2], head_box_px[..., 3]))
-
-
-def torso_reference(truth: FloatArray, shoulder: int, opposite_hip: int) -> FloatArray:
-    """(...) distance between a shoulder and the opposite hip of poses (..., K, D)."""
-    return np.asarray(np.linalg.norm(truth[..., shoulder, :] - truth[..., opposite_hip, :], axis=-1))
-
-
 def pck(predicted: FloatArray, truth: FloatArray, reference: FloatArray, alpha: float) -> Pck:
     """Correct = distance ≤ alpha · reference.
 
     predicted, truth (n, K, D) in the unit of ``reference`` (n,) or scalar; a reference that is not positive takes its
-    frame out.  PCKh@0.5 is ``pck(…, head_reference(boxes), 0.5)``.
+    frame out.
     """
     ratio, counts = _relative_distance(predicted, truth, reference)
     return _shares((ratio <= alpha).astype(np.float64), counts)
-
-
-def pck_auc(predicted: FloatArray, truth: FloatArray, reference: FloatArray, largest_alpha: float = 0.5) -> Pck:
-    """Area under PCK(alpha) for alpha from 0 to ``largest_alpha``, divided by it: exact, no grid of thresholds."""
-    ratio, counts = _relative_distance(predicted, truth, reference)
-    return _shares(np.maximum(0.0, 1.0 - ratio / largest_alpha), counts)
 
 
 def _relative_distance(predicted: FloatArray, truth: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -66,6 +66,11 @@ def _labels(workspace: Workspace) -> Iterator[Line]:
     else:
         pace = f"{len(new)} new labelled frames"
     yield "round", f"{round_}: {pace}"
+    pulled_at = workspace.project.pulled_at
+    yield (
+        "labels read",
+        "not yet" if pulled_at is None else f"from Label Studio {duration(max(0.0, time.time() - pulled_at))} ago",
+    )
     distance = edit_summary([row for row in rows if row.edit])
     if distance:
         yield "corrections", distance

@@ -20,7 +20,7 @@ from label_config.settings.spec import Recording as RecordingSpec
 from label_config.settings.spec import load_spec
 from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording
-from ml_backend.store import generations, presence, versions
+from ml_backend.store import presence, versions
 from ml_backend.store.workspace import Workspace
 from plugins.cli.processes.ports import free_port
 from plugins.demo.annotator_session import Annotator
@@ -237,12 +237,6 @@ class Demo:
             except subprocess.TimeoutExpired:
                 os.killpg(self.up.pid, signal.SIGKILL)
         self.platform.stop()
-
-    @property
-    def generation_count(self) -> int:
-        """Orders that were served."""
-        rows = generations.list_generations(self._ws.store)
-        return sum(row.switched_at is not None for row in rows)
 
 
 def prepare(folder: Path) -> None:

@@ -34,7 +34,6 @@ class PullReport:
 
     settings: Mapping[str, Any] = field(repr=False)
     swept: bool = False
-    tasks_seen: int = 0
     changed: int = 0
     deleted: int = 0
     problems: list[str] = field(default_factory=list)
@@ -56,7 +55,7 @@ def pull(workspace: Workspace, client: Client, *, full: bool = False) -> PullRep
         reader.read(client.tasks(project.ls_project_id, since=before(project.cursor or "", OVERLAP)))
     if report.swept or reader.changed:
         _size_pictures(workspace, client, reader)
-    report.tasks_seen, report.changed, report.deleted = reader.seen, reader.changed, reader.lost
+    report.changed, report.deleted = reader.changed, reader.lost
     report.problems = reader.problems
     _guard_against_loss(workspace, reader)
     values: dict[str, Any] = {"pulled_at": time.time()}

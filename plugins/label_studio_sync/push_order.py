@@ -34,7 +34,6 @@ class PushReport:
     """What one push did."""
 
     generation: str
-    created_tasks: int
     predictions: int
     seconds: float = 0.0
 
@@ -97,13 +96,13 @@ def _attempt(workspace: Workspace, client: Client, generation: Generation, step:
     ls_project = workspace.project.ls_project_id
     picks = generations.list_picks(workspace.store, generation.number)
     frames = {row.id: row for row in list_frames(workspace.store, [pick.frame_id for pick in picks])}
-    created = create_missing(workspace, client, picks, frames)
+    create_missing(workspace, client, picks, frames)
     step("tasks")
     predictions = predictions_of(workspace, generation, picks, frames)
     if not predictions:
         generations.set_status(workspace.store, generation.number, "empty")
         presence.tell(workspace.store, "no open task is left to put in order", key="push")
-        return PushReport(generation.name, created, 0)
+        return PushReport(generation.name, 0)
     predictions += reach_strangers(workspace, client, generation.name, client.project(ls_project))
     ledger.record(workspace.store, "generation", generation.name)
     generations.set_status(workspace.store, generation.number, "pushing")
@@ -114,7 +113,7 @@ def _attempt(workspace: Workspace, client: Client, generation: Generation, step:
     step("imported")
     _switch(workspace, client, generation)
     step("switched")
-    return PushReport(generation.name, created, len(predictions))
+    return PushReport(generation.name, len(predictions))
 
 
 def _import(client: Client, project: int, predictions: list[dict[str, Any]], chunk: int, step: Callable[[str], None]) -> bool:

@@ -52,7 +52,7 @@ class TaskReader:
         self.tasks: dict[int, TaskRow] = {}
         self._list_tasks()
         self.newest: str | None = None
-        self.seen = self.changed = self.lost = 0
+        self.changed = self.lost = 0
         self.problems: list[str] = []
 
     def _list_tasks(self) -> None:
@@ -108,7 +108,6 @@ class TaskReader:
             self._problem(line, key=kind)
 
     def _read(self, batch: Sequence[Item]) -> None:
-        self.seen += len(batch)
         for item in batch:
             self.notice(item["updated_at"])
         self._retire(batch)

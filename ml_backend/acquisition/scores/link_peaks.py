@@ -1,4 +1,4 @@
-"""Limb lengths over *all* local maxima of the heatmaps: expected log-likelihood, and the best set of maxima."""
+"""Limb lengths over *all* local maxima of the heatmaps: expected log-likelihood."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from label_config.values import BoolArray, FloatArray, IntArray
+from label_config.values import FloatArray, IntArray
 from label_config.values.masked import masked_mean
 from label_config.values.prediction import Output
 from label_config.values.skeleton import Skeleton
@@ -16,7 +16,6 @@ from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_vi
 from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
 from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px
 from ml_backend.geometry.cameras import Rig
-from ml_backend.geometry.pictorial_body import tree_order
 
 
 @dataclass(frozen=True)
@@ -144,61 +143,3 @@ class VL4Pose(NothingToLearn):
         if self.mode == "paper":
             doubt = doubt + np.log(links.size_px)[..., None]
         return mean_of_views(at_child(doubt, links.limbs, xy.shape[2]), sum_joints=self.mode == "paper")
-
-
-@dataclass(frozen=True)
-class Refined:
-    """The most likely choice of one maximum for each keypoint.
-
-    xy_px           (n, V, K, 2) image pixels, NaN where a keypoint has no peak
-    choice          (n, V, K) which peak, -1 = none
-    log_likelihood  (n, V) Σ log p + Σ log q of the choice
-    """
-
-    xy_px: FloatArray
-    choice: IntArray
-    log_likelihood: FloatArray
-
-
-def viterbi_refine(peak_xy_px: FloatArray, peak_value: FloatArray, links: Links, norm: PeakNorm = "l1") -> Refined:
-    """Choose the maxima that maximise ``Σ log p + Σ log q``, exactly, by max-product along the limbs.
-
-    peak_xy_px  (n, V, K, M, 2) image pixels, strongest first, NaN = no peak
-    peak_value  (n, V, K, M) heights at unit amplitude, NaN = no peak
-    links       :func:`labelled_links` or :func:`predicted_links`
-
-    A limb with an end that has no peak, and every limb of a subject
-    whose size is not known, is left out.
-    """
-    limbs = links.limbs
-    keypoints = peak_xy_px.shape[2]
-    order, _ = tree_order(keypoints, limbs)
-    position = {(int(a), int(b)): i for i, (a, b) in enumerate(limbs)}
-    probability = peak_probability(peak_value, norm)
-    belief = np.log(probability, out=np.full(probability.shape, -np.inf), where=probability > 0)
-    present: BoolArray = np.asarray(probability.any(axis=-1))
-    back: dict[int, IntArray] = {}
-    for parent, child in reversed(order):
-        logq = np.nan_to_num(pair_log_likelihood(peak_xy_px, links, position[parent, child]), nan=0.0)
-        joint = logq + belief[:, :, child, None, :]
-        back[child] = joint.argmax(axis=-1)
-        both = present[:, :, parent] & present[:, :, child]
-        belief[:, :, parent] += np.where(both[..., None], joint.max(axis=-1), 0.0)
-    choice = np.where(present, belief.argmax(axis=-1), -1)
-    total = _roots_total(belief, present, order)
-    for parent, child in order:
-        follow = present[:, :, parent] & present[:, :, child]
-        chosen = np.take_along_axis(back[child], np.maximum(choice[:, :, parent], 0)[..., None], axis=-1)[..., 0]
-        choice[:, :, child] = np.where(follow, chosen, choice[:, :, child])
-    xy = np.take_along_axis(peak_xy_px, np.maximum(choice, 0)[..., None, None], axis=3)[..., 0, :]
-    return Refined(np.where(present[..., None], xy, np.nan), choice, total)
-
-
-def _roots_total(belief: FloatArray, present: BoolArray, order: list[tuple[int, int]]) -> FloatArray:
-    """(n, V) sum of the best beliefs of the keypoints that no present parent speaks for."""
-    parent = {b: a for a, b in order}
-    total = np.zeros(belief.shape[:2])
-    for k in range(belief.shape[2]):
-        free = present[:, :, k] & ~present[:, :, parent[k]] if k in parent else present[:, :, k]
-        total += np.where(free, belief[:, :, k].max(axis=-1), 0.0)
-    return total

@@ -129,7 +129,7 @@ def _scale_of(expected: FloatArray, seen: FloatArray) -> float:
 
 
 def _check_errors(rig: Rig, xy_px: FloatArray, explained: bool) -> Iterator[Finding]:
-    errors = camera_errors(rig, xy_px).per_camera_px
+    errors = camera_errors(rig, xy_px)
     suspect = suspect_camera(rig, xy_px) if len(rig) > 2 and not explained else None
     explained = explained or (suspect is not None and suspect.camera is not None)
     for camera, error, limit in zip(rig.cameras, errors, _limits(rig), strict=True):

@@ -30,7 +30,7 @@ def evaluate(
         Path | None, typer.Option(help="JSON to write. Default: evaluation-px-N.json beside parallax.yaml.")
     ] = None,
 ) -> None:
-    """Judge a model on the labelled validation frames: pixels, PCK, PCP, OKS and AP, calibration, errors in space."""
+    """Evaluate a model on the labelled validation frames: pixels, PCK, PCP, OKS, AP and AR, calibration, 3-D errors."""
     from ml_backend.evaluation import version_metrics as job
 
     workspace = open_project(ctx)
@@ -76,7 +76,7 @@ def _summary(found: Evaluation) -> Table:
         table.add_row(f"PCK@{alpha}", _share(pck.overall), f"{pck.count} points")
     table.add_row(f"PCP@{PCP_ALPHA}, strict", _share(found.pcp.mean if found.pcp else None), f"{found.limbs} limbs")
     table.add_row("OKS: mean", _number(oks.mean, 3), f"{oks.count.subjects} subjects")
-    for name, value in (("AP", oks.ap.ap), ("AP50", oks.ap.at[0.5]), ("AP75", oks.ap.at[0.75])):
+    for name, value in (("AP", oks.ap.ap), ("AP50", oks.ap.at[0.5]), ("AP75", oks.ap.at[0.75]), ("AR", oks.ap.ar)):
         table.add_row(name, _number(value, 3), f"{oks.count.subjects} subjects")
     table.add_row(f"person count: found, OKS ≥ {FOUND_OKS}", _share(oks.count.matched_share), f"{oks.count.subjects} subjects")
     table.add_row("person count: mean error", _number(oks.count.mean_count_error), f"{oks.count.subjects} pictures")

@@ -24,7 +24,7 @@ from ml_backend.acquisition.fusion import Component, Fused, fuse, min_max, perce
 from ml_backend.acquisition.hybrid import filter_frames, passes_filter, suppress_neighbours
 from ml_backend.acquisition.kcenter import Balance, Coverage, greedy, k_center
 from ml_backend.acquisition.kmeans import flatten_poses, k_means
-from ml_backend.acquisition.large_pools import ShardedRows, read_column
+from ml_backend.acquisition.large_pools import ShardedRows
 from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.reasons import RANKED, reason_line, reasons, worst_point
@@ -235,7 +235,6 @@ def test_every_strategy_orders_whatever_there_is(strategy: Strategy, n: int, fea
 def test_shards_at_the_edges(tmp_path: Path) -> None:
     none = ShardedRows([])
     assert none[np.zeros(0, dtype=np.int64)].shape == (0,)
-    assert read_column([]).shape == (0,)
     np.save(tmp_path / "empty.npy", np.zeros((0, 3), dtype=np.float32))
     np.save(tmp_path / "one.npy", np.ones((1, 3), dtype=np.float32))
     both = ShardedRows.open([tmp_path / "empty.npy", tmp_path / "one.npy", tmp_path / "empty.npy"])
@@ -246,7 +245,6 @@ def test_shards_at_the_edges(tmp_path: Path) -> None:
         lambda: both[np.array([1])],
         lambda: both[np.array([-1])],
         lambda: ShardedRows.open([tmp_path / "missing.npy"]),
-        lambda: read_column([lambda: np.zeros((2, 2))]),
     ):
         with pytest.raises(BadInputError, match="shard"):
             call()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from label_config.values import BadInputError
 from ml_backend.acquisition.feature_spaces import make_space
-from ml_backend.acquisition.kcenter import Balance, Coverage, clamp_performance, greedy, k_center, update_performance
+from ml_backend.acquisition.kcenter import Balance, Coverage, clamp_performance, greedy, k_center
 
 NAN = float("nan")
 
@@ -258,8 +258,5 @@ def test_many_references_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nearest.tolist() == full.argmin(1).tolist()
 
 
-def test_performance_is_clamped_and_averaged() -> None:
+def test_performance_is_clamped() -> None:
     assert [clamp_performance(g) for g in (0.0, 0.5, 1.0, NAN)] == [0.05, 0.5, 0.95, 0.05]
-    assert update_performance(0.4, 0.8) == pytest.approx(0.6)
-    assert update_performance(NAN, 0.8) == 0.8
-    assert update_performance(0.4, NAN) == 0.4

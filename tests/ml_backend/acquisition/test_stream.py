@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 from label_config.values import BadInputError, FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
-from ml_backend.acquisition.large_pools import ShardedRows, read_column
+from ml_backend.acquisition.large_pools import ShardedRows
 from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.selection import select
@@ -50,9 +49,7 @@ def test_streamed_order_is_the_order_in_memory(tmp_path: Path, strategy: Strateg
         return [(pick.position, pick.score) for pick in select(pool, fused, params, features=features).picks]
 
     paths = write(tmp_path, x, [7000, 1, 12_999])
-    pieces = [partial(np.ndarray.__getitem__, scores, (slice(None), part)) for part in (slice(0, 9000), slice(9000, n))]
-    columns = [read_column([partial(lambda piece, row: piece()[row], piece, row) for piece in pieces]) for row in range(3)]
-    assert ordered(columns, ShardedRows.open(paths)) == ordered(list(scores), x)
+    assert ordered(list(scores), ShardedRows.open(paths)) == ordered(list(scores), x)
 
 
 def test_damaged_and_ill_shaped_shards_are_named(tmp_path: Path) -> None:
@@ -65,7 +62,4 @@ def test_damaged_and_ill_shaped_shards_are_named(tmp_path: Path) -> None:
         ShardedRows.open(paths)
     with pytest.raises(BadInputError, match=r"002\.npy"):
         ShardedRows.open([tmp_path / "002.npy"])
-    with pytest.raises(BadInputError, match="scalar"):
-        read_column([lambda: np.zeros((2, 2))])
-    assert read_column([]).shape == (0,)
     assert ShardedRows([]).shape == (0,)

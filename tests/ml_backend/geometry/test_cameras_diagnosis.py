@@ -27,24 +27,29 @@ def seen(rig: Rig, xyz: FloatArray) -> FloatArray:
     return clean + np.random.default_rng(5).normal(size=clean.shape)
 
 
-@pytest.mark.parametrize("views", [3, 4, 6])
-@pytest.mark.parametrize("wrong", [0, 2])
-def test_a_turned_camera_is_named(make_ring: Ring, views: int, wrong: int) -> None:
-    rig = make_ring(views)
-    xy = seen(rig, walk(40))
+def turned(rig: Rig, wrong: int) -> Rig:
+    """The rig with one camera turned by about 1.5 degrees."""
     turn = Rotation.from_rotvec([0.02, -0.015, 0.01]).as_matrix()
     cameras = list(rig.cameras)
     cameras[wrong] = replace(
         cameras[wrong], R_cam_world=turn @ cameras[wrong].R_cam_world, t_cam_world=turn @ cameras[wrong].t_cam_world
     )
-    claimed = Rig(tuple(cameras))
-    assert suspect_camera(claimed, xy).camera == f"cam{wrong}"
-    errors = camera_errors(claimed, xy)
-    pairs = np.nanmean(errors.per_pair_px, axis=0)
-    assert pairs.argmax() == wrong
-    assert np.isnan(np.diag(errors.per_pair_px)).all()
-    if views > 3:
-        assert errors.per_camera_px.argmax() == wrong
+    return Rig(tuple(cameras))
+
+
+@pytest.mark.parametrize("views", [3, 4, 6])
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_a_turned_camera_is_named(make_ring: Ring, views: int, wrong: int) -> None:
+    rig = make_ring(views)
+    xy = seen(rig, walk(40))
+    assert suspect_camera(turned(rig, wrong), xy).camera == f"cam{wrong}"
+
+
+@pytest.mark.parametrize("views", [4, 6])
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_a_turned_camera_has_the_largest_error(make_ring: Ring, views: int, wrong: int) -> None:
+    rig = make_ring(views)
+    assert camera_errors(turned(rig, wrong), seen(rig, walk(40))).argmax() == wrong
 
 
 @pytest.mark.parametrize("views", [3, 5])
@@ -68,7 +73,7 @@ def test_without_points_nobody_is_accused(make_ring: Ring) -> None:
     rig = make_ring(3)
     nothing = np.full((4, 3, 2, 2), np.nan)
     assert suspect_camera(rig, nothing).camera is None
-    assert np.isnan(camera_errors(rig, nothing).per_camera_px).all()
+    assert np.isnan(camera_errors(rig, nothing)).all()
     assert frame_offsets(rig, nothing, 2).offset.tolist() == [0, 0, 0]
 
 

@@ -47,7 +47,8 @@ def test_an_integer_box_cuts_exactly_its_pixels():
 )
 def test_input_to_heatmap_follows_the_grid(grid, input_xy, heatmap_xy):
     crop = CropTransform((0, 0, 192, 256), (192, 256), (48, 64), grid=grid)
-    np.testing.assert_allclose(crop.input_to_heatmap(np.array(input_xy, float)), heatmap_xy, atol=1e-12)
+    points = crop.input_to_image(np.array(input_xy, float))
+    np.testing.assert_allclose(crop.image_to_heatmap(points), heatmap_xy, atol=1e-12)
 
 
 def test_udp_puts_the_outermost_pixel_centres_on_one_another():
@@ -90,12 +91,10 @@ transforms = st.builds(
 
 @settings(deadline=None, max_examples=60)
 @given(crop=transforms, seed=st.integers(0, 1000))
-def test_maps_are_inverse_and_compose(crop, seed):
+def test_maps_are_inverse(crop, seed):
     points = np.random.default_rng(seed).uniform(0, 1000, (2, 5, 2))
     np.testing.assert_allclose(crop.input_to_image(crop.image_to_input(points)), points, atol=1e-9)
     np.testing.assert_allclose(crop.heatmap_to_image(crop.image_to_heatmap(points)), points, atol=1e-9)
-    np.testing.assert_allclose(crop.heatmap_to_input(crop.input_to_heatmap(points)), points, atol=1e-9)
-    np.testing.assert_allclose(crop.input_to_heatmap(crop.image_to_input(points)), crop.image_to_heatmap(points), atol=1e-9)
 
 
 @pytest.mark.parametrize("box", [(100.0, 60.0, 160.0, 120.0), (122.5, 82.25, 96.0, 72.0), (20.0, 0.0, 480.0, 360.0)])

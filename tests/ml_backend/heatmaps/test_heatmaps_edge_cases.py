@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError, FloatArray
+from label_config.values import BadInputError
 from ml_backend.heatmaps.codecs import make_codec
 from ml_backend.heatmaps.crops import CropTransform, box_around, padded_box
-from ml_backend.heatmaps.normalise import Mode, normalise
-from ml_backend.heatmaps.peaks import find_peaks, skimage_peaks
+from ml_backend.heatmaps.peaks import find_peaks
 
 SIZE = (8, 8)
 #: codec → its parameters and the trailing shape of its output
@@ -24,7 +23,7 @@ CODECS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "simcc": ({"size_hm": SIZE}, (32,)),
 }
 every_codec = pytest.mark.parametrize("name", CODECS)
-POINT_MAPS = ["image_to_input", "input_to_image", "image_to_heatmap", "heatmap_to_image", "input_to_heatmap", "heatmap_to_input"]
+POINT_MAPS = ["image_to_input", "input_to_image", "image_to_heatmap", "heatmap_to_image"]
 CROP = CropTransform((0, 0, 10, 10), (8, 8), (4, 4))
 
 
@@ -85,42 +84,20 @@ def test_codecs_refuse_other_shapes(name: str) -> None:
             call()
 
 
-@pytest.mark.parametrize("find", [find_peaks, skimage_peaks])
-def test_peaks_at_the_edges(find: Callable[..., tuple[FloatArray, FloatArray]]) -> None:
-    xy, value = find(np.zeros((0, 3, 8, 8), dtype=np.float32), keep=4)
+def test_peaks_at_the_edges() -> None:
+    xy, value = find_peaks(np.zeros((0, 3, 8, 8), dtype=np.float32), keep=4)
     assert xy.shape == (0, 3, 4, 2)
     assert value.shape == (0, 3, 4)
     for blank in (math.nan, math.inf, -math.inf, 0.0):
-        assert np.isnan(find(np.full((2, 8, 8), blank, dtype=np.float32))[0]).all()
+        assert np.isnan(find_peaks(np.full((2, 8, 8), blank, dtype=np.float32))[0]).all()
     one = np.zeros((13, 13), dtype=np.float32)
     one[6, 6] = 1.0
-    alone, copies = find(one)[0], find(np.stack([one] * 3))[0]
+    alone, copies = find_peaks(one)[0], find_peaks(np.stack([one] * 3))[0]
     np.testing.assert_array_equal(alone[0], (6, 6))
     np.testing.assert_array_equal(copies, np.stack([alone] * 3))
     for shape in ((5,), (2, 0, 4), (2, 4, 0)):
         with pytest.raises(BadInputError, match="h, w > 0"):
-            find(np.zeros(shape, dtype=np.float32))
-
-
-@pytest.mark.parametrize("mode", get_args(Mode))
-def test_normalising_at_the_edges(mode: Mode) -> None:
-    assert normalise(np.zeros((0, 8, 8)), mode).shape == (0, 8, 8)
-    assert np.isnan(normalise(np.full((1, 8, 8), np.nan), mode)).all()
-    maps = np.random.default_rng(0).random((2, 8, 8)).astype(np.float32)
-    maps[1, 3, 3] = np.inf
-    found = normalise(maps, mode)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found[0], normalise(maps[:1], mode)[0])
-    if mode in ("prob", "softmax"):
-        assert np.isnan(found[1]).all()
-    else:
-        assert np.isinf(found[1, 3, 3])
-    for shape in ((5,), (2, 0, 4)):
-        with pytest.raises(BadInputError, match="h, w > 0"):
-            normalise(np.zeros(shape), mode)
-    for parameters in ({"amplitude": 0.0}, {"temperature": math.nan}):
-        with pytest.raises(BadInputError, match="amplitude and temperature > 0"):
-            normalise(maps, mode, **parameters)
+            find_peaks(np.zeros(shape, dtype=np.float32))
 
 
 @pytest.mark.parametrize("method", POINT_MAPS)

@@ -10,7 +10,6 @@ from label_config.values import BadInputError
 from ml_backend.metrics.curve_summaries import (
     area_under_learning_curve,
     coverage_radius,
-    labels_to_target,
     pose_entropy,
     spearman,
 )
@@ -35,14 +34,6 @@ def test_alc(share, score, area):
 def test_alc_refuses_what_is_no_curve(share, message):
     with pytest.raises(BadInputError, match=message):
         area_under_learning_curve(np.array(share, float), np.zeros(len(share)))
-
-
-def test_labels_to_target():
-    labels, error = np.array([16, 32, 48, 64]), np.array([9.0, 5.0, 6.0, 4.0])
-    assert labels_to_target(labels, error, 5.0) == 32
-    assert labels_to_target(labels, error, 4.5) == 64
-    assert math.isnan(labels_to_target(labels, error, 1.0))
-    assert labels_to_target(labels, 10 - error, 5.0, lower_is_better=False) == 32
 
 
 def clustered(clusters=10, each=20):

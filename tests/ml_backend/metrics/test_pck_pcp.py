@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.metrics.pck import head_reference, pck, pck_auc, pcp, torso_reference
+from ml_backend.metrics.pck import pck, pcp
 
 
 def displaced(distances):
@@ -37,24 +37,6 @@ def test_a_frame_without_a_reference_does_not_count():
     result = pck(predicted, truth, np.array([np.nan, 10.0]), 0.5)
     assert (result.overall, result.count) == (1, 1)
     assert math.isnan(pck(predicted, truth, np.array(0.0), 0.5).overall)
-
-
-def test_pckh_reference_is_six_tenths_of_the_head_diagonal():
-    assert head_reference(np.array([[7.0, 9.0, 30.0, 40.0]])) == pytest.approx(30)
-
-
-def test_torso_reference():
-    truth = np.array([[[0.0, 0.0], [9.0, 9.0], [3.0, 4.0]]])
-    np.testing.assert_allclose(torso_reference(truth, 0, 2), [5])
-
-
-def test_auc_is_the_integral_over_thresholds():
-    predicted, truth = displaced([[0.0, 2.5, 5.0, 9.0]])
-    # Over alpha 0 … 0.5 with reference 10: right from alpha = d / 10 on.
-    result = pck_auc(predicted, truth, np.array([10.0]))
-    np.testing.assert_allclose(result.per_keypoint, [1, 0.5, 0, 0])
-    fine = np.mean([pck(predicted, truth, np.array([10.0]), a).overall for a in np.linspace(0, 0.5, 2001)])
-    assert result.overall == pytest.approx(fine, abs=1e-3)
 
 
 def test_pcp_strict_and_loose_differ_when_one_end_is_far():

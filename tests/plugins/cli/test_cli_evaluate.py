@@ -71,6 +71,7 @@ def test_figures_with_what_they_rest_on(run: Run, evaluated: Workspace, tmp_path
     assert table["error, px: median"] == ["5.00", "5 points"]
     assert table["PCK@0.05"] == ["50.0 %", "6 points"]
     assert table["PCP@0.5, strict"] == ["–", "0 limbs"]
+    assert table["AR"][1] == "2 subjects"
     assert table["AP50"] == ["0.505", "2 subjects"]  # precision 1 up to recall ½ on the grid of 101
     assert table["person count: mean error"] == ["0.00", "2 pictures"]
     assert table["ECE of confidence"] == ["0.150", "5 points"]  # 0.75 against 3 of 5

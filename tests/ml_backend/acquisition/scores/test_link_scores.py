@@ -1,4 +1,4 @@
-"""Limb lengths: statistics, likelihoods, expectation over peaks, Viterbi."""
+"""Limb lengths: statistics, likelihoods, expectation over peaks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,8 @@ from label_config.values.prediction import Output
 from ml_backend.acquisition.scores.confidence import peak_probability
 from ml_backend.acquisition.scores.link_peaks import (
     LinkLikelihood,
-    Refined,
     VL4Pose,
-    expected_log_likelihood,
     labelled_links,
-    pair_log_likelihood,
-    predicted_links,
-    viterbi_refine,
 )
 from ml_backend.acquisition.scores.links import LinkLength, fit_links, limb_lengths_px, log_likelihood, subject_size_px
 from tests.predictions import changed, predicted
@@ -40,20 +35,6 @@ def peaks(world: Any) -> tuple[Any, Any, Any]:
     absent = np.arange(4) >= count[..., None]
     xy[absent], value[absent] = np.nan, np.nan
     return xy, value, fit_links(world.labelled, world.skeleton, 10)
-
-
-def total(choice: np.ndarray[Any, Any], xy: Any, value: Any, state: Any) -> Any:
-    """Σ log p + Σ log q of a choice (n, V, K) of peaks, −1 = none."""
-    probability = peak_probability(value, "l1")
-    picked = np.take_along_axis(probability, np.maximum(choice, 0)[..., None], axis=-1)[..., 0]
-    result = np.where(choice >= 0, np.log(np.where(choice >= 0, picked, 1.0)), 0.0).sum(axis=2)
-    links = labelled_links(xy, state)
-    where = np.indices(choice.shape[:2])
-    for i, (parent, child) in enumerate(state["limbs"].astype(int)):
-        logq = pair_log_likelihood(xy, links, i)[(*where, choice[:, :, parent], choice[:, :, child])]
-        both = (choice[:, :, parent] >= 0) & (choice[:, :, child] >= 0)
-        result += np.where(both, np.nan_to_num(logq), 0.0)
-    return result
 
 
 def test_log_likelihood_is_the_normal_density_with_a_floor_of_one_pixel() -> None:
@@ -155,53 +136,6 @@ def test_ambiguous_peaks_at_impossible_places_cost_likelihood(world: Any) -> Non
     assert raw.argmax() == 4
 
 
-def test_viterbi_beats_every_sampled_configuration(peaks: Any) -> None:
-    xy, value, state = peaks
-    refined = viterbi_refine(xy, value, labelled_links(xy, state))
-    np.testing.assert_allclose(total(refined.choice, xy, value, state), refined.log_likelihood)
-    rng = np.random.default_rng(0)
-    present = np.isfinite(value).sum(axis=-1)
-    for _ in range(300):
-        sampled = np.where(present > 0, rng.integers(0, np.maximum(present, 1)), -1)
-        assert (total(sampled, xy, value, state) <= refined.log_likelihood + 1e-9).all()
-
-
-def test_viterbi_equals_brute_force(peaks: Any) -> None:
-    xy, value, state = (peaks[0][:2], peaks[1][:2], peaks[2])  # every keypoint has four peaks here
-    best = np.full(value.shape[:2], -np.inf)
-    for combination in np.ndindex(4, 4, 4, 4, 4):
-        choice = np.broadcast_to(np.array(combination), value.shape[:3])
-        best = np.maximum(best, total(choice, xy, value, state))
-    np.testing.assert_allclose(viterbi_refine(xy, value, labelled_links(xy, state)).log_likelihood, best)
-
-
-def test_viterbi_returns_the_peaks_it_chose(peaks: Any) -> None:
-    xy, value, state = peaks
-    refined: Refined = viterbi_refine(xy, value, labelled_links(xy, state))
-    none = ~np.isfinite(value).any(axis=-1)
-    assert (refined.choice[none] == -1).all()
-    assert (refined.choice[~none] >= 0).all()
-    assert np.isnan(refined.xy_px[none]).all()
-    assert np.isfinite(refined.xy_px[~none]).all()
-    frame, view, joint = (int(i[0]) for i in np.nonzero(~none))
-    np.testing.assert_array_equal(refined.xy_px[frame, view, joint], xy[frame, view, joint, refined.choice[frame, view, joint]])
-
-
-def test_viterbi_repairs_a_swapped_maximum(world: Any) -> None:
-    """The strongest maximum lies at a wrong place, the second at the right one."""
-    state = fit_links(world.labelled, world.skeleton, 10)
-    maxima = world.chunk.outputs[Output.PEAKS].copy()
-    xy, value = maxima[..., :2], maxima[..., 2]
-    value[..., 1:] = np.nan
-    xy[..., 1:, :] = np.nan
-    truth = xy[5, 0, 2, 0].copy()
-    xy[5, 0, 2, :2] = [truth + 150.0, truth]
-    value[5, 0, 2, :2] = [0.55, 0.45]
-    refined = viterbi_refine(xy, value, labelled_links(xy, state))
-    np.testing.assert_array_equal(refined.xy_px[5, 0, 2], truth)
-    assert (refined.choice == 0).sum() == refined.choice.size - 1
-
-
 @pytest.mark.parametrize("mode", ["fixed", "paper"])
 def test_vl4pose_with_one_peak_is_the_normal_density_of_each_limb(mode: Any, world: Any) -> None:
     rng = np.random.default_rng(0)
@@ -238,22 +172,6 @@ def test_what_a_picture_expects_of_its_limbs_decides(world: Any) -> None:
     assert scores.per_point is not None
     limb_child = world.skeleton.limbs[2][1]
     assert np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape) == (6, 1, limb_child)
-
-
-def test_refinement_takes_the_peak_that_the_picture_expects(world: Any) -> None:
-    maxima = world.chunk.outputs[Output.PEAKS].copy()
-    xy, value = maxima[..., :2], maxima[..., 2]
-    xy[..., 1:, :], value[..., 1:] = np.nan, np.nan
-    truth = xy[5, 0, 2, 0].copy()
-    xy[5, 0, 2, :2], value[5, 0, 2, :2] = [truth + 40.0, truth], [0.55, 0.45]
-    links = predicted_links(world.chunk.outputs[Output.LINKS], world.skeleton)
-    refined = viterbi_refine(xy, value, links)
-    np.testing.assert_array_equal(refined.xy_px[5, 0, 2], truth)
-    assert (refined.choice == 0).sum() == refined.choice.size - 1
-    # Of one peak each, expectation and best choice are the same sum.
-    lone = viterbi_refine(xy[..., :1, :], value[..., :1], links)
-    total = expected_log_likelihood(xy[..., :1, :], value[..., :1], links, "l1").sum(axis=2)
-    np.testing.assert_allclose(lone.log_likelihood, total)
 
 
 def test_lengths_that_make_no_sense_say_nothing(world: Any) -> None:
