@@ -81,7 +81,6 @@ def test_labelled_tasks_are_cleaned_once_the_annotation_is_quiet(make_lab: Calla
         lab.workspace.spec.model_copy(update={"sync": quick}),
         lab.workspace.store,
         lab.workspace.arrays,
-        lab.workspace.store.project_id,
     )
     assert clean_up(lab.workspace, lab.client) == 1, "the labelled one; the two open ones are one generation behind"
     held = lab.predictions()
