@@ -30,12 +30,9 @@ STORED = ("blind_random", '"blind"', "row.blind", "per_joint", "mean_joint", "jo
 NOT_CLEAN = frozenset(
     {
         "ml_backend.acquisition",
-        "ml_backend.formats",
         "ml_backend.geometry",
         "ml_backend.jobs",
         "ml_backend.simulation",
-        "plugins.cli",
-        "plugins.demo",
         "plugins.label_studio_sync",
     }
 )

@@ -1,7 +1,7 @@
 """``movement`` netCDF: points over time of one camera, or points in 3-D.
 
 Definition: ``ValidPosesInputs`` of movement 0.15: ``position`` over time, space, keypoints, individuals, and ``confidence``.
-Files that we write have our states and people in variables beside these, which movement keeps and does not look at.
+Files that we write have our states and people in variables beside these, which movement keeps and does not use.
 """
 
 from __future__ import annotations

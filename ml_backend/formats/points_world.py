@@ -1,4 +1,4 @@
-"""Points in space as a table or as arrays, for whatever analyses them next."""
+"""3-D points as a table or as arrays, for whatever analyses them next."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_points_world(
         ("kept", kept, shape),
     ):
         if array.shape != expected:
-            raise LabelFileError(f"points in space: {name}: expected shape {expected}, got {array.shape}")
+            raise LabelFileError(f"3-D points: {name}: expected shape {expected}, got {array.shape}")
     if target.suffix == ".csv":
         _write_csv(target, keys, keypoints, xyz_world, spread_world, kept)
     elif target.suffix == ".npz":

@@ -2,7 +2,7 @@
 per subject: class, box centre and size, then x, y, visibility of every keypoint; all lengths relative to the picture.
 
 What the format cannot say: absent points become unlabelled, a subject without a placed point has no line, subjects are
-numbered by line, and view and instant are whatever the path tells.
+numbered by line, and view and instant are whatever the path says.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Solution:
 
     x            (3, M) normalised world
     inlier       (V, M) agreeing views, none where ``agreed`` is False
-    residual_px  (V, M) exact distance in distorted pixels, see :func:`judge`; NaN = no observation
+    residual_px  (V, M) exact distance in distorted pixels, see :func:`exact_residuals`; NaN = no observation
     inverse      (6, M) inverse normal matrix of the used views, NaN where singular
     used         (V, M) the inliers; all views with a point where ``agreed`` is False
     agreed       (M,) two views or more agree
@@ -84,7 +84,7 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class _ScoredShards:
+class _Residuals:
     """Points and how they look in every view; see :class:`Solution`, and :meth:`NormalisedRig.image` for the last two."""
 
     x: FloatArray
@@ -93,7 +93,7 @@ class _ScoredShards:
     ab: FloatArray
     inverse_depth: FloatArray
 
-    def put(self, columns: IntArray, other: _ScoredShards) -> None:
+    def put(self, columns: IntArray, other: _Residuals) -> None:
         """Replace these points."""
         for field in fields(self):
             getattr(self, field.name)[..., columns] = getattr(other, field.name)
@@ -105,24 +105,24 @@ def settle(rig: NormalisedRig, tile: Tile, hypothesis: FloatArray, agree: BoolAr
     hypothesis  (3, M) where to begin; a point that would lose agreeing views stays there
     fallback    (3, M) the point where no two views agree
     """
-    found = judge(rig, tile, minimise(rig, tile.weight * agree, tile.uv, hypothesis))
-    changed = np.flatnonzero((found.inlier != agree).any(axis=0))
+    best = exact_residuals(rig, tile, minimise(rig, tile.weight * agree, tile.uv, hypothesis))
+    changed = np.flatnonzero((best.inlier != agree).any(axis=0))
     if changed.size:
         part = tile.take(changed)
-        again = judge(rig, part, minimise(rig, part.weight * found.inlier[:, changed], part.uv, found.x[:, changed]))
+        again = exact_residuals(rig, part, minimise(rig, part.weight * best.inlier[:, changed], part.uv, best.x[:, changed]))
         worse = again.inlier.sum(axis=0) < agree[:, changed].sum(axis=0)
         if worse.any():
-            again = judge(rig, part, np.where(worse, hypothesis[:, changed], again.x))
-        found.put(changed, again)
-    agreed = found.inlier.sum(axis=0) >= 2
+            again = exact_residuals(rig, part, np.where(worse, hypothesis[:, changed], again.x))
+        best.put(changed, again)
+    agreed = best.inlier.sum(axis=0) >= 2
     lost = np.flatnonzero(~agreed)
-    used = found.inlier
+    used = best.inlier
     if lost.size:
-        found.put(lost, judge(rig, tile.take(lost), fallback[:, lost]))
-        found.inlier[:, lost] = False
-        used = np.where(agreed, found.inlier, tile.usable)
-    inverse = invert(rig.information(found.ab, found.inverse_depth, tile.weight * used))
-    return Solution(found.x, found.inlier, found.residual_px, inverse, used, agreed)
+        best.put(lost, exact_residuals(rig, tile.take(lost), fallback[:, lost]))
+        best.inlier[:, lost] = False
+        used = np.where(agreed, best.inlier, tile.usable)
+    inverse = invert(rig.information(best.ab, best.inverse_depth, tile.weight * used))
+    return Solution(best.x, best.inlier, best.residual_px, inverse, used, agreed)
 
 
 def minimise(rig: NormalisedRig, weight: FloatArray, uv: FloatArray, start: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
@@ -149,7 +149,7 @@ def _moving(step: FloatArray, chord: FloatArray) -> IntArray:
     return np.flatnonzero((chord * chord).sum(axis=0) > _NEAR * np.sqrt((step * step).sum(axis=0)))
 
 
-def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _ScoredShards:
+def exact_residuals(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _Residuals:
     """Exact residuals in distorted pixels, and where they are below the limit in front of the camera.
 
     A view that has a point which it cannot have seen there contradicts the others, and its residual says so: where the lens
@@ -174,7 +174,7 @@ def judge(rig: NormalisedRig, tile: Tile, x: FloatArray) -> _ScoredShards:
     nowhere = tile.present & ~(ahead & np.isfinite(residual))
     if nowhere.any():
         _state_contradictions(rig, tile, x, nowhere, residual)
-    return _ScoredShards(x, inlier, residual, ab, inverse_depth)
+    return _Residuals(x, inlier, residual, ab, inverse_depth)
 
 
 def _state_contradictions(rig: NormalisedRig, tile: Tile, x: FloatArray, nowhere: BoolArray, residual: FloatArray) -> None:

@@ -33,7 +33,7 @@ BLOCK, EVERY = 10, 5
 
 
 @dataclass(frozen=True)
-class Taught:
+class SingleViewResult:
     """A trained network and how far its joints are from harvested ones that it has not seen.
 
     error_world  (K,) mean distance in space with the harvested depth of the root, world units; NaN = nothing to compare
@@ -42,10 +42,10 @@ class Taught:
     network: SingleViewNetwork
     error_world: FloatArray
     trained_on: int
-    judged_on: int
+    evaluated_on: int
 
 
-def teach(workspace: Workspace, view: str) -> Taught:
+def train_single_view(workspace: Workspace, view: str) -> SingleViewResult:
     """Learn the trusted poses of the last harvest from the pictures of one camera, with ``train``'s network and steps.
 
     Raises BadInputError for an unknown camera, or when no harvested frame shows it; ParallaxError when nothing was harvested.
@@ -63,7 +63,7 @@ def teach(workspace: Workspace, view: str) -> Taught:
         error[apart] = _errors(data, np.flatnonzero(apart), *predict_single_view(network, data.crops[apart]))
     count = np.isfinite(error).sum(axis=0)
     mean = np.divide(np.nansum(error, axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
-    return Taught(network, mean, int((~apart).sum()), int(apart.sum()))
+    return SingleViewResult(network, mean, int((~apart).sum()), int(apart.sum()))
 
 
 @dataclass(frozen=True)

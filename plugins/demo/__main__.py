@@ -121,7 +121,7 @@ def _table(rows: list[RoundRow]) -> Table:
             _number(row.error.rare_px),
             _number(_px(row.random)),
             f"{100 * row.untouched / max(row.shown, 1):.0f} %",
-            f"{row.pseudo.joints} joints in {row.pseudo.frames} frames",
+            f"{row.pseudo.keypoints} keypoints in {row.pseudo.frames} frames",
             _number(row.pseudo.median_px),
             _number(row.pseudo.pool_median_px),
         )

@@ -1,4 +1,4 @@
-"""A person at Label Studio: signs up, takes one task at a time, submits, skips, deletes.  Speaks HTTP and nothing else."""
+"""A person at Label Studio: signs up, takes one task at a time, submits, skips, deletes.  Uses HTTP and nothing else."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class Demo:
     def _wait_for_version(self, client: Client, project: int, last: str) -> str:
         """Until annotators are served an order of another model than ``last``; its name."""
         deadline = time.monotonic() + ROUND_TIMEOUT_S
-        with self.console.status("training, judging the pool, choosing what to label next") as status:
+        with self.console.status("training, scoring the pool, choosing what to label next") as status:
             while time.monotonic() < deadline:
                 self._check_alive()
                 name = str(client.project(project).get("model_version") or "")

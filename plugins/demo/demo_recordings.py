@@ -113,7 +113,7 @@ def real_recording(folder: Path, work: Path) -> Source:
     )
 
 
-#: Keypoints of OpenPose's BODY_25 that the demo uses: the well-seen joints, without the fingers of the feet.
+#: Keypoints of OpenPose's BODY_25 that the demo uses: the well-seen keypoints, without the fingers of the feet.
 _BODY = [
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
     "mid_hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",

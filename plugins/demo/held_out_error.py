@@ -60,9 +60,9 @@ def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> Float
 
 @dataclass(frozen=True)
 class PseudoError:
-    """Accepted joints and frames, the median error of their points, and that of all predictions of the pool."""
+    """Accepted keypoints and frames, the median error of their points, and that of all predictions of the pool."""
 
-    joints: int
+    keypoints: int
     frames: int
     median_px: float
     pool_median_px: float
@@ -74,19 +74,19 @@ def pseudo_error(workspace: Workspace, source: Source, version: VersionRow) -> P
     rows = pseudo_labels.list_pseudo(workspace.store, round_=round_, withdrawn=True)
     frames = {row.id: row for row in list_frames(workspace.store, [row.frame_id for row in rows])}
     errors: list[float] = []
-    joints = 0
+    keypoints = 0
     for row in rows:
         xy = np.array(row.pose["xy_px"], dtype=np.float64)
         error = np.linalg.norm(xy - source.truth.px[frames[row.frame_id].key.index], axis=-1)
         errors += error[np.isfinite(error)].tolist()
-        joints += int(np.isfinite(np.array(row.xyz_world, dtype=np.float64)).all(axis=-1).sum())
+        keypoints += int(np.isfinite(np.array(row.xyz_world, dtype=np.float64)).all(axis=-1).sum())
     everything: list[float] = []
     for shard in work.list_shards(workspace.store, version.id, round_):
         if shard.path is not None:
             arrays = workspace.arrays.load(shard.path)
             error = np.linalg.norm(arrays["xy_px"] - source.truth.px[arrays["index"]], axis=-1)
             everything += error[np.isfinite(error)].tolist()
-    return PseudoError(joints, len(rows), _median(errors), _median(everything))
+    return PseudoError(keypoints, len(rows), _median(errors), _median(everything))
 
 
 def _median(values: list[float]) -> float:

@@ -10,7 +10,7 @@ import psutil
 
 
 class PeakMemory:
-    """Watches a process and its children; the peak is the kernel's own (VmHWM) where it tells it."""
+    """Watches a process and its children; the peak is the kernel's own (VmHWM) where it says so."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -1,4 +1,4 @@
-"""``parallax doctor``: every hop, looked at one by one."""
+"""``parallax doctor``: every hop, checked one by one."""
 
 from __future__ import annotations
 

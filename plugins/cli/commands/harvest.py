@@ -15,7 +15,7 @@ from plugins.cli.context import console, open_project
 if TYPE_CHECKING:
     from ml_backend.store.workspace import Workspace
 
-app = typer.Typer(invoke_without_command=True, help="Label whole calibrated recordings in space and train on the best of it.")
+app = typer.Typer(invoke_without_command=True, help="Label whole calibrated recordings in 3-D and train on the best of it.")
 
 
 @app.callback()
@@ -41,7 +41,7 @@ def harvest(
     job = work.request(workspace.store, "harvest", asdict(options))
     out = console()
     if queue:
-        out.print(f"job {job.id}: a worker for training takes it; `parallax harvest show` tells what came out")
+        out.print(f"job {job.id}: a worker for training takes it; `parallax harvest show` says what came out")
         return
     with out.status("harvest") as status:
         run_here(workspace, job, lambda progress: status.update(_in_words(progress)))
@@ -61,7 +61,7 @@ def export(
         Path, typer.Argument(help="File to write: .csv, .npz or .nc (movement, trusted points only); points in 3-D.")
     ],
 ) -> None:
-    """Write the points in space of the last harvest; column `kept` tells the trusted ones."""
+    """Write the 3-D points of the last harvest; column `kept` marks the trusted ones."""
     from ml_backend.formats.points_world import write_points_world
     from ml_backend.jobs.harvest_job import last_harvest
     from ml_backend.project.label_snapshot import unit_of
@@ -81,22 +81,22 @@ def single_view(
     view: Annotated[str, typer.Argument(help="Camera whose pictures the network learns from.")],
     target: Annotated[Path, typer.Argument(help="File to write: .safetensors, the weights.")],
 ) -> None:
-    """Teach a network with the last harvest to tell a pose in space from one picture."""
-    from ml_backend.jobs.single_view_training import teach
+    """Train a network on the last harvest: a 3-D pose from one picture."""
+    from ml_backend.jobs.single_view_training import train_single_view
     from ml_backend.pose.single_view_network import save_single_view
     from ml_backend.project.label_snapshot import unit_of
 
     if target.exists():
         raise BadInputError(f"{target}: exists already; choose another name")
     workspace = open_project(ctx)
-    taught = teach(workspace, view)
-    save_single_view(taught.network, target)
+    result = train_single_view(workspace, view)
+    save_single_view(result.network, target)
     unit = unit_of(workspace)
     table = Table("keypoint", f"off on frames left out, {unit}", box=None, pad_edge=False)
-    for name, error in zip(workspace.binding.skeleton.keypoints, taught.error_world.tolist(), strict=True):
+    for name, error in zip(workspace.binding.skeleton.keypoints, result.error_world.tolist(), strict=True):
         table.add_row(Text(name), _number(error))
     out = console()
-    out.print(f"{taught.trained_on} frames learnt, {taught.judged_on} left out; weights in {target}", markup=False)
+    out.print(f"{result.trained_on} frames learnt, {result.evaluated_on} left out; weights in {target}", markup=False)
     out.print(table)
 
 

@@ -1,4 +1,4 @@
-"""``parallax rescore``: judge the pool again."""
+"""``parallax rescore``: score the pool again."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from plugins.cli.context import console, open_project
 
 
 def rescore(ctx: typer.Context) -> None:
-    """Let the live model judge the pool; ends in a new order."""
+    """Let the live model score the pool; ends in a new order."""
     from ml_backend.store import versions, work
 
     workspace = open_project(ctx)
     live = versions.live(workspace.store)
     if live is None:
-        raise ParallaxError("there is no model yet that could judge the pool; label the first frames, or `parallax train`")
+        raise ParallaxError("there is no model yet that could score the pool; label the first frames, or `parallax train`")
     # Its results may lie there already; who asks wants them anew, because they are damaged or pictures have changed.
     work.drop_shards(workspace.store, live.id, versions.current_round(workspace.store))
     job = work.request(workspace.store, "rescore")

@@ -17,7 +17,7 @@ def robustness(
     number: Annotated[int | None, typer.Option("--version", help="Number of the version. Default: the live one.")] = None,
     report: Annotated[Path | None, typer.Option(help="CSV to write. Default: robustness-px-N.csv beside parallax.yaml.")] = None,
 ) -> None:
-    """Judge a model on perturbed pictures of the labelled validation frames."""
+    """Evaluate a model on perturbed pictures of the labelled validation frames."""
     from ml_backend.evaluation.perturbed_pictures import measure, write_report
 
     workspace = open_project(ctx)

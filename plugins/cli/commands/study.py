@@ -45,7 +45,7 @@ def bad_poses(
     setting: Setting = None,
     out: Annotated[Path, typer.Option(help="Folder of results.csv.")] = Path(".bench/studies/bad-poses"),
 ) -> None:
-    """Which score tells a corrupted pose from a clean one?"""
+    """Which score separates corrupted poses from clean ones?"""
     from ml_backend.simulation.studies.bad_poses import BadPosesStudy, run
     from ml_backend.simulation.studies.study_table import changed
     from ml_backend.simulation.studies.summary import bad_poses_sections

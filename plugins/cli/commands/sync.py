@@ -34,13 +34,13 @@ def sync(
         out.print(describe(tick(workspace, client, queue, owner)) or "nothing to do")
         return
     secret = find_secret(workspace.spec)
-    looked_at = -RECONNECT_S
+    checked_at = -RECONNECT_S
 
     def beat() -> TickReport:
-        nonlocal looked_at
+        nonlocal checked_at
         report = tick(workspace, client, queue, owner)
-        if report.led and time.monotonic() - looked_at > RECONNECT_S:
-            looked_at = time.monotonic()
+        if report.led and time.monotonic() - checked_at > RECONNECT_S:
+            checked_at = time.monotonic()
             for line in keep_connected(workspace, client, secret):
                 out.print(line, markup=False)
         return report

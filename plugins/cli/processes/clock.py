@@ -18,7 +18,7 @@ from ml_backend.store.workspace import Workspace
 if TYPE_CHECKING:
     from plugins.label_studio_sync.tick import TickReport
 
-#: How often the flags are looked at; also the least time between two ticks, so that a storm of events is one tick a second.
+#: How often the flags are read; also the least time between two ticks, so that a storm of events is one tick a second.
 POLL_S = 1.0
 #: Longest pause between two attempts while Label Studio or the database is away.
 MAX_BACK_OFF_S = 30.0
@@ -55,7 +55,7 @@ class Clock:
     """Runs ticks until ``stop`` is set.
 
     tick  does one beat; may raise
-    say   is told one line per thing that happened
+    say   gets one line per thing that happened
     """
 
     def __init__(self, workspace: Workspace, tick: Callable[[], TickReport], owner: str, say: Callable[[str], None]) -> None:

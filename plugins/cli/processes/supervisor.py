@@ -64,7 +64,7 @@ class Supervisor:
     """Keeps children running until ``stop`` is set.
 
     logs  folder that gets one file per child
-    say   is told one line per event
+    say   gets one line per event
     """
 
     def __init__(self, children: Sequence[Child], logs: Path, say: Callable[[str], None]) -> None:

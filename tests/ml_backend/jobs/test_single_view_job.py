@@ -10,7 +10,7 @@ import pytest
 from label_config.values import BadInputError
 from ml_backend.jobs import single_view_training
 from ml_backend.jobs.harvest_job import HarvestOutcome
-from ml_backend.jobs.single_view_training import teach
+from ml_backend.jobs.single_view_training import train_single_view
 from ml_backend.labels.harvested_labels import Harvest
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store.versions import VersionRow
@@ -43,9 +43,9 @@ def harvested(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Harvest
 
 def test_a_short_recording_leaves_nothing_to_judge(make_workspace: Make, harvested: Harvest) -> None:
     workspace = make_workspace(train={"steps_first": 2, "device": "cpu"})
-    taught = teach(workspace, workspace.views[1])
-    assert (taught.trained_on, taught.judged_on) == (40, 0), "forty frames are four blocks, of which none is the fifth"
-    assert np.isnan(taught.error_world).all()
+    result = train_single_view(workspace, workspace.views[1])
+    assert (result.trained_on, result.evaluated_on) == (40, 0), "forty frames are four blocks, of which none is the fifth"
+    assert np.isnan(result.error_world).all()
 
 
 def test_blocks_are_left_out_and_judged_in_the_world(
@@ -53,14 +53,14 @@ def test_blocks_are_left_out_and_judged_in_the_world(
 ) -> None:
     monkeypatch.setattr(single_view_training, "BLOCK", 2)
     workspace = make_workspace(train={"input_px": 64, "steps_first": 250, "batch": 8, "lr": 2e-3, "device": "cpu"})
-    taught = teach(workspace, workspace.views[1])
-    assert (taught.trained_on, taught.judged_on) == (32, 8)
+    result = train_single_view(workspace, workspace.views[1])
+    assert (result.trained_on, result.evaluated_on) == (32, 8)
     # Root-relative spread of the poses: what saying the mean pose every time would cost.
     relative = studio.truth_xyz - studio.truth_xyz[:, [studio.skeleton.root]]
     guess = np.linalg.norm(relative - relative.mean(axis=0), axis=-1).mean()
-    assert np.nanmean(taught.error_world) < 0.7 * guess
+    assert np.nanmean(result.error_world) < 0.7 * guess
 
 
 def test_an_unknown_camera_is_named(make_workspace: Make, harvested: Harvest) -> None:
     with pytest.raises(BadInputError, match=r"expected one of the cameras .* got 'roof'"):
-        teach(make_workspace(), "roof")
+        train_single_view(make_workspace(), "roof")

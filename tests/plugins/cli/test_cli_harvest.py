@@ -107,8 +107,8 @@ def test_a_single_view_network_is_written_with_its_errors(
     from ml_backend.pose.single_view_network import SingleViewNetwork
 
     network = SingleViewNetwork(build_network("unet_small", 1, width=4, decoder=8), 3, (32, 32))
-    taught = single_view_training.Taught(network, np.array([12.5, np.nan, 7.0]), 40, 10)
-    monkeypatch.setattr(single_view_training, "teach", lambda workspace, view: taught)
+    result = single_view_training.SingleViewResult(network, np.array([12.5, np.nan, 7.0]), 40, 10)
+    monkeypatch.setattr(single_view_training, "train_single_view", lambda workspace, view: result)
     target = tmp_path / "weights.safetensors"
     lines = run("harvest", "single-view", "left", str(target)).output.splitlines()
     assert lines[0].startswith("40 frames learnt, 10 left out; weights in")

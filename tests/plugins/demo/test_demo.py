@@ -47,8 +47,8 @@ def test_the_loop_learns_and_labels_itself_rightly(tmp_path: Path) -> None:
     runs = [demo(tmp_path / str(seed), "--seed", str(seed)) for seed in SEEDS]
     assert np.mean([errors_px(run)[-1] / errors_px(run)[0] for run in runs]) < 0.6
     for run in runs:
-        accepted = [row["pseudo"] for row in run["rounds"] if row["pseudo"]["joints"]]
-        assert sum(pseudo["joints"] for pseudo in accepted) >= 20
+        accepted = [row["pseudo"] for row in run["rounds"] if row["pseudo"]["keypoints"]]
+        assert sum(pseudo["keypoints"] for pseudo in accepted) >= 20
         own = np.mean([pseudo["median_px"] for pseudo in accepted])
         assert own <= 0.7 * np.mean([pseudo["pool_median_px"] for pseudo in accepted])
         assert served_in_order(run) > 0.95
