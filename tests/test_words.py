@@ -33,7 +33,6 @@ NOT_CLEAN = frozenset(
         "ml_backend.geometry",
         "ml_backend.jobs",
         "ml_backend.simulation",
-        "plugins.label_studio_sync",
     }
 )
 ROOMS = sorted({room_of(module) for module in MODULES})

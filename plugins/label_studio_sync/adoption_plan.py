@@ -28,7 +28,7 @@ from plugins.label_studio_sync.inventory import describe_tasks
 from plugins.label_studio_sync.local_storage import check_documents_root, lacks_storage, picture_folder
 from plugins.label_studio_sync.moved_server import former_address, moved
 from plugins.label_studio_sync.picture_check import pictures_of_tasks, try_pictures
-from plugins.label_studio_sync.project_findings import look_at_project
+from plugins.label_studio_sync.project_findings import check_project
 from plugins.label_studio_sync.reason_header import shows_reason
 from plugins.label_studio_sync.split_plan import plan_split, shown_frames
 from plugins.label_studio_sync.tabs import missing_tabs
@@ -61,7 +61,7 @@ class Plan:
 
 
 def understand(spec: Spec, client: Client) -> Plan:
-    """Look at everything and change nothing.  Raises ParallaxError for what cannot work."""
+    """Read everything and change nothing.  Raises ParallaxError for what cannot work."""
     changes: list[str] = []
     lines = [f"Label Studio {client.version()} at {spec.label_studio.url} as {client.whoami()['email']}"]
     recordings = _in_one_unit(tuple(_recording(entry, spec, lines) for entry in spec.recordings), lines)
@@ -101,7 +101,7 @@ def understand(spec: Spec, client: Client) -> Plan:
         tried = try_pictures(spec, pictures)
         lines += [f"{'error: ' if result.problem else ''}{result.seen}" for result in tried]
         folders = any("/data/local-files/" in address for _, address in pictures)
-        lines += [finding.line for finding in look_at_project(spec, client, project, serves_folders=folders)]
+        lines += [finding.line for finding in check_project(spec, client, project, serves_folders=folders)]
     split = plan_split(spec, [recording for recording, _ in recordings], shown_frames(client, project, names), lines)
     any_project = project["id"] if project is not None else next((found["id"] for found in client.projects()), None)
     check_documents_root(spec, client, any_project)

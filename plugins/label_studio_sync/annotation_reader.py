@@ -65,11 +65,11 @@ class AnnotationReader:
         }
 
     def _generation(self, decoded: DecodedAnnotation, item: Item) -> int | None:
-        """The generation that the task was opened with, None when that cannot be told."""
-        told = max((region.generation for region in decoded.shown.values()), default=None)
-        if told is not None or not self._points_were_shown or item.get("parent_prediction") is None:
-            return told
-        # Every shown point was deleted, or none was shown: only the prediction itself still tells.
+        """The generation that the task was opened with, None when nothing says so."""
+        generation = max((region.generation for region in decoded.shown.values()), default=None)
+        if generation is not None or not self._points_were_shown or item.get("parent_prediction") is None:
+            return generation
+        # Every shown point was deleted, or none was shown: only the prediction itself still says.
         name = re.fullmatch(r"px-\d+\.(\d+)", self.client.prediction_version(item["parent_prediction"]) or "")
         return int(name.group(1)) if name else None
 

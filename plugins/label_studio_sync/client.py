@@ -1,6 +1,6 @@
 """The only place that calls Label Studio's API, through label-studio-sdk.
 
-The SDK speaks over a connection of ours: its own follows redirects, and loses sub-path and certificates when it trades a
+The SDK calls over a connection of ours: its own follows redirects, and loses sub-path and certificates when it trades a
 personal access token for the short-lived access token.  Nothing is retried here: a write that timed out may have landed, and
 the caller must look before it writes again.
 """

@@ -37,7 +37,7 @@ def check_config(workspace: Workspace, label_config: str) -> None:
     same = json.dumps(merged.to_json()) == json.dumps(old.to_json())  # the order of labels counts
     if same and project.binding_problem is None:
         return
-    # Without a time of the last sweep the next pull looks at everything, what could not be read included.
+    # Without a time of the last sweep the next pull reads everything, what could not be read included.
     values = {} if same else {"binding": merged.to_json(), "select_requested": True}
     projects.change(workspace.store, binding_problem=None, swept_at=None, **values)
     presence.tell(workspace.store, "the labelling config fits again" if same else _CHANGED, key="config")

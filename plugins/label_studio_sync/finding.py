@@ -1,4 +1,4 @@
-"""One thing that was looked at: what was seen, and the fix when there is something to fix."""
+"""One thing that was checked: what was seen, and the fix when there is something to fix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ State = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """``hop`` is what was looked at, in a word."""
+    """``hop`` is what was checked, in a word."""
 
     hop: str
     state: State

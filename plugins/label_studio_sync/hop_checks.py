@@ -1,4 +1,4 @@
-"""Every hop between an annotator and the model, looked at one by one; what is wrong comes with its exact fix."""
+"""Every hop between an annotator and the model, checked one by one; what is wrong comes with its exact fix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plugins.label_studio_sync.config_watch import what_is_lost
 from plugins.label_studio_sync.finding import Finding
 from plugins.label_studio_sync.overlap import ONE
 from plugins.label_studio_sync.picture_check import try_pictures
-from plugins.label_studio_sync.project_findings import look_at_project, what_is_wrong
+from plugins.label_studio_sync.project_findings import check_project, what_is_wrong
 from plugins.label_studio_sync.troubles import Troubles
 from plugins.label_studio_sync.webhook_and_backend import BACKEND_TITLE
 from plugins.label_studio_sync.which_project import NoProjectError, named_project
@@ -35,7 +35,7 @@ PRIVATE_HINT = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in
 
 
 def examine(spec: Spec, connect: Callable[..., Client] = Client) -> list[Finding]:
-    """Look at every hop in order; where one is broken, those that need it are left out."""
+    """Check every hop in order; where one is broken, those that need it are left out."""
     with contextlib.ExitStack() as opened:
         return list(_examine(spec, connect, opened))
 
@@ -109,7 +109,7 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 def _project(workspace: Workspace, client: Client, project: dict[str, Any]) -> Iterator[Finding]:
     folders = any("/data/local-files/" in ref.source for row in _frames(workspace) for ref in row.images.values())
-    found = list(look_at_project(workspace.spec, client, project, serves_folders=folders))
+    found = list(check_project(workspace.spec, client, project, serves_folders=folders))
     yield from (finding for finding in found if finding.hop != "webhook")  # it has a hop of its own
     if not any(finding.hop == "overlap" for finding in found):
         yield Finding("overlap", "ok", ONE)

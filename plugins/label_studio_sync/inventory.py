@@ -39,8 +39,8 @@ class _Inventory:
         for refusal in [reading.why] if reading.why else reading.refused.values():
             self.troubles.add(task["id"], refusal)
         if reading.why is None and self._takes_place(task["id"], reading):
-            self._look_at_boxes(task)
-            self._look_at_annotations(task, reading)
+            self._read_boxes(task)
+            self._read_annotations(task, reading)
 
     def _takes_place(self, number: int, reading: Reading) -> bool:
         clash = find_clash(number, reading, self.shown)
@@ -51,7 +51,7 @@ class _Inventory:
             self.shown.setdefault((reading.key, view), (number, address))
         return True
 
-    def _look_at_boxes(self, task: Mapping[str, Any]) -> None:
+    def _read_boxes(self, task: Mapping[str, Any]) -> None:
         try:
             self.boxed += any((self.names.boxes(task["data"]) or {}).values())
         except BadInputError as error:
@@ -59,7 +59,7 @@ class _Inventory:
             what = f"data[{self.names.spec.frames.box!r}] is not used as the subject's box: {expected}"
             self.troubles.add(task["id"], Refusal(what, got, "see frames.box"))
 
-    def _look_at_annotations(self, task: Mapping[str, Any], reading: Reading) -> None:
+    def _read_annotations(self, task: Mapping[str, Any], reading: Reading) -> None:
         binding = self.names.binding_of(list(reading.views))
         for annotation in task.get("annotations", ()):
             decoded = decode(annotation["result"], binding)

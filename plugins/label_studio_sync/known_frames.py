@@ -40,7 +40,7 @@ class Place:
 
 
 class FrameFinder:
-    """Tells the place of tasks, and keeps the pictures of their frames as the tasks' data has them.
+    """Says the place of tasks, and keeps the pictures of their frames as the tasks' data has them.
 
     replaced  frames that got another picture in a view
     """
@@ -161,7 +161,7 @@ class FrameFinder:
 
 
 def find_clash(number: int, reading: Reading, claims: Claims) -> Refusal | None:
-    """Why a task may not show its frame: another one shows a different picture of it.  None when nothing speaks against it."""
+    """Why a task may not show its frame: another one shows a different picture of it.  None when it may."""
     for view, address in reading.views.items() if reading.key else ():
         other, theirs = claims.get((reading.key, view), (number, address)) if reading.key else (number, address)
         if other != number and _picture(theirs) != _picture(address):

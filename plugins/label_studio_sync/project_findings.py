@@ -16,7 +16,7 @@ from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER
 _ANNOTATION_PAGE = "under Settings › Annotation"
 
 
-def look_at_project(spec: Spec, client: Client, project: Mapping[str, Any], *, serves_folders: bool) -> Iterator[Finding]:
+def check_project(spec: Spec, client: Client, project: Mapping[str, Any], *, serves_folders: bool) -> Iterator[Finding]:
     """Everything that is not as Parallax needs it, or that changes what annotators meet.
 
     project         its settings in Label Studio

@@ -1,7 +1,7 @@
 """What people did since the last look: new, edited, skipped and deleted annotations, and tasks that came or went.
 
 Label Studio is the truth.  A pull asks for the tasks changed since the cursor (its own clock, minus an overlap) and
-compares; a full sweep now and then finds what no change time tells, such as deleted tasks.
+compares; a full sweep now and then finds what no change time says, such as deleted tasks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from plugins.label_studio_sync.task_reader import TaskReader
 from plugins.label_studio_sync.times import before, instant
 from plugins.label_studio_sync.which_project import named_project
 
-#: Looked at again behind the cursor: clocks of several server processes may differ by seconds.
+#: Read again behind the cursor: clocks of several server processes may differ by seconds.
 OVERLAP = timedelta(minutes=5)
 #: Enough to see whether anything changed; annotations come with number and time only, without what they say.
 SWEEP_FIELDS = "id,data,created_at,updated_at,is_labeled,annotations,was_cancelled"
@@ -85,7 +85,7 @@ def _sweep_is_due(workspace: Workspace) -> bool:
 
 
 def _sweep(workspace: Workspace, client: Client, reader: TaskReader) -> None:
-    """Look at every task: cheaply first, in full only where something differs."""
+    """Read every task: cheaply first, in full only where something differs."""
     listed: set[int] = set()
     differing = []
     ls_project = workspace.project.ls_project_id

@@ -39,9 +39,9 @@ class PushReport:
 
 
 def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = lambda name: None) -> PushReport | None:
-    """Push the order that waits, if one does.  ``step`` is told the name of each stage as it is reached.
+    """Push the order that waits, if one does.  ``step`` gets the name of each stage as it is reached.
 
-    Raises LabelStudioError when Label Studio refuses a call; the next tick looks at every task before it tries again.
+    Raises LabelStudioError when Label Studio refuses a call; the next tick reads every task before it tries again.
     """
     generation = _waiting(workspace, client)
     if generation is None:
@@ -132,7 +132,7 @@ def _import(client: Client, project: int, predictions: list[dict[str, Any]], chu
 def _complete(client: Client, project: int, name: str, predictions: list[dict[str, Any]]) -> bool:
     """Every task of the window carries this generation exactly once, by the server's own count.
 
-    Every import was answered and named each task once, so that the sum tells; where it does not agree, a listing does.
+    Every import was answered and named each task once, so that the sum says it; where it does not agree, a listing does.
     """
     if client.model_versions(project).get(name) == len(predictions):
         return True

@@ -42,7 +42,7 @@ def _wanted(workspace: Workspace, generation: int) -> list[tuple[TaskRow, bool, 
     reasons = {pick.frame_id: pick.reason for pick in head}
     wanted = []
     for task in everything:
-        # A labelled task is no more labelled by itself, and why it was shown stays true.
+        # A labelled task is no more pseudo-labelled, and why it was shown stays true.
         mark = task.frame_id in pseudo and not task.is_labeled
         reason = (task.reason or "") if task.is_labeled else reasons.get(task.frame_id, "")
         if (mark, reason) != (task.pseudo, task.reason or ""):

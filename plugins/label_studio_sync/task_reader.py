@@ -1,7 +1,7 @@
 """Tasks and annotations as Label Studio lists them → rows of the store, in batches of one transaction each.
 
 A task is its number and the time of its creation: Label Studio on SQLite gives the numbers of deleted tasks to others.  What it
-shows may change; its digest tells.
+shows may change; its digest says so.
 """
 
 from __future__ import annotations

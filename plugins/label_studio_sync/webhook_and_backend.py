@@ -29,7 +29,7 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
     here = next((backend for backend in connected if backend["url"].rstrip("/") == url), None)
     if here is not None:
         if done:
-            # Its password is never shown: a webhook that had to be mended tells that the secret is a new one.
+            # Its password is never shown: a webhook that had to be mended says that the secret is a new one.
             client.change_backend(project, here["id"], url, BASIC_USER, secret)
             done.append(f"gave the ML backend {url} its secret")
         if here["title"] == BACKEND_TITLE and str(here["id"]) not in _ours(workspace, "ml_backend"):
@@ -68,7 +68,7 @@ def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> 
     try:
         done = connect(workspace, client, secret)
     except LabelStudioError as error:
-        text = f"backend not registered: {str(error)[:300]}; `parallax doctor` tells the fix"
+        text = f"backend not registered: {str(error)[:300]}; `parallax doctor` says the fix"
         presence.tell(workspace.store, text, level="warning", key="connect")
         return []
     presence.settle(workspace.store, "connect")
