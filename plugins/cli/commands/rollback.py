@@ -26,7 +26,13 @@ def rollback(
         names = ", ".join(f"px-{number}" for number in known) or "none yet"
         raise BadInputError(f"version {version!r}: expected one of {names}")
     if row.removed_at is None:  # else pinning says what is still there
-        read_manifest(workspace.models / row.path)  # a version whose files are gone must not become the live one
+        learnt = read_manifest(workspace.models / row.path).skeleton.keypoints  # a version without files must not become live
+        expected = workspace.binding.skeleton.keypoints
+        if tuple(learnt) != tuple(expected):
+            raise BadInputError(
+                f"px-{row.number} was trained before the keypoints changed: expected {', '.join(expected)}, it predicts "
+                f"{', '.join(learnt)}; choose a later version, or `parallax train`"
+            )
     versions.pin(workspace.store, row.id)
     work.request(workspace.store, "rescore")  # it ends in an order from this version
     text = f"px-{row.number} is live and pinned; an order from it follows"

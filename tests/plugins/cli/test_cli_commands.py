@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,8 @@ def test_rollback_pins_and_asks_for_an_order_and_unpin_lets_go(
     first = workspace.project.live_version_id
     second = add_version(workspace, "m-2", validation_px=3.0)
     checked: list[Path] = []
-    monkeypatch.setattr("ml_backend.pose.weights.read_manifest", checked.append)
+    manifest = SimpleNamespace(skeleton=workspace.binding.skeleton)
+    monkeypatch.setattr("ml_backend.pose.weights.read_manifest", lambda folder: checked.append(folder) or manifest)
     assert workspace.project.live_version_id == second
     assert "px-1 is live and pinned" in said(run("rollback", "px-1"))
     assert (workspace.project.live_version_id, workspace.project.pinned) == (first, True)
@@ -191,6 +193,15 @@ def test_rollback_pins_and_asks_for_an_order_and_unpin_lets_go(
     assert "unpinned" in said(run("unpin"))
     assert not workspace.project.pinned
     assert "no version is pinned" in said(run("unpin"))
+
+
+def test_rollback_refuses_a_version_of_other_keypoints(run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = SimpleNamespace(skeleton=SimpleNamespace(keypoints=("nose",)))
+    monkeypatch.setattr("ml_backend.pose.weights.read_manifest", lambda folder: manifest)
+    result = run("rollback", "px-1")
+    assert result.exit_code == 1
+    assert "px-1 was trained before the keypoints changed" in " ".join(result.stderr.split())
+    assert not workspace.project.pinned
 
 
 def test_a_learning_rate_is_suggested_and_no_training_asked_for(
