@@ -46,7 +46,7 @@ SUBSET, SUBSET_SHARD = 20_000, 3_000
 SKELETON = Skeleton("body", tuple(f"point {k}" for k in range(KEYPOINTS)))
 
 
-class Clock:
+class StageClock:
     """Seconds by stage: on the wall and of the processor."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ def runs(frames: int, length: int, halo: int) -> Iterator[tuple[int, slice, slic
 
 
 def score_run(
-    rig: Rig, names: list[str], xy: Rows, confidence: Rows, sequence: int, rows: slice, core: slice, clock: Clock
+    rig: Rig, names: list[str], xy: Rows, confidence: Rows, sequence: int, rows: slice, core: slice, clock: StageClock
 ) -> tuple[dict[str, FloatArray], Any]:
     """Every score of the core frames, and their poses as features (c, K, 3) float32."""
     positions = np.arange(rows.start, rows.stop)
@@ -113,7 +113,7 @@ def score_run(
     return scores, pose3d_features(found.xyz_world[core], SKELETON).astype(np.float32)
 
 
-def score_pool(folder: Path, frames: int, clock: Clock) -> None:
+def score_pool(folder: Path, frames: int, clock: StageClock) -> None:
     """Scores and features of the whole pool, one file of each per run."""
     rig, names = ring(VIEWS), list(WEIGHTS)
     halo = max(score.halo for score in make_scores(names))
@@ -125,7 +125,7 @@ def score_pool(folder: Path, frames: int, clock: Clock) -> None:
         clock.lap("writing scores and poses")
 
 
-def order(columns: dict[str, FloatArray], poses: Rows, frames: int, clock: Clock) -> IntArray:
+def order(columns: dict[str, FloatArray], poses: Rows, frames: int, clock: StageClock) -> IntArray:
     """Positions of the window, first to be labelled first."""
     fused = fuse([Component(name, columns[name], WEIGHTS[name]) for name in WEIGHTS], frames)
     clock.lap("percentiles and fusion")
@@ -137,7 +137,7 @@ def order(columns: dict[str, FloatArray], poses: Rows, frames: int, clock: Clock
     return np.array([pick.position for pick in selection.picks])
 
 
-def from_shards(folder: Path, frames: int, clock: Clock) -> IntArray:
+def from_shards(folder: Path, frames: int, clock: StageClock) -> IntArray:
     """Score the pool on disk and order it."""
     score_pool(folder, frames, clock)
     paths = sorted(folder.glob("scores-*.npy"))
@@ -153,7 +153,7 @@ def _column(paths: list[Path], row: int) -> FloatArray:
 def in_memory(folder: Path, frames: int) -> IntArray:
     """The same pool as arrays, every sequence judged in one run."""
     xy, confidence = (np.concatenate([np.load(p) for p in sorted(folder.glob(f"{w}-*.npy"))]) for w in ("xy", "confidence"))
-    rig, names, clock = ring(VIEWS), list(WEIGHTS), Clock()
+    rig, names, clock = ring(VIEWS), list(WEIGHTS), StageClock()
     parts = [score_run(rig, names, xy, confidence, *run, clock) for run in runs(frames, SEQUENCE, 0)]
     columns = {name: np.concatenate([scores[name] for scores, _ in parts]) for name in names}
     return order(columns, np.concatenate([poses for _, poses in parts]), frames, clock)
@@ -161,7 +161,7 @@ def in_memory(folder: Path, frames: int) -> IntArray:
 
 def bench_pool(folder: Path, frames: int) -> None:
     """Time of each stage and peak memory."""
-    clock = Clock()
+    clock = StageClock()
     picked = from_shards(folder, frames, clock)
     if len(set(picked.tolist())) != min(500, frames):
         raise SystemExit(f"expected an order of {min(500, frames)} different frames, got {len(set(picked.tolist()))}")
@@ -176,7 +176,7 @@ def bench_pool(folder: Path, frames: int) -> None:
 
 def check_order(folder: Path, frames: int) -> None:
     """The order from shards against that in memory."""
-    if not np.array_equal(from_shards(folder, frames, Clock()), in_memory(folder, frames)):
+    if not np.array_equal(from_shards(folder, frames, StageClock()), in_memory(folder, frames)):
         raise SystemExit(f"the order of {frames} frames from shards differs from that in memory")
     print(f"  order of {frames} frames from shards of {SUBSET_SHARD} equals that in memory", flush=True)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from bench.measure import Entry, alone, peak_mib, race
+from bench.measure import BenchEntry, alone, peak_mib, race
 from label_config.values import Float32Array, FloatArray
 from ml_backend.acquisition.feature_spaces import Metric, make_space
 from ml_backend.acquisition.fusion import Component, fuse
@@ -55,11 +55,11 @@ def bench_k_center() -> None:
     uncertainty = rng.random(FRAMES)
     print(f"k-center: {FRAMES} frames x {x.shape[1]}, {PICKS} picks, {x.nbytes / 2**20:.0f} MiB")
     entries = [
-        Entry("bound: 1,000 matrix-vector products alone", lambda: [x @ x[i] for i in range(PICKS)]),
-        Entry("k_center, L2", lambda: k_center(make_space("l2", x), PICKS)),
-        Entry("DUW, L2", lambda: duw("l2", x, uncertainty)),
-        Entry("k_center, mean-joint", lambda: k_center(make_space("mean_joint", poses), PICKS)),
-        Entry("k_center, mean-joint, 10 % missing", lambda: k_center(make_space("mean_joint", gaps), PICKS)),
+        BenchEntry("bound: 1,000 matrix-vector products alone", lambda: [x @ x[i] for i in range(PICKS)]),
+        BenchEntry("k_center, L2", lambda: k_center(make_space("l2", x), PICKS)),
+        BenchEntry("DUW, L2", lambda: duw("l2", x, uncertainty)),
+        BenchEntry("k_center, mean-joint", lambda: k_center(make_space("mean_joint", poses), PICKS)),
+        BenchEntry("k_center, mean-joint, 10 % missing", lambda: k_center(make_space("mean_joint", gaps), PICKS)),
     ]
     same = k_center(make_space("l2", x), REFERENCE_PICKS).tolist()
     print(f"  peak RSS of our own {peak_mib():.0f} MiB")
@@ -70,7 +70,7 @@ def bench_k_center() -> None:
         references["scikit-activeml CoreSet"] = library
     for name, call in references.items():
         note = f"from {REFERENCE_PICKS} picks, {'same picks' if call(x, REFERENCE_PICKS) == same else 'OTHER PICKS'}"
-        entries.append(Entry(name, partial(call, x, REFERENCE_PICKS), PICKS / REFERENCE_PICKS, note))
+        entries.append(BenchEntry(name, partial(call, x, REFERENCE_PICKS), PICKS / REFERENCE_PICKS, note))
     race(entries)
 
 
@@ -92,9 +92,9 @@ def bench_fusion() -> None:
     print(f"  peak RSS {peak_mib():.0f} MiB")
     race(
         [
-            Entry("bound: 8 sorts of the finite values alone", lambda: [np.argsort(row) for row in finite]),
-            Entry("fuse", lambda: fuse(components, n)),
-            Entry("scipy.stats.rankdata of each, not fused", lambda: [rankdata(row) for row in finite]),
+            BenchEntry("bound: 8 sorts of the finite values alone", lambda: [np.argsort(row) for row in finite]),
+            BenchEntry("fuse", lambda: fuse(components, n)),
+            BenchEntry("scipy.stats.rankdata of each, not fused", lambda: [rankdata(row) for row in finite]),
         ]
     )
 

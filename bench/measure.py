@@ -20,7 +20,7 @@ REPEATS = 5
 
 
 @dataclass(frozen=True)
-class Entry:
+class BenchEntry:
     """One line of a table; ``scale`` extrapolates a call that does only part of the work."""
 
     name: str
@@ -45,7 +45,7 @@ def in_turn(
     return seconds
 
 
-def race(entries: Sequence[Entry]) -> None:
+def race(entries: Sequence[BenchEntry]) -> None:
     """Time all entries in turn and print them beside the second, which is ours; the factor is the median over the turns."""
     seconds = in_turn([entry.call for entry in entries]) * [entry.scale for entry in entries]
     factor = np.median(seconds / seconds[:, 1:2], axis=0)

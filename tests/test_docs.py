@@ -14,14 +14,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from label_config.settings.frame_rules import FrameRules
-from label_config.settings.spec import Recording, Spec, ViewSource, load_spec
+from label_config.settings.spec import RecordingSettings, Spec, ViewSource, load_spec
 from plugins.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 SETTINGS = (ROOT / "docs" / "parallax-yaml.md").read_text(encoding="utf-8")
 #: Lists and mappings of sections, which a type alone does not show.
-INSIDE: dict[str, type[BaseModel]] = {"recordings": Recording, "recordings.views": ViewSource, "frames": FrameRules}
+INSIDE: dict[str, type[BaseModel]] = {"recordings": RecordingSettings, "recordings.views": ViewSource, "frames": FrameRules}
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

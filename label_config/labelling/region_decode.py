@@ -80,7 +80,7 @@ def decode(result: object, binding: Binding, *, sizes_px: Mapping[str, Size] | N
 
     sizes_px  view → (width, height) of the picture; where absent, the size that Label Studio wrote into the region
     """
-    reader = _Reader(binding, sizes_px or {})
+    reader = _RegionReader(binding, sizes_px or {})
     if not isinstance(result, list):
         reader.report("error", f"annotation: expected a list of regions, got {type(result).__name__}; nothing of it is used")
         return DecodedAnnotation({}, {}, {}, tuple(reader.problems))
@@ -100,7 +100,7 @@ def _with_id(region: dict[str, Any], place: int) -> dict[str, Any]:
     return region if isinstance(region.get("id"), str) else {**region, "id": f"without id, {place}"}
 
 
-class _Reader:
+class _RegionReader:
     """The regions of one annotation, one kind at a time, and the problems met on the way."""
 
     def __init__(self, binding: Binding, sizes_px: Mapping[str, Size]) -> None:

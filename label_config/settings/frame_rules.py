@@ -67,14 +67,14 @@ class FieldRule(BaseModel):
     def read(self, data: Mapping[str, Any], name: str) -> str:
         """The value.  ``name`` is the rule's own name, for the message of the RefusedError that says why there is none."""
         if self.key is not None and value_at(data, self.key) is None:
-            raise RefusedError(Refusal(f"{name}: expected {self.key!r} in the task's data", _keys(data)))
+            raise FrameRuleError(Refusal(f"{name}: expected {self.key!r} in the task's data", _keys(data)))
         candidates = leaves(data) if self.key is None else [value_at(data, self.key)]
         texts = [text for value in candidates if (text := _text(value))]
         if self.pattern is None:
             if texts:
                 return texts[0]
             wanted = f"{name}: expected text or a number in data[{self.key!r}]"
-            raise RefusedError(Refusal(wanted, _short(value_at(data, self.key or ""))))
+            raise FrameRuleError(Refusal(wanted, _short(value_at(data, self.key or ""))))
         for text in texts:
             match = re.search(self.pattern, text)
             if match and match.group(1):
@@ -82,10 +82,10 @@ class FieldRule(BaseModel):
         where = "any text of the task's data" if self.key is None else f"data[{self.key!r}]"
         any_case = any(re.search(self.pattern, text, re.IGNORECASE) for text in texts)
         fix = "begin the pattern with (?i) to read capital and small letters alike" if any_case else ""
-        raise RefusedError(Refusal(f"{name}: expected the pattern '{self.pattern}' in {where}", _short_list(texts), fix))
+        raise FrameRuleError(Refusal(f"{name}: expected the pattern '{self.pattern}' in {where}", _short_list(texts), fix))
 
 
-class RefusedError(BadInputError):
+class FrameRuleError(BadInputError):
     """A rule found nothing that can be used; ``refusal`` says why."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -147,7 +147,7 @@ class FrameRules(BaseModel):
             try:
                 if rule is not None:
                     found[name] = rule.read(data, f"frames.{name}")
-            except RefusedError as error:
+            except FrameRuleError as error:
                 refused[name] = error.refusal
         sequence, index = found.get("sequence"), None
         if sequence is not None and (len(sequence) > LONGEST_SEQUENCE or not sequence.isprintable()):

@@ -126,7 +126,7 @@ class ViewSource(Section):
     calibrated_on: Literal["source", "view"] | None = None
 
 
-class Recording(Section):
+class RecordingSettings(Section):
     """One sequence: its cameras, their calibration, the frames to use and labels that exist already.
 
     pairing  what says which pictures belong together: their times, their place, or the numbers in their names; None: the sources
@@ -237,7 +237,7 @@ class ColdStart(Section):
     pose_model: Pretrained | None = None
 
 
-class Selection(Section):
+class SelectionSettings(Section):
     """What is shown next (docs/methods.md §10.2).
 
     window          open tasks that carry a prediction of the current generation
@@ -273,7 +273,7 @@ class ScoreSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
-class PseudoLabels(Section):
+class PseudoLabelSettings(Section):
     """Self-training on points that all cameras agree on (docs/methods.md §1.6).
 
     max_ratio     of the labels of the round
@@ -291,7 +291,7 @@ class PseudoLabels(Section):
     weight: Fraction = 0.5
 
 
-class Validation(Section):
+class ValidationSettings(Section):
     """Frames that are never trained on, in blocks of time with a guard gap on either side.
 
     None = decided for each sequence when it is first met, by the size of the project and by how alike neighbours are.
@@ -313,7 +313,7 @@ class Gate(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
-class Stop(Section):
+class StopSettings(Section):
     """When ``parallax status`` says that labelling may stop (docs/methods.md §3.6).
 
     rule      on which frames the criterion looks: "sc_quantile" random picks, "sc_min" the mean of all that people labelled in a
@@ -369,17 +369,17 @@ class Spec(Section):
     views: tuple[str, ...] | None = None
     aliases: dict[str, str] = Field(default_factory=dict)
     visibility: VisibilityWords = Field(default_factory=dict)
-    recordings: tuple[Recording, ...] = ()
+    recordings: tuple[RecordingSettings, ...] = ()
     documents_root: Location | None = None
     frames: FrameRules = absent_section()
     train: Train = absent_section()
     scores: Literal["auto"] | dict[str, Annotated[ScoreSettings, BeforeValidator(weight_alone)]] = "auto"
     cold_start: ColdStart = absent_section()
-    selection: Selection = absent_section()
-    pseudo_labels: PseudoLabels = absent_section()
-    validation: Validation = absent_section()
+    selection: SelectionSettings = absent_section()
+    pseudo_labels: PseudoLabelSettings = absent_section()
+    validation: ValidationSettings = absent_section()
     gate: Gate = absent_section()
-    stop: Stop = absent_section()
+    stop: StopSettings = absent_section()
     sync: Sync = absent_section()
     stop_labels_loss: Fraction = 0.10
 

@@ -27,11 +27,11 @@ class ShallowLoader(yaml.SafeLoader):
         super().fetch_flow_collection_start(token)
 
 
-class _Loader(ShallowLoader):
+class _UniqueKeyLoader(ShallowLoader):
     """Plain YAML in which a key given twice is an error (by default the first value would vanish silently)."""
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     loader.flatten_mapping(node)
     keys = [loader.construct_object(key) for key, _ in node.value]
     for position, key in enumerate(keys):
@@ -41,7 +41,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -56,6 +56,6 @@ def read_yaml(path: str | Path) -> Any:
 def parse_yaml(text: str, origin: str) -> Any:
     """The content of YAML text; ``origin`` names it in messages."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_UniqueKeyLoader)
     except NO_YAML as error:
         raise SettingsError(f"{origin}: not valid YAML: {error}") from error

@@ -122,7 +122,7 @@ def write_dlc(labels: LabelSet, path: Path, *, scorer: str) -> None:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class DlcPredictions:
     """A network's output for one video.
 
     frame_index  (n,) as the file numbers them
@@ -136,14 +136,14 @@ class Predictions:
     confidence: FloatArray
 
 
-def read_dlc_predictions(path: Path) -> Predictions:
+def read_dlc_predictions(path: Path) -> DlcPredictions:
     """Predictions (x, y, likelihood; one animal) of DeepLabCut, Lightning Pose or EKS."""
     table = read_table(path)
     if not {"x", "y", "likelihood"} <= set(table.coords):
         raise LabelFileError(f"{path}: expected predictions with coords x, y, likelihood, got {', '.join(table.coords)}")
     if len(table.individuals) != 1:
         raise LabelFileError(f"{path}: expected the predictions of one animal, got {', '.join(table.individuals)}")
-    return Predictions(
+    return DlcPredictions(
         Skeleton(path.stem, table.bodyparts),
         _frame_numbers(path, table),
         xy_of(path, table)[:, 0],

@@ -21,7 +21,7 @@ from ml_backend.formats.label_records import LabelledImage
 Parts = tuple[str, ...]
 
 
-class Place(NamedTuple):
+class LabelPlace(NamedTuple):
     """One view of one frame."""
 
     key: FrameKey
@@ -33,11 +33,11 @@ class Place(NamedTuple):
 class _Folder:
     """Pictures by name; frames that are extracted from a video by number; frames of the video file itself."""
 
-    names: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
-    numbers: dict[int, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    names: dict[str, list[LabelPlace]] = field(default_factory=lambda: defaultdict(list))
+    numbers: dict[int, list[LabelPlace]] = field(default_factory=lambda: defaultdict(list))
     of_video: bool = False
 
-    def find(self, label: LabelledImage) -> list[Place]:
+    def find(self, label: LabelledImage) -> list[LabelPlace]:
         if label.image.frame_index is not None:
             return self.numbers.get(label.image.frame_index, []) if self.of_video else []
         if self.of_video:
@@ -51,7 +51,7 @@ class _Folder:
 class Matches:
     """found: each label with its place; rest: labels of other pictures; notes: what was assumed."""
 
-    found: tuple[tuple[LabelledImage, Place], ...]
+    found: tuple[tuple[LabelledImage, LabelPlace], ...]
     rest: tuple[LabelledImage, ...]
     notes: tuple[str, ...]
 
@@ -77,7 +77,7 @@ def match_labels_to_frames(labels: Sequence[LabelledImage], frames: Iterable[Fra
         view = label.view if label.view in views and len(views) > 1 else None
         by_folder[_folder_of(label), view].append(label)
     alone = len({parts for parts, _ in by_folder}) == 1
-    found: list[tuple[LabelledImage, Place]] = []
+    found: list[tuple[LabelledImage, LabelPlace]] = []
     rest: list[LabelledImage] = []
     notes: list[str] = []
     for (parts, view), members in by_folder.items():
@@ -101,7 +101,7 @@ def _folders(frames: Iterable[Frame]) -> dict[Parts, _Folder]:
     folders: dict[Parts, _Folder] = defaultdict(_Folder)
     for frame in frames:
         for view, ref in frame.images.items():
-            place, parts = Place(frame.key, view, ref), picture_parts(ref.source)
+            place, parts = LabelPlace(frame.key, view, ref), picture_parts(ref.source)
             # As we extract and export it; two cameras' videos may have one name.
             ours = [(frame.key.sequence, view), (f"{frame.key.sequence}_{view}",)]
             if ref.frame_index is None:
@@ -121,7 +121,7 @@ def _folder_of(label: LabelledImage) -> Parts:
     return parts if label.image.frame_index is not None else parts[:-1]
 
 
-def _of_view(places: list[Place], view: str | None) -> list[Place]:
+def _of_view(places: list[LabelPlace], view: str | None) -> list[LabelPlace]:
     return [place for place in places if view is None or place.view == view]
 
 

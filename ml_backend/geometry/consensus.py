@@ -44,7 +44,7 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Step:
+class PairStep:
     """One merge of two groups.
 
     first, second  (P,) views of the pairs between them
@@ -56,13 +56,13 @@ class Step:
     group: FloatArray
 
 
-def plan(rig: NormalisedRig) -> list[Step]:
+def plan(rig: NormalisedRig) -> list[PairStep]:
     """The merges in order: smallest groups first, among those the pair of groups that look most nearly at right angles."""
     views = len(rig)
     towards = rig.centres / np.maximum(np.linalg.norm(rig.centres, axis=1, keepdims=True), _TINY)
     parallel = np.abs(towards @ towards.T)
     group = np.eye(views)
-    steps: list[Step] = []
+    steps: list[PairStep] = []
     tested = 0
     while len(group) > 1:
         size = group.sum(axis=1)
@@ -75,7 +75,7 @@ def plan(rig: NormalisedRig) -> list[Step]:
         if views > _UNCAPPED_VIEWS and tested > MAX_PAIRS:
             break
         group = np.vstack((np.delete(group, (i[chosen], j[chosen]), axis=0), one + other))
-        steps.append(Step(first, second, group))
+        steps.append(PairStep(first, second, group))
     return steps
 
 
@@ -167,7 +167,7 @@ class _Best:
         return going
 
 
-def search(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
+def search(rig: NormalisedRig, steps: list[PairStep], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
     """(3, M) the best hypothesis per point, beginning with ``start`` (3, M), the all-view solution; (V, M) who agrees."""
     error = squared_error(rig, start, seen)
     best, agree = start.copy(), error < 1
@@ -209,7 +209,7 @@ def _trim(rig: NormalisedRig, seen: Observations, error: FloatArray, kept: BoolA
     return x, agree, clear
 
 
-def _try_pairs(rig: NormalisedRig, steps: list[Step], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
+def _try_pairs(rig: NormalisedRig, steps: list[PairStep], seen: Observations, start: FloatArray) -> tuple[FloatArray, BoolArray]:
     """(3, M) the best hypothesis among ``start`` and the pairs, and (V, M) who agrees with it."""
     found = start.copy()
     best = _Best(np.arange(start.shape[1]), seen, rig.rays(seen.uv), start, *rank(disagreement(rig, start, seen)))
@@ -225,13 +225,13 @@ def _try_pairs(rig: NormalisedRig, steps: list[Step], seen: Observations, start:
     return found, squared_error(rig, found, seen) < 1
 
 
-def _together(steps: list[Step], points: int) -> list[Step]:
+def _together(steps: list[PairStep], points: int) -> list[PairStep]:
     """The first step, and the next ones as long as the hypotheses stay few."""
     pairs = np.cumsum([step.first.size for step in steps])
     return steps[: max(1, int(np.searchsorted(pairs, _HYPOTHESES_AT_ONCE // points, side="right")))]
 
 
-def _test(rig: NormalisedRig, steps: list[Step], best: _Best) -> BoolArray:
+def _test(rig: NormalisedRig, steps: list[PairStep], best: _Best) -> BoolArray:
     """Try the pairs of these steps; (M,) which points are to be searched further.
 
     What a point is given depends on that point alone, however many are tried together: each stops after the step that decides it.

@@ -29,7 +29,7 @@ _LARGEST_BLOCK = 16 << 20
 
 
 @lru_cache(maxsize=8)
-def _prepared(rig: Rig) -> tuple[NormalisedRig, list[consensus.Step]]:
+def _prepared(rig: Rig) -> tuple[NormalisedRig, list[consensus.PairStep]]:
     _keep_freed_memory()
     normalised = NormalisedRig(rig)
     return normalised, consensus.plan(normalised)
@@ -153,7 +153,7 @@ def _view_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _solve_tile(
     rig: NormalisedRig,
-    steps: list[consensus.Step],
+    steps: list[consensus.PairStep],
     xy_px: FloatArray,
     threshold: FloatArray,
     place: tuple[slice, slice],

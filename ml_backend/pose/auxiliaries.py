@@ -29,7 +29,7 @@ FLOOR_HM = 0.01
 
 
 @dataclass(frozen=True)
-class Step:
+class AuxiliaryStep:
     """The labels and losses of one training step.
 
     prediction  the network's, detached
@@ -87,14 +87,14 @@ class Auxiliaries(nn.ModuleDict):
             outputs[Output.LEARNING_LOSS] = raw["learning_loss"][:, 0]
         return outputs
 
-    def loss(self, outputs: Mapping[Output, Tensor], step: Step) -> Tensor:
+    def loss(self, outputs: Mapping[Output, Tensor], step: AuxiliaryStep) -> Tensor:
         """Sum of what each is trained by."""
         total = step.losses.new_zeros(())
         for output, value in outputs.items():
             total = total + self._loss(output, value, step)
         return total
 
-    def _loss(self, output: Output, value: Tensor, step: Step) -> Tensor:
+    def _loss(self, output: Output, value: Tensor, step: AuxiliaryStep) -> Tensor:
         if output is Output.LINKS:
             return gaussian_loss(value[..., 0], value[..., 1], link_lengths(step.labelled_hm, self.limbs))
         if output is Output.VARIANCE:

@@ -16,7 +16,7 @@ from torch import Tensor
 from label_config.values import ParallaxError, TrainingTarget
 from label_config.values.skeleton import Skeleton
 from ml_backend.pose import checkpoint
-from ml_backend.pose.auxiliaries import Step, attach
+from ml_backend.pose.auxiliaries import AuxiliaryStep, attach
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import Batch, CropDataset, LoadImage, Skipped
 from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, to_network
@@ -239,7 +239,7 @@ class Run:
         losses = pose_losses(self.head, output, target, weight)
         beside = losses.new_zeros(())
         if self.auxiliary is not None:
-            step = Step(self.head, output.prediction.detach().float(), batch.xy_hm, weight, losses.detach())
+            step = AuxiliaryStep(self.head, output.prediction.detach().float(), batch.xy_hm, weight, losses.detach())
             beside = self.auxiliary.loss(self.auxiliary(output.maps), step)
         return torch.stack([losses.mean(), beside])
 

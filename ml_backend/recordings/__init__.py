@@ -5,11 +5,11 @@ from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
 from ml_backend.recordings.credentials import Credentials, clean_token
 from ml_backend.recordings.decoding import DecodingProcess, decoding_process
-from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.fetch import Fetcher, Timeouts
 from ml_backend.recordings.hosts import AllowedHosts
 from ml_backend.recordings.paths import frame_path, safe_join
+from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError, UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, browsers_show, decode_picture, limits_of
 from ml_backend.recordings.reading import iter_images, read_image
 from ml_backend.recordings.recording import Recording, open_recording

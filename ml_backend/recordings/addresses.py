@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urljoin, urlsplit
 
-from ml_backend.recordings.errors import ForbiddenAddressError
+from ml_backend.recordings.picture_errors import ForbiddenAddressError
 
 #: Below these paths Label Studio serves files; everything else on it is its API and never asked for pictures.
 _FILE_PATHS = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(resolve|presign)/")

@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from label_config.values import BoolArray, FloatArray, IntArray
-from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, check_pixels
 
 # FFmpeg's messages through Python's logging: a decoder's thread waits for the interpreter, which waits for that thread.
@@ -54,7 +54,7 @@ _HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Contents:
+class ContainerContents:
     """The video stream of a file.  *Packets* are numbered in the order of the file; *frames* in that of presentation.
 
     packet     (n,) the packet of each frame
@@ -106,7 +106,7 @@ class Contents:
         return np.where(place >= 0, starts[place.clip(0)], -1) if len(starts) else np.full(len(self.stamps), -1)
 
 
-def look(path: str, limits: Limits) -> Contents:
+def look(path: str, limits: Limits) -> ContainerContents:
     """Contents of a video.  Raises UnreadableImageError for a file without a usable video."""
     try:
         stat = Path(path).stat()
@@ -145,7 +145,7 @@ def reason(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=256)
-def _look(path: str, _changed_ns: int, n_bytes: int) -> Contents:
+def _look(path: str, _changed_ns: int, n_bytes: int) -> ContainerContents:
     with opened(path) as (container, stream):
         if stream.codec_context is None or not stream.codec_context.name:
             raise UnreadableImageError(path, "its codec is unknown")
@@ -166,7 +166,7 @@ def _look(path: str, _changed_ns: int, n_bytes: int) -> Contents:
         packet = _order_by_decoding(path, shown)
     ticks = stamps[packet] if stamped else _decoding_times(rows, packet, raw)
     times = None if ticks is None or not len(ticks) or tick_s <= 0 else (ticks - ticks[0]) * tick_s
-    return Contents(
+    return ContainerContents(
         codec=codec,
         size_px=size_px,
         packet=packet,

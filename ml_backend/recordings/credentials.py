@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from label_config.values.errors import RecordingError
-from ml_backend.recordings.errors import FetchError
+from ml_backend.recordings.picture_errors import FetchError
 
 #: Label Studio's access tokens live 300 s.
 ACCESS_LIFETIME_S = 240.0

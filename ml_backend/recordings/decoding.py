@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from label_config.values import ByteArray
-from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, check_encoded
 
 #: Decoders hold coefficients, 16-bit samples and earlier frames beside the pixels: address space per pixel of the largest one …

@@ -22,8 +22,8 @@ import numpy as np
 from label_config.values import ByteArray
 from ml_backend.recordings import containers
 from ml_backend.recordings.decoding import HEAD, SLOTS
-from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.memory_limit import limit_memory
+from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, decode_picture
 from ml_backend.recordings.pixels import decode_page
 from ml_backend.recordings.video_frames import first_frame, read_video

@@ -11,7 +11,7 @@ import numpy as np
 from label_config.values import ByteArray, ImageRef
 from label_config.values.atomic_files import write_atomically
 from label_config.values.errors import RecordingError
-from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 from ml_backend.recordings.reading import Fetches, iter_images, read_image
 

@@ -17,9 +17,9 @@ from ml_backend.recordings.addresses import check_label_studio_path, is_url, ori
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
 from ml_backend.recordings.credentials import Credentials
-from ml_backend.recordings.errors import FetchError, ServerAwayError
 from ml_backend.recordings.hosts import AllowedHosts
 from ml_backend.recordings.pace import Pace
+from ml_backend.recordings.picture_errors import FetchError, ServerAwayError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 
 _REDIRECTS = (301, 302, 303, 307, 308)

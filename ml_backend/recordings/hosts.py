@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from label_config.values.errors import RecordingError
 from ml_backend.recordings.addresses import Origin, is_file_path, origin_of, path_on_server, shown, split_url
-from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, ServerAwayError
+from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError, ServerAwayError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]

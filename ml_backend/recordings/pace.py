@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ml_backend.recordings.addresses import Origin
-from ml_backend.recordings.errors import FetchError
+from ml_backend.recordings.picture_errors import FetchError
 
 #: Failures in a row after which a server is not asked for a while.
 PATIENCE = 3

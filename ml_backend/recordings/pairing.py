@@ -22,7 +22,7 @@ _SAME_COUNT = 0.02
 
 
 @dataclass(frozen=True)
-class Clock:
+class FrameClock:
     """What is known about when one camera's pictures were taken.
 
     times_s   (n,) seconds on the recording's clock; None when nothing says them
@@ -51,7 +51,7 @@ class Pairs:
     notes: tuple[str, ...] = ()
 
 
-def pair(clocks: Mapping[str, Clock], pairing: Pairing | None, where: str) -> Pairs:
+def pair(clocks: Mapping[str, FrameClock], pairing: Pairing | None, where: str) -> Pairs:
     """Pair by what was asked for, else by what the sources say.
 
     Raises BadInputError where they say nothing that holds for all, or contradict one another.
@@ -71,7 +71,7 @@ def pair(clocks: Mapping[str, Clock], pairing: Pairing | None, where: str) -> Pa
             return Pairs(longest, matches, notes)
 
 
-def _choose(clocks: Mapping[str, Clock], where: str) -> tuple[Pairing, tuple[str, ...]]:
+def _choose(clocks: Mapping[str, FrameClock], where: str) -> tuple[Pairing, tuple[str, ...]]:
     timed = [view for view, clock in clocks.items() if clock.times_s is not None]
     if len(clocks) == 1:
         return ("time" if timed else "index"), ()
@@ -100,7 +100,7 @@ def _choose(clocks: Mapping[str, Clock], where: str) -> tuple[Pairing, tuple[str
     )
 
 
-def _check_rates(clocks: Mapping[str, Clock], where: str) -> None:
+def _check_rates(clocks: Mapping[str, FrameClock], where: str) -> None:
     """As many frames, at rates that differ: either the rates are wrong, as with a trigger, or the cameras ran for other times."""
     plain = {view: clock for view, clock in clocks.items() if not clock.measured and clock.n_frames > 1}
     for view, clock in plain.items():
@@ -115,7 +115,7 @@ def _check_rates(clocks: Mapping[str, Clock], where: str) -> None:
                 )
 
 
-def _rate_notes(clocks: Mapping[str, Clock], where: str) -> tuple[str, ...]:
+def _rate_notes(clocks: Mapping[str, FrameClock], where: str) -> tuple[str, ...]:
     rates = {view: clock.fps for view, clock in clocks.items() if clock.n_frames > 1 and not clock.measured}
     if not rates or max(rates.values()) <= min(rates.values()) * (1 + 1e-5):
         return ()
@@ -133,7 +133,7 @@ def _rate_notes(clocks: Mapping[str, Clock], where: str) -> tuple[str, ...]:
     )
 
 
-def _check_shift(clocks: Mapping[str, Clock], where: str) -> None:
+def _check_shift(clocks: Mapping[str, FrameClock], where: str) -> None:
     """As many pictures with all numbers shifted alike, from 0 and from 1 say, may well belong together by place."""
     first, *others = [(view, clock.numbers) for view, clock in clocks.items() if clock.numbers]
     for view, numbers in others:
@@ -150,7 +150,7 @@ def _check_shift(clocks: Mapping[str, Clock], where: str) -> None:
             )
 
 
-def _by_time(clocks: Mapping[str, Clock], where: str) -> tuple[str, dict[str, IntArray]]:
+def _by_time(clocks: Mapping[str, FrameClock], where: str) -> tuple[str, dict[str, IntArray]]:
     times = {view: clock.times_s for view, clock in clocks.items() if clock.times_s is not None}
     missing = [view for view in clocks if view not in times]
     if missing:
@@ -172,7 +172,7 @@ def _tolerance(instants_s: FloatArray, times_s: FloatArray) -> float:
     return 0.51 * longest
 
 
-def _by_number(clocks: Mapping[str, Clock], where: str) -> tuple[str, dict[str, IntArray]]:
+def _by_number(clocks: Mapping[str, FrameClock], where: str) -> tuple[str, dict[str, IntArray]]:
     places: dict[str, dict[tuple[int, ...], int]] = {}
     for view, clock in clocks.items():
         if clock.numbers is None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from label_config.settings.spec import Cache
 from label_config.values import ByteArray
-from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pixels import decode_bgr
 
 _TIFF = (b"II*\0", b"MM\0*")

@@ -9,7 +9,7 @@ from typing import Protocol
 from label_config.values import ByteArray, ImageRef
 from ml_backend.recordings.addresses import is_url, shown
 from ml_backend.recordings.decoding import Decode
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, decode_picture
 from ml_backend.recordings.sources import read_picture
 from ml_backend.recordings.stacks import is_stack, read_stack

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.settings.spec import ViewSource
 from label_config.values import FloatArray, Frame, FrameKey, ImageRef
 from label_config.values.errors import RecordingError
-from ml_backend.recordings.pairing import Clock, Pairs, pair
+from ml_backend.recordings.pairing import FrameClock, Pairs, pair
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 from ml_backend.recordings.sources import SourceInfo, probe
 from ml_backend.recordings.timing import check_timestamps, is_even, period
@@ -54,7 +54,7 @@ class _Camera:
     name: str
     spec: ViewSource
     info: SourceInfo
-    clock: Clock
+    clock: FrameClock
 
     def ref(self, index: int) -> ImageRef:
         """Its picture with this place."""
@@ -125,7 +125,7 @@ def _look(name: str, spec: ViewSource, limits: Limits) -> _Camera:
         times, measured = _places(info) / spec.fps, True
     if times is not None:
         times = times + spec.time_offset_s
-    return _Camera(name, spec, info, Clock(info.n_frames, times, info.numbers, measured))
+    return _Camera(name, spec, info, FrameClock(info.n_frames, times, info.numbers, measured))
 
 
 def _places(info: SourceInfo) -> FloatArray:

@@ -11,8 +11,8 @@ from pathlib import Path
 from label_config.values import ByteArray, FloatArray
 from label_config.values.errors import RecordingError
 from ml_backend.recordings.decoding import Decode
-from ml_backend.recordings.errors import UnavailableImageError
 from ml_backend.recordings.pairing import Numbers
+from ml_backend.recordings.picture_errors import UnavailableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, PICTURE_SUFFIXES, Limits, decode_picture, upright_size
 from ml_backend.recordings.stacks import count_pages, read_page
 from ml_backend.recordings.videos import look

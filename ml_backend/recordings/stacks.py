@@ -8,7 +8,7 @@ from pathlib import Path
 
 from label_config.values import ByteArray
 from ml_backend.recordings.decoding import decoding_process
-from ml_backend.recordings.errors import UnavailableImageError, UnreadableImageError
+from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, check_pixels, tiff_pages
 
 TIFF_SUFFIXES = (".tif", ".tiff")

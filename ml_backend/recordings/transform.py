@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from label_config.values import ByteArray, FloatArray, ImageRef
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 
 _ROTATIONS = (0, 90, 180, 270)
 

@@ -21,8 +21,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from label_config.values import ByteArray
-from ml_backend.recordings.containers import DAMAGED, INTRA_ONLY, Contents, demux, look, opened, reason
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.containers import DAMAGED, INTRA_ONLY, ContainerContents, demux, look, opened, reason
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 
 #: Threads of one decoder.
@@ -69,7 +69,7 @@ def first_frame(path: str, limits: Limits = DEFAULT_LIMITS) -> ByteArray:
 class _Reader:
     """Decodes the file in runs, each from a packet that needs none before it."""
 
-    def __init__(self, path: str, contents: Contents, limits: Limits) -> None:
+    def __init__(self, path: str, contents: ContainerContents, limits: Limits) -> None:
         self._path, self._contents, self._limits = path, contents, limits
         self._to_rgb = VideoReformatter()  # one for all frames: each has threads of its own until it is collected
 
@@ -135,7 +135,7 @@ class _Reader:
 class _Fate:
     """What became of the packets of a run: a whole frame, a damaged one, or none."""
 
-    def __init__(self, contents: Contents, start: int) -> None:
+    def __init__(self, contents: ContainerContents, start: int) -> None:
         self._contents = contents
         self._whole: dict[int, bool] = {}
         self._bad: dict[int, int] = {}  # start → the first damaged reference after it
@@ -165,7 +165,7 @@ class _Fate:
 class _File:
     """An open file and the place that it has been read to."""
 
-    def __init__(self, path: str, contents: Contents) -> None:
+    def __init__(self, path: str, contents: ContainerContents) -> None:
         self._path, self._contents, self._open = path, contents, ExitStack()
         self._rewind()
 

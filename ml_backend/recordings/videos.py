@@ -10,7 +10,7 @@ import numpy as np
 
 from label_config.values import ByteArray, FloatArray
 from ml_backend.recordings.decoding import Answer, DecoderDiedError, decoding_process, raise_refusal
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 
 #: Where the decoder died, frames are asked for one by one until so many came: it decodes ahead of what it gives.

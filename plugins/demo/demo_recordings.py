@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.values import BadInputError, BoolArray, FloatArray, Frame, IntArray
 from label_config.values.skeleton import Skeleton, limbs_by_name
 from ml_backend.formats.dlc import read_dlc
@@ -22,7 +22,7 @@ from ml_backend.simulation.studio import CaptureStudio
 
 
 @dataclass(frozen=True)
-class Truth:
+class DemoTruth:
     """What is true of n frames.
 
     px        (n, V, K, 2) image pixels, NaN = not known
@@ -36,10 +36,10 @@ class Truth:
     world: FloatArray | None = None
     rare: BoolArray | None = None
 
-    def of(self, frames: IntArray) -> Truth:
+    def of(self, frames: IntArray) -> DemoTruth:
         """The truth of some of the frames."""
         world, rare = self.world, self.rare
-        return Truth(
+        return DemoTruth(
             self.px[frames],
             self.occluded[frames],
             None if world is None else world[frames],
@@ -63,10 +63,10 @@ class Source:
     skeleton: Skeleton
     sequence: str
     views: tuple[str, ...]
-    truth: Truth
+    truth: DemoTruth
     rig: Rig | None
     held_out: tuple[Frame, ...]
-    held_out_truth: Truth
+    held_out_truth: DemoTruth
 
 
 def _every_frame(entry: dict[str, Any]) -> tuple[Frame, ...]:
@@ -85,7 +85,7 @@ def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 
         "calibration": str(recording / "calibration.toml"),
         "stride": 2,
     }
-    truth = Truth(studio.truth_xy, studio.occluded, studio.truth_xyz, studio.rare)
+    truth = DemoTruth(studio.truth_xy, studio.occluded, studio.truth_xyz, studio.rare)
     kept = np.arange(1, 2 * pool, 2 * pool // held_out)
     every = _every_frame(entry)
     return Source(
@@ -154,7 +154,7 @@ def _pose2sim(folder: Path) -> Source:
         "calibration": str(folder / "calibration" / "Calib.qca.txt"),
         "stride": 2,
     }
-    truth = Truth(projected, np.zeros(projected.shape[:-1], dtype=np.bool_), world)
+    truth = DemoTruth(projected, np.zeros(projected.shape[:-1], dtype=np.bool_), world)
     kept = np.arange(1, n, 4)
     every = _every_frame(entry)
     return Source(
@@ -244,10 +244,10 @@ def _link(pictures: list[Path], folder: Path) -> None:
         (folder / path.name).symlink_to(path.resolve())
 
 
-def _mouse_truth(found: LabelSet, names: list[str]) -> Truth:
+def _mouse_truth(found: LabelSet, names: list[str]) -> DemoTruth:
     px = np.full((len(names), 2, len(found.skeleton), 2), np.nan)
     for label in found.labels:
         name = Path(label.image.source).name
         if name in names and label.view is not None:
             px[names.index(name), ("top", "bot").index(label.view)] = label.xy_px
-    return Truth(px, np.zeros(px.shape[:-1], dtype=np.bool_))
+    return DemoTruth(px, np.zeros(px.shape[:-1], dtype=np.bool_))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.values import (
     DEFAULT_SUBJECT,
     BadInputError,
@@ -26,7 +26,7 @@ from label_config.values.skeleton import Skeleton
 from ml_backend.formats.format_registry import read_labels
 from ml_backend.formats.label_records import LabelledImage, LabelSet, map_to_skeleton, split_views
 from ml_backend.formats.label_studio import given_regions
-from ml_backend.formats.matching import Matches, Place, match_labels_to_frames
+from ml_backend.formats.matching import LabelPlace, Matches, match_labels_to_frames
 from ml_backend.recordings import Recording, ViewTransform
 from ml_backend.store import frames, ledger, tasks
 from ml_backend.store.frames import FrameRow
@@ -232,7 +232,7 @@ def in_frames(source: str, found: LabelSet, matches: Matches, views: Sequence[st
     return LabelledFrames(source, poses, tuple(notes), sizes)
 
 
-def points_in_view(source: str, label: LabelledImage, place: Place) -> FloatArray:
+def points_in_view(source: str, label: LabelledImage, place: LabelPlace) -> FloatArray:
     """(K, 2) from the picture that the file names to the view of the frame: turned, cut out, mirrored."""
     ref, given = place.image, label.image.size_px
     whole = ref.crop is None

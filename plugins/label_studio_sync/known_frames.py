@@ -32,7 +32,7 @@ def _picture(address: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class TaskFrame:
     """A frame's row id and the views of it that the task shows, None = all."""
 
     frame_id: int
@@ -51,7 +51,9 @@ class FrameFinder:
         self.ids = frames.ids_by_key(workspace.store)
         self.replaced: set[int] = set()
 
-    def places(self, readings: Mapping[int, Reading], known: Iterable[TaskRow]) -> tuple[dict[int, Place], dict[int, Refusal]]:
+    def places(
+        self, readings: Mapping[int, Reading], known: Iterable[TaskRow]
+    ) -> tuple[dict[int, TaskFrame], dict[int, Refusal]]:
         """Task number → its place, and for tasks without one the reason.
 
         readings  task number → what its data says, of tasks that are new or whose data changed
@@ -86,7 +88,8 @@ class FrameFinder:
         self._look_again(sorted(known_before - self.replaced))  # another address is what was meant, where one changed
         everything = len(self.names.view_names)
         places = {
-            number: Place(self.ids[key], None if len(views) == everything else views) for number, (key, views) in shown.items()
+            number: TaskFrame(self.ids[key], None if len(views) == everything else views)
+            for number, (key, views) in shown.items()
         }
         return places, refused
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef, ParallaxError
 from ml_backend.formats.label_records import LabelledImage, LabelSet
-from ml_backend.formats.matching import Matches, Place, match_labels_to_frames, picture_parts
+from ml_backend.formats.matching import LabelPlace, Matches, match_labels_to_frames, picture_parts
 from ml_backend.project.splitting import split_of
 from ml_backend.recordings import probe
 from ml_backend.store import frames
@@ -96,7 +96,7 @@ def carry_out_import(plan: ImportPlan, workspace: Workspace, client: Client, *, 
 def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], known: set[FrameKey]) -> tuple[list[Frame], Matches]:
     """Frames out of pictures beside the file, and the matches with them."""
     images: dict[FrameKey, dict[str, ImageRef]] = defaultdict(dict)
-    brought: list[tuple[LabelledImage, Place]] = []
+    brought: list[tuple[LabelledImage, LabelPlace]] = []
     rest: list[LabelledImage] = []
     keys: dict[str, FrameKey] = {}
     for label in matches.rest:
@@ -116,7 +116,7 @@ def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], know
             raise BadInputError(f"{label.image.source}: would be {view} of frame {key}, and so would {held.source}; rename one")
         ref = held or ImageRef(str(path), size_px=probe(path).size_px)
         images[key][view] = ref
-        brought.append((label, Place(key, view, ref)))
+        brought.append((label, LabelPlace(key, view, ref)))
     new = [Frame(key, of_views) for key, of_views in sorted(images.items())]
     return new, Matches((*matches.found, *brought), tuple(rest), matches.notes)
 

@@ -19,7 +19,7 @@ from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.annotation_reader import AnnotationReader
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.known_frames import FrameFinder, Place
+from plugins.label_studio_sync.known_frames import FrameFinder, TaskFrame
 from plugins.label_studio_sync.task_identity import is_another
 from plugins.label_studio_sync.task_names import KEY, Reading
 from plugins.label_studio_sync.times import instant
@@ -167,7 +167,7 @@ class TaskReader:
             self._list_tasks()
         return self._moved(before)
 
-    def _places(self, anew: Sequence[Item]) -> dict[int, Place | None]:
+    def _places(self, anew: Sequence[Item]) -> dict[int, TaskFrame | None]:
         """Number → place; None for a task that shows nothing that can be used, which is said."""
         names, troubles = self.finder.names, Troubles()
         foreign = [item["id"] for item in anew if names.own_key(item["data"]) not in self.finder.ids]

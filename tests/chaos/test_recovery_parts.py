@@ -25,7 +25,7 @@ from ml_backend.store.fault_points import Fault
 from ml_backend.store.work import LostLeaseError
 from ml_backend.store.workspace import Workspace
 from plugins.cli.processes import clock as clock_module
-from plugins.cli.processes.clock import Clock
+from plugins.cli.processes.clock import TickClock
 from plugins.label_studio_sync.tick import TickReport
 
 pytestmark = pytest.mark.chaos
@@ -179,7 +179,7 @@ def test_a_sync_process_that_does_not_lead_looks_often_and_says_so_once(
     monkeypatch.setattr(clock_module, "JITTER", 0.0)
     reports = [TickReport(led=False), TickReport(led=False), TickReport(led=True), TickReport(led=False)]
     lines: list[str] = []
-    clock = Clock(workspace, lambda: reports.pop(0), "me", lines.append)
+    clock = TickClock(workspace, lambda: reports.pop(0), "me", lines.append)
     pauses = [clock._beat() for _ in range(4)]
     period = workspace.spec.sync.tick_seconds
     assert pauses == [clock_module.STANDBY_S, clock_module.STANDBY_S, period, clock_module.STANDBY_S]

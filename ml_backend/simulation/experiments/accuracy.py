@@ -12,14 +12,14 @@ from ml_backend.acquisition.features import known_points, pose3d_features, pose_
 from ml_backend.metrics.curve_summaries import coverage_radius, pose_entropy
 from ml_backend.metrics.mpjpe import position_error
 from ml_backend.metrics.oks import pose_oks
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.learner import Scan
 
 #: A point counts as right within this share of the subject's size, as in the product's own figure for DUW.
 PCK_ALPHA = 0.05
 
 
-def frame_error(recording: Recording, seen: Scan) -> FloatArray:
+def frame_error(recording: TrueRecording, seen: Scan) -> FloatArray:
     """(c,) mean keypoint error of each frame: in space with a rig, else over the views, in pixels of the original picture."""
     if seen.triangulated is not None and recording.xyz is not None:
         return position_error(seen.triangulated.xyz_world, recording.xyz[seen.rows]).per_frame
@@ -30,7 +30,7 @@ def frame_error(recording: Recording, seen: Scan) -> FloatArray:
     return np.asarray(np.divide(total, count, out=np.full(len(error), np.nan), where=count > 0))
 
 
-def judged(recording: Recording, seen: Scan) -> dict[str, float]:
+def judged(recording: TrueRecording, seen: Scan) -> dict[str, float]:
     """Errors on test frames.  ``error`` weighs rare and common frames as an unbiased test would hold them."""
     error = frame_error(recording, seen)
     rare = recording.rare[seen.rows]
@@ -45,14 +45,14 @@ def judged(recording: Recording, seen: Scan) -> dict[str, float]:
     return figures
 
 
-def frame_oks(recording: Recording, seen: Scan) -> FloatArray:
+def frame_oks(recording: TrueRecording, seen: Scan) -> FloatArray:
     """(c,) OKS of each frame, mean over views; the area is that of the box around the true points."""
     truth = recording.xy_px[seen.rows]
     value = pose_oks(seen.xy_px, truth, known_points(truth), np.array(recording.skeleton.sigmas))
     return np.nan_to_num(value, nan=0.0)
 
 
-def right_share(recording: Recording, seen: Scan) -> float:
+def right_share(recording: TrueRecording, seen: Scan) -> float:
     """G: share of points within PCK_ALPHA of the subject's size."""
     truth = recording.xy_px[seen.rows]
     distance = np.linalg.norm(seen.xy_px - truth, axis=-1)
@@ -61,7 +61,7 @@ def right_share(recording: Recording, seen: Scan) -> float:
     return float((distance <= limit)[known].mean()) if known.any() else math.nan
 
 
-def covered(recording: Recording, labelled: IntArray) -> dict[str, float]:
+def covered(recording: TrueRecording, labelled: IntArray) -> dict[str, float]:
     """What the labelled frames cover of the pool's true poses."""
     figures = {"rare_share": float(recording.rare[labelled].mean())}
     if recording.xyz is not None:

@@ -30,7 +30,7 @@ OPENFIELD_MARGIN = 1.8
 
 
 @dataclass(frozen=True)
-class Recording:
+class TrueRecording:
     """m frames: those of the pool first, then those of the test.
 
     pictures  V arrays uint8 (m, h, w, 3), as the network sees them
@@ -69,7 +69,7 @@ class Recording:
         return "px" if self.rig is None else self.rig.unit
 
 
-def load_recording(design: Design, seed: int, cache: Path, data: Path) -> Recording:
+def load_recording(design: Design, seed: int, cache: Path, data: Path) -> TrueRecording:
     """The recording of one seed.
 
     Every seed is another take of the studio (motion, cameras, room), or another split of a labelled recording in ``data``.
@@ -83,7 +83,7 @@ def load_recording(design: Design, seed: int, cache: Path, data: Path) -> Record
     return build(design, seed, folder)
 
 
-def _studio(design: Design, seed: int, cache: Path) -> Recording:
+def _studio(design: Design, seed: int, cache: Path) -> TrueRecording:
     stretch = TEST_STRETCH * design.test_frames
     studio = CaptureStudio(
         seed=seed,
@@ -96,7 +96,7 @@ def _studio(design: Design, seed: int, cache: Path) -> Recording:
     number = np.concatenate([np.arange(design.pool_frames), _spread(after, studio.rare[after], design.test_frames)])
     pictures = _rendered(studio, number, cache)
     m = len(number)
-    return Recording(
+    return TrueRecording(
         skeleton=studio.skeleton,
         pictures=pictures,
         xy_px=studio.truth_xy[number],
@@ -144,7 +144,7 @@ def _split(count: int, seed: int, test_share: float) -> tuple[IntArray, IntArray
     return arranged, np.arange(count - n_test), np.arange(count - n_test, count)
 
 
-def _mirror_mouse(design: Design, seed: int, folder: Path) -> Recording:
+def _mirror_mouse(design: Design, seed: int, folder: Path) -> TrueRecording:
     """Two views of one mouse in one picture, not calibrated; the seven body parts that both views show."""
     height, width = _read(folder, "labeled-data/img01.png").shape[:2]
     crops = {"top": (0, 0, width, MIRROR_ROW), "bot": (0, MIRROR_ROW, width, height - MIRROR_ROW)}
@@ -158,7 +158,7 @@ def _mirror_mouse(design: Design, seed: int, folder: Path) -> Recording:
     return _by_hand(skeleton, [np.stack(part) for part in parts], xy, np.ones((len(images), 2)), keys, seed, 30 / 90)
 
 
-def _openfield(design: Design, seed: int, folder: Path) -> Recording:
+def _openfield(design: Design, seed: int, folder: Path) -> TrueRecording:
     """One view; the mouse is cut out by its true box, as top-down methods assume."""
     labels: LabelSet = read_dlc(folder / "labeled-data" / "m4s1" / "CollectedData_Pranav.csv")
     skeleton = Skeleton("openfield", labels.skeleton.keypoints, root=labels.skeleton.index["tailbase"])
@@ -185,9 +185,9 @@ def _by_hand(
     keys: list[FrameKey | None],
     seed: int,
     test_share: float,
-) -> Recording:
+) -> TrueRecording:
     order, pool, test = _split(len(xy), seed, test_share)
-    return Recording(
+    return TrueRecording(
         skeleton=skeleton,
         pictures=tuple(part[order] for part in pictures),
         xy_px=xy[order],

@@ -12,7 +12,7 @@ import numpy as np
 from label_config.values import ByteArray, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
 from label_config.values.prediction import Prediction, stacked
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.design import Design
 
 
@@ -57,7 +57,7 @@ def fast_precision() -> Literal["float32", "bfloat16"]:
 
 def train_network(
     design: Design,
-    recording: Recording,
+    recording: TrueRecording,
     training_set: TrainingSet,
     folder: Path,
     *,
@@ -101,7 +101,7 @@ def train_network(
     return train(config, targets, recording.skeleton, load, folder, init=init).seconds
 
 
-def predict(design: Design, recording: Recording, folder: Path, rows: IntArray) -> Scan:
+def predict(design: Design, recording: TrueRecording, folder: Path, rows: IntArray) -> Scan:
     """Predict ``rows`` with the model in ``folder``."""
     from ml_backend.pose.infer import Predictor
 

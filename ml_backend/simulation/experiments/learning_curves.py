@@ -172,7 +172,7 @@ def label_ratio(
 
 
 @dataclass(frozen=True)
-class Stop:
+class StopRound:
     """When a rule would have stopped, means over the seeds in which it did.
 
     labels  frames labelled then;  excess  error then, relative to the error at the end of the budget, minus 1
@@ -190,7 +190,7 @@ class Stop:
 STOP_RULES = {"SC_Min": "batch_oks", "SC_All": "seen_oks_min", "SC_quantile": "val_oks_q05"}
 
 
-def stopping(rows: Sequence[Row], kind: str, thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8)) -> list[Stop]:
+def stopping(rows: Sequence[Row], kind: str, thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8)) -> list[StopRound]:
     """The table of VATL4Pose, §3.6, for one strategy."""
     error = curve_of(rows, kind)
     found = []
@@ -202,7 +202,7 @@ def stopping(rows: Sequence[Row], kind: str, thresholds: Sequence[float] = (0.5,
             at = met[which].argmax(axis=1)
             labels = error.labels[at].mean() if len(which) else math.nan
             excess = (error.value[which, at] / error.value[which, -1] - 1).mean() if len(which) else math.nan
-            found.append(Stop(rule, threshold, len(which), len(error.seeds), float(labels), float(excess)))
+            found.append(StopRound(rule, threshold, len(which), len(error.seeds), float(labels), float(excess)))
     return found
 
 

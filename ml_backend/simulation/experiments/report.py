@@ -34,7 +34,7 @@ from ml_backend.simulation.experiments.results_table import WATCHED, Row, read_r
 CLOSE = 1.25
 
 
-def write_report(folder: Path, *, clock: turnaround.Clock = turnaround.Clock()) -> Path:
+def write_report(folder: Path, *, clock: turnaround.TurnaroundClock = turnaround.TurnaroundClock()) -> Path:
     """``folder`` of a campaign → report.html, curves.csv and PNGs beside its table.  Raises BadInputError without rows."""
     described = folder / "design.json"
     if not described.exists():
@@ -128,7 +128,7 @@ def _curves(rows: Sequence[Row], unit: str, folder: Path) -> list[str]:
     ]
 
 
-def _efficiency(rows: Sequence[Row], design: Design, clock: turnaround.Clock, unit: str) -> list[str]:
+def _efficiency(rows: Sequence[Row], design: Design, clock: turnaround.TurnaroundClock, unit: str) -> list[str]:
     pool = next((int(float(row["labels"])) for row in rows if row["strategy"] == FULL), design.pool_frames)
     whole = clock.conventional_hours(pool)
     cells: dict[str, list[list[str]]] = {}
@@ -148,7 +148,7 @@ def _efficiency(rows: Sequence[Row], design: Design, clock: turnaround.Clock, un
     ]
 
 
-def _hours(labels: float, design: Design, clock: turnaround.Clock, whole: float) -> list[str]:
+def _hours(labels: float, design: Design, clock: turnaround.TurnaroundClock, whole: float) -> list[str]:
     if not math.isfinite(labels):
         return ["", "", ""]
     rounds = turnaround.rounds_for(labels, design.initial, design.batch)

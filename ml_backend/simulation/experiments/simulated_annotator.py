@@ -10,13 +10,13 @@ from label_config.values import BadInputError, FloatArray, IntArray, Provenance
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.completion import complete
 from ml_backend.labels.snapshot import WEIGHTS
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.design import Arm, Design
 from ml_backend.simulation.experiments.learner import TrainingSet
 from ml_backend.simulation.noise import AnnotatorNoise
 
 
-def annotate(design: Design, recording: Recording, rows: IntArray, labelled_views: int = 0) -> TrainingSet:
+def annotate(design: Design, recording: TrueRecording, rows: IntArray, labelled_views: int = 0) -> TrainingSet:
     """The labels of ``rows``.
 
     labelled_views  how many views of a frame the person labels, those that tell most about its depth; geometry tells the

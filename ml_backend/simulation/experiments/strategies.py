@@ -19,7 +19,7 @@ from ml_backend.acquisition.score import Chunk, Context, Labelled
 from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.acquisition.selection import select
 from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, propose
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.design import IDLE, REFERENCES, SPECIAL, Arm, Design
 from ml_backend.simulation.experiments.learner import Scan, TrainingSet
 from ml_backend.simulation.experiments.results_table import WATCHED
@@ -27,12 +27,12 @@ from ml_backend.simulation.experiments.results_table import WATCHED
 Raw = Mapping[str, FloatArray]
 
 
-def product_weights(recording: Recording) -> dict[str, float]:
+def product_weights(recording: TrueRecording) -> dict[str, float]:
     """The weights of the fused score that the product takes by default for such a recording."""
     return default_weights(has_rig=recording.rig is not None, has_video=recording.video, n_views=len(recording.pictures))
 
 
-def judge(recording: Recording, seen: Scan, training_set: TrainingSet, arm: Arm) -> dict[str, FloatArray]:
+def judge(recording: TrueRecording, seen: Scan, training_set: TrainingSet, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
     weights = product_weights(recording)
     wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
@@ -83,7 +83,7 @@ class Knowledge:
     seed: int
 
 
-def pick(design: Design, recording: Recording, seen: Scan, raw: Raw, arm: Arm, known: Knowledge) -> IntArray:
+def pick(design: Design, recording: TrueRecording, seen: Scan, raw: Raw, arm: Arm, known: Knowledge) -> IntArray:
     """(b,) rows of the recording to label next, the first of the order first."""
     if arm.strategy == IDLE:
         return seen.rows[:0]
@@ -120,7 +120,7 @@ def pick(design: Design, recording: Recording, seen: Scan, raw: Raw, arm: Arm, k
     return rows[[choice.position for choice in chosen.picks]]
 
 
-def _features(recording: Recording, seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
+def _features(recording: TrueRecording, seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
     """Poses in space against the true labelled ones; without a rig the network's own view of pool and labelled frames."""
     if seen.triangulated is not None and recording.xyz is not None:
         return FeatureSet(
@@ -138,7 +138,7 @@ def _embedding(seen: Scan, open_: IntArray, training_set: TrainingSet) -> Featur
 
 
 def pseudo_label(
-    design: Design, recording: Recording, seen: Scan, arm: Arm, excluded: IntArray, previous: IntArray
+    design: Design, recording: TrueRecording, seen: Scan, arm: Arm, excluded: IntArray, previous: IntArray
 ) -> tuple[PseudoLabels, TrainingSet]:
     """The pseudo-labels of the next model (Feng et al. 2023, algorithm 2), and the same as a training_set.
 

@@ -18,7 +18,7 @@ from label_config.values import FloatArray, IntArray
 from label_config.values.atomic_files import replacing
 from ml_backend.metrics.curve_summaries import spearman
 from ml_backend.simulation.experiments import accuracy
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.design import FULL, Arm, Design
 from ml_backend.simulation.experiments.learner import Scan, TrainingSet, predict, train_network
 from ml_backend.simulation.experiments.results_table import WATCHED, Row
@@ -54,7 +54,7 @@ class State:
             return cls(labelled=held["labelled"], pseudo=pseudo, **json.loads(str(held["plain"])))
 
 
-def run_trial(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, emit: Emit) -> None:
+def run_trial(design: Design, recording: TrueRecording, arm: Arm, seed: int, folder: Path, emit: Emit) -> None:
     """Run the rounds that are still missing; ``emit`` gets one row per round, those of earlier tries again.
 
     folder  of this seed: holds the first model, which all strategies share, and a folder per strategy while it runs
@@ -77,26 +77,28 @@ def run_trial(design: Design, recording: Recording, arm: Arm, seed: int, folder:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _human_labels(design: Design, recording: Recording, arm: Arm, labelled: IntArray) -> TrainingSet:
+def _human_labels(design: Design, recording: TrueRecording, arm: Arm, labelled: IntArray) -> TrainingSet:
     """The human labels: the first frames in all views, for they are the same for all strategies, later ones as the arm says."""
     first, later = labelled[: design.initial], labelled[design.initial :]
     return annotate(design, recording, first).joined(annotate(design, recording, later, arm.views))
 
 
-def _effort(design: Design, recording: Recording, arm: Arm, labelled: IntArray) -> float:
+def _effort(design: Design, recording: TrueRecording, arm: Arm, labelled: IntArray) -> float:
     """Labelled pictures, in frames of all views."""
     later = len(labelled) - design.initial
     return design.initial + later * (arm.views / len(recording.pictures) if arm.views else 1.0)
 
 
-def _start(design: Design, recording: Recording, seed: int) -> State:
+def _start(design: Design, recording: TrueRecording, seed: int) -> State:
     drawn = np.random.default_rng([seed, 11]).choice(recording.pool, design.initial, replace=False)
     views, keypoints = recording.xy_px.shape[1:3]
     none = TrainingSet(np.zeros(0, np.int64), np.zeros((0, views, keypoints, 2)), np.zeros((0, views, keypoints)))
     return State(0, np.sort(drawn), none, math.nan, 0, math.nan, [])
 
 
-def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Path, home: Path, state: State) -> dict[str, Any]:
+def _round(
+    design: Design, recording: TrueRecording, arm: Arm, seed: int, folder: Path, home: Path, state: State
+) -> dict[str, Any]:
     """Train on what is labelled, judge, then choose what is labelled next (left in ``state``)."""
     training_set = _human_labels(design, recording, arm, state.labelled)
     model, train_s = _model(design, recording, seed, folder, home, state, training_set)
@@ -126,7 +128,7 @@ def _round(design: Design, recording: Recording, arm: Arm, seed: int, folder: Pa
 
 
 def _model(
-    design: Design, recording: Recording, seed: int, folder: Path, home: Path, state: State, training_set: TrainingSet
+    design: Design, recording: TrueRecording, seed: int, folder: Path, home: Path, state: State, training_set: TrainingSet
 ) -> tuple[Path, float]:
     """Folder of this round's model and the seconds it took.  The first one is the same for all strategies."""
     first = folder / "first"
@@ -143,7 +145,7 @@ def _model(
     return model, train_network(design, recording, both, model, init=init, steps=steps, seed=_seed(seed, state.round))
 
 
-def _stopping(recording: Recording, seen: Scan, picked: IntArray, state: State) -> dict[str, float]:
+def _stopping(recording: TrueRecording, seen: Scan, picked: IntArray, state: State) -> dict[str, float]:
     """OKS under the model that chose the batch, before it learns from it (VATL4Pose, §3.6)."""
     value = accuracy.frame_oks(recording, seen)
     batch, old = np.isin(seen.rows, picked), np.isin(seen.rows, state.labelled)
@@ -154,7 +156,9 @@ def _stopping(recording: Recording, seen: Scan, picked: IntArray, state: State) 
     return {"batch_oks": float(value[batch].mean()), "seen_oks_min": float(value[batch | old].min())}
 
 
-def _propose_pseudo_labels(design: Design, recording: Recording, seen: Scan, arm: Arm, picked: IntArray, state: State) -> None:
+def _propose_pseudo_labels(
+    design: Design, recording: TrueRecording, seen: Scan, arm: Arm, picked: IntArray, state: State
+) -> None:
     if arm.pseudo == "off":
         return
     excluded = np.concatenate([state.labelled, picked])
@@ -165,7 +169,7 @@ def _propose_pseudo_labels(design: Design, recording: Recording, seen: Scan, arm
     state.pseudo_error = float(distance[labels.accepted].mean()) if state.pseudo_joints else math.nan
 
 
-def _full(design: Design, recording: Recording, seed: int, folder: Path) -> dict[str, Any]:
+def _full(design: Design, recording: TrueRecording, seed: int, folder: Path) -> dict[str, Any]:
     """The reference: every frame of the pool is labelled."""
     home = folder / FULL
     training_set = annotate(design, recording, recording.pool)

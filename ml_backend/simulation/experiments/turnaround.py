@@ -9,7 +9,7 @@ from label_config.values import BadInputError
 
 
 @dataclass(frozen=True)
-class Clock:
+class TurnaroundClock:
     """What a minute of the project costs; the defaults are those of the paper.
 
     minutes_per_frame   to label one frame in all its views

@@ -23,7 +23,7 @@ from label_config.values import BadInputError, BoolArray, FloatArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure, keep_best
 from ml_backend.labels.harvested_labels import KEEP, MIN_POSES, Detections, Harvest, body_from_labels, harvest_points
-from ml_backend.simulation.experiments.data import GUARD_FRAMES, Recording
+from ml_backend.simulation.experiments.data import GUARD_FRAMES, TrueRecording
 from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learner import TrainingSet, train_network
 from ml_backend.simulation.experiments.shared_files import claim
@@ -98,13 +98,13 @@ class HarvestStudy:
         """As the networks of the experiments are trained."""
         return Design(views=self.views, input_px=(self.side_px,) * 2, width=self.width, precision=self.precision)
 
-    def new_take(self, seed: int) -> Recording:
+    def new_take(self, seed: int) -> TrueRecording:
         """Pool and test of the take without labels."""
         pool = self.stride * np.arange(self.pool_frames)
         test = pool[-1] + GUARD_FRAMES + self.stride * np.arange(self.test_frames)
         return recorded(self._studio(seed, int(test[-1]) + 1, new=True), np.concatenate([pool, test]), len(pool))
 
-    def labelled_takes(self, seed: int) -> Recording:
+    def labelled_takes(self, seed: int) -> TrueRecording:
         """What the generic network learns from."""
         number = self.take_stride * np.arange(self.take_frames)
         first = _FIRST_GENERIC_SEED + _MOST_TAKES * seed
@@ -146,7 +146,7 @@ class _Scene:
 
     study: HarvestStudy
     seed: int
-    take: Recording
+    take: TrueRecording
     home: Path
 
     def rows(self, step: str) -> list[dict[str, Any]]:

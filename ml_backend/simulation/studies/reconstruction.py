@@ -18,7 +18,7 @@ from ml_backend.heatmaps.crops import CropTransform
 from ml_backend.labels.harvested_labels import Detections, harvest_points
 from ml_backend.metrics.mpjpe import position_error
 from ml_backend.metrics.pck import pcp
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.studies.takes import enlarged_px
 
 METHODS = ("linear", "robust", "pictorial")
@@ -26,7 +26,7 @@ METHODS = ("linear", "robust", "pictorial")
 SIGMA_SHARE = 0.03
 
 
-def observe(recording: Recording, folder: Path, rows: IntArray, factor: int) -> Detections:
+def observe(recording: TrueRecording, folder: Path, rows: IntArray, factor: int) -> Detections:
     """What the model in ``folder`` says about ``rows``, in pixels of camera pictures ``factor`` times as large."""
     from ml_backend.pose.infer import Predictor
 

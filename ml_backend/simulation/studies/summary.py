@@ -12,7 +12,7 @@ from ml_backend.simulation.studies.study_table import Row, in_words, over_seeds
 
 
 @dataclass(frozen=True)
-class Section:
+class SummarySection:
     """A table in words."""
 
     title: str
@@ -20,17 +20,17 @@ class Section:
     lines: tuple[tuple[str, ...], ...]
 
 
-def harvest_sections(rows: Sequence[Row]) -> list[Section]:
+def harvest_sections(rows: Sequence[Row]) -> list[SummarySection]:
     """What the views tell with the generic network, and what the network learns from labels of the new take."""
     counts = sorted({int(row["views"]) for row in rows})
     seeds = len({row["seed"] for row in rows})
     return [
-        Section(
+        SummarySection(
             f"Generic network on a new take, mean of {seeds} seeds, mm: all joints; those that a harvest keeps",
             ("views", "method", "error", "minus linear", "median", "aligned", "PCP %", "kept", "error", "PCP %"),
             tuple(_line(rows, views, method) for views in counts for method in METHODS),
         ),
-        Section(
+        SummarySection(
             f"Trained on labels of the new take, mean of {seeds} seeds: px of the network's picture; pictorial structures, mm",
             ("labels", "share", "off, px", "px", "minus generic", "error", "minus generic", "rare", "linear"),
             tuple(_step(rows, step, counts[-1]) for step in STEPS),
@@ -71,11 +71,11 @@ def _mean(rows: Sequence[Row], where: Row, figure: str, digits: int = 1) -> str:
     return f"{over_seeds(rows, figure, matching(where)).delta:.{digits}f}"
 
 
-def bad_poses_sections(rows: Sequence[Row]) -> list[Section]:
+def bad_poses_sections(rows: Sequence[Row]) -> list[SummarySection]:
     """AUROC of each score against each corruption, one table per number of labelled poses."""
     seeds = len({row["seed"] for row in rows})
     return [
-        Section(
+        SummarySection(
             f"AUROC of corrupted against clean poses, {labelled} labelled poses, {seeds} seeds",
             ("score", *CORRUPTIONS),
             tuple(

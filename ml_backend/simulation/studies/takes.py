@@ -9,14 +9,14 @@ import numpy as np
 
 from label_config.values import FloatArray, IntArray
 from ml_backend.geometry.cameras import Rig
-from ml_backend.simulation.experiments.data import Recording
+from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.studio import CaptureStudio
 
 
-def recorded(studio: CaptureStudio, number: IntArray, n_pool: int) -> Recording:
+def recorded(studio: CaptureStudio, number: IntArray, n_pool: int) -> TrueRecording:
     """Frames ``number`` (m,) of a take, drawn; the first ``n_pool`` of them are the pool, the others the test."""
     m = len(number)
-    return Recording(
+    return TrueRecording(
         skeleton=studio.skeleton,
         pictures=tuple(np.stack([studio.render(int(i), view) for i in number]) for view in range(studio.n_views)),
         xy_px=studio.truth_xy[number],
@@ -33,7 +33,7 @@ def recorded(studio: CaptureStudio, number: IntArray, n_pool: int) -> Recording:
     )
 
 
-def together(takes: Sequence[Recording]) -> Recording:
+def together(takes: Sequence[TrueRecording]) -> TrueRecording:
     """All frames of several takes as one pool.  Their cameras differ, so there is no rig and no truth in space."""
     arrays = {name: np.concatenate([getattr(take, name) for take in takes]) for name in ("xy_px", "scale", "rare", "hidden")}
     views = range(len(takes[0].pictures))

@@ -12,7 +12,7 @@ from rich.text import Text
 from plugins.cli.context import console
 
 if TYPE_CHECKING:
-    from ml_backend.simulation.studies.summary import Section
+    from ml_backend.simulation.studies.summary import SummarySection
 
 app = typer.Typer(no_args_is_help=True, help="Put published claims to the test on the capture studio.")
 
@@ -54,7 +54,7 @@ def bad_poses(
     _show(bad_poses_sections(run(study, range(first_seed, first_seed + seeds), out, typer.echo)), out)
 
 
-def _show(sections: list[Section], folder: Path) -> None:
+def _show(sections: list[SummarySection], folder: Path) -> None:
     out = console()
     for section in sections:
         table = Table(*section.columns, box=None, pad_edge=False)

@@ -21,7 +21,7 @@ def sync(
 ) -> None:
     """Pull labels, decide, push the order; every few seconds until stopped."""
     from ml_backend.jobs.queue import JobQueue
-    from plugins.cli.processes.clock import Clock, describe
+    from plugins.cli.processes.clock import TickClock, describe
     from plugins.label_studio_sync.tick import TickReport, tick
     from plugins.label_studio_sync.webhook_and_backend import keep_connected
 
@@ -45,6 +45,6 @@ def sync(
                 out.print(line, markup=False)
         return report
 
-    clock = Clock(workspace, beat, owner, say=lambda text: out.print(text, markup=False))
+    clock = TickClock(workspace, beat, owner, say=lambda text: out.print(text, markup=False))
     stop_on_signals(clock.stop)
     clock.run()

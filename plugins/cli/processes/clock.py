@@ -51,7 +51,7 @@ def describe(report: TickReport) -> str:
     return " · ".join(parts)
 
 
-class Clock:
+class TickClock:
     """Runs ticks until ``stop`` is set.
 
     tick  does one beat; may raise

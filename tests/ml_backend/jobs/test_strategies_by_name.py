@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from label_config.settings.spec import Selection
+from label_config.settings.spec import SelectionSettings
 from label_config.values import DEFAULT_SUBJECT, FrameKey, ImageRef
 from ml_backend.acquisition.explain import explain
 from ml_backend.acquisition.order_window import Kind, Strategy
@@ -56,7 +56,7 @@ def learnt(make_workspace: Make, label: Label, work_off: WorkOff) -> Callable[..
 
 
 def test_parallax_yaml_names_every_strategy_but_random_which_is_a_score() -> None:
-    assert set(STRATEGIES) == set(get_args(Selection.model_fields["diversity"].annotation))
+    assert set(STRATEGIES) == set(get_args(SelectionSettings.model_fields["diversity"].annotation))
     assert set(STRATEGIES.values()) == set(Strategy) - {Strategy.RANDOM}
 
 

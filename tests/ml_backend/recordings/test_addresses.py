@@ -2,8 +2,8 @@ import pytest
 
 from label_config.values import BadInputError
 from ml_backend.recordings.addresses import check_label_studio_path, shown, split_url, task_image_url
-from ml_backend.recordings.errors import FetchError, ForbiddenAddressError
 from ml_backend.recordings.hosts import AllowedHosts
+from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError
 
 LS = "http://ls.local:8080"
 PUBLIC = "93.184.216.34"

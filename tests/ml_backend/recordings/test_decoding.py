@@ -20,7 +20,7 @@ from label_config.values import ByteArray
 from ml_backend.recordings import decoding
 from ml_backend.recordings import video_frames as frames
 from ml_backend.recordings.decoding import DecodingProcess
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits, decode_picture
 from ml_backend.recordings.sources import probe
 from ml_backend.recordings.stacks import read_stack

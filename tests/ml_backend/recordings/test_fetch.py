@@ -8,9 +8,9 @@ import pytest
 
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.credentials import Credentials, is_personal_access_token
-from ml_backend.recordings.errors import FetchError, ForbiddenAddressError, UnreadableImageError
 from ml_backend.recordings.fetch import Fetcher, Timeouts
 from ml_backend.recordings.hosts import AllowedHosts
+from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits
 
 LEGACY = "0123456789abcdef0123456789abcdef01234567"

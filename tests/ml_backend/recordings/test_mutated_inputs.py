@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.settings.spec import ViewSource
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.recording import open_recording
 from ml_backend.recordings.sources import probe
 from ml_backend.recordings.stacks import is_stack, read_stack

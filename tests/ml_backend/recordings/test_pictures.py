@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import Limits, browsers_show, decode_picture, header_size, upright_size
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)

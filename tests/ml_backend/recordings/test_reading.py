@@ -3,8 +3,8 @@ import pytest
 
 from label_config.values import BadInputError, ImageRef
 from ml_backend.recordings import reading
-from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import Limits
 from ml_backend.recordings.reading import iter_images, read_image
 from ml_backend.recordings.sources import list_pictures, probe

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from label_config.settings.spec import Cache
-from label_config.settings.spec import Recording as RecordingSpec
+from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.values import BadInputError, FrameKey
-from ml_backend.recordings.errors import UnreadableImageError
 from ml_backend.recordings.extract import write_picture
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import limits_of
 from ml_backend.recordings.reading import iter_images
 from ml_backend.recordings.recording import open_recording

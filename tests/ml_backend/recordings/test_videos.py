@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ml_backend.recordings.containers import look
-from ml_backend.recordings.errors import UnreadableImageError
+from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS
 from ml_backend.recordings.sources import probe
 from ml_backend.recordings.videos import read_video

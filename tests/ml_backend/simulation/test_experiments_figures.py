@@ -19,7 +19,7 @@ from ml_backend.simulation.experiments.learning_curves import (
     stopping,
 )
 from ml_backend.simulation.experiments.results_table import FIELDS, append_rows, read_rows
-from ml_backend.simulation.experiments.turnaround import Clock, rounds_for
+from ml_backend.simulation.experiments.turnaround import TurnaroundClock, rounds_for
 
 
 def rows_of(strategy, errors, seed=0, **more):
@@ -35,7 +35,7 @@ def rows_of(strategy, errors, seed=0, **more):
 
 def test_turn_around_of_the_published_example():
     """1,000 of 5,008 frames, 200 first, 100 per round, 1 min and 1 h: 25.7 h against 83.5 h."""
-    clock = Clock()
+    clock = TurnaroundClock()
     rounds = rounds_for(1000, 200, 100)
     assert rounds == 8
     assert clock.sequential_hours(200, 100, rounds) == pytest.approx(25.7, abs=0.05)
@@ -46,8 +46,11 @@ def test_turn_around_of_the_published_example():
 @pytest.mark.parametrize(
     ("clock", "hours"),
     [
-        (Clock(1.0, 1.0), 200 / 60 + 8 * 100 / 60 + 1),  # labelling a batch takes longer than training: training is hidden
-        (Clock(0.3, 1.0), 0.3 * 200 / 60 + 8 * 1.0 + 1),  # training takes longer
+        (
+            TurnaroundClock(1.0, 1.0),
+            200 / 60 + 8 * 100 / 60 + 1,
+        ),  # labelling a batch takes longer than training: training is hidden
+        (TurnaroundClock(0.3, 1.0), 0.3 * 200 / 60 + 8 * 1.0 + 1),  # training takes longer
     ],
 )
 def test_overlapped_rounds_take_the_longer_of_the_two(clock, hours):

@@ -12,7 +12,7 @@ from label_config.values import ParallaxError
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace
 from plugins.cli.processes import clock as clock_module
-from plugins.cli.processes.clock import Clock, back_off_s, describe
+from plugins.cli.processes.clock import TickClock, back_off_s, describe
 from plugins.label_studio_sync.tick import TickReport
 
 
@@ -42,8 +42,8 @@ class Ticks:
             return self.changed.wait_for(lambda: self.count >= count, timeout=10)
 
 
-def running(workspace: Workspace, ticks: Ticks, lines: list[str]) -> tuple[Clock, Callable[[], None]]:
-    clock = Clock(workspace, ticks, "me", lines.append)
+def running(workspace: Workspace, ticks: Ticks, lines: list[str]) -> tuple[TickClock, Callable[[], None]]:
+    clock = TickClock(workspace, ticks, "me", lines.append)
     thread = threading.Thread(target=clock.run)
     thread.start()
 
@@ -68,7 +68,7 @@ def test_a_flag_brings_the_next_tick_at_once(workspace: Workspace, flag: str) ->
 def test_a_flag_that_a_tick_leaves_standing_brings_no_storm(workspace: Workspace) -> None:
     """Training is busy, say: its flag stays, and must not make the loop run hot."""
     ticks = Ticks(workspace)
-    clock = Clock(workspace, ticks, "me", lambda line: None)
+    clock = TickClock(workspace, ticks, "me", lambda line: None)
     clock._beat()
     projects.change(workspace.store, train_requested=True)
     assert clock._asked()
@@ -86,13 +86,13 @@ def test_a_label_during_a_tick_is_not_forgotten(workspace: Workspace) -> None:
         projects.change(workspace.store, pull_requested=True)
         return TickReport(led=True)
 
-    clock = Clock(workspace, tick, "me", lambda line: None)
+    clock = TickClock(workspace, tick, "me", lambda line: None)
     clock._beat()
     assert clock._asked()
 
 
 def test_the_pause_is_the_period_give_or_take(workspace: Workspace) -> None:
-    clock = Clock(workspace, Ticks(workspace), "me", lambda line: None)
+    clock = TickClock(workspace, Ticks(workspace), "me", lambda line: None)
     period = workspace.spec.sync.tick_seconds
     pauses = [clock._beat() for _ in range(50)]
     assert all(0.9 * period <= pause <= 1.1 * period for pause in pauses)
@@ -115,7 +115,7 @@ def test_it_goes_on_after_failures_and_says_so(workspace: Workspace, monkeypatch
 
 
 def test_while_it_is_away_flags_do_not_hurry_it(workspace: Workspace) -> None:
-    clock = Clock(workspace, Ticks(workspace, failures=9), "me", lambda line: None)
+    clock = TickClock(workspace, Ticks(workspace, failures=9), "me", lambda line: None)
     assert clock._beat() == 1.0
     projects.change(workspace.store, pull_requested=True)
     started = time.monotonic()
@@ -130,7 +130,7 @@ def test_mistakes_of_ours_are_not_hidden(workspace: Workspace) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Clock(workspace, tick, "me", lambda line: None).run()
+        TickClock(workspace, tick, "me", lambda line: None).run()
 
 
 def test_the_lease_is_given_back_at_the_end(workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ import pytest
 from label_config.values import BadInputError, FloatArray, FrameKey, ImageRef
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.label_records import LabelledImage, LabelSet
-from ml_backend.formats.matching import Matches, Place
+from ml_backend.formats.matching import LabelPlace, Matches
 from plugins.label_studio_sync.existing_labels import fit_to_project, in_frames
 
 MOUSE = Skeleton("mouse", ("nose", "tail"))
@@ -62,7 +62,7 @@ def test_predictions_are_no_labels() -> None:
 
 
 def poses(ref: ImageRef, *labels: LabelledImage) -> tuple[FloatArray, tuple[str, ...]]:
-    place = Place(KEY, "cam", ref)
+    place = LabelPlace(KEY, "cam", ref)
     found = in_frames("f.csv", file(*labels), Matches(tuple((item, place) for item in labels), (), ()), ("cam",))
     return found.poses[KEY][()].xy_px[0], found.notes
 
