@@ -36,8 +36,11 @@ def read_words(
     parallax.yaml says what they mean.
     """
     view, image, controls = picture
+    ours = {control.name for control in controls}
     asked = [
-        c for c in control_tags(root, "Choices") if c.per_region and image.name in c.targets and not _of_others(root, c, picture)
+        control
+        for control in control_tags(root, "Choices")
+        if control.per_region and image.name in control.targets and (control.asked_of is None or control.asked_of & ours)
     ]
     understood = [control for control in asked if _is_about_visibility(control, written)]
     for control in asked if understood else ():
@@ -51,13 +54,6 @@ def read_words(
         if unknown:
             problems.append(Problem("warning", _unknown(control, unknown), view))
     return Words(choices, {control.name: of for control in controls if (of := _marks(control, skeleton, written))})
-
-
-def _of_others(root: Element, control: ControlTag, picture: Picture) -> bool:
-    """The choices are asked of regions of other controls only."""
-    tag = next(tag for tag in root.iter() if tag.get("name") == control.name)
-    asked_of = tag.get("whenTagName")
-    return asked_of is not None and not {part.strip() for part in asked_of.split(",")} & {of.name for of in picture[2]}
 
 
 def _is_about_visibility(control: ControlTag, written: Mapping[str, str]) -> bool:

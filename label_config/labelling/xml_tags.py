@@ -32,6 +32,7 @@ class ControlTag:
     labels   what it offers, in order, as it appears in results: the alias where there is one
     values   alias → the value that it stands for, which files of other tools carry instead
     several  one region may carry several of its labels
+    asked_of names of the controls whose regions it is asked of; None = of any
     """
 
     kind: str
@@ -42,6 +43,7 @@ class ControlTag:
     per_region: bool
     values: Mapping[str, str] = field(default_factory=dict)
     several: bool = False
+    asked_of: frozenset[str] | None = None
 
 
 def parse_config(xml: str) -> Element:
@@ -86,10 +88,15 @@ def _control(tag: Element, kind: str) -> ControlTag:
     return ControlTag(
         kind=kind,
         name=tag.get("name", ""),
-        targets=tuple(part.strip() for part in tag.get("toName", "").split(",") if part.strip()),
+        targets=_names(tag.get("toName", "")),
         labels=labels,
         dynamic="value" in tag.attrib or any(label.startswith("$") for label in labels),
         per_region=tag.get("perRegion", "").lower() == "true",
         values={alias: value for child in children if (alias := child.get("alias")) and (value := child.get("value"))},
         several=tag.get("choice", "").lower() == "multiple",
+        asked_of=frozenset(_names(tag.get("whenTagName", ""))) if "whenTagName" in tag.attrib else None,
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -231,3 +231,8 @@ def test_cameras_may_offer_different_labels() -> None:
     binding = bind(view(picture("A"), picture("B", '<Label value="tail"/>')), MOUSE)
     assert [set(v.label_of) for v in binding.views] == [{0, 1, 2, 3}, {3}]
     assert {(p.view, p.keypoint) for p in binding.problems} == {("B", "nose"), ("B", "left_ear"), ("B", "right_ear")}
+
+
+def test_choices_without_a_name_do_not_stop_the_reading() -> None:
+    nameless = '<Choices toName="a" perRegion="true" whenTagName="kpa"><Choice value="hidden"/></Choices>'
+    assert bind(view(picture("a", extra=nameless)), MOUSE).names == ("a",)
