@@ -151,7 +151,7 @@ def _column(paths: list[Path], row: int) -> FloatArray:
 
 
 def in_memory(folder: Path, frames: int) -> IntArray:
-    """The same pool as arrays, every sequence judged in one run."""
+    """The same pool as arrays, every sequence scored in one run."""
     xy, confidence = (np.concatenate([np.load(p) for p in sorted(folder.glob(f"{w}-*.npy"))]) for w in ("xy", "confidence"))
     rig, names, clock = ring(VIEWS), list(WEIGHTS), StageClock()
     parts = [score_run(rig, names, xy, confidence, *run, clock) for run in runs(frames, SEQUENCE, 0)]

@@ -73,7 +73,7 @@ def advise(
     min_frames: int = 0,
     seed: int = 0,
 ) -> StopAdvice:
-    """Judge the rounds so far.
+    """Evaluate the rounds so far.
 
     rounds  for each round, oldest first, the OKS (m,) of the frames that the rule looks at, predicted by the model that
             had not been trained on them: the batch for MIN, batch and labelled for ALL, random picks for QUANTILE

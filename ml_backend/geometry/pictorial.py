@@ -29,7 +29,7 @@ DEFAULT_FLOOR = 1e-3
 #: The paper's code adds the float64 machine epsilon.
 PAPER_FLOOR = 2.2e-16
 PAPER_TOLERANCE_VOX = 1.0
-#: Voxels judged at a time: what they need then stays in the processor's cache.
+#: Voxels evaluated at a time: what they need then stays in the processor's cache.
 _BLOCK = 1 << 15
 
 Unary = tuple[Float32Array, BoolArray]
@@ -39,7 +39,7 @@ class PictorialStructure:
     """A skeleton on a voxel grid of fixed size, with everything computed that does not change between frames.
 
     n_joints    K
-    limbs       lengths and tolerances; joints without a limb are judged by their unary term alone
+    limbs       lengths and tolerances; keypoints without a limb have their unary term alone
     side_world  side of the cube, world units; the same for all frames of one subject
     grid        G, voxels per side; spacing = side / (G − 1)
     mode        "default": outlier floor, tolerance from the labels and at least one voxel.

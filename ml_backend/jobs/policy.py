@@ -19,7 +19,7 @@ class Situation:
     newest_label_at   when the newest of those labels was seen, None without any
     halted            training stopped and asks
     config_broken     the labelling config no longer fits: neither training nor pushing makes sense
-    live_is_scored    the live model has judged the pool and led to an order
+    live_is_scored    the live model has scored the pool and led to an order
     order_is_of_live  the newest order comes from the live model, or there is no order or no model
     open_in_window    frames of the window of the current generation that still want a label
     window            size of that window when it was pushed; what follows the window is not of it
@@ -57,7 +57,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now; ``reasons`` says why, for the diary."""
+    """What to do now; ``reasons`` says why, for the event log."""
 
     train: bool = False
     rescore: bool = False
@@ -76,7 +76,7 @@ def decide(situation: Situation, spec: Spec) -> Decision:
     push = situation.selection_waits and not situation.config_broken and not renewed and _may_push(situation, spec)
     reasons = [why for flag, why in ((train, why_train), (select, why_select)) if flag]
     if rescore:
-        reasons.append("the live model has not judged the pool yet")
+        reasons.append("the live model has not scored the pool yet")
     return Decision(train, rescore, select, push, tuple(reasons))
 
 
@@ -96,7 +96,7 @@ def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
 
 
 def _still_unserved(situation: Situation) -> bool:
-    """The live model has yet to judge the pool or its order to be pushed.
+    """The live model has yet to score the pool or its order to be pushed.
 
     A request with nothing new to learn waits for that: whoever asks again and again would else keep all orders from being served.
     """

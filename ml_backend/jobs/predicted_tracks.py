@@ -31,21 +31,21 @@ def predicted_of(workspace: Workspace) -> Predicted:
     """Every frame of the newest rescan.  Raises ParallaxError before there is one."""
     live = versions.live(workspace.store)
     current = versions.current_round(workspace.store)
-    judged = newest_scored_shards(workspace, live, current) if live is not None else None
-    if live is None or judged is None:
+    scored = newest_scored_shards(workspace, live, current) if live is not None else None
+    if live is None or scored is None:
         raise ParallaxError("no predictions yet: `parallax train` makes a model and `parallax rescore` lets it see every frame")
     notes = []
     total = sum(bool(row.usable) for row in frames.list_frames(workspace.store))
-    if len(judged.rows) < total:
+    if len(scored.rows) < total:
         notes.append(
-            f"px-{live.number} has seen {len(judged.rows)} of {total} frames; more with selection.candidates_per_round and "
+            f"px-{live.number} has seen {len(scored.rows)} of {total} frames; more with selection.candidates_per_round and "
             "`parallax rescore`"
         )
-    return Predicted(live.number, _labels(workspace, judged), _world(workspace, judged), tuple(notes))
+    return Predicted(live.number, _labels(workspace, scored), _world(workspace, scored), tuple(notes))
 
 
-def _labels(workspace: Workspace, judged: ScoredShards) -> LabelSet:
-    xy, confidence = judged.arrays["xy_px"], judged.arrays["confidence"]
+def _labels(workspace: Workspace, scored: ScoredShards) -> LabelSet:
+    xy, confidence = scored.arrays["xy_px"], scored.arrays["confidence"]
     placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
     state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
     labels = tuple(
@@ -57,29 +57,29 @@ def _labels(workspace: Workspace, judged: ScoredShards) -> LabelSet:
             key=row.key,
             confidence=np.where(placed[i, v], np.clip(confidence[i, v], 0.0, 1.0), np.nan),
         )
-        for i, row in enumerate(judged.rows)
+        for i, row in enumerate(scored.rows)
         for v, view in enumerate(workspace.views)
         if view in row.images and placed[i, v].any()
     )
     return LabelSet(workspace.binding.skeleton, labels)
 
 
-def _world(workspace: Workspace, judged: ScoredShards) -> dict[str, WorldTrack]:
-    found = triangulation_of(judged.arrays)
+def _world(workspace: Workspace, scored: ScoredShards) -> dict[str, WorldTrack]:
+    found = triangulation_of(scored.arrays)
     if found is None:
         return {}
     inlier: BoolArray = found.inlier.astype(np.bool_)
     error = _mean(found.reprojection_px, inlier)
-    least = np.where(inlier, judged.arrays["confidence"], np.inf).min(axis=1)
+    least = np.where(inlier, scored.arrays["confidence"], np.inf).min(axis=1)
     rigs = rigs_of(workspace)
     members: dict[str, list[int]] = defaultdict(list)
-    for position, row in enumerate(judged.rows):
+    for position, row in enumerate(scored.rows):
         if row.key.sequence in rigs:
             members[row.key.sequence].append(position)
     return {
         sequence: WorldTrack(
             rigs[sequence].unit,
-            np.array([judged.rows[i].key.index for i in at], dtype=np.int64),
+            np.array([scored.rows[i].key.index for i in at], dtype=np.int64),
             found.xyz_world[at],
             error[at],
             inlier.sum(axis=1)[at],

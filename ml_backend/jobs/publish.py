@@ -1,4 +1,4 @@
-"""From a trained folder to a version: judged on validation frames, put before the gate, live if it passes."""
+"""From a trained folder to a version: evaluated on validation frames, put before the gate, live if it passes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ml_backend.store.workspace import Workspace
 
 #: OKS from which a labelled frame needs no replay, that of the stop advice; the margin is added to it (docs/methods.md §3.4).
 GOOD_OKS = 0.8
-#: Share of the training frames that early stopping looks at.  Never validation frames: those judge the outcome.
+#: Share of the training frames that early stopping looks at.  Never validation frames: those evaluate the outcome.
 HELD_OUT = 0.1
 
 

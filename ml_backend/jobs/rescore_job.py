@@ -1,4 +1,4 @@
-"""Rescore: lay out shards of the pool, predict and judge them.  Any number of workers may run it at the same time."""
+"""Rescore: lay out shards of the pool, predict and score them.  Any number of workers may run it at the same time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> None:
-    """Judge the pool with the live model; whoever closes the last shard asks for a selection."""
+    """Score the pool with the live model; whoever closes the last shard asks for a selection."""
     live = versions.live(workspace.store)
     if live is None:
         return
@@ -50,9 +50,9 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     rows = work.list_shards(workspace.store, live.id, round_)
     failed = [row for row in rows if row.status == "failed"]
     if failed and len(failed) == len(rows):
-        raise ParallaxError(f"none of the {len(rows)} shards could be judged; the first says: {failed[0].error}")
+        raise ParallaxError(f"none of the {len(rows)} shards could be scored; the first says: {failed[0].error}")
     for row in failed:
-        text = f"{len(row.frame_ids)} frames of {row.sequence!r} could not be judged: {row.error}"
+        text = f"{len(row.frame_ids)} frames of {row.sequence!r} could not be scored: {row.error}"
         presence.tell(workspace.store, text, level="error", key=f"shard {row.id}")
     if all(row.status in ("done", "failed") for row in rows):
         work.request(workspace.store, "select", {"version_id": live.id, "round": round_})
@@ -138,12 +138,12 @@ def _one(
         core = slice(len(before), len(before) + len(shard.frame_ids))
         arrays = score_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
         arrays["frame_ids"] = np.array(shard.frame_ids, dtype=np.int64)
-        reach("shard judged")
+        reach("shard scored")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)
     except LostLeaseError:
         return
     except Exception as error:
-        # One poisonous shard must not keep the others from being judged; it is tried again, then put aside.
+        # One poisonous shard must not keep the others from being scored; it is tried again, then put aside.
         log.exception("shard %s (%s) failed", shard.id, shard.sequence, exc_info=error)
         work.close_shard(workspace.store, shard, error=f"{type(error).__name__}: {error}")
         if device_is_gone(error):

@@ -61,11 +61,11 @@ def _train_and_publish(
     if parent and workspace.spec.train.preset == "acft":
         report({"stage": "replay"})
         rows = misestimated(workspace, parent, snapshot, rows, pictures)
-    targets, judges, config = _targets_and_config(workspace, row, snapshot, rows, parent)
+    targets, held_out, config = _targets_and_config(workspace, row, snapshot, rows, parent)
     if not targets:
         tell(workspace, "nothing to train on yet: no labelled frame lies in the training part", "warning")
         return None
-    pictures.prepare([target.image for target in (*targets, *judges)])
+    pictures.prepare([target.image for target in (*targets, *held_out)])
     init = workspace.models / parent.path if parent else first_weights(workspace.spec.train)
     folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
     job, batch = begin_training(workspace, job, config)
@@ -76,7 +76,7 @@ def _train_and_publish(
         pictures.read,
         folder,
         init=init,
-        validation=judges,
+        validation=held_out,
         progress=lambda progress: report(train_progress(progress)),
         should_stop=should_stop,
         extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number if parent else None},
@@ -86,7 +86,7 @@ def _train_and_publish(
     if result.ending == "asked":
         raise StoppedError("stopped between two steps; the checkpoint is kept")
     job = end_training(workspace, job)
-    say_left_out(workspace, [*targets, *judges], result.skipped)
+    say_left_out(workspace, [*targets, *held_out], result.skipped)
     reach("trained")
     report({"stage": "validate"})
     return publish_if_good(workspace, job, row, snapshot, folder, live, pictures)

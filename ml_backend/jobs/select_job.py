@@ -40,7 +40,7 @@ Report = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Scored:
-    """The frames that the live model has judged; ``arrays`` have one row per frame, in the order of ``rows``.
+    """The frames that the live model has scored; ``arrays`` have one row per frame, in the order of ``rows``.
 
     silent  chosen scores that say nothing about any of them → why
     """
@@ -66,7 +66,7 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
         _cold_start(workspace, report)
         return
     scored = _scored(workspace, job, live)
-    if scored is None:  # rolled back to a version whose judgement was thrown away
+    if scored is None:  # rolled back to a version whose scores were thrown away
         work.request(workspace.store, "rescore", {"version_id": live.id})
         return
     tell_silent(workspace, scored.chosen.scores, scored.silent)
@@ -99,11 +99,11 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
 def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | None:
     """What the shards of the newest rescan of the live model hold; None when there are none."""
     current = versions.current_round(workspace.store)
-    judged = newest_scored_shards(workspace, live, int(job.arguments.get("round", current)))
-    if judged is None:
+    newest = newest_scored_shards(workspace, live, int(job.arguments.get("round", current)))
+    if newest is None:
         return None
     chosen = choose_scores(workspace)
-    return Scored(judged.rows, judged.arrays, chosen, silent(workspace, chosen.scores, judged.arrays), live, judged.round)
+    return Scored(newest.rows, newest.arrays, chosen, silent(workspace, chosen.scores, newest.arrays), live, newest.round)
 
 
 def _labelled_frames(workspace: Workspace) -> set[int]:
@@ -237,7 +237,7 @@ def _rounded(values: FloatArray) -> list[list[float | None]]:
 
 
 def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: Sequence[Pose2D]) -> list[PickRow]:
-    """Frames that label themselves, shown so that a person can audit them, behind the ``before`` others: a person's minute is
+    """Pseudo-labelled frames, shown so that a person can audit them, behind the ``before`` others: a person's minute is
     better spent elsewhere."""
     return [
         PickRow(

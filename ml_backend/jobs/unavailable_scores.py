@@ -30,7 +30,7 @@ _OF_THE_MODEL: Mapping[Need, str] = {
     ),
     Context.LABELS: "it learns from labelled frames, and there are too few so far; it is available when there are more",
 }
-_NO_TERM = "no frame has anything that it could judge"
+_NO_TERM = "no frame has anything that it could score"
 
 
 def unmet(workspace: Workspace) -> dict[str, str]:
@@ -61,7 +61,7 @@ def silent(workspace: Workspace, scores: tuple[Score, ...], arrays: Mapping[str,
 
 
 def tell_silent(workspace: Workspace, scores: tuple[Score, ...], silent: Mapping[str, str]) -> None:
-    """Say in the project's diary, once, which of the scores that somebody chose are silent; take it back when one speaks."""
+    """Write to the event log, once, which of the chosen scores are unavailable; take it back when one has values."""
     for score in scores:
         key = f"score {score.name}"
         if workspace.spec.scores != "auto" and score.name in silent:
@@ -71,7 +71,7 @@ def tell_silent(workspace: Workspace, scores: tuple[Score, ...], silent: Mapping
             presence.settle(workspace.store, key)
 
 
-def _of_the_model(score: Score, judged: bool) -> str:
-    """``judged``: the score was asked, so all but its labels was there."""
-    lacking = {need: why for need, why in _OF_THE_MODEL.items() if (need is Context.LABELS) == judged}
+def _of_the_model(score: Score, asked: bool) -> str:
+    """``asked``: the score was asked, so all but its labels was there."""
+    lacking = {need: why for need, why in _OF_THE_MODEL.items() if (need is Context.LABELS) == asked}
     return " – or ".join(why for need, why in lacking.items() if need in score.requires) or _NO_TERM

@@ -188,7 +188,7 @@ class CaptureStudio:
         return expose(picture, self._rng(_GRAIN, frame, view), self.noise)
 
     def write(self, folder: Path, format: Literal["images", "video"] = "images") -> tuple[Frame, ...]:
-        """Write the recording as a camera system would: pictures, ``calibration.toml`` and, for judges, ``truth.npz``.
+        """Write the recording as a camera system would: pictures, ``calibration.toml`` and, to evaluate with, ``truth.npz``.
 
         images  cam1/000000.jpg …; video  cam1.mp4 … (lossy: frame ``i`` of the file is frame ``i`` of the studio)
         truth.npz holds xyz_mm (n, K, 3), xy_px (n, V, K, 2), occluded (n, V, K), rare (n,), action (n,), keypoints (K,).

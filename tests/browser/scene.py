@@ -24,7 +24,7 @@ from plugins.label_studio_sync.set_up import carry_out
 
 SIZE_PX = (192, 192)
 VIEWS = 3
-#: Frames in the order in which they are served, each with its reason; the last labels itself.
+#: Frames in the order in which they are served, each with its reason; the last is pseudo-labelled.
 ORDER = {
     7: "cameras disagree on left wrist (cam2: 31 px)",
     2: "left ankle jumps in space",

@@ -346,7 +346,7 @@ class Loop:
         return [job for job in listed if kind is None or job.kind == kind][::-1]
 
     def events(self) -> list[str]:
-        """What stands in the diary."""
+        """What stands in the event log."""
         return [event.text for event in presence.list_events(self.workspace.store, 1000)]
 
     def is_quiet(self) -> bool:

@@ -68,7 +68,7 @@ KILLS: tuple[dict[str, str], ...] = (
     {"worker": "published:2", "sync": "cleaning"},
     {"worker": "retrain done", "sync": "tasks:2"},
     {"worker": "rescore claimed", "sync": "switched:2"},
-    {"worker": "shard judged", "sync": "served:3"},
+    {"worker": "shard scored", "sync": "served:3"},
     {"worker": "rescore done", "sync": "cleaning:6"},
     {"worker": "order noted", "sync": "tasks"},
     {"worker": "select done:2", "sync": "imported:3"},

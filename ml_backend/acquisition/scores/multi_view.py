@@ -75,9 +75,9 @@ class OutlierRatio(NothingToLearn):
             return nothing(chunk)
         points = chunk.triangulated
         error, inlier = points.reprojection_px[chunk.core], points.inlier[chunk.core]
-        judged = np.isfinite(error)
-        per_point = np.where(judged, np.where(inlier, 0.0, 1.0), np.nan)
-        return Scores(outlier_ratio(inlier, error), judged.sum(axis=(1, 2)), per_point)
+        observed = np.isfinite(error)
+        per_point = np.where(observed, np.where(inlier, 0.0, 1.0), np.nan)
+        return Scores(outlier_ratio(inlier, error), observed.sum(axis=(1, 2)), per_point)
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class MaxError(NothingToLearn):
         if chunk.triangulated is None:
             return nothing(chunk)
         error = chunk.triangulated.reprojection_px[chunk.core]
-        judged = np.isfinite(error)
-        support = judged.sum(axis=(1, 2))
-        worst = np.where(judged, error, -np.inf).max(axis=(1, 2))
+        observed = np.isfinite(error)
+        support = observed.sum(axis=(1, 2))
+        worst = np.where(observed, error, -np.inf).max(axis=(1, 2))
         return Scores(np.where(support > 0, worst, np.nan), support, error)
 
 

@@ -30,7 +30,7 @@ def frame_error(recording: TrueRecording, seen: Scan) -> FloatArray:
     return np.asarray(np.divide(total, count, out=np.full(len(error), np.nan), where=count > 0))
 
 
-def judged(recording: TrueRecording, seen: Scan) -> dict[str, float]:
+def errors_of(recording: TrueRecording, seen: Scan) -> dict[str, float]:
     """Errors on test frames.  ``error`` weighs rare and common frames as an unbiased test would hold them."""
     error = frame_error(recording, seen)
     rare = recording.rare[seen.rows]

@@ -67,7 +67,7 @@ class Design:
     """Everything that decides the figures of an experiment.
 
     initial, batch, rounds   labelled frames before the first model, per round, and rounds after the first model
-    pool_frames, test_frames frames that may be picked and frames that judge (capture studio; recordings have what they have)
+    pool_frames, test_frames frames that may be picked and frames that evaluate (capture studio; recordings have what they have)
     views, rare_fraction     of the capture studio
     input_px                 (width, height) of the network's input
     steps_first, steps_round, steps_full   optimiser steps of a fresh model, of a warm start, of the model of all labels

@@ -1,4 +1,4 @@
-"""What a network says about the pool → which frames are labelled next, and which label themselves."""
+"""What a network says about the pool → which frames are labelled next, and which are pseudo-labelled."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def product_weights(recording: TrueRecording) -> dict[str, float]:
     return default_weights(has_rig=recording.rig is not None, has_video=recording.video, n_views=len(recording.pictures))
 
 
-def judge(recording: TrueRecording, seen: Scan, training_set: TrainingSet, arm: Arm) -> dict[str, FloatArray]:
+def score_pool(recording: TrueRecording, seen: Scan, training_set: TrainingSet, arm: Arm) -> dict[str, FloatArray]:
     """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
     weights = product_weights(recording)
     wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})

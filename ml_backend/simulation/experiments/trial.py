@@ -1,4 +1,4 @@
-"""One strategy with one seed: label, train, judge, pick, round after round; resumable after any of them."""
+"""One strategy with one seed: label, train, score, pick, round after round; resumable after any of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ml_backend.simulation.experiments.learner import Scan, TrainingSet, predict
 from ml_backend.simulation.experiments.results_table import WATCHED, Row
 from ml_backend.simulation.experiments.shared_files import locked
 from ml_backend.simulation.experiments.simulated_annotator import annotate, frames_per_batch
-from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, pseudo_label
+from ml_backend.simulation.experiments.strategies import Knowledge, pick, pseudo_label, score_pool
 
 Emit = Callable[[Row], None]
 
@@ -99,21 +99,21 @@ def _start(design: Design, recording: TrueRecording, seed: int) -> State:
 def _round(
     design: Design, recording: TrueRecording, arm: Arm, seed: int, folder: Path, home: Path, state: State
 ) -> dict[str, Any]:
-    """Train on what is labelled, judge, then choose what is labelled next (left in ``state``)."""
+    """Train on what is labelled, score, then choose what is labelled next (left in ``state``)."""
     training_set = _human_labels(design, recording, arm, state.labelled)
     model, train_s = _model(design, recording, seed, folder, home, state, training_set)
     row: dict[str, Any] = {"strategy": str(arm), "seed": seed, "round": state.round}
     row |= {"labels": _effort(design, recording, arm, state.labelled)}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
     row |= {"pseudo_error": state.pseudo_error}
-    row |= accuracy.judged(recording, predict(design, recording, model, recording.test))
+    row |= accuracy.errors_of(recording, predict(design, recording, model, recording.test))
     row |= accuracy.covered(recording, state.labelled)
 
     started = time.monotonic()
     offset = state.round % design.scan_stride
     rows = np.union1d(recording.pool[offset :: design.scan_stride], state.labelled)
     seen = predict(design, recording, model, rows)
-    raw = judge(recording, seen, training_set, arm)
+    raw = score_pool(recording, seen, training_set, arm)
     error = accuracy.frame_error(recording, seen)
     new = ~np.isin(rows, state.labelled)
     row |= {f"rho_{name}": spearman(raw[name][new], error[new]) for name in WATCHED if name in raw}
@@ -175,7 +175,7 @@ def _full(design: Design, recording: TrueRecording, seed: int, folder: Path) -> 
     training_set = annotate(design, recording, recording.pool)
     seconds = train_network(design, recording, training_set, home, init=None, steps=design.steps_full, seed=_seed(seed, 0))
     row: dict[str, Any] = {"strategy": FULL, "seed": seed, "round": 0, "labels": len(recording.pool), "train_s": seconds}
-    row |= accuracy.judged(recording, predict(design, recording, home, recording.test))
+    row |= accuracy.errors_of(recording, predict(design, recording, home, recording.test))
     row |= accuracy.covered(recording, recording.pool)
     shutil.rmtree(home)
     return row

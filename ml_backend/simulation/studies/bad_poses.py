@@ -1,7 +1,7 @@
 """Which score tells a corrupted pose from a clean one? (docs/methods.md §3.2: autoencoder against Mahalanobis and limb lengths)
 
 Single pictures of the capture studio, as 2-D poses without the pictures: scores learn from labelled poses of some takes and views
-and judge poses of other takes, clean and corrupted.
+and score poses of other takes, clean and corrupted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DETECTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "link_likelihood": ("link_likelihood", {}),
     "coreset_distance": ("coreset_distance", {}),
 }
-#: Takes that judge have seeds from here on.
+#: Takes that test have seeds from here on.
 _FIRST_TEST_TAKE = 500
 
 Corruption = Callable[[FloatArray, np.random.Generator], FloatArray]
@@ -48,7 +48,7 @@ class BadPosesStudy:
     """Everything that decides the figures.
 
     labelled       numbers of labelled poses
-    test           clean poses that judge, and as many of each corruption
+    test           clean poses to test with, and as many of each corruption
     takes, frames  of the studio on either side, and how long each is
     views          cameras of each take
     side_px        of the square pictures
@@ -142,10 +142,10 @@ def _one(study: BadPosesStudy, seed: int) -> list[dict[str, Any]]:
     rows = []
     for labelled in study.labelled:
         for name in DETECTORS:
-            judge = _detector(study, name, known[:labelled])
-            value = judge(clean, box)
+            score = _detector(study, name, known[:labelled])
+            value = score(clean, box)
             for corruption, poses in corrupted.items():
-                found = auroc(value, judge(poses, box))
+                found = auroc(value, score(poses, box))
                 rows.append({"seed": seed, "labelled": labelled, "score": name, "corruption": corruption, "auroc": found})
     return rows
 
@@ -158,7 +158,7 @@ def _detector(study: BadPosesStudy, name: str, known: FloatArray) -> Callable[[F
     visible = np.full((len(known), 1, known.shape[1]), PointState.VISIBLE, dtype=np.int64)
     state = learner.fit(Labelled(known[:, None], visible, size, None, _boxes(known)[:, None]), None, STUDIO_SKELETON)
 
-    def judge(poses: FloatArray, box: FloatArray) -> FloatArray:
+    def value_of(poses: FloatArray, box: FloatArray) -> FloatArray:
         n = len(poses)
         peaks = np.concatenate([poses, np.ones((*poses.shape[:2], 1))], axis=-1)[:, None, :, None]
         chunk = Chunk(
@@ -172,7 +172,7 @@ def _detector(study: BadPosesStudy, name: str, known: FloatArray) -> Callable[[F
         )
         return learner.score(chunk, state).raw
 
-    return judge
+    return value_of
 
 
 def _boxes(xy_px: FloatArray) -> FloatArray:

@@ -150,9 +150,9 @@ class _Scene:
     home: Path
 
     def rows(self, step: str) -> list[dict[str, Any]]:
-        """Train what the step asks for and judge it."""
+        """Train what the step asks for and evaluate it."""
         if step == "generic":
-            return list(self._judged(step, self.generic, range(2, self.study.views + 1), {}))
+            return list(self._evaluated(step, self.generic, range(2, self.study.views + 1), {}))
         training_set, model = self.training_set(step), self.home / step
         train_network(
             self.study.design, self.take, training_set, model,
@@ -160,7 +160,7 @@ class _Scene:
         )  # fmt: skip
         off = np.linalg.norm(training_set.xy_px - self.take.xy_px[training_set.rows], axis=-1)[training_set.weight > 0]
         about = {"labels_share": float((training_set.weight > 0).mean()), "labels_px": float(off.mean())}
-        found = list(self._judged(step, model, [self.study.views], about))
+        found = list(self._evaluated(step, model, [self.study.views], about))
         shutil.rmtree(model)
         return found
 
@@ -212,7 +212,7 @@ class _Scene:
         xy = self.take.rig.project(np.where(kept[..., None], self.harvest.xyz_world, np.nan))
         return _masked(pool, xy, self.take.rig.inside(xy))
 
-    def _judged(self, step: str, model: Path, counts: Sequence[int], about: dict[str, float]) -> Iterator[dict[str, Any]]:
+    def _evaluated(self, step: str, model: Path, counts: Sequence[int], about: dict[str, float]) -> Iterator[dict[str, Any]]:
         """One row per number of views, method and choice of joints, on the test frames."""
         test, limbs = self.take.test, self.take.skeleton.limbs
         seen = observe(self.take, model, test, self.study.factor)

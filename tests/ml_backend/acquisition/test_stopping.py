@@ -70,7 +70,7 @@ def test_mean_has_a_seeded_bootstrap_interval() -> None:
     assert advise([oks], rule=Rule.MIN, seed=3) == advice
 
 
-def test_all_needs_every_frame_and_nothing_to_judge_is_said() -> None:
+def test_all_needs_every_frame_and_nothing_to_evaluate_is_said() -> None:
     mostly = np.array([0.9] * 99 + [0.1])
     assert advise([mostly, mostly]).met
     assert not advise([mostly, mostly], rule=Rule.ALL).met

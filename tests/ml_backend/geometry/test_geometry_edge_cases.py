@@ -84,7 +84,7 @@ def test_missing_and_infinite_points_give_nan(name: str, value: float, make_ring
 
 
 @every_function
-def test_copies_of_a_frame_are_judged_alike(name: str, make_ring: Ring) -> None:
+def test_copies_of_a_frame_have_the_same_points(name: str, make_ring: Ring) -> None:
     function, _ = OF_POINTS[name]
     rig = make_ring(3)
     xy = rig.project(POSE[None])

@@ -237,7 +237,7 @@ def test_missing_view_equals_a_rig_without_it():
     np.testing.assert_array_equal(infer_points(model, rig, xy_px, None, 12.0, np.zeros((1, 3))).mean_world, without.mean_world)
 
 
-def test_skeleton_without_limbs_judges_every_joint_alone():
+def test_skeleton_without_limbs_places_every_keypoint_alone():
     rig = ring_rig()
     model = PictorialStructure(4, limb_lengths([], []), 1200.0, 32)
     pose = infer_points(model, rig, rig.project(POSE)[None], None, 10.0, np.zeros((1, 3)))

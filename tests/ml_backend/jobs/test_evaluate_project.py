@@ -46,7 +46,7 @@ class KnowsPictures:
 
 
 @pytest.fixture
-def judged(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Callable[..., job.Evaluation]:
+def evaluated(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Callable[..., job.Evaluation]:
     """Evaluates, in a project, a model that says ``xy_px`` (n, V, K, 2) about the recording."""
 
     def go(workspace: Workspace, xy_px: FloatArray, confidence: float = 0.7) -> job.Evaluation:
@@ -70,10 +70,10 @@ def version(workspace: Workspace) -> VersionRow:
     return versions.add(workspace.store, attempt=1, snapshot_id=None, path="m-1", sha256="0" * 64, metrics={})
 
 
-def test_an_exact_model(make_workspace: Make, label: Label, studio: CaptureStudio, judged: Any) -> None:
+def test_an_exact_model(make_workspace: Make, label: Label, studio: CaptureStudio, evaluated: Any) -> None:
     workspace = make_workspace(validation={"block_frames": 2})
     label(workspace, [0, 33, 36])
-    found = judged(workspace, np.round(studio.truth_xy, 3))  # labels are kept to 1/1000 px
+    found = evaluated(workspace, np.round(studio.truth_xy, 3))  # labels are kept to 1/1000 px
     assert (found.frames, found.pictures, found.unreadable, found.error.labelled) == (2, 6, 0, 2 * 3 * 15)
     assert (found.error.mean, found.error.median, found.interval) == (0, 0, (0, 0))
     assert [keypoint.points for keypoint in found.per_keypoint] == [6] * 15
@@ -88,11 +88,11 @@ def test_an_exact_model(make_workspace: Make, label: Label, studio: CaptureStudi
 
 
 def test_a_shift_in_space_reaches_the_figures_through_the_cameras(
-    make_workspace: Make, label: Label, studio: CaptureStudio, judged: Any
+    make_workspace: Make, label: Label, studio: CaptureStudio, evaluated: Any
 ) -> None:
     workspace = make_workspace()
     label(workspace, [33, 36])
-    found = judged(workspace, studio.rig.project(studio.truth_xyz + [20.0, 40.0, 40.0]))
+    found = evaluated(workspace, studio.rig.project(studio.truth_xyz + [20.0, 40.0, 40.0]))
     # 1/1000 px, to which labels are kept, is 0.04 mm here
     absolute, root = found.world.by_alignment["absolute"], found.world.by_alignment["root"]
     assert (absolute.mean, absolute.coverage) == (pytest.approx(60, abs=0.1), 1)
@@ -100,32 +100,36 @@ def test_a_shift_in_space_reaches_the_figures_through_the_cameras(
     assert found.error.mean > 0.5
 
 
-def test_points_that_geometry_filled_do_not_judge(make_workspace: Make, label: Label, studio: CaptureStudio, judged: Any) -> None:
+def test_points_that_geometry_filled_do_not_evaluate(
+    make_workspace: Make, label: Label, studio: CaptureStudio, evaluated: Any
+) -> None:
     workspace = make_workspace()
     label(workspace, [33], hide={33: 2})
     snapshot = collect(workspace)
     assert np.isfinite(snapshot.xy_px[0, 2]).any(), "the third view was filled from the others"
     xy = np.round(studio.truth_xy, 3)
     xy[:, 2] += 20.0
-    found = judged(workspace, xy)
+    found = evaluated(workspace, xy)
     assert (found.pictures, found.error.points, found.error.mean, found.pck[0.05].overall) == (2, 30, 0, 1)
 
 
 def test_without_calibration_there_is_no_error_in_space(
-    make_workspace: Make, label: Label, studio: CaptureStudio, judged: Any
+    make_workspace: Make, label: Label, studio: CaptureStudio, evaluated: Any
 ) -> None:
     workspace = make_workspace(calibrated=False)
     label(workspace, [33])
-    found = judged(workspace, studio.truth_xy + [3.0, 4.0])
+    found = evaluated(workspace, studio.truth_xy + [3.0, 4.0])
     assert found.world is None
     assert found.error.mean == pytest.approx(5, abs=1e-3)
 
 
-def test_training_labels_alone_judge_nothing(make_workspace: Make, label: Label, judged: Any, studio: CaptureStudio) -> None:
+def test_training_labels_alone_evaluate_nothing(
+    make_workspace: Make, label: Label, evaluated: Any, studio: CaptureStudio
+) -> None:
     workspace = make_workspace()
     label(workspace, [0, 5])
     with pytest.raises(ParallaxError, match="no validation frame is labelled yet"):
-        judged(workspace, studio.truth_xy)
+        evaluated(workspace, studio.truth_xy)
 
 
 def test_a_trained_model_gets_the_gates_own_error(make_workspace: Make, label: Label, tmp_path: Path) -> None:

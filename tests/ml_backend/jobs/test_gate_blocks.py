@@ -41,7 +41,7 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
     first = retrain(workspace)
     real = validation_errors
 
-    def judged(space: Workspace, model: Predictor, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
+    def errors(space: Workspace, model: Predictor, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
         """The old model is everywhere 1 px off; the new one 5 px worse in a block, or in both a little."""
         found = real(space, model, snapshot, pictures)
         np.testing.assert_array_equal(np.bincount(found.block), [8, 8])
@@ -50,7 +50,7 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
             error += np.where(found.block == 0, 5.0, -0.5) if worse_in == 1 else 0.5
         return ValidationErrors(error, found.block, found.mean_px, found.median_px, found.per_keypoint_px, found.mean_world)
 
-    monkeypatch.setattr(publish, "validation_errors", judged)
+    monkeypatch.setattr(publish, "validation_errors", errors)
     label(workspace, [15])
     second = retrain(workspace)
     live = versions.live(workspace.store)
@@ -60,7 +60,7 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
     assert second.metrics["gate"].endswith("on 16 frames in 2 blocks of time")
 
 
-def test_one_block_alone_cannot_judge(make_workspace: Make, label: Label) -> None:
+def test_one_block_alone_cannot_decide(make_workspace: Make, label: Label) -> None:
     workspace = make_workspace(val_from=32, gate={"min_frames": 4})
     label(workspace, [0, 5, *range(32, 40)])
     retrain(workspace)

@@ -1,4 +1,4 @@
-"""From labels to the next order, without Label Studio: collect, train, judge, select, pseudo-labels."""
+"""From labels to the next order, without Label Studio: collect, train, score, select, pseudo-labels."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_round_ends_in_an_order_that_explains_itself(make_workspace: Make, lab
     assert [pick.rank for pick in picks] == list(range(len(picks)))
     assert [pick.score for pick in picks] == sorted(pick.score for pick in picks)
     assert not {rows[pick.frame_id].key.index for pick in picks} & {0, 8, 16, 24, 34}, "labelled frames are not asked for again"
-    # every fourth of twelve slots; frames that label themselves leave the order, so that a slot may move up
+    # every fourth of twelve slots; pseudo-labelled frames leave the order, so that a slot may move up
     assert sum(pick.without_points for pick in ordinary) == 3
     for pick in ordinary:
         # validation frames are served blind; all others come from the training part
@@ -321,7 +321,7 @@ def test_performance_is_the_share_of_shown_points_that_people_left_in_place(
     assert last_batch_performance(workspace) == pytest.approx(14 / 15)
 
 
-def test_candidates_rotate_and_always_contain_what_must_be_judged(make_workspace: Make) -> None:
+def test_candidates_rotate_and_always_contain_what_must_be_scored(make_workspace: Make) -> None:
     workspace = make_workspace()
     pool = frames.list_frames(workspace.store)
     always = {pool[1].id}

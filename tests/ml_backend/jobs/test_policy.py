@@ -13,7 +13,7 @@ from ml_backend.jobs.policy import Situation, decide
 
 SPEC = Spec.model_validate({"train": {"min_new_frames": 20, "max_wait_minutes": 10}, "sync": {"push_every_minutes": 5}})
 NOW = 1_000_000.0
-#: A model is live and has judged the pool, its order is served, and most of the window is open: nothing to do.
+#: A model is live and has scored the pool, its order is served, and most of the window is open: nothing to do.
 QUIET = Situation(
     now=NOW,
     n_frames=1000,
@@ -104,12 +104,12 @@ def test_asking_again_and_again_does_not_keep_orders_from_being_served() -> None
     assert decide(replace(asked, has_model=False, live_is_scored=False), SPEC).train
 
 
-def test_a_new_model_judges_the_pool_once() -> None:
+def test_a_new_model_scores_the_pool_once() -> None:
     fresh = replace(QUIET, live_is_scored=False, order_is_of_live=False)
     assert acts(fresh) == {"rescore"}
     assert acts(replace(fresh, busy=frozenset({"rescore"}))) == set()
     assert acts(replace(fresh, busy=frozenset({"select"}))) == set()
-    assert acts(replace(fresh, failed=frozenset({"rescore"}))) == set(), "it failed for good; its error stands in the diary"
+    assert acts(replace(fresh, failed=frozenset({"rescore"}))) == set(), "it failed for good; its error stands in the event log"
     assert acts(replace(fresh, select_requested=True)) == {"rescore"}, "rescoring ends in a selection"
 
 

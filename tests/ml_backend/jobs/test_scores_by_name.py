@@ -1,4 +1,4 @@
-"""Every score that parallax.yaml may name judges frames, or the project's diary says what it lacks."""
+"""Every score that parallax.yaml may name scores frames, or the event log says what it lacks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def seen_of(studio: CaptureStudio, indices: range) -> Prediction:
     )
 
 
-def judged(workspace: Workspace, studio: CaptureStudio, without: Need | None = None) -> dict[str, Any]:
+def scored(workspace: Workspace, studio: CaptureStudio, without: Need | None = None) -> dict[str, Any]:
     kit = make_kit(workspace, collect(workspace))
     indices = range(33, 39)
     seen = seen_of(studio, indices)
@@ -68,7 +68,7 @@ def judged(workspace: Workspace, studio: CaptureStudio, without: Need | None = N
 def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, label: Label, studio: CaptureStudio) -> None:
     workspace = make_workspace(scores={name: 2.0})
     label(workspace, LABELLED)
-    arrays = judged(workspace, studio)
+    arrays = scored(workspace, studio)
     assert np.isfinite(arrays[f"raw.{name}"]).all()
     assert arrays[f"raw.{name}"].shape == (4,)
     assert (arrays[f"support.{name}"] > 0).all()
@@ -93,7 +93,7 @@ def test_a_score_without_its_input_is_nan_and_says_why(
         monkeypatch.setattr(Workspace, "views", property(lambda self: ("only",)))
         assert "one" in unmet(workspace)[name]
         return
-    arrays = judged(workspace, studio, need)
+    arrays = scored(workspace, studio, need)
     assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
     reason = silent(workspace, choose_scores(workspace).scores, arrays)[name]
     words = {
@@ -113,7 +113,7 @@ def test_only_what_somebody_chose_is_complained_of_and_only_once(
 ) -> None:
     workspace = make_workspace(scores={"mc": 1.0, "least_confidence": 1.0}, calibrated=False)
     scores = choose_scores(workspace).scores
-    reasons = silent(workspace, scores, judged(workspace, studio))
+    reasons = silent(workspace, scores, scored(workspace, studio))
     for _ in range(2):
         tell_silent(workspace, scores, reasons)
     (event,) = presence.list_events(workspace.store)
@@ -131,8 +131,8 @@ def test_parameters_of_a_score_may_be_set(make_workspace: Make, label: Label, st
     chosen = choose_scores(workspace)
     assert dict(chosen.weights) == {"mc": 2.0, "mpe": 1.0, "tpc": 0.0}
     assert chosen.scores == make_scores({"mc": {"power": 1}, "mpe": {"norm": "softmax_x30"}, "tpc": None})
-    distance = judged(workspace, studio)["point.mc"]
-    squared = judged(make_workspace(scores={"mc": 1}), studio)["point.mc"]
+    distance = scored(workspace, studio)["point.mc"]
+    squared = scored(make_workspace(scores={"mc": 1}), studio)["point.mc"]
     np.testing.assert_allclose(distance**2, squared, rtol=1e-5)
 
 

@@ -41,14 +41,14 @@ def harvested(studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch) -> Harvest
     return found
 
 
-def test_a_short_recording_leaves_nothing_to_judge(make_workspace: Make, harvested: Harvest) -> None:
+def test_a_short_recording_leaves_nothing_to_evaluate(make_workspace: Make, harvested: Harvest) -> None:
     workspace = make_workspace(train={"steps_first": 2, "device": "cpu"})
     result = train_single_view(workspace, workspace.views[1])
     assert (result.trained_on, result.evaluated_on) == (40, 0), "forty frames are four blocks, of which none is the fifth"
     assert np.isnan(result.error_world).all()
 
 
-def test_blocks_are_left_out_and_judged_in_the_world(
+def test_blocks_are_left_out_and_evaluated_in_the_world(
     make_workspace: Make, harvested: Harvest, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_view_training, "BLOCK", 2)

@@ -1,4 +1,4 @@
-"""The stop rules of parallax.yaml: each looks at its own frames, judged by a model that had not learnt them in that round."""
+"""The stop rules of parallax.yaml: each has its own frames, evaluated by a model that had not learnt them in that round."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Project:
         return row.id
 
     def serve(self, version: int, kinds: dict[int, str], wrong: set[int]) -> None:
-        """An order of these frames with the reason why each is in it; "" = labels itself."""
+        """An order of these frames with the reason why each is in it; "" = pseudo-labelled."""
         picks = []
         for rank, (index, kind) in enumerate(kinds.items()):
             xy = self.studio.truth_xy[index] + 1e4 * (index in wrong)

@@ -17,7 +17,7 @@ from ml_backend.acquisition.score_record import ScoreRecord, recompute_final
 from ml_backend.jobs import select_job as selecting
 from ml_backend.jobs.diversity import STRATEGIES, feature_space, uncertain_frames
 from ml_backend.jobs.self_training import Proposal
-from ml_backend.project import scored_shards as judged
+from ml_backend.project import scored_shards
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -149,10 +149,12 @@ def test_validation_frames_keep_their_slots_when_pseudo_labelled_frames_leave(
     gone = [before[1].frame_id, before[5].frame_id]
 
     def propose(
-        _: Workspace, judged: list[FrameRow], triangulated: Any, round_: int, picked: set[FrameKey], *__: Any
+        _: Workspace, scored: list[FrameRow], triangulated: Any, round_: int, picked: set[FrameKey], *__: Any
     ) -> Proposal:
-        assert {rows[before[rank].frame_id].key for rank in (3, 7, 11)} <= picked, "what measures the model does not label itself"
-        return Proposal(None, [i for i, row in enumerate(judged) if row.id in gone], gone)
+        assert {rows[before[rank].frame_id].key for rank in (3, 7, 11)} <= picked, (
+            "what measures the model is not pseudo-labelled"
+        )
+        return Proposal(None, [i for i, row in enumerate(scored) if row.id in gone], gone)
 
     monkeypatch.setattr(selecting, "propose_pseudo", propose)
     after = order_of(workspace, work_off)
@@ -210,7 +212,7 @@ def test_a_recording_without_calibration_takes_nothing_from_one_that_has_it() ->
         {"frame_ids": np.arange(2), "raw.mc": np.ones(2), "inlier": np.ones((2, 3, 4), bool), "support.mc": np.ones(2, np.int64)},
         {"frame_ids": np.arange(3)},
     ]
-    joined = judged._joined(parts)
+    joined = scored_shards._joined(parts)
     np.testing.assert_array_equal(joined["raw.mc"], [1, 1, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(joined["support.mc"], [1, 1, 0, 0, 0])
     assert joined["inlier"].shape == (5, 3, 4)
@@ -218,7 +220,7 @@ def test_a_recording_without_calibration_takes_nothing_from_one_that_has_it() ->
 
 
 def test_open_random_picks_come_before_new_draws_and_validation_before_both(make_workspace: Make) -> None:
-    """Of a pool too large to judge at once every round sees other frames; they must not push out those that wait."""
+    """Of a pool too large to score at once every round sees other frames; they must not push out those that wait."""
     workspace = make_workspace()  # every fourth of twelve slots
 
     def slots(rows: list[FrameRow]) -> list[int]:

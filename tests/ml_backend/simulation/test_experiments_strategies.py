@@ -15,7 +15,7 @@ from ml_backend.simulation.experiments.data import RARE_DENSITY, load_recording
 from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
 from ml_backend.simulation.experiments.learner import Scan
 from ml_backend.simulation.experiments.simulated_annotator import annotate
-from ml_backend.simulation.experiments.strategies import Knowledge, judge, pick, pseudo_label
+from ml_backend.simulation.experiments.strategies import Knowledge, pick, pseudo_label, score_pool
 from tests.predictions import peaks, predicted
 
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -42,7 +42,7 @@ def seen_as(recording, rows, xy, threshold_px=2.0):
 
 def chosen(recording, seen, arm, labelled, seed=0, design=SMALL):
     training_set = annotate(design, recording, labelled)
-    raw = judge(recording, seen, training_set, arm)
+    raw = score_pool(recording, seen, training_set, arm)
     return pick(design, recording, seen, raw, arm, Knowledge(training_set, accuracy.frame_error(recording, seen), 0.5, seed))
 
 
@@ -117,7 +117,7 @@ def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording):
     seen = seen_as(recording, recording.test, recording.xy_px[recording.test])
     offset = np.where(rare, 50.0, 10.0)[:, None, None] * np.array([0.0, 0.0, 1.0])
     moved = replace(seen, triangulated=replace(seen.triangulated, xyz_world=recording.xyz[recording.test] + offset))
-    figures = accuracy.judged(recording, moved)
+    figures = accuracy.errors_of(recording, moved)
     assert (figures["error_common"], figures["error_rare"]) == pytest.approx((10, 50))
     assert figures["error"] == pytest.approx(10 * (1 - recording.rare_share) + 50 * recording.rare_share)
 

@@ -104,7 +104,7 @@ def test_poses_of_other_takes_are_other_poses():
     assert not (first[:, None] == second[None]).all(axis=(-1, -2)).any()
 
 
-def test_no_take_both_teaches_and_judges(tmp_path, monkeypatch):
+def test_no_take_both_trains_and_tests(tmp_path, monkeypatch):
     asked = []
 
     def noted(study, first, *rest):

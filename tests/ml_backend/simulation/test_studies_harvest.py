@@ -154,7 +154,7 @@ def finished(tmp_path_factory):
     return folder, run(TINY, (1,), folder, quiet)
 
 
-def test_every_step_is_judged_by_every_method(finished):
+def test_every_step_is_evaluated_by_every_method(finished):
     folder, rows = finished
     cells = {(r["step"], r["views"], r["method"], r["joints"]) for r in rows}
     assert len(cells) == len(rows) == (2 + len(STEPS) - 1) * len(METHODS) * 2

@@ -233,7 +233,7 @@ def test_train_push_rescore_and_resume(run: Run, workspace: Workspace) -> None:
     assert presence.list_events(store.of_project(project)) == []
 
 
-def test_rescore_judges_anew_what_was_judged(run: Run, workspace: Workspace) -> None:
+def test_rescore_scores_anew_what_was_scored(run: Run, workspace: Workspace) -> None:
     store, live = workspace.store, workspace.project.live_version_id
     assert live is not None
     work.add_shards(

@@ -45,7 +45,7 @@ def found(version: int, *, unit: str | None) -> job.Evaluation:
 
 @pytest.fixture
 def evaluated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A project whose live model, px-1, has been judged as ``found`` says."""
+    """A project whose live model, px-1, has been evaluated as ``found`` says."""
 
     def evaluate(workspace: Workspace, version: VersionRow) -> job.Evaluation:
         return found(version.number, unit="mm")
@@ -97,7 +97,7 @@ def test_another_file_and_no_calibration(run: Run, workspace: Workspace, tmp_pat
     assert not (tmp_path / "evaluation-px-1.json").exists()
 
 
-def test_nothing_to_judge_by_or_no_such_version(run: Run, workspace: Workspace) -> None:
+def test_nothing_to_evaluate_by_or_no_such_version(run: Run, workspace: Workspace) -> None:
     result = run("evaluate")
     assert result.exit_code == 1
     assert "no validation frame is labelled yet" in result.output

@@ -91,7 +91,7 @@ def test_a_harvest_can_be_left_to_a_worker(run: Run, workspace: Workspace) -> No
     assert (job.kind, job.arguments["sequences"]) == ("harvest", ["s"])
 
 
-def test_nothing_to_show_or_judge_yet(run: Run, workspace: Workspace) -> None:
+def test_nothing_to_show_or_evaluate_yet(run: Run, workspace: Workspace) -> None:
     assert "nothing was harvested yet" in run("harvest", "show").output
     assert "no validation frame is labelled yet" in run("robustness").output
     assert "--version 9: expected one of 1" in run("robustness", "--version", "9").output

@@ -100,7 +100,7 @@ class Lab:
         return generations.get(self.workspace.store, number)
 
     def new_model(self) -> None:
-        """Another model is live; it has judged nothing yet."""
+        """Another model is live; it has scored nothing yet."""
         store, project = self.workspace.store, self.workspace.project
         attempt = project.live_attempt + 1
         row = versions.add(

@@ -35,7 +35,7 @@ IDS = ["-".join([name, *map(str, parameters.values())]) for name, parameters in 
 every_score = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
 
 
-def judge(name: str, parameters: dict[str, Any], world: Any, chunk: Chunk | None = None) -> Scores:
+def score_chunk(name: str, parameters: dict[str, Any], world: Any, chunk: Chunk | None = None) -> Scores:
     score = SCORES[name](**parameters)
     return score.score(chunk or world.chunk, score.fit(world.labelled, world.rig, world.skeleton))
 
@@ -86,18 +86,18 @@ def without_predictions(chunk: Chunk) -> Chunk:
 
 
 @every_score
-def test_an_ordinary_run_is_judged(name: str, parameters: dict[str, Any], world: Any) -> None:
-    scores = judge(name, parameters, world)
+def test_an_ordinary_run_has_scores(name: str, parameters: dict[str, Any], world: Any) -> None:
+    scores = score_chunk(name, parameters, world)
     check_contract(scores, world.chunk)
-    judged = scores.support > 0
-    assert judged[1:-1].all()  # a score over time may have nothing to say at the two ends
-    assert judged.all() or SCORES[name](**parameters).halo > 0
+    known = scores.support > 0
+    assert known[1:-1].all()  # a score over time may have nothing to say at the two ends
+    assert known.all() or SCORES[name](**parameters).halo > 0
 
 
 @every_score
 def test_frames_without_a_prediction_are_nan(name: str, parameters: dict[str, Any], world: Any) -> None:
     chunk = without_predictions(world.chunk)
-    scores = judge(name, parameters, world, chunk)
+    scores = score_chunk(name, parameters, world, chunk)
     check_contract(scores, chunk)
     if name != "random":
         assert (scores.support == 0).all()
@@ -113,8 +113,8 @@ def test_one_blank_frame_does_not_touch_the_others(name: str, parameters: dict[s
     assert blank.triangulated is not None
     for f in fields(Triangulation):
         getattr(holes.triangulated, f.name)[5] = getattr(blank.triangulated, f.name)[5]
-    complete = judge(name, parameters, world)
-    scores = judge(name, parameters, world, holes)
+    complete = score_chunk(name, parameters, world)
+    scores = score_chunk(name, parameters, world, holes)
     check_contract(scores, holes)
     assert name == "random" or scores.support[5] == 0
     reach = SCORES[name](**parameters).halo
@@ -125,13 +125,13 @@ def test_one_blank_frame_does_not_touch_the_others(name: str, parameters: dict[s
 @every_score
 def test_an_empty_run(name: str, parameters: dict[str, Any], world: Any) -> None:
     chunk = cut(world.chunk, 0, 0, slice(0, 0))
-    check_contract(judge(name, parameters, world, chunk), chunk)
+    check_contract(score_chunk(name, parameters, world, chunk), chunk)
 
 
 @every_score
 def test_a_single_frame(name: str, parameters: dict[str, Any], world: Any) -> None:
     chunk = cut(world.chunk, 4, 5, slice(0, 1))
-    scores = judge(name, parameters, world, chunk)
+    scores = score_chunk(name, parameters, world, chunk)
     check_contract(scores, chunk)
     assert (scores.support[0] == 0) == (Context.NEIGHBOURS in SCORES[name](**parameters).requires)
 
@@ -140,7 +140,7 @@ def test_a_single_frame(name: str, parameters: dict[str, Any], world: Any) -> No
 @pytest.mark.parametrize("n_views", [1, 2])
 def test_without_calibration(name: str, parameters: dict[str, Any], n_views: int, make_world: Callable[..., Any]) -> None:
     world = make_world(n_views=n_views, calibrated=False)
-    scores = judge(name, parameters, world)
+    scores = score_chunk(name, parameters, world)
     check_contract(scores, world.chunk)
     needs_more = {"epipolar_residual", "affine_residual"} if n_views == 1 else set()
     silent = Context.RIG in SCORES[name](**parameters).requires or name in needs_more
@@ -171,7 +171,7 @@ def test_infinite_predictions_are_refused(field: str, world: Any) -> None:
 def test_infinite_heatmaps_are_no_terms(name: str, world: Any) -> None:
     maps = world.chunk.outputs[Output.HEATMAPS].copy()
     maps[3:5, :, :, 0, 0] = np.inf
-    scores = judge(name, {}, world, changed(world.chunk, {Output.HEATMAPS: maps}))
+    scores = score_chunk(name, {}, world, changed(world.chunk, {Output.HEATMAPS: maps}))
     check_contract(scores, world.chunk)
     assert (scores.support[3:5] == 0).all()
 
@@ -202,12 +202,12 @@ def test_no_labels_teach_nothing(name: str, parameters: dict[str, Any], world: A
 
 @every_score
 def test_shards_with_halo_equal_the_whole_run(name: str, parameters: dict[str, Any], world: Any) -> None:
-    whole = judge(name, parameters, world)
+    whole = score_chunk(name, parameters, world)
     halo = SCORES[name](**parameters).halo
     parts, points = [], []
     for start, stop in ((0, 5), (5, 6), (6, 12)):
         low, high = max(start - halo, 0), min(stop + halo, 12)
-        shard = judge(name, parameters, world, cut(world.chunk, low, high, slice(start - low, stop - low)))
+        shard = score_chunk(name, parameters, world, cut(world.chunk, low, high, slice(start - low, stop - low)))
         parts.append(shard.raw)
         points.append(shard.per_point)
     np.testing.assert_allclose(np.concatenate(parts), whole.raw, rtol=1e-9, atol=1e-12)
@@ -254,7 +254,7 @@ def test_a_corrupted_pose_comes_first(name: str, parameters: dict[str, Any], mak
         wild[7] = world.rig.project(moved[7])
     else:
         wild[7, :, 2] += [[90.0, 0.0], [0.0, -90.0], [-90.0, 0.0], [0.0, 90.0]]
-    scores = judge(name, parameters, world.predicting(wild))
+    scores = score_chunk(name, parameters, world.predicting(wild))
     assert np.nanargmax(scores.raw) == 7
     if scores.per_point is not None and name not in {"link_length", "link_likelihood", "vl4pose"}:
         worst = np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape)
