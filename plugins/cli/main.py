@@ -17,6 +17,7 @@ from plugins.cli.commands import (
     alive,
     backup,
     calibration,
+    check_labels,
     doctor,
     evaluate,
     export,
@@ -119,6 +120,7 @@ for _command in (
 ):
     app.command()(_command)
 app.command("import")(import_labels.import_labels)
+app.command("check-labels")(check_labels.check_labels)
 app.add_typer(scores.app, name="scores")
 app.add_typer(calibration.app, name="calibration")
 app.add_typer(harvest.app, name="harvest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from ml_backend.formats.coco import read_coco
 from ml_backend.formats.dlc import read_dlc
 from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.contradicted_labels import ContradictedLabel
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.workspace import Workspace
 from plugins.cli import main
@@ -401,3 +403,18 @@ def test_alive_is_about_this_machine(run: Run, workspace: Workspace) -> None:
     presence.beat(workspace.store, f"infer@{socket.gethostname()}:1")
     assert "heard of 0 s ago" in said(run("alive", "infer"))
     assert run("alive", "train").exit_code == 1
+
+
+def test_check_labels_lists_what_contradicts_with_its_task(
+    run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = run("check-labels")
+    assert (refused.exit_code, "no recording has a calibration" in refused.stderr) == (1, True)
+    entry = ContradictedLabel((100, 200), FrameKey("s", 4), "nose", "left", 41.26, "2 cameras see it at 3, 4")
+    found = [entry]
+    monkeypatch.setattr("ml_backend.project.contradicted_labels.contradicted_labels", lambda workspace: found)
+    shown = said(run("check-labels"))
+    assert re.search(r"100, 200\s+\S*s\S*4\S*\s+left\s+nose\s+41\.3\s+2 cameras", shown)
+    assert "1 in all, 1 shown" in shown
+    found.clear()
+    assert "agree on every annotated point" in said(run("check-labels"))
