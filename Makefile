@@ -38,6 +38,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 
 test: .venv/installed $(LS) lint
 	$(BIN)/python -m tests.run

@@ -16,7 +16,6 @@ class Annotator:
     def __init__(self, url: str, email: str, password: str) -> None:
         self.email, self.password = email, password
         self.http = httpx.Client(base_url=url, timeout=60, follow_redirects=True)
-        self.locks: dict[int, str] = {}
 
     def sign_up(self, invite: str) -> None:
         """Join the organization by its invite token, as the sign-up form does."""
