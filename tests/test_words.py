@@ -29,7 +29,6 @@ STORED = ("blind_random", '"blind"', "row.blind", "per_joint", "mean_joint", "jo
 #: Rooms of the code that still use such words.  Never add one: clean it instead.
 NOT_CLEAN = frozenset(
     {
-        "ml_backend.acquisition",
         "ml_backend.geometry",
         "ml_backend.jobs",
         "ml_backend.simulation",

@@ -29,7 +29,7 @@ class Choice:
     greedy: GreedyPick | None = None
 
 
-class Contest:
+class BatchBuilder:
     """The candidates of one selection, what is still open and what lies too near in time to a pick."""
 
     def __init__(self, pool: Pool, positions: IntArray, total: FloatArray, features: FeatureSet | None, params: Params) -> None:

@@ -1,4 +1,4 @@
-"""Spaces in which frames are near or far: Euclidean features and the mean distance between joints."""
+"""Spaces in which frames are near or far: Euclidean features and the mean distance between keypoints."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_space(metric: Metric, features: Features, labelled: Features | None = N
     """The space of a metric.
 
     ``l2``          features (n, D), labelled (m, D): Euclidean distance; a row with a non-finite value is missing
-    ``mean_joint``  features (n, K, d), labelled (m, K, d): see MeanJointSpace
+    ``mean_joint``  features (n, K, d), labelled (m, K, d): see MeanKeypointSpace
     """
     if metric not in get_args(Metric):
         raise BadInputError(f"metric: expected one of {', '.join(get_args(Metric))}, got {metric!r}")
@@ -63,7 +63,7 @@ def make_space(metric: Metric, features: Features, labelled: Features | None = N
             f"labelled features: expected shape (m, {', '.join(map(str, features.shape[1:]))}) "
             f"like the candidates, got {labelled.shape}"
         )
-    return EuclideanSpace(features, labelled) if metric == "l2" else MeanJointSpace(features, labelled)
+    return EuclideanSpace(features, labelled) if metric == "l2" else MeanKeypointSpace(features, labelled)
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,19 @@ def _squared(product: Float32Array, norms: Float32Array) -> Float32Array:
     return product
 
 
-class MeanJointSpace:
-    """Mean over the joints of the distance between them: CoreSet-Poses (Feng et al., equation 3).
+class MeanKeypointSpace:
+    """Mean over the keypoints of the distance between them: CoreSet-Poses (Feng et al., equation 3).
 
-    features  (n, K, d) poses, centred on their root by the caller; NaN = joint missing
+    features  (n, K, d) poses, centred on their root by the caller; NaN = keypoint missing
 
-    The mean runs over the joints that both poses have.  Where these are fewer than half of K the distance is 0, so that
-    missing data are never mistaken for novelty; for the same reason a pose with fewer than half of its joints is not usable,
+    The mean runs over the keypoints that both poses have.  Where these are fewer than half of K the distance is 0, so that
+    missing data are never mistaken for novelty; for the same reason a pose with fewer than half of its keypoints is not usable,
     neither as candidate nor as reference.
     """
 
     def __init__(self, features: Features, labelled: Features) -> None:
-        self._x, self._valid = _by_joint(features)
-        self._references, self._reference_valid = _by_joint(labelled)
+        self._x, self._valid = _by_keypoint(features)
+        self._references, self._reference_valid = _by_keypoint(labelled)
         self._least = 0.5 * features.shape[1]
         self.usable: BoolArray = self._valid.sum(axis=0) >= self._least
         self._complete = bool(self._valid.all())
@@ -183,20 +183,20 @@ class MeanJointSpace:
     def _distance(self, pose: Float32Array, valid: Float32Array) -> Float32Array:
         """(n,) distance to one pose (K, d) with ``valid`` (K,) 1 or 0."""
         total = np.zeros(len(self), dtype=np.float32)
-        for joint in np.flatnonzero(valid):
-            np.subtract(self._x[joint], pose[joint][:, None], out=self._difference)
+        for keypoint in np.flatnonzero(valid):
+            np.subtract(self._x[keypoint], pose[keypoint][:, None], out=self._difference)
             np.einsum("dn,dn->n", self._difference, self._difference, out=self._term)
             np.sqrt(self._term, out=self._term)
             if not self._complete:
-                self._term *= self._valid[joint]
+                self._term *= self._valid[keypoint]
             total += self._term
         shared: Float32Array = valid @ self._valid
         total[shared < self._least] = 0.0
         return np.divide(total, shared, out=total, where=shared > 0)
 
 
-def _by_joint(poses: Features) -> tuple[Float32Array, Float32Array]:
-    """(n, K, d) -> (K, d, n) with 0 for missing joints, and (K, n) 1 where the joint is there; contiguous for each joint."""
+def _by_keypoint(poses: Features) -> tuple[Float32Array, Float32Array]:
+    """(n, K, d) -> (K, d, n) with 0 for missing keypoints, and (K, n) 1 where the keypoint is there; contiguous."""
     valid = np.all(np.isfinite(poses), axis=2)
     filled = np.where(valid[:, :, None], poses, 0.0).astype(np.float32)
     return np.ascontiguousarray(filled.transpose(1, 2, 0)), np.ascontiguousarray(valid.T.astype(np.float32))

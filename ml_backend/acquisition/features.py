@@ -1,4 +1,4 @@
-"""Poses as vectors: root-centred in space; limbs and angles in a picture."""
+"""Poses as vectors: root-centred in world coordinates; limbs and angles in a picture."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 from label_config.values.skeleton import Skeleton
 
-#: Fewer joints than this say nothing about a pose.
-MIN_JOINTS = 3
+#: Fewer keypoints than this say nothing about a pose.
+MIN_KEYPOINTS = 3
 
 
 def known_points(points: FloatArray) -> BoolArray:
@@ -23,7 +23,7 @@ def pose3d_features(xyz_world: FloatArray, skeleton: Skeleton) -> FloatArray:
 
     xyz_world  (..., K, 3) world units, NaN = not known
 
-    Returns (..., K, 3); NaN for missing joints, and throughout where the root is missing.
+    Returns (..., K, 3); NaN for missing keypoints, and throughout where the root is missing.
     """
     xyz_world = _poses(xyz_world, len(skeleton))
     return np.asarray(xyz_world - xyz_world[..., skeleton.root : skeleton.root + 1, :])
@@ -35,21 +35,21 @@ def pose2d_features(xy_px: FloatArray, root: int, size_px: FloatArray) -> FloatA
     xy_px    (..., K, 2) image pixels, NaN = not known
     size_px  (...) pixels, NaN = not known
 
-    Returns (..., K, 2); NaN for missing joints, and throughout without root or size.
+    Returns (..., K, 2); NaN for missing keypoints, and throughout without root or size.
     """
     xy_px = _poses(xy_px)
     return _scaled(xy_px - xy_px[..., root : root + 1, :], size_px)
 
 
 def pose_size_px(xy_px: FloatArray) -> FloatArray:
-    """(..., K, 2) → (...) diagonal of the box around the known joints, NaN with fewer than three of them.
+    """(..., K, 2) → (...) diagonal of the box around the known keypoints, NaN with fewer than three of them.
 
     Measured on the points themselves, so that it means the same for labels and for predictions whatever box either has.
     """
     known = known_points(_poses(xy_px))
     low = np.where(known[..., None], xy_px, np.inf).min(axis=-2, initial=np.inf)
     high = np.where(known[..., None], xy_px, -np.inf).max(axis=-2, initial=-np.inf)
-    enough = (known.sum(axis=-1) >= MIN_JOINTS)[..., None]
+    enough = (known.sum(axis=-1) >= MIN_KEYPOINTS)[..., None]
     extent = np.where(enough, high, np.nan) - np.where(enough, low, np.nan)
     return np.asarray(np.hypot(extent[..., 0], extent[..., 1]))
 
@@ -57,7 +57,7 @@ def pose_size_px(xy_px: FloatArray) -> FloatArray:
 def spanning_limbs(skeleton: Skeleton) -> IntArray:
     """(K − 1, 2) the limbs, joined to a single tree by one link from the root's tree to the top of every other tree."""
     parent = {child: origin for origin, child in skeleton.limbs}
-    tops = [joint for joint in range(len(skeleton)) if joint not in parent]
+    tops = [keypoint for keypoint in range(len(skeleton)) if keypoint not in parent]
     top = skeleton.root
     while top in parent:
         top = parent[top]
@@ -66,10 +66,10 @@ def spanning_limbs(skeleton: Skeleton) -> IntArray:
 
 
 def angle_triples(skeleton: Skeleton) -> IntArray:
-    """(A, 3) joints a, b, c with the angle at b, one per pair of limbs that follow each other.
+    """(A, 3) keypoints a, b, c with the angle at b, one per pair of limbs that follow each other.
 
     Every limb is paired with the limb that leads to its parent; limbs that start at the root of a tree with the next one
-    there.  For a chain of K joints that is K − 2 angles.
+    there.  For a chain of K keypoints that is K − 2 angles.
     """
     parent = {child: origin for origin, child in skeleton.limbs}
     triples = [(parent[a], a, b) for a, b in skeleton.limbs if a in parent]
@@ -83,14 +83,14 @@ def angle_triples(skeleton: Skeleton) -> IntArray:
 def hybrid_features(xy_px: FloatArray, skeleton: Skeleton, size_px: FloatArray | None = None) -> FloatArray:
     """Limb vectors in units of the subject's size, and signed angles between limbs.
 
-    The hybrid feature of Taketsugu & Ukita 2024 (WPU) without its blind spots: vectors along the limbs span the same space as
-    centred positions, but a missing joint takes only its own limbs with it instead of moving the centre of all others.
+    The hybrid feature of Taketsugu & Ukita 2024 (WPU) without its gaps: vectors along the limbs span the same space as
+    centred positions, but a missing keypoint takes only its own limbs with it instead of moving the centre of all others.
 
     xy_px    (..., K, 2) image pixels, NaN = not known
     size_px  (...) pixels; None = :func:`pose_size_px`
 
     Returns (..., 2(K − 1) + A): x, y of each of :func:`spanning_limbs`, then the angles of :func:`angle_triples` as turns in
-    [−1, 1] half turns, positive from x towards y; NaN where a joint is missing, and throughout without a size.
+    [−1, 1] half turns, positive from x towards y; NaN where a keypoint is missing, and throughout without a size.
     """
     xy_px = _poses(xy_px, len(skeleton))
     size = pose_size_px(xy_px) if size_px is None else size_px
@@ -98,7 +98,7 @@ def hybrid_features(xy_px: FloatArray, skeleton: Skeleton, size_px: FloatArray |
 
 
 def limb_features(xy_px: FloatArray, limbs: IntArray, triples: IntArray, size_px: FloatArray) -> FloatArray:
-    """:func:`hybrid_features` with limbs (L, 2) and angles (A, 3) given by joints."""
+    """:func:`hybrid_features` with limbs (L, 2) and angles (A, 3) given by keypoints."""
     xy_px = _poses(xy_px, 1 + max(limbs.max(initial=-1), triples.max(initial=-1)))
     vector = _scaled(xy_px[..., limbs[:, 1], :] - xy_px[..., limbs[:, 0], :], size_px)
     a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
@@ -114,15 +114,15 @@ def paper_features(xy_px: FloatArray, confidence: FloatArray | None, triples: In
 
     xy_px       (..., K, 2) image pixels, NaN = not known
     confidence  (..., K) weights of the centre of gravity, NaN = 0; None = equal weights (labels)
-    triples     (A, 3) joints of the angles
+    triples     (A, 3) keypoints of the angles
     height_px   (...) height of the box
 
-    Returns (..., 2K + A): x, y of each joint from the centre of gravity in units of the height, then the acute angles
+    Returns (..., 2K + A): x, y of each keypoint from the centre of gravity in units of the height, then the acute angles
     between the *lines* of the limbs in [0, π/2] radians, which cannot tell a straight limb from a folded one.
     """
     xy_px = _poses(xy_px, 1 + triples.max(initial=-1))
     weight = np.ones(xy_px.shape[:-1]) if confidence is None else np.nan_to_num(confidence, nan=0.0)
-    enough = known_points(xy_px).sum(axis=-1) >= MIN_JOINTS
+    enough = known_points(xy_px).sum(axis=-1) >= MIN_KEYPOINTS
     height = np.where(enough, height_px, np.nan)
     position = _scaled(xy_px - _centre(xy_px, weight)[..., None, :], height)
     a, b, c = (xy_px[..., triples[:, i], :] for i in range(3))
@@ -143,10 +143,10 @@ def _centre(xy_px: FloatArray, weight: FloatArray) -> FloatArray:
     return result
 
 
-def _poses(points: FloatArray, joints: int = 0) -> FloatArray:
-    """(..., K, d) with at least ``joints`` joints, infinities as NaN."""
-    if points.ndim < 2 or points.shape[-2] < joints:
-        raise BadInputError(f"poses: expected shape (..., K, d) with K >= {joints} joints, got {points.shape}")
+def _poses(points: FloatArray, keypoints: int = 0) -> FloatArray:
+    """(..., K, d) with at least ``keypoints`` keypoints, infinities as NaN."""
+    if points.ndim < 2 or points.shape[-2] < keypoints:
+        raise BadInputError(f"poses: expected shape (..., K, d) with K >= {keypoints} keypoints, got {points.shape}")
     return np.where(np.isinf(points), np.nan, points)
 
 

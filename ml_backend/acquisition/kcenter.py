@@ -42,7 +42,7 @@ class GreedyPick:
     term_uncertainty  G * trade_off * C
     scale             divisor of the distance; NaN when there was no frame to be distant from
     nearest           row of the nearest labelled frame at the start, -1 = none
-    stands_for        frames that it is nearer to than anything labelled or picked before; None where that was not looked at
+    stands_for        frames that it is nearer to than anything labelled or picked before; None where that was not counted
     """
 
     position: int

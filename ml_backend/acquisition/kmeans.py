@@ -25,7 +25,7 @@ class Clusters:
 
 
 def flatten_poses(poses: Features) -> Features:
-    """(n, K, d) -> (n, K * d) with missing joints at the mean place of that joint; rows without any joint stay NaN."""
+    """(n, K, d) -> (n, K * d) with missing keypoints at the mean place of that keypoint; rows without any keypoint stay NaN."""
     if poses.ndim != 3:
         raise BadInputError(f"flatten_poses: expected poses of shape (n, K, d), got {poses.shape}")
     known: BoolArray = np.asarray(np.isfinite(poses).all(axis=2, keepdims=True))
@@ -33,8 +33,8 @@ def flatten_poses(poses: Features) -> Features:
     mean = np.divide(total, known.sum(axis=0), out=np.zeros_like(total), where=known.any(axis=0))
     filled = np.where(known, poses, mean)
     filled[~known.any(axis=(1, 2))] = np.nan
-    n, joints, axes = poses.shape
-    return filled.reshape(n, joints * axes)
+    n, keypoints, axes = poses.shape
+    return filled.reshape(n, keypoints * axes)
 
 
 def k_means(features: Features, k: int, *, seed: int = 0, iterations: int = 50) -> Clusters:

@@ -1,4 +1,4 @@
-"""Weighted k-medians: the frames that speak best for the frames that need teaching.
+"""Weighted k-medians: the frames that stand best for the frames that need labels.
 
 A labelled frame helps the frames that look like it.  With d(i, j) the distance of two frames and w_j what is wrong with frame j,
 the order greedily lowers ::

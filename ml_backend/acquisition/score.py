@@ -3,7 +3,7 @@
 A score is one small module.  It states what it needs (``requires``), learns what it can from the labelled
 frames (``fit``, stored with the model version) and scores a run of frames (``score``).  Scores do no I/O and
 keep no global state.  Higher always means "label first".  A frame without one valid term has ``raw`` NaN and
-``support`` 0, never a silent zero.
+``support`` 0, never zero.
 """
 
 from __future__ import annotations

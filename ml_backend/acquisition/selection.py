@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, IntArray
-from ml_backend.acquisition.batch_builders import Choice, Contest
+from ml_backend.acquisition.batch_builders import BatchBuilder, Choice
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Fused
 from ml_backend.acquisition.order_window import Kind, Params, Pick, Selection, Strategy, rank_score
@@ -108,12 +108,12 @@ def _choose(
         return [Choice(int(position), Kind.RANKED) for position in order]
     short = _shortlist(total, may, params)
     drawn: IntArray = np.array(sorted(random_at.values()), dtype=np.int64)
-    contest = Contest(pool, np.union1d(short, drawn), total, features, params)
-    contest.withdraw(drawn, counted={position for rank, position in random_at.items() if rank < params.batch})
-    contest.choose_batch(min(need, params.batch - sum(rank < params.batch for rank in random_at)), passing)
-    contest.choose_by_score(need)
-    contest.choose_unscored(need)
-    return contest.chosen
+    builder = BatchBuilder(pool, np.union1d(short, drawn), total, features, params)
+    builder.withdraw(drawn, counted={position for rank, position in random_at.items() if rank < params.batch})
+    builder.choose_batch(min(need, params.batch - sum(rank < params.batch for rank in random_at)), passing)
+    builder.choose_by_score(need)
+    builder.choose_unscored(need)
+    return builder.chosen
 
 
 def _arrange(pool: Pool, chosen: list[Choice], random_at: Mapping[int, int], params: Params) -> tuple[Pick, ...]:

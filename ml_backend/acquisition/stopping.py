@@ -18,7 +18,7 @@ from label_config.values import BadInputError, BoolArray, FloatArray
 class Rule(StrEnum):
     """Criteria on the OKS of predictions against labels that the model had not seen.
 
-    MIN and ALL are those of VATL4Pose, section 3.6; MIN, despite its name, looks at the mean.  One frame that nobody can
+    MIN and ALL are those of VATL4Pose, section 3.6; MIN, despite its name, takes the mean.  One frame that nobody can
     learn blocks ALL for ever, hence QUANTILE.
     """
 
@@ -75,7 +75,7 @@ def advise(
 ) -> StopAdvice:
     """Evaluate the rounds so far.
 
-    rounds  for each round, oldest first, the OKS (m,) of the frames that the rule looks at, predicted by the model that
+    rounds  for each round, oldest first, the OKS (m,) of the frames that the rule uses, predicted by the model that
             had not been trained on them: the batch for MIN, batch and labelled for ALL, random picks for QUANTILE
 
     min_frames  no advice to stop rests on fewer frames; those of all the rounds in a row that met the criterion count

@@ -27,7 +27,7 @@ VIEWS = 3
 #: Frames in the order in which they are served, each with its reason; the last is pseudo-labelled.
 ORDER = {
     7: "cameras disagree on left wrist (cam2: 31 px)",
-    2: "left ankle jumps in space",
+    2: "left ankle jumps in 3-D",
     9: "unlike the labelled frames",
     4: "all cameras agree; pseudo-labelled",
 }

@@ -19,14 +19,14 @@ class NothingToLearn:
         return None
 
 
-def mean_of_views(per_point: FloatArray, *, sum_joints: bool = False) -> Scores:
+def mean_of_views(per_point: FloatArray, *, sum_keypoints: bool = False) -> Scores:
     """Mean over keypoints, then over the views that have one (Feng et al. 2023, eq. 1–2).
 
     per_point   (c, V, K), NaN = no term
-    sum_joints  sum over keypoints instead of their mean, as the single-view papers print it
+    sum_keypoints  sum over keypoints instead of their mean, as the single-view papers print it
     """
     mean, count = masked_mean(per_point, axis=2)
-    per_view = mean * count if sum_joints else mean
+    per_view = mean * count if sum_keypoints else mean
     raw, _ = masked_mean(per_view, axis=1)
     return Scores(raw, count.sum(axis=1), per_point)
 
@@ -37,14 +37,14 @@ def mean_of_terms(per_point: FloatArray) -> Scores:
     return Scores(raw, support, per_point)
 
 
-def mean_of_joints(per_joint: FloatArray, n_views: int) -> Scores:
+def mean_of_keypoints(per_keypoint: FloatArray, n_views: int) -> Scores:
     """Mean over keypoints of something that no single view owns; every view shows the same value.
 
-    per_joint  (c, K), NaN = no term
+    per_keypoint  (c, K), NaN = no term
     """
-    raw, support = masked_mean(per_joint, axis=1)
-    shape = (per_joint.shape[0], n_views, per_joint.shape[1])
-    return Scores(raw, support, np.broadcast_to(per_joint[:, None, :], shape))
+    raw, support = masked_mean(per_keypoint, axis=1)
+    shape = (per_keypoint.shape[0], n_views, per_keypoint.shape[1])
+    return Scores(raw, support, np.broadcast_to(per_keypoint[:, None, :], shape))
 
 
 def nothing(chunk: Chunk) -> Scores:
@@ -55,5 +55,5 @@ def nothing(chunk: Chunk) -> Scores:
 
 def predicted(chunk: Chunk) -> BoolArray:
     """(c, V, K) True where the network said something: a point, or at least a confidence (a blank heatmap)."""
-    spoke: BoolArray = chunk.valid | np.isfinite(chunk.confidence)
-    return spoke[chunk.core]
+    output: BoolArray = chunk.valid | np.isfinite(chunk.confidence)
+    return output[chunk.core]

@@ -17,9 +17,9 @@ from ml_backend.acquisition.scores.links import limb_lengths_px, subject_size_px
 class Body:
     """What turns points into features in the same way for labels and predictions.
 
-    limbs    (L, 2) and triples (A, 3): joints, see :mod:`ml_backend.acquisition.features`
+    limbs    (L, 2) and triples (A, 3): keypoints, see :mod:`ml_backend.acquisition.features`
     usual    (L,) usual length of each limb in units of the subject's size, see :mod:`.links`
-    root     joint that poses are centred on
+    root     keypoint that poses are centred on
     """
 
     limbs: IntArray
@@ -36,8 +36,8 @@ class Body:
 
     def to_state(self) -> dict[str, FloatArray]:
         """Plain arrays; inverse of :meth:`from_state`."""
-        joints = {"limbs": self.limbs, "triples": self.triples, "root": np.array([self.root])}
-        return {name: value.astype(np.float64) for name, value in joints.items()} | {"usual": self.usual}
+        keypoints = {"limbs": self.limbs, "triples": self.triples, "root": np.array([self.root])}
+        return {name: value.astype(np.float64) for name, value in keypoints.items()} | {"usual": self.usual}
 
     @classmethod
     def from_state(cls, state: State) -> Body:
@@ -49,7 +49,7 @@ class Body:
         return subject_size_px(limb_lengths_px(xy_px, self.limbs), self.usual)
 
     def features(self, xy_px: FloatArray) -> FloatArray:
-        """(..., K, 2) → (..., 2L + A) limb vectors and angles, NaN where a joint is missing and throughout without a size."""
+        """(..., K, 2) → (..., 2L + A) limb vectors and angles, NaN where a keypoint is missing and throughout without a size."""
         return limb_features(xy_px, self.limbs, self.triples, self.size_px(xy_px))
 
     def centred(self, xy_px: FloatArray) -> FloatArray:

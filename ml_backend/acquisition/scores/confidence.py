@@ -24,7 +24,7 @@ def peak_probability(value: FloatArray, norm: PeakNorm) -> FloatArray:
     """Peak heights as probabilities.
 
     value  (..., M) at unit training amplitude, NaN = no peak
-    norm   ``l1`` divides by the sum; ``softmax_raw`` is almost blind to the amplitude at unit height;
+    norm   ``l1`` divides by the sum; ``softmax_raw`` hardly depends on the amplitude at unit height;
            ``softmax_x30`` is the softmax of heatmaps that were trained to a height of 30
 
     Returns (..., M); 0 where there is no peak, so all zeros without any.
@@ -91,7 +91,7 @@ class Margin(NothingToLearn):
             term = np.where(second > 0, np.abs(best - second), 0.0)
         else:
             term = 1.0 - (best - second)
-        return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_joints=self.mode == "paper")
+        return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_keypoints=self.mode == "paper")
 
 
 @dataclass(frozen=True)
@@ -120,4 +120,4 @@ class MultiplePeakEntropy(NothingToLearn):
         value = chunk.outputs[Output.PEAKS][chunk.core][..., 2]
         blank = 0.0 if self.mode == "paper" else float(np.log(max(value.shape[-1], 1)))
         term = np.where(np.isfinite(value).any(axis=-1), entropy(peak_probability(value, self.norm)), blank)
-        return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_joints=self.mode == "paper")
+        return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_keypoints=self.mode == "paper")

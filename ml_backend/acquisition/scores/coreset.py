@@ -18,10 +18,11 @@ from ml_backend.geometry.cameras import Rig
 
 @dataclass(frozen=True)
 class CoresetDistance:
-    """Mean distance between joints to the nearest labelled pose.
+    """Mean distance between keypoints to the nearest labelled pose.
 
     With a rig: root-centred points in world units.  Without: all views side by side, each from its root and in units
-    of the subject's size.  Joints that either pose lacks are left out; a pose with fewer than half of its joints says nothing.
+    of the subject's size.  Keypoints that either pose lacks are left out; a pose with fewer than half of its
+    keypoints has no value.
     """
 
     name: ClassVar[str] = "coreset_distance"

@@ -112,7 +112,7 @@ class LinkLikelihood:
         if self.mode == "fixed":
             expected = (-expected - state["nll_mean"]) / state["nll_std"]
             return mean_of_views(at_child(expected, links.limbs, xy.shape[2]))
-        return mean_of_views(at_child(-expected, links.limbs, xy.shape[2]), sum_joints=True)
+        return mean_of_views(at_child(-expected, links.limbs, xy.shape[2]), sum_keypoints=True)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class VL4Pose(NothingToLearn):
         peaks = chunk.outputs[Output.PEAKS][chunk.core]
         xy, value = peaks[..., :2], peaks[..., 2]
         links = predicted_links(chunk.outputs[Output.LINKS][chunk.core], chunk.skeleton)
-        doubt = -expected_log_likelihood(xy, value, links, self.norm)
+        uncertainty = -expected_log_likelihood(xy, value, links, self.norm)
         if self.mode == "paper":
-            doubt = doubt + np.log(links.size_px)[..., None]
-        return mean_of_views(at_child(doubt, links.limbs, xy.shape[2]), sum_joints=self.mode == "paper")
+            uncertainty = uncertainty + np.log(links.size_px)[..., None]
+        return mean_of_views(at_child(uncertainty, links.limbs, xy.shape[2]), sum_keypoints=self.mode == "paper")

@@ -1,7 +1,7 @@
 """Are the limbs as long as they should be?  Length statistics of the labelled poses as a tree of Gaussians.
 
 The length of a limb is measured in units of the subject's size, and the size is the median of the subject's limbs relative to
-their usual length: neither a single wild joint nor missing ones move it much.  ``log q(length) = log N(length / size; mean,
+their usual length: neither a single wild keypoint nor missing ones move it much.  ``log q(length) = log N(length / size; mean,
 spread)`` with a spread of at least one pixel.
 """
 

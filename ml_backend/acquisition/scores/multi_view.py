@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.values import BoolArray, FloatArray
 from ml_backend.acquisition.score import Chunk, Context, Need, Scores, State
-from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_joints, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_keypoints, nothing
 from ml_backend.geometry.consistency import multi_view_consistency, outlier_ratio
 
 
@@ -122,4 +122,4 @@ class TriangulationCovariance(NothingToLearn):
         covariance = chunk.triangulated.covariance[chunk.core]
         known: BoolArray = np.asarray(np.isfinite(covariance).all(axis=(-1, -2)))
         largest = np.linalg.eigvalsh(np.where(known[..., None, None], covariance, 0.0))[..., -1]
-        return mean_of_joints(np.where(known, np.sqrt(np.maximum(largest, 0.0)), np.nan), chunk.xy_px.shape[1])
+        return mean_of_keypoints(np.where(known, np.sqrt(np.maximum(largest, 0.0)), np.nan), chunk.xy_px.shape[1])

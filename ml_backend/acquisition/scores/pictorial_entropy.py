@@ -1,4 +1,4 @@
-"""How well do the views together pin the body down?  Doubt of the 3-D pictorial structure."""
+"""How well do the views together pin the body down?  Uncertainty of the 3-D pictorial structure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from label_config.values import FloatArray
 from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.features import known_points
 from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
-from ml_backend.acquisition.scores.aggregation import mean_of_joints, nothing
+from ml_backend.acquisition.scores.aggregation import mean_of_keypoints, nothing
 from ml_backend.acquisition.scores.multi_view import reference_px
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure, infer_points
@@ -20,7 +20,7 @@ from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_sid
 
 @dataclass(frozen=True)
 class PictorialLogDet:
-    """Log-determinant of each joint's posterior covariance on a voxel grid, given all views and the limb lengths.
+    """Log-determinant of each keypoint's posterior covariance on a voxel grid, given all views and the limb lengths.
 
     Every prediction is a Gaussian as high as its confidence and ``sigma`` (relative to the crop's diagonal) wide.
     Expensive: some 20–100 ms per frame at ``grid`` = 32, eight times that at 64; every other score takes microseconds.
@@ -62,7 +62,7 @@ class PictorialLogDet:
         sigma_px = self.sigma * reference_px(chunk)
         sigma_px = np.where(np.isfinite(sigma_px), sigma_px, 1.0)  # a view that was never seen has no size, and no points
         pose = infer_points(model, chunk.rig, xy, confidence, sigma_px, centre)
-        return mean_of_joints(pose.logdet, xy.shape[1])
+        return mean_of_keypoints(pose.logdet, xy.shape[1])
 
 
 def _weight(chunk: Chunk) -> FloatArray:

@@ -44,7 +44,7 @@ class WholeBodyUnnaturalness:
     ``paper``: positions in units of the box height (of the picture's height where there is no box), angles between lines,
     sigmoid output, plain features.  One network serves all views; it is trained from scratch on every fit.
 
-    min_poses  fewer labelled poses (over all views) teach nothing
+    min_poses  with fewer labelled poses (over all views) nothing is fitted
     """
 
     mode: Literal["fixed", "paper"] = "fixed"

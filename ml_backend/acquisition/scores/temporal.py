@@ -11,7 +11,7 @@ from label_config.values import BoolArray, FloatArray
 from label_config.values.masked import masked_mean
 from label_config.values.prediction import Output
 from ml_backend.acquisition.score import Chunk, Context, Need, Scores, State
-from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_joints, mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_keypoints, mean_of_views, nothing
 
 #: Displacement, relative to the square root of the crop's area, above which VATL4Pose's code counts a keypoint as moved.
 RELEASED_MOTION = 0.01
@@ -70,7 +70,7 @@ class TemporalPoseChange(NothingToLearn):
         if self.mode == "released":
             steps = np.where(np.isfinite(steps), steps > RELEASED_MOTION * _crop_size(chunk)[..., None], np.nan)
         if self.mode != "fixed":
-            return mean_of_views(2 * masked_mean(steps, axis=0)[0], sum_joints=True)
+            return mean_of_views(2 * masked_mean(steps, axis=0)[0], sum_keypoints=True)
         steps = np.where(steps < self.dead_zone_px, 0.0, steps)
         return mean_of_views(masked_mean(steps, axis=0)[0])
 
@@ -141,4 +141,4 @@ class Jitter3D(NothingToLearn):
             distance[1:-1] = np.linalg.norm(xyz[1:-1] - (xyz[:-2] + xyz[2:]) / 2, axis=-1)
             joined = linked(chunk)
             distance[1:-1][~(joined[1:-1] & joined[2:])] = np.nan
-        return mean_of_joints(distance[chunk.core], chunk.xy_px.shape[1])
+        return mean_of_keypoints(distance[chunk.core], chunk.xy_px.shape[1])

@@ -19,7 +19,7 @@ from ml_backend.geometry.epipolar import epipolar_residual, fit_fundamentals
 class EpipolarResidual:
     """Distance of a point from the epipolar lines that the other views draw for it.
 
-    Fundamental matrices come from labelled points, at least 15 that two views share.  Blind to errors along the line.
+    Fundamental matrices come from labelled points, at least 15 that two views share.  Insensitive to errors along the line.
     """
 
     seed: int = 0
