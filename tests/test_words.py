@@ -31,7 +31,6 @@ NOT_CLEAN = frozenset(
     {
         "ml_backend.geometry",
         "ml_backend.jobs",
-        "ml_backend.simulation",
     }
 )
 ROOMS = sorted({room_of(module) for module in MODULES})

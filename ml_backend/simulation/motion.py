@@ -1,6 +1,6 @@
 """Continuous motion made of bouts: long common actions, and now and then a short rare one.
 
-A bout is a stretch of frames in which one action sets the joint angles; neighbouring bouts are cross-faded, so the
+A bout is a stretch of frames in which one action sets the angles of the limbs; neighbouring bouts are cross-faded, so the
 figure never jumps.  Everything is drawn from one generator: the same seed gives the same motion.
 """
 

@@ -27,11 +27,11 @@ from ml_backend.simulation.studio_figure import (
     STUDIO_SKELETON,
     Capsule,
     hidden,
-    joint_depth_mm,
+    keypoint_depth_mm,
     pose_points,
 )
 
-RING_MM, LOOK_AT_MM, FIGURE_MM = 4000.0, 930.0, 1900.0
+RING_MM, TARGET_HEIGHT_MM, FIGURE_MM = 4000.0, 930.0, 1900.0
 #: Points of the moving limb-like object that is not part of the figure, after those of the figure.
 _DISTRACTOR = (
     Capsule(len(POINTS), len(POINTS) + 1, 52.0, LEFT_RGB, 3.0),
@@ -98,7 +98,7 @@ class CaptureStudio:
         height = (1250.0 if view % 2 == 0 else 2000.0) + rng.uniform(-150, 150)
         radius = RING_MM * rng.uniform(0.95, 1.05)
         centre = np.array([radius * np.cos(azimuth), radius * np.sin(azimuth), height])
-        forward = np.array([0.0, 0.0, LOOK_AT_MM]) - centre
+        forward = np.array([0.0, 0.0, TARGET_HEIGHT_MM]) - centre
         distance = float(np.linalg.norm(forward))
         z = forward / distance
         x = np.cross(z, [0.0, 0.0, 1.0])
@@ -161,11 +161,11 @@ class CaptureStudio:
 
     @cached_property
     def occluded(self) -> BoolArray:
-        """(n, V, K) the figure itself or the distractor hides the joint from the camera."""
+        """(n, V, K) the figure itself or the distractor hides the keypoint from the camera."""
         views = []
         for camera in self.rig.cameras:
             points = self._points_world @ camera.R_cam_world.T + camera.t_cam_world
-            views.append(hidden(points, points[:, : len(KEYPOINTS)], self._capsules, joint_depth_mm()))
+            views.append(hidden(points, points[:, : len(KEYPOINTS)], self._capsules, keypoint_depth_mm()))
         return np.stack(views, axis=1)
 
     @property

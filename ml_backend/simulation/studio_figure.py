@@ -1,7 +1,7 @@
-"""The studio's figure: skeleton, joint angles → joints in space, and the capsules that clothe them.
+"""The studio's figure: skeleton, angles of the limbs → keypoints in 3-D, and the capsules that clothe them.
 
 World frame: millimetres, z up, floor at z = 0.  Body frame: x forward, y to the figure's left, z up.
-Joint angles are in radians and 0 everywhere is a person standing with hanging arms.
+Angles are in radians and 0 everywhere is a person standing with hanging arms.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ for _side in ("left", "right"):
         (f"{_side}_knee", f"{_side}_ankle"),
     ]
 
-#: 15 keypoints.  Only colour tells left from right, so a mirrored picture is not a valid example.
+#: 15 keypoints.  Left and right differ in colour alone, so a mirrored picture is not a valid example.
 STUDIO_SKELETON = Skeleton(
     name="studio",
     keypoints=KEYPOINTS,
@@ -97,7 +97,7 @@ def _capsules() -> tuple[Capsule, ...]:
 CAPSULES = _capsules()
 
 
-def joint_depth_mm() -> FloatArray:
+def keypoint_depth_mm() -> FloatArray:
     """(K,) how deep below the body's own surface each keypoint lies: the largest radius of the capsules that end there."""
     depth = np.zeros(len(POINTS))
     for capsule in CAPSULES:
@@ -123,7 +123,7 @@ def _along(frame: FloatArray, x: float, y: float, z: float) -> FloatArray:
 
 
 def pose_points(angles: Mapping[str, FloatArray], floor_xy: FloatArray, lift_mm: FloatArray) -> FloatArray:
-    """Joint angles → all points of the figure.
+    """Angles of the limbs → all points of the figure.
 
     angles    name → (n,) radians, every name of ANGLES
     floor_xy  (n, 2) mm, where the pelvis is seen from above
@@ -166,16 +166,16 @@ def _lowest(points: FloatArray) -> FloatArray:
     return np.min(tips, axis=0)  # type: ignore[no-any-return]
 
 
-def hidden(points_cam: FloatArray, joints_cam: FloatArray, capsules: tuple[Capsule, ...], depth_mm: FloatArray) -> BoolArray:
-    """Which joints a capsule hides from a camera at the origin.
+def hidden(points_cam: FloatArray, keypoints_cam: FloatArray, capsules: tuple[Capsule, ...], depth_mm: FloatArray) -> BoolArray:
+    """Which keypoints a capsule hides from a camera at the origin.
 
     points_cam  (n, P, 3) capsule points in the camera's frame
-    joints_cam  (n, K, 3)
-    depth_mm    (K,) from :func:`joint_depth_mm`; a joint is hidden when some surface lies further than this in front of it
+    keypoints_cam  (n, K, 3)
+    depth_mm    (K,) from :func:`keypoint_depth_mm`; a keypoint is hidden when some surface lies further than this in front of it
     Returns (n, K).
     """
-    distance = np.linalg.norm(joints_cam, axis=-1)
-    ray = joints_cam / distance[..., None]
+    distance = np.linalg.norm(keypoints_cam, axis=-1)
+    ray = keypoints_cam / distance[..., None]
     covered = np.zeros(distance.shape, dtype=bool)
     for capsule in capsules:
         reach, _ = capsule_distance(points_cam[:, None, capsule.start], points_cam[:, None, capsule.end], capsule.radius_mm, ray)

@@ -20,7 +20,7 @@ PCK_ALPHA = 0.05
 
 
 def frame_error(recording: TrueRecording, seen: Scan) -> FloatArray:
-    """(c,) mean keypoint error of each frame: in space with a rig, else over the views, in pixels of the original picture."""
+    """(c,) mean keypoint error of each frame: in 3-D with a rig, else over the views, in pixels of the original picture."""
     if seen.triangulated is not None and recording.xyz is not None:
         return position_error(seen.triangulated.xyz_world, recording.xyz[seen.rows]).per_frame
     error = np.linalg.norm(seen.xy_px - recording.xy_px[seen.rows], axis=-1) * recording.scale[seen.rows][..., None]

@@ -37,7 +37,7 @@ class TrueRecording:
     xy_px     (m, V, K, 2) truth in pixels of ``pictures``, NaN = not labelled
     scale     (m, V) pixels of the original picture per pixel of ``pictures``
     keys      (m,) in temporal order within the pool
-    xyz       (m, K, 3) truth in space, None without a rig
+    xyz       (m, K, 3) truth in world coordinates, None without a rig
     hidden    (m, V, K) the keypoint cannot be seen
     rare      (m,) part of a rare action; False throughout where nobody knows
     rare_share  share of rare frames in an unbiased test, for the mean error

@@ -29,8 +29,8 @@ class Arm:
     strategy  a name of SPECIAL, or any score alone ("mc", "mpe", …), highest first
     pseudo    self-training: "off", "on", or "repeat" (frames of the previous round may come back: the rule that drifts)
     views     people label this many views of every frame after the first ones, and so many more frames that a round costs them
-              as many pictures as any other; calibration tells the other views.  0 = all
-    draw      number of the repetition; tells random draws apart
+              as many pictures as any other; calibration fills the other views.  0 = all
+    draw      number of the repetition; keeps random draws apart
     """
 
     strategy: str
@@ -55,8 +55,8 @@ class Arm:
     @property
     def kind(self) -> str:
         """The strategy without the number of the draw: what is averaged over draws."""
-        taught = {"off": "", "on": "+pseudo", "repeat": "+pseudo_repeat"}[self.pseudo]
-        return self.strategy + taught + (f"+views{self.views}" if self.views else "")
+        trained = {"off": "", "on": "+pseudo", "repeat": "+pseudo_repeat"}[self.pseudo]
+        return self.strategy + trained + (f"+views{self.views}" if self.views else "")
 
     def __str__(self) -> str:
         return self.kind + (f"#{self.draw}" if self.draw else "")

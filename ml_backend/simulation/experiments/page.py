@@ -42,7 +42,7 @@ def interval(found: Comparison) -> str:
 def verdict(found: Comparison) -> str:
     """Whether a lower error than random was shown."""
     if math.isnan(found.lo):
-        return "cannot be told"
+        return "unknown"
     return "yes" if found.hi < 0 else "no: worse" if found.lo > 0 else "not shown"
 
 

@@ -225,7 +225,7 @@ def _pseudo(rows: Sequence[Row], unit: str) -> list[str]:
     kinds = [kind for kind in kinds_of(rows) if "+pseudo" in kind]
     if not kinds:
         return []
-    figures = [(f"error ({unit})", "pseudo_error"), ("frames", "pseudo_frames"), ("joints", "pseudo_joints")]
+    figures = [(f"error ({unit})", "pseudo_error"), ("frames", "pseudo_frames"), ("keypoints", "pseudo_keypoints")]
     return [
         "<h2>Pseudo-labels</h2>",
         "<p>True error of the labels that the network gave itself, per round. “+pseudo” lets the frames of one round sit out the "

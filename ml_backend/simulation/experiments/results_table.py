@@ -24,7 +24,7 @@ KEY = ("strategy", "seed", "round")
 #: that this model learnt (mm); train_s, scan_s: seconds; rho_…: see WATCHED.
 FIGURES = (
     "labels", "error", "error_common", "error_rare", "coverage", "radius", "entropy", "rare_share",
-    "batch_oks", "seen_oks_min", "val_oks_q05", "pseudo_frames", "pseudo_joints", "pseudo_error", "train_s", "scan_s",
+    "batch_oks", "seen_oks_min", "val_oks_q05", "pseudo_frames", "pseudo_keypoints", "pseudo_error", "train_s", "scan_s",
     *(f"rho_{name}" for name in WATCHED),
 )  # fmt: skip
 FIELDS = (*KEY, *FIGURES)

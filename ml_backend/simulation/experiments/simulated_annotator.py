@@ -19,7 +19,7 @@ from ml_backend.simulation.noise import AnnotatorNoise
 def annotate(design: Design, recording: TrueRecording, rows: IntArray, labelled_views: int = 0) -> TrainingSet:
     """The labels of ``rows``.
 
-    labelled_views  how many views of a frame the person labels, those that tell most about its depth; geometry tells the
+    labelled_views  how many views of a frame the person labels, those that fix its depth best; geometry fills the
                     others with the weight that it has in the product.  0 = all
     """
     xy = recording.xy_px[rows]
@@ -36,8 +36,8 @@ def annotate(design: Design, recording: TrueRecording, rows: IntArray, labelled_
     for i, centre in enumerate(recording.xyz[rows].mean(axis=1)):
         given[i, best_views(recording.rig, centre, labelled_views)] = True
     given &= weight > 0
-    told = complete(recording.rig, np.where(given[..., None], xy, np.nan), given, ~given)
-    return TrainingSet(rows, told.xy_px, np.where(told.filled, WEIGHTS[Provenance.GEOMETRY], np.where(given, 1.0, 0.0)))
+    completed = complete(recording.rig, np.where(given[..., None], xy, np.nan), given, ~given)
+    return TrainingSet(rows, completed.xy_px, np.where(completed.filled, WEIGHTS[Provenance.GEOMETRY], np.where(given, 1.0, 0.0)))
 
 
 def best_views(rig: Rig, point_world: FloatArray, count: int) -> list[int]:

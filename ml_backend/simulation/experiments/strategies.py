@@ -121,7 +121,7 @@ def pick(design: Design, recording: TrueRecording, seen: Scan, raw: Raw, arm: Ar
 
 
 def _features(recording: TrueRecording, seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
-    """Poses in space against the true labelled ones; without a rig the network's own view of pool and labelled frames."""
+    """3-D poses against the true labelled ones; without a rig the network's own view of pool and labelled frames."""
     if seen.triangulated is not None and recording.xyz is not None:
         return FeatureSet(
             pose3d_features(seen.triangulated.xyz_world[open_], recording.skeleton),

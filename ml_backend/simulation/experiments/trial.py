@@ -37,12 +37,12 @@ class State:
     labelled: IntArray
     pseudo: TrainingSet
     pseudo_error: float
-    pseudo_joints: int
+    pseudo_keypoints: int
     performance: float
     rows: list[dict[str, Any]]
 
     def save(self, path: Path) -> None:
-        plain = {n: getattr(self, n) for n in ("round", "pseudo_error", "pseudo_joints", "performance", "rows")}
+        plain = {n: getattr(self, n) for n in ("round", "pseudo_error", "pseudo_keypoints", "performance", "rows")}
         arrays = {"labelled": self.labelled, **{f"pseudo_{name}": value for name, value in vars(self.pseudo).items()}}
         with replacing(path) as temporary:
             np.savez(temporary, plain=np.array(json.dumps(plain)), **arrays)
@@ -104,7 +104,7 @@ def _round(
     model, train_s = _model(design, recording, seed, folder, home, state, training_set)
     row: dict[str, Any] = {"strategy": str(arm), "seed": seed, "round": state.round}
     row |= {"labels": _effort(design, recording, arm, state.labelled)}
-    row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_joints": state.pseudo_joints}
+    row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_keypoints": state.pseudo_keypoints}
     row |= {"pseudo_error": state.pseudo_error}
     row |= accuracy.errors_of(recording, predict(design, recording, model, recording.test))
     row |= accuracy.covered(recording, state.labelled)
@@ -165,8 +165,8 @@ def _propose_pseudo_labels(
     labels, state.pseudo = pseudo_label(design, recording, seen, arm, excluded, state.pseudo.rows)
     assert recording.xyz is not None
     distance: FloatArray = np.linalg.norm(labels.xyz_world - recording.xyz[state.pseudo.rows], axis=-1)
-    state.pseudo_joints = int(labels.accepted.sum())
-    state.pseudo_error = float(distance[labels.accepted].mean()) if state.pseudo_joints else math.nan
+    state.pseudo_keypoints = int(labels.accepted.sum())
+    state.pseudo_error = float(distance[labels.accepted].mean()) if state.pseudo_keypoints else math.nan
 
 
 def _full(design: Design, recording: TrueRecording, seed: int, folder: Path) -> dict[str, Any]:

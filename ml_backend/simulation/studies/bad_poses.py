@@ -1,4 +1,4 @@
-"""Which score tells a corrupted pose from a clean one? (docs/methods.md §3.2: autoencoder against Mahalanobis and limb lengths)
+"""Which score separates corrupted poses from clean ones? (docs/methods.md §3.2: autoencoder against Mahalanobis and limb lengths)
 
 Single pictures of the capture studio, as 2-D poses without the pictures: scores learn from labelled poses of some takes and views
 and score poses of other takes, clean and corrupted.
@@ -24,7 +24,7 @@ from ml_backend.simulation.studies.study_table import write_rows
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.simulation.studio_figure import KEYPOINTS, STUDIO_SKELETON
 
-#: How far a displaced joint goes, in units of the pose's size.
+#: How far a displaced keypoint goes, in units of the pose's size.
 JUMP = 0.35
 LEG = ("hip", "knee", "ankle")
 NAMES = ("seed", "labelled", "score", "corruption", "auroc")
@@ -73,7 +73,7 @@ class BadPosesStudy:
 
 
 def displaced(xy_px: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """``count`` different joints of every pose (n, K, 2) go JUMP × its size in a direction of their own."""
+    """``count`` different keypoints of every pose (n, K, 2) go JUMP × its size in a direction of their own."""
     n, k = xy_px.shape[:2]
     angle = rng.uniform(0, 2 * np.pi, (n, k))
     step = JUMP * pose_size_px(xy_px)[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -83,7 +83,7 @@ def displaced(xy_px: FloatArray, count: int, rng: np.random.Generator) -> FloatA
 
 def leg_copied(xy_px: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Both legs of every pose (n, K, 2) lie where the left one is, or the right one: double counting."""
-    left, right = ([KEYPOINTS.index(f"{side}_{joint}") for joint in LEG] for side in ("left", "right"))
+    left, right = ([KEYPOINTS.index(f"{side}_{keypoint}") for keypoint in LEG] for side in ("left", "right"))
     on_left = rng.random(len(xy_px)) < 0.5
     result = xy_px.copy()
     result[:, left] = np.where(on_left[:, None, None], xy_px[:, left], xy_px[:, right])
@@ -92,7 +92,7 @@ def leg_copied(xy_px: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def shuffled(xy_px: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """The joints of every pose (n, K, 2) change places along one random cycle, so that none keeps its own."""
+    """The keypoints of every pose (n, K, 2) change places along one random cycle, so that none keeps its own."""
     cycle = rng.random(xy_px.shape[:2]).argsort(axis=1)
     order = np.empty_like(cycle)
     np.put_along_axis(order, cycle, np.roll(cycle, 1, axis=1), axis=1)
@@ -136,7 +136,7 @@ def _one(study: BadPosesStudy, seed: int) -> list[dict[str, Any]]:
     first = 2 * _FIRST_TEST_TAKE * seed
     known = drawn_poses(study, first, max(study.labelled), rng)
     clean = drawn_poses(study, first + _FIRST_TEST_TAKE, study.test, rng)
-    # The box is a detector's: it knows where the subject is, whatever the joints are.
+    # The box is a detector's: it knows where the subject is, whatever the keypoints are.
     box = _boxes(clean)
     corrupted = {name: corrupt(clean, rng) for name, corrupt in CORRUPTIONS.items()}
     rows = []
@@ -176,6 +176,6 @@ def _detector(study: BadPosesStudy, name: str, known: FloatArray) -> Callable[[F
 
 
 def _boxes(xy_px: FloatArray) -> FloatArray:
-    """(n, K, 2) → (n, 4) x, y, width, height around the joints."""
+    """(n, K, 2) → (n, 4) x, y, width, height around the keypoints."""
     low, high = xy_px.min(axis=1), xy_px.max(axis=1)
     return np.concatenate([low, high - low], axis=1)

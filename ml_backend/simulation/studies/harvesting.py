@@ -1,7 +1,8 @@
 """Harvesting with a generic network on a new take (Pavlakos et al. 2017; docs/methods.md §4.5).
 
 A generic network learns from labelled frames of several takes.  Then comes a take without labels, known by the subject's limb
-lengths alone: how well do two, three and four views place the joints, and does the network gain by labels that it harvests there?
+lengths alone: how well do two, three and four views place the keypoints, and does the network gain by labels that it harvests
+there?
 
 The studio's figure always has the same body and clothes; what makes a take new is its motion, cameras and room, and, unless
 ``known`` is set, rare actions, an object that looks like a limb, a larger distance and a noisier sensor, which the generic
@@ -33,10 +34,10 @@ from ml_backend.simulation.studies.takes import enlarged, recorded, reduced_px, 
 from ml_backend.simulation.studio import CaptureStudio
 
 #: The generic network, and what it becomes by other labels of the new take: its own points without geometry, the harvest's
-#: poses, of both all or the best of each joint; the truth, to see what there is to gain.
+#: poses, of both all or the best of each keypoint; the truth, to see what there is to gain.
 STEPS = ("generic", "hm", "hm_sel", "ps", "ps_sel", "truth")
 NAMES = (
-    "seed", "step", "views", "method", "joints", "share", "error", "median", "aligned", "rare", "pcp",
+    "seed", "step", "views", "method", "keypoints", "share", "error", "median", "aligned", "rare", "pcp",
     "px", "px_rare", "labels_share", "labels_px",
 )  # fmt: skip
 #: Points below this are no opinion at all.
@@ -54,7 +55,7 @@ class HarvestStudy:
     takes, take_frames, take_stride   labelled takes of the generic network: how many, frames of each, every n-th
     pool_frames, test_frames, stride  of the new take; the test is a later stretch
     body_frames  frames of the new take whose true poses tell the limb lengths
-    keep         share of each joint's poses that is kept
+    keep         share of each keypoint's poses that is kept
     steps        optimiser steps of the generic network
     side_px      of the square pictures that the network sees
     camera_px    of the camera pictures behind them, which geometry is counted in; a multiple of ``side_px``
@@ -213,7 +214,7 @@ class _Scene:
         return _masked(pool, xy, self.take.rig.inside(xy))
 
     def _evaluated(self, step: str, model: Path, counts: Sequence[int], about: dict[str, float]) -> Iterator[dict[str, Any]]:
-        """One row per number of views, method and choice of joints, on the test frames."""
+        """One row per number of views, method and choice of keypoints, on the test frames."""
         test, limbs = self.take.test, self.take.skeleton.limbs
         seen = observe(self.take, model, test, self.study.factor)
         off = np.linalg.norm(reduced_px(seen.xy_px, self.study.factor) - self.take.xy_px[test], axis=-1)
@@ -224,17 +225,17 @@ class _Scene:
             found = [reconstructed(self.rig, self.body, keys, seen, views, self.study.keep) for views in groups]
             kept = np.concatenate([mask for _, mask in found])
             truth, often = np.concatenate([self.truth[test]] * len(groups)), np.concatenate([rare] * len(groups))
-            for joints, true in (("kept", np.where(kept[..., None], truth, np.nan)), ("all", truth)):
+            for keypoints, true in (("kept", np.where(kept[..., None], truth, np.nan)), ("all", truth)):
                 for method in METHODS:
                     xyz = np.concatenate([poses[method] for poses, _ in found])
-                    where = {"seed": self.seed, "step": step, "views": count, "method": method, "joints": joints}
+                    where = {"seed": self.seed, "step": step, "views": count, "method": method, "keypoints": keypoints}
                     yield {**where, **figures(xyz, true, often, limbs), **about}
 
 
 def most_confident(confidence: FloatArray, fraction: float) -> BoolArray:
-    """(n, V, K) → the same shape: of every joint, the ``fraction`` of its confident points that is most so."""
-    doubt = np.where(confidence >= CONFIDENT, -confidence, np.nan)
-    return keep_best(doubt.reshape(-1, doubt.shape[-1]), fraction).reshape(doubt.shape)
+    """(n, V, K) → the same shape: of every keypoint, the ``fraction`` of its confident points that is most so."""
+    uncertainty = np.where(confidence >= CONFIDENT, -confidence, np.nan)
+    return keep_best(uncertainty.reshape(-1, uncertainty.shape[-1]), fraction).reshape(uncertainty.shape)
 
 
 def _masked(rows: Any, xy_px: FloatArray, kept: BoolArray) -> TrainingSet:

@@ -1,4 +1,4 @@
-"""A network's opinion in several views → joints in space, by linear and robust triangulation and by pictorial structures."""
+"""A network's opinion in several views → keypoints in 3-D, by linear and robust triangulation and by pictorial structures."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def neighbours(views: int, count: int) -> list[list[int]]:
 def reconstructed(
     rig: Rig, body: PictorialStructure, keys: Sequence[FrameKey], seen: Detections, views: Sequence[int], keep: float
 ) -> tuple[dict[str, FloatArray], BoolArray]:
-    """Method → (n, K, 3) joints from some of the views, and (n, K) those that a harvest would keep."""
+    """Method → (n, K, 3) keypoints from some of the views, and (n, K) those that a harvest would keep."""
     arrays: dict[str, Any] = {name: None if value is None else value[:, views] for name, value in vars(seen).items()}
     part = Detections(**arrays)
     some = rig.subset([rig.names[view] for view in views])
@@ -69,12 +69,12 @@ def reconstructed(
 
 
 def figures(xyz: FloatArray, truth: FloatArray, rare: BoolArray, limbs: Sequence[tuple[int, int]]) -> dict[str, float]:
-    """Errors of poses (n, K, 3) in world units; joints that are NaN in ``truth`` do not count.
+    """Errors of poses (n, K, 3) in world units; keypoints that are NaN in ``truth`` do not count.
 
-    share    of all joints that have an error
-    error, median, aligned   absolute; and mean after the means of the joints coincide (Pavlakos et al. 2017)
+    share    of all keypoints that have an error
+    error, median, aligned   absolute; and mean after the means of the keypoints coincide (Pavlakos et al. 2017)
     rare     mean over the rare frames (n,)
-    pcp      loose, alpha 0.5, in per cent; a missing joint is wrong
+    pcp      loose, alpha 0.5, in per cent; a missing keypoint is wrong
     """
     absolute = position_error(xyz, truth)
     return {

@@ -26,7 +26,7 @@ def harvest_sections(rows: Sequence[Row]) -> list[SummarySection]:
     seeds = len({row["seed"] for row in rows})
     return [
         SummarySection(
-            f"Generic network on a new take, mean of {seeds} seeds, mm: all joints; those that a harvest keeps",
+            f"Generic network on a new take, mean of {seeds} seeds, mm: all keypoints; those that a harvest keeps",
             ("views", "method", "error", "minus linear", "median", "aligned", "PCP %", "kept", "error", "PCP %"),
             tuple(_line(rows, views, method) for views in counts for method in METHODS),
         ),
@@ -39,8 +39,8 @@ def harvest_sections(rows: Sequence[Row]) -> list[SummarySection]:
 
 
 def _line(rows: Sequence[Row], views: int, method: str) -> tuple[str, ...]:
-    every = {"step": "generic", "views": views, "method": method, "joints": "all"}
-    kept, linear = {**every, "joints": "kept"}, {**every, "method": "linear"}
+    every = {"step": "generic", "views": views, "method": method, "keypoints": "all"}
+    kept, linear = {**every, "keypoints": "kept"}, {**every, "method": "linear"}
     change = in_words(over_seeds(rows, "error", matching(every), matching(linear))) if method != "linear" else ""
     means = [_mean(rows, every, figure) for figure in ("error", "median", "aligned", "pcp")]
     return (
@@ -50,7 +50,7 @@ def _line(rows: Sequence[Row], views: int, method: str) -> tuple[str, ...]:
 
 
 def _step(rows: Sequence[Row], step: str, views: int) -> tuple[str, ...]:
-    here = {"step": step, "views": views, "method": "pictorial", "joints": "all"}
+    here = {"step": step, "views": views, "method": "pictorial", "keypoints": "all"}
     generic = {**here, "step": "generic"}
     px, error = (over_seeds(rows, figure, matching(here), matching(generic)) for figure in ("px", "error"))
     trained = step != "generic"

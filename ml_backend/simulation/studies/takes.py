@@ -34,7 +34,7 @@ def recorded(studio: CaptureStudio, number: IntArray, n_pool: int) -> TrueRecord
 
 
 def together(takes: Sequence[TrueRecording]) -> TrueRecording:
-    """All frames of several takes as one pool.  Their cameras differ, so there is no rig and no truth in space."""
+    """All frames of several takes as one pool.  Their cameras differ, so there is no rig and no truth in world coordinates."""
     arrays = {name: np.concatenate([getattr(take, name) for take in takes]) for name in ("xy_px", "scale", "rare", "hidden")}
     views = range(len(takes[0].pictures))
     return replace(

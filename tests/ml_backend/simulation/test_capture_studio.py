@@ -11,7 +11,7 @@ from ml_backend.geometry.cameras import Camera
 from ml_backend.simulation.motion import BLEND_FRAMES, COMMON_ACTIONS, RARE_ACTIONS
 from ml_backend.simulation.render import draw, make_scene
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.simulation.studio_figure import KEYPOINTS, LEFT_RGB, RIGHT_RGB, Capsule, joint_depth_mm
+from ml_backend.simulation.studio_figure import KEYPOINTS, LEFT_RGB, RIGHT_RGB, Capsule, keypoint_depth_mm
 
 LIMB_MM = {("left_shoulder", "left_elbow"): 290.0, ("right_elbow", "right_wrist"): 260.0, ("left_hip", "left_knee"): 430.0}
 
@@ -132,9 +132,9 @@ def test_share_of_hidden_joints():
 
 
 def test_occlusion_by_walking_along_the_ray():
-    """Independent oracle: 400 steps from camera to joint, asking at each whether the spot is inside some capsule."""
+    """Independent oracle: 400 steps from camera to keypoint, asking at each whether the spot is inside some capsule."""
     studio = CaptureStudio(seed=8, n_frames=90)
-    slack = 1.25 * joint_depth_mm()
+    slack = 1.25 * keypoint_depth_mm()
     for frame in range(0, 90, 9):
         ends = studio._points_world[frame]
         for view, camera in enumerate(studio.rig.cameras):
@@ -226,7 +226,7 @@ def test_written_calibration_holds_the_rig(tmp_path):
 
 
 def test_depth_of_joints_is_positive():
-    assert (joint_depth_mm() > 0).all()
+    assert (keypoint_depth_mm() > 0).all()
 
 
 def test_bad_arguments():

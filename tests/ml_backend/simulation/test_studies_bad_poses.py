@@ -49,16 +49,16 @@ def test_displaced_joints_go_exactly_their_share_of_the_size(poses, count):
 
 def test_displaced_joints_and_directions_vary(poses):
     step = displaced(poses, 1, rng()) - poses
-    joint = np.abs(step).sum(axis=-1).argmax(axis=1)
-    assert len(set(joint.tolist())) > 5
-    angle = np.arctan2(*step[np.arange(len(step)), joint].T)
+    keypoint = np.abs(step).sum(axis=-1).argmax(axis=1)
+    assert len(set(keypoint.tolist())) > 5
+    angle = np.arctan2(*step[np.arange(len(step)), keypoint].T)
     assert min(angle) < -2
     assert max(angle) > 2
 
 
 def test_leg_copy_puts_one_leg_on_the_other_and_changes_nothing_else(poses):
     copied = leg_copied(poses, rng())
-    legs = {side: [KEYPOINTS.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")}
+    legs = {side: [KEYPOINTS.index(f"{side}_{keypoint}") for keypoint in ("hip", "knee", "ankle")] for side in ("left", "right")}
     np.testing.assert_array_equal(copied[:, legs["left"]], copied[:, legs["right"]])
     others = np.setdiff1d(np.arange(len(KEYPOINTS)), legs["left"] + legs["right"])
     np.testing.assert_array_equal(copied[:, others], poses[:, others])

@@ -100,10 +100,10 @@ def test_figures_of_known_errors():
     assert figures(xyz, some, rare, [(0, 1)])["pcp"] == pytest.approx(100 * 2 / 3)
 
 
-def test_most_confident_of_every_joint():
-    confidence = np.array([[[0.9, 0.2], [0.05, 0.8]], [[0.3, 0.7], [0.6, 0.09]]])  # 2 frames, 2 views, 2 joints
+def test_most_confident_of_every_keypoint():
+    confidence = np.array([[[0.9, 0.2], [0.05, 0.8]], [[0.3, 0.7], [0.6, 0.09]]])  # 2 frames, 2 views, 2 keypoints
     kept = most_confident(confidence, 0.7)
-    # joint 0: .9, .6, .3 are opinions, the best 3 of 3 · 0.7 rounded up; joint 1: .8, .7, .2
+    # keypoint 0: .9, .6, .3 are opinions, the best 3 of 3 · 0.7 rounded up; keypoint 1: .8, .7, .2
     assert kept[..., 0].tolist() == [[True, False], [True, True]]
     assert kept[..., 1].tolist() == [[True, True], [True, False]]
     fewer = most_confident(confidence, 0.5)
@@ -156,7 +156,7 @@ def finished(tmp_path_factory):
 
 def test_every_step_is_evaluated_by_every_method(finished):
     folder, rows = finished
-    cells = {(r["step"], r["views"], r["method"], r["joints"]) for r in rows}
+    cells = {(r["step"], r["views"], r["method"], r["keypoints"]) for r in rows}
     assert len(cells) == len(rows) == (2 + len(STEPS) - 1) * len(METHODS) * 2
     assert {r["views"] for r in rows if r["step"] == "generic"} == {2, 3}
     assert {r["labels_px"] for r in rows if r["step"] == "truth"} == {0}
@@ -217,5 +217,5 @@ def test_command_goes_on_with_what_is_there(finished):
     assert [line[:2] for line in views.lines] == [(str(v), m) for v in (2, 3) for m in METHODS]
     assert [line[0] for line in steps.lines] == list(STEPS)
     for column, method in ((5, "pictorial"), (8, "linear")):
-        truth = next(r for r in rows if (r["step"], r["method"], r["joints"]) == ("truth", method, "all"))
+        truth = next(r for r in rows if (r["step"], r["method"], r["keypoints"]) == ("truth", method, "all"))
         assert steps.lines[-1][column] == f"{truth['error']:.1f}"
