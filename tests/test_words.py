@@ -1,7 +1,6 @@
 """One word for each thing: the words that docs/glossary.md replaces stay out of pages and code.
 
-The table at the end of the glossary is the word list.  Rooms that still use such words stand in NOT_CLEAN, which only shrinks: a
-room that is not listed must be clean, and a listed room that has become clean must be taken off the list.
+The table at the end of the glossary is the word list.
 """
 
 from __future__ import annotations
@@ -26,13 +25,6 @@ PAGES = sorted(
 )
 #: Names in settings, files and the database, which stay as they are.
 STORED = ("blind_random", '"blind"', "row.blind", "per_joint", "mean_joint", "joint-mean-aligned")
-#: Rooms of the code that still use such words.  Never add one: clean it instead.
-NOT_CLEAN = frozenset(
-    {
-        "ml_backend.geometry",
-        "ml_backend.jobs",
-    }
-)
 ROOMS = sorted({room_of(module) for module in MODULES})
 
 
@@ -81,14 +73,9 @@ def test_pages_use_the_words_of_the_glossary(page: Path) -> None:
     assert list(found_in(prose(page))) == []
 
 
-@pytest.mark.parametrize("room", sorted(set(ROOMS) - NOT_CLEAN))
+@pytest.mark.parametrize("room", ROOMS)
 def test_rooms_use_the_words_of_the_glossary(room: str) -> None:
     assert list(words_of(room)) == []
-
-
-@pytest.mark.parametrize("room", sorted(NOT_CLEAN & set(ROOMS)))
-def test_the_list_of_rooms_that_are_not_clean_only_shrinks(room: str) -> None:
-    assert list(words_of(room)), f"{room} is clean: take it off NOT_CLEAN"
 
 
 def test_the_check_sees_what_it_should() -> None:

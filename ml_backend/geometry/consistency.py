@@ -1,7 +1,7 @@
 """What triangulation residuals say about a frame: multi-view consistency and whether the points can be trusted.
 
 Multi-view consistency is eq. 4 of Feng et al., *Rethinking the Data Annotation Process for Multi-view 3D Pose Estimation with
-Active Learning and Self-Training* (WACV 2023); the text there speaks of a distance, the formula has its square: ``power``.
+Active Learning and Self-Training* (WACV 2023); the text there describes a distance, the formula has its square: ``power``.
 Everywhere ``reprojection_px`` is (..., V, K), NaN = no term; ``...`` are frames.
 """
 
@@ -13,7 +13,7 @@ from label_config.values import BadInputError, BoolArray, FloatArray, IntArray, 
 from label_config.values.masked import masked_mean
 from ml_backend.geometry.cameras import Rig
 
-#: Self-training accepts nothing below these (a two-view residual is blind to errors along the epipolar line).
+#: Self-training accepts nothing below these (a two-view residual is insensitive to errors along the epipolar line).
 MIN_VIEWS = 3
 MIN_ANGLE_DEG = 10.0
 
@@ -58,7 +58,7 @@ def trusted(found: Triangulation, min_views: int = MIN_VIEWS, min_angle_deg: flo
 
 
 def agreed_place(rig: Rig, triangulated: Triangulation, min_views: int = MIN_VIEWS) -> FloatArray:
-    """(n, V, K, 2) where each camera sees the joint on which at least ``min_views`` views agree; NaN without such a consensus.
+    """(n, V, K, 2) where each camera sees the keypoint on which at least ``min_views`` views agree; NaN without such a consensus.
 
     triangulated  batch axes (n,); distorted image pixels, NaN behind a camera
     """

@@ -96,7 +96,7 @@ def epipolar_residual(matrices: FloatArray, xy_px: FloatArray) -> FloatArray:
 
     Per pair of views the root mean square of the two point-to-line distances; per view the median over its partners, so that
     one wrong view accuses itself rather than all others.  NaN where no other view has the point.
-    Blind to errors along the epipolar line.
+    Insensitive to errors along the epipolar line.
     """
     one_way = pair_distance(matrices, xy_px)
     both = np.sqrt((one_way**2 + np.swapaxes(one_way, -3, -2) ** 2) / 2)

@@ -1,7 +1,7 @@
 """Kernels on a rig in coordinates in which every number is near one.
 
 Raw pixels and millimetres would mix factors of 1e5 (focal lengths) and 1e3 (distances) in one 3×3 system.  Here the image is
-measured from the principal point in units of the focal length, and the world from the point that all cameras look at in units
+measured from the principal point in units of the focal length, and the world from the point that all cameras face, in units
 of the typical camera distance.  Arrays are laid out views first, points last: every operation runs along contiguous points.
 
 Letters: V views, M points.  Everything is float64: the normal equations square the condition number.

@@ -1,7 +1,7 @@
-"""3-D pictorial structures: the posterior of every joint on a voxel grid (Pavlakos et al. 2017; docs/methods.md §4).
+"""3-D pictorial structures: the posterior of every keypoint on a voxel grid (Pavlakos et al. 2017; docs/methods.md §4).
 
-``p(S | views) ∝ Π_views Π_joints (h + floor) · Π_limbs 1[| ‖s_i − s_j‖ − L | ≤ ε]``; marginals by exact sum-product on the
-skeleton's forest, each message one convolution with a shell.  The estimate is the marginal's mean, its doubt the marginal's
+``p(S | views) ∝ Π_views Π_keypoints (h + floor) · Π_limbs 1[| ‖s_i − s_j‖ − L | ≤ ε]``; marginals by exact sum-product on the
+skeleton's forest, each message one convolution with a shell.  The estimate is the marginal's mean, its uncertainty the marginal's
 covariance.
 
     limbs = LimbLengths.from_labels(xyz_world, skeleton.limbs)
@@ -24,7 +24,7 @@ from ml_backend.geometry.pictorial_body import LimbLengths, tree_order
 from ml_backend.geometry.pictorial_shells import ShellConvolution
 from ml_backend.geometry.pictorial_unary import heatmap_unary, point_unary, voxel_points
 
-#: Chance-like weight of a view being wrong about a joint (docs/methods.md §4.2: 1e-3 … 1e-2 costs nothing with four views).
+#: Chance-like weight of a view being wrong about a keypoint (docs/methods.md §4.2: 1e-3 … 1e-2 costs nothing with four views).
 DEFAULT_FLOOR = 1e-3
 #: The paper's code adds the float64 machine epsilon.
 PAPER_FLOOR = 2.2e-16
@@ -38,24 +38,24 @@ Unary = tuple[Float32Array, BoolArray]
 class PictorialStructure:
     """A skeleton on a voxel grid of fixed size, with everything computed that does not change between frames.
 
-    n_joints    K
-    limbs       lengths and tolerances; keypoints without a limb have their unary term alone
-    side_world  side of the cube, world units; the same for all frames of one subject
-    grid        G, voxels per side; spacing = side / (G − 1)
-    mode        "default": outlier floor, tolerance from the labels and at least one voxel.
-                "paper": floor 2.2e-16 (any view can veto), unseen voxels vetoed, tolerance exactly one voxel
-    echo        send a parent's whole belief down instead of dividing the child's own message out, as the paper's code does:
-                not the true marginal, slightly sharper with two views
-    dtype       of the messages; float32 and float64 agree to a fraction of a millimetre
+    n_keypoints  K
+    limbs        lengths and tolerances; keypoints without a limb have their unary term alone
+    side_world   side of the cube, world units; the same for all frames of one subject
+    grid         G, voxels per side; spacing = side / (G − 1)
+    mode         "default": outlier floor, tolerance from the labels and at least one voxel.
+                 "paper": floor 2.2e-16 (any view can veto), unseen voxels vetoed, tolerance exactly one voxel
+    echo         send a parent's whole belief down instead of dividing the child's own message out, as the paper's code does:
+                 not the true marginal, slightly sharper with two views
+    dtype        of the messages; float32 and float64 agree to a fraction of a millimetre
 
     In default mode messages are kept above 8 machine epsilons of their maximum, where float32 convolution is noise anyway; no
     single limb can therefore veto either.  In paper mode they are exact down to the smallest number of ``dtype`` and 0 where no
-    voxel of the shell has any belief: an impossible limb vetoes, and a joint without any possible place has NaN marginals.
+    voxel of the shell has any belief: an impossible limb vetoes, and a keypoint without any possible place has NaN marginals.
     """
 
     def __init__(
         self,
-        n_joints: int,
+        n_keypoints: int,
         limbs: LimbLengths,
         side_world: float,
         grid: int = 32,
@@ -67,7 +67,7 @@ class PictorialStructure:
     ) -> None:
         if not (np.isfinite(side_world) and side_world > 0 and grid >= 2):
             raise BadInputError(f"pictorial structure: expected a box side > 0 and a grid ≥ 2, got {side_world} and {grid}")
-        self.n_joints, self.side_world, self.grid, self.echo = n_joints, float(side_world), grid, echo
+        self.n_keypoints, self.side_world, self.grid, self.echo = n_keypoints, float(side_world), grid, echo
         self.dtype = dtype
         if floor is not None and floor <= 0:
             raise BadInputError(
@@ -78,7 +78,7 @@ class PictorialStructure:
         self.spacing_world = self.side_world / (grid - 1)
         self._message_floor = None if mode == "paper" else dtype(8 * np.finfo(dtype).eps)
         known = np.isfinite(limbs.length_world) & np.isfinite(limbs.tolerance_world)
-        self.order, self.component = tree_order(n_joints, limbs.pairs[known])
+        self.order, self.component = tree_order(n_keypoints, limbs.pairs[known])
         length_vox = limbs.length_world / self.spacing_world
         tolerance_vox = np.maximum(limbs.tolerance_world / self.spacing_world, 1.0)
         if mode == "paper":
@@ -91,20 +91,20 @@ class PictorialStructure:
         self._shells = [shells[limb] for limb in self.order]
 
     def marginals(self, log_unary: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Log unary terms (K, G, G, G) → marginals (K, G, G, G), each summing to 1 (NaN throughout for a joint that
+        """Log unary terms (K, G, G, G) → marginals (K, G, G, G), each summing to 1 (NaN throughout for a keypoint that
         the limbs leave no place, in paper mode only).
 
-        −inf = impossible.  Raises BadInputError for a joint that is impossible everywhere, for NaN and for a wrong shape.
+        −inf = impossible.  Raises BadInputError for a keypoint that is impossible everywhere, for NaN and for a wrong shape.
         """
-        shape = (self.n_joints,) + (self.grid,) * 3
+        shape = (self.n_keypoints,) + (self.grid,) * 3
         if log_unary.shape != shape:
             raise BadInputError(f"pictorial structure: log_unary: expected shape {shape}, got {log_unary.shape}")
         peak = log_unary.max(axis=(1, 2, 3))
         if not np.isfinite(peak).all():
-            raise BadInputError(f"pictorial structure: joints {np.flatnonzero(~np.isfinite(peak))} have no finite unary term")
+            raise BadInputError(f"pictorial structure: keypoints {np.flatnonzero(~np.isfinite(peak))} have no finite unary term")
         belief = np.empty(shape, dtype=self.dtype)
-        for joint in range(self.n_joints):
-            np.exp(log_unary[joint] - peak[joint], out=belief[joint])
+        for keypoint in range(self.n_keypoints):
+            np.exp(log_unary[keypoint] - peak[keypoint], out=belief[keypoint])
         own = belief.copy() if self._message_floor is None and not self.echo else belief
         upward: list[npt.NDArray[Any]] = [np.empty(0)] * len(self.order)
         downward: dict[int, npt.NDArray[Any]] = {}
@@ -118,15 +118,15 @@ class PictorialStructure:
             elif self._message_floor is not None:
                 sent = belief[parent] / upward[limb]
             else:  # a zero cannot be divided out
-                others = [upward[other] for other, (joint, _) in enumerate(self.order) if joint == parent and other != limb]
+                others = [upward[other] for other, (keypoint, _) in enumerate(self.order) if keypoint == parent and other != limb]
                 sent = own[parent].copy()
                 for message in [*others, *([downward[parent]] if parent in downward else [])]:
                     _multiply(sent, message)
             downward[child] = self._message(limb, sent)
             _multiply(belief[child], downward[child])
-        for joint_belief in belief:
-            total = joint_belief.sum(dtype=np.float64)
-            joint_belief /= total if total > 0 else np.nan
+        for keypoint_belief in belief:
+            total = keypoint_belief.sum(dtype=np.float64)
+            keypoint_belief /= total if total > 0 else np.nan
         return belief
 
     def _message(self, limb: int, field: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -140,11 +140,12 @@ class PictorialStructure:
 
 @dataclass(frozen=True)
 class PictorialPose:
-    """Marginals in short; NaN where the box has no centre or no view says anything about any joint of the joint's tree.
+    """Marginals in short; NaN where the box has no centre or no view says anything about any keypoint of the keypoint's tree.
 
     mean_world  (n, K, 3) world units
     covariance  (n, K, 3, 3) world units squared
-    logdet      (n, K) log det(covariance + κ I) with κ = spacing² / 12, the doubt by which poses are kept (docs/methods.md §4.3)
+    logdet      (n, K) log det(covariance + κ I) with κ = spacing² / 12, the uncertainty by which
+                poses are kept (docs/methods.md §4.3)
     """
 
     mean_world: FloatArray
@@ -209,17 +210,17 @@ def _infer(
     shape: tuple[int, ...],
     unary: Callable[[int, FloatArray], Unary],
 ) -> PictorialPose:
-    n, _, n_joints = shape
+    n, _, n_keypoints = shape
     if centre_world.shape != (n, 3):
         raise BadInputError(f"pictorial structure: centre_world: expected shape {(n, 3)}, got {centre_world.shape}")
-    if n_joints != model.n_joints:
-        raise BadInputError(f"pictorial structure: expected {model.n_joints} joints, got {n_joints}")
-    mean = np.full((n, model.n_joints, 3), np.nan)
-    covariance = np.full((n, model.n_joints, 3, 3), np.nan)
+    if n_keypoints != model.n_keypoints:
+        raise BadInputError(f"pictorial structure: expected {model.n_keypoints} keypoints, got {n_keypoints}")
+    mean = np.full((n, model.n_keypoints, 3), np.nan)
+    covariance = np.full((n, model.n_keypoints, 3, 3), np.nan)
     for frame in np.flatnonzero(np.isfinite(centre_world).all(axis=1)):
         voxels = voxel_points(centre_world[frame], model.side_world, model.grid)
-        log_unary = np.empty((n_joints, len(voxels)), dtype=np.float32)
-        seen: BoolArray = np.zeros(n_joints, dtype=np.bool_)
+        log_unary = np.empty((n_keypoints, len(voxels)), dtype=np.float32)
+        seen: BoolArray = np.zeros(n_keypoints, dtype=np.bool_)
         for start in range(0, len(voxels), _BLOCK):
             block = slice(start, start + _BLOCK)
             log_unary[:, block], seen = unary(int(frame), rig.project(voxels[block]))
@@ -263,18 +264,18 @@ def log_determinant(covariance: FloatArray, spacing_world: float) -> FloatArray:
 
 
 def keep_best(logdet: FloatArray, fraction: float = 0.7) -> BoolArray:
-    """(n, K) doubts → (n, K) True for the ``fraction`` of frames with the least doubt, separately for each joint.
+    """(n, K) uncertainties → (n, K) True for the ``fraction`` of frames with the least uncertainty, separately for each keypoint.
 
     The count is rounded up, NaN is never kept and never counted, ties go to the earlier frame (docs/methods.md §4.3).
     """
     if not 0 <= fraction <= 1:
         raise BadInputError(f"keep_best: expected a fraction in [0, 1], got {fraction}")
     if logdet.ndim != 2:
-        raise BadInputError(f"keep_best: expected doubts of shape (n, K), got {logdet.shape}")
+        raise BadInputError(f"keep_best: expected uncertainties of shape (n, K), got {logdet.shape}")
     keep = np.zeros(logdet.shape, dtype=np.bool_)
-    for joint, column in enumerate(logdet.T):
+    for keypoint, column in enumerate(logdet.T):
         count = int(np.ceil(round(fraction * int(np.isfinite(column).sum()), 9)))
-        keep[np.argsort(column, kind="stable")[:count], joint] = True
+        keep[np.argsort(column, kind="stable")[:count], keypoint] = True
     return keep
 
 

@@ -12,7 +12,7 @@ from label_config.values import BadInputError, FloatArray, IntArray
 
 @dataclass(frozen=True)
 class LimbLengths:
-    """How far apart the joints of each limb are.
+    """How far apart the keypoints of each limb are.
 
     pairs            (L, 2) parent and child; together a forest
     length_world     (L,) world units; NaN = not known, the limb is then left out
@@ -35,7 +35,7 @@ class LimbLengths:
         pairs = np.array(limbs, dtype=np.int64).reshape(-1, 2)
         xyz_world = _poses(xyz_world)
         if pairs.size and not (pairs.min() >= 0 and pairs.max() < xyz_world.shape[1]):
-            raise BadInputError(f"LimbLengths: expected joints below {xyz_world.shape[1]}, got limbs {pairs.tolist()}")
+            raise BadInputError(f"LimbLengths: expected keypoints below {xyz_world.shape[1]}, got limbs {pairs.tolist()}")
         distance = np.linalg.norm(xyz_world[:, pairs[:, 0]] - xyz_world[:, pairs[:, 1]], axis=-1)
         length, tolerance = np.full((2, len(pairs)), np.nan)
         for limb, known in enumerate(np.isfinite(distance).T):
@@ -46,14 +46,14 @@ class LimbLengths:
         return cls(pairs, length, tolerance)
 
 
-def tree_order(n_joints: int, pairs: IntArray) -> tuple[list[tuple[int, int]], IntArray]:
-    """Limbs with every parent before its children, and (K,) the root of each joint's tree."""
+def tree_order(n_keypoints: int, pairs: IntArray) -> tuple[list[tuple[int, int]], IntArray]:
+    """Limbs with every parent before its children, and (K,) the root of each keypoint's tree."""
     limbs = [(int(a), int(b)) for a, b in pairs]
     children = [child for _, child in limbs]
-    if len(set(children)) < len(children) or any(not 0 <= joint < n_joints for limb in limbs for joint in limb):
-        raise BadInputError(f"limbs: expected at most one parent per joint and joints below {n_joints}, got {limbs}")
-    root = np.arange(n_joints)
-    placed = set(range(n_joints)) - set(children)
+    if len(set(children)) < len(children) or any(not 0 <= keypoint < n_keypoints for limb in limbs for keypoint in limb):
+        raise BadInputError(f"limbs: expected at most one parent per keypoint and keypoints below {n_keypoints}, got {limbs}")
+    root = np.arange(n_keypoints)
+    placed = set(range(n_keypoints)) - set(children)
     order: list[tuple[int, int]] = []
     while len(order) < len(limbs):
         ready = [(a, b) for a, b in limbs if a in placed and b not in placed]
@@ -69,22 +69,22 @@ def tree_order(n_joints: int, pairs: IntArray) -> tuple[list[tuple[int, int]], I
 def fit_side(xyz_world: FloatArray, margin: float = 1.3) -> float:
     """Side of a cube that holds every labelled pose (m, K, 3) with room to spare: margin × the largest extent.
 
-    Raises BadInputError without a single pose of two known joints.
+    Raises BadInputError without a single pose of two known keypoints.
     """
     xyz_world = _poses(xyz_world)
     known = np.isfinite(xyz_world).all(axis=2)
     usable = known.sum(axis=1) >= 2
     extent = np.nanmax(xyz_world[usable], axis=1) - np.nanmin(xyz_world[usable], axis=1)
     if not extent.size or extent.max() <= 0:
-        raise BadInputError("pictorial structure: the box needs labelled poses with at least two known joints each, got none")
+        raise BadInputError("pictorial structure: the box needs labelled poses with at least two known keypoints each, got none")
     return float(margin * extent.max())
 
 
 def box_centres(xyz_world: FloatArray, side_world: float) -> FloatArray:
-    """(n, K, 3) triangulated or predicted joints → (n, 3) middles of their bounding boxes.
+    """(n, K, 3) triangulated or predicted keypoints → (n, 3) middles of their bounding boxes.
 
-    Joints farther than half a side from the median joint in any axis cannot be in the box with it and are left out.
-    NaN without a known joint.
+    Keypoints farther than half a side from the median keypoint in any axis cannot be in the box with it and are left out.
+    NaN without a known keypoint.
     """
     poses = _poses(xyz_world)
     centre = np.full((len(poses), 3), np.nan)

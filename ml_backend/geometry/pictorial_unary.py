@@ -1,9 +1,9 @@
 """Unary terms of a 3-D pictorial structure: what the views say about every voxel (docs/methods.md §4.1–4.2).
 
-Every view multiplies the belief of joint ``k`` at voxel ``s`` by ``h(π(s)) + floor``; sums of logarithms are kept here.
+Every view multiplies the belief of keypoint ``k`` at voxel ``s`` by ``h(π(s)) + floor``; sums of logarithms are kept here.
 
-* ``floor`` stands for the view being wrong about the joint: without it one bad view vetoes all others.
-* A view without a picture or without a prediction for the joint multiplies by 1 everywhere.
+* ``floor`` stands for the view being wrong about the keypoint: without it one bad view vetoes all others.
+* A view without a picture or without a prediction for the keypoint multiplies by 1 everywhere.
 * A voxel that the view cannot see (outside its crop or picture, or behind the camera) is neither wanted nor vetoed: it gets
   the mean of ``h + floor`` over the crop, what one would expect knowing nothing.  ``veto_unseen`` gives it the bare floor
   instead, as the released code of Pavlakos et al. (2017) does.
@@ -35,11 +35,11 @@ def heatmap_unary(
 
     Returns (K, S) float32 logarithms and (K,) True where at least one view had a heatmap.
     """
-    views, joints, height, width = heatmaps.shape
+    views, keypoints, height, width = heatmaps.shape
     _expect("voxel_px", voxel_px.shape, (views, voxel_px.shape[1], 2))
     _expect("heatmap_from_image", heatmap_from_image.shape, (views, 2, 3))
-    total = np.zeros((voxel_px.shape[1], joints), dtype=np.float32)
-    seen = np.zeros(joints, dtype=np.bool_)
+    total = np.zeros((voxel_px.shape[1], keypoints), dtype=np.float32)
+    seen = np.zeros(keypoints, dtype=np.bool_)
     for v in range(views):
         present = np.isfinite(heatmaps[v]).all(axis=(1, 2)) & np.isfinite(heatmap_from_image[v]).all()
         if not present.any():
@@ -47,7 +47,7 @@ def heatmap_unary(
         seen |= present
         cell = voxel_px[v] @ heatmap_from_image[v, :, :2].T + heatmap_from_image[v, :, 2]
         look_up, inside = _bilinear(cell, height, width)
-        values = np.maximum(heatmaps[v], 0).reshape(joints, -1).T
+        values = np.maximum(heatmaps[v], 0).reshape(keypoints, -1).T
         term = look_up @ np.ascontiguousarray(np.where(present, values, 0), dtype=np.float32)
         term[~inside] = 0 if veto_unseen else values.mean(axis=0)
         term += np.float32(floor)
@@ -77,14 +77,14 @@ def point_unary(
 
     Returns as :func:`heatmap_unary`.
     """
-    views, joints = xy_px.shape[:2]
-    weight = np.ones((views, joints)) if confidence is None else np.asarray(confidence, dtype=np.float64)
+    views, keypoints = xy_px.shape[:2]
+    weight = np.ones((views, keypoints)) if confidence is None else np.asarray(confidence, dtype=np.float64)
     _expect("voxel_px", voxel_px.shape, (views, voxel_px.shape[1], 2))
-    _expect("confidence", weight.shape, (views, joints))
+    _expect("confidence", weight.shape, (views, keypoints))
     _expect("sigma_px", sigma_px.shape, (views,))
     _expect("size_px", size_px.shape, (views, 2))
     present = np.isfinite(xy_px).all(axis=2) & np.isfinite(weight)
-    total = np.zeros((joints, voxel_px.shape[1]), dtype=np.float32)
+    total = np.zeros((keypoints, voxel_px.shape[1]), dtype=np.float32)
     for v in range(views):
         inside = _inside(voxel_px[v], size_px[v, 0], size_px[v, 1])
         scaled = np.where(inside[:, None], voxel_px[v], 0).T.astype(np.float32) / np.float32(np.sqrt(2) * sigma_px[v])

@@ -1,4 +1,4 @@
-"""Points in space from points in views: linear, and robust with every residual reported.
+"""Points in world coordinates from points in views: linear, and robust with every residual reported.
 
 Images are undistorted first.  The solution minimises the reprojection error there, every observation scaled by its lens's mean
 magnification at that place; residuals and inliers that callers see are exact distances in distorted pixels.

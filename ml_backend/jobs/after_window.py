@@ -1,8 +1,8 @@
 """What follows the window: every other open task, so that each can be reached.
 
 Label Studio serves tasks that carry the current version, and only when a person has none of these left, the others.  A
-task that somebody holds counts as one of them: whoever asks next is told that there is no more, with half the project
-open.  So the open tasks outside of the window stand in the order as well, behind it.
+task that somebody holds counts as one of them: the next annotator then gets the answer that there is no more, with half
+the project open.  So the open tasks outside of the window stand in the order as well, behind it.
 """
 
 from __future__ import annotations

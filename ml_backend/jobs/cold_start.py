@@ -18,22 +18,22 @@ from ml_backend.recordings import UnreadableImageError
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
-#: Frames whose pictures are looked at; of a larger pool every n-th.
-LOOKED_AT = 400
+#: Frames whose pictures are described; of a larger pool every n-th.
+DESCRIBED = 400
 
 Describe = Callable[[Sequence[ByteArray]], Float32Array]
 
 
-def looks(
+def describe_pictures(
     workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures, report: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Float32Array:
-    """(f, V·D) how the pictures of all views look, side by side; zeros for a missing view, NaN rows for frames not looked at.
+    """(f, V·D) how the pictures of all views look, side by side; zeros for a missing view, NaN rows for frames left out.
 
     By ``cold_start.embedding`` if parallax.yaml names a backbone; else small grey pictures, which need no network and no
     download and tell one posture or place from another.  Raises BadInputError for a backbone that cannot be had.
     """
     describe = _describer(workspace)
-    stride = max(1, len(rows) // LOOKED_AT)
+    stride = max(1, len(rows) // DESCRIBED)
     views = workspace.views
     slots = [
         (f, v, rows[f].images[view]) for f in range(0, len(rows), stride) for v, view in enumerate(views) if rows[f].due(view)

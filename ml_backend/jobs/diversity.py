@@ -51,12 +51,12 @@ def feature_space(
     arrays    what the model said of ``rows``
     labelled  ids of the labelled frames
 
-    Poses in space with a calibration; else the network's own view of the pictures, joined by the poses in them where there are
+    Poses in 3-D with a calibration; else the network's own view of the pictures, joined by the poses in them where there are
     several cameras.  The hybrid strategy always takes the network's view (docs/methods.md §5).  Without features: the poses.
     """
     hybrid = strategy_of(workspace) is Strategy.HYBRID and "features" in arrays
     if "xyz_world" in arrays and not hybrid:
-        return _in_space(workspace, arrays, positions)
+        return _in_3d(workspace, arrays, positions)
     mine = [i for i, row in enumerate(rows) if row.id in labelled]
     keys = [rows[i].key for i in mine]
     parts, names = [], []
@@ -70,7 +70,7 @@ def feature_space(
     return FeatureSet(values[positions], "l2", values[mine], "+".join(names)), keys
 
 
-def _in_space(workspace: Workspace, arrays: Arrays, positions: Sequence[int]) -> tuple[FeatureSet, list[FrameKey]]:
+def _in_3d(workspace: Workspace, arrays: Arrays, positions: Sequence[int]) -> tuple[FeatureSet, list[FrameKey]]:
     skeleton = workspace.binding.skeleton
     snapshot = collect(workspace)
     known = np.asarray(np.isfinite(snapshot.xyz_world).all(axis=-1).any(axis=-1))
@@ -92,7 +92,7 @@ def _in_the_picture(workspace: Workspace, arrays: Arrays) -> Float32Array:
 
 
 def _standardised(features: Float32Array) -> Float32Array:
-    """Scaled to unit total variance, so that no part of a joint space outweighs another."""
+    """Scaled to unit total variance, so that no part of a combined space outweighs another."""
     complete = np.isfinite(features).all(axis=1)
     spread = float(np.sqrt(features[complete].var(axis=0, dtype=np.float64).sum())) if complete.any() else 0.0
     return np.asarray(features / (spread or 1.0), dtype=np.float32)

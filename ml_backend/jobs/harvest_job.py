@@ -1,6 +1,6 @@
 """Harvest: the live model and pictorial structures label a whole recording; a personalised model learns from the best of it.
 
-live model → poses in space → the least uncertain ones, per keypoint → masked targets and people's labels → personalised model
+live model → poses in 3-D → the least uncertain ones, per keypoint → masked targets and people's labels → personalised model
 → gate → better poses.  Killed anywhere, the next try goes on from what is on disk.
 """
 
@@ -51,9 +51,9 @@ class HarvestOptions:
     """What a harvest job is asked for.
 
     sequences     recordings to harvest, None = all that are calibrated
-    keep          share of each joint's poses that become labels
+    keep          share of each keypoint's poses that become labels
     stride        every n-th frame
-    train_frames  at most this many harvested frames are trained on, evenly spread: neighbours teach little new
+    train_frames  at most this many harvested frames are trained on, evenly spread: neighbours add little new
     """
 
     sequences: Sequence[str] | None = None
@@ -213,7 +213,7 @@ def detections(model: Predictor, prediction: Prediction) -> Detections:
 
 
 def _image_to_heatmap(model: Predictor, box_px: FloatArray, size_hm: tuple[int, ...]) -> FloatArray:
-    """(f, V, 2, 3) affine maps of the crops that were looked at, NaN where there was none."""
+    """(f, V, 2, 3) affine maps of the crops that were predicted, NaN where there was none."""
     maps = np.full((*box_px.shape[:2], 2, 3), np.nan)
     height, width = size_hm
     for f, v in np.argwhere(np.isfinite(box_px).all(axis=-1)):
@@ -247,7 +247,7 @@ def _harvest_targets(
         targets += harvest_targets(mine, rig, images, workspace.views, weight=workspace.spec.pseudo_labels.weight)
     if not targets:
         raise ParallaxError(
-            "harvest: no pose of an unlabelled training frame was good enough; label more frames, or look at the calibration"
+            "harvest: no pose of an unlabelled training frame was good enough; label more frames, or check the calibration"
         )
     return targets
 

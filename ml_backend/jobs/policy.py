@@ -1,6 +1,6 @@
 """When to train, rescore, select and push: a pure function of what the store holds and the time.
 
-Nothing here acts.  The sync process asks on every tick and does what it is told, so a lost event, a wiped queue or a
+Nothing here acts.  The sync process asks on every tick and does what is due, so a lost event, a wiped queue or a
 killed worker only ever costs one tick.
 """
 

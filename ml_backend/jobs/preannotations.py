@@ -1,4 +1,4 @@
-"""The points that an annotator starts from: the network's, or the place where all cameras together see the joint."""
+"""The points that an annotator starts from: the network's, or the place where all cameras together see the keypoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ml_backend.project.label_snapshot import collect, rigs_of
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
-#: Fewer blind labels of a camera say nothing about which of the two is nearer.
+#: Fewer labels of a camera that were made without pre-annotations say nothing about which of the two is nearer.
 ENOUGH_LABELS = 20
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -27,14 +27,14 @@ def points_to_show(workspace: Workspace, rows: Sequence[FrameRow], arrays: Array
     """One pose per row; ``arrays`` is what the live model said of them.
 
     A point that contradicts three agreeing views moves to their place.  All other points do so, camera by camera, once labels
-    that were made blind lie nearer to that place than to the network's points: triangulation averages the errors of the views,
-    unless the calibration of a camera is off.
+    that were made without pre-annotations lie nearer to that place than to the network's points: triangulation averages the
+    errors of the views, unless the calibration of a camera is off.
     """
     xy = arrays["xy_px"].copy()
     found = triangulation_of(arrays)
     if found is not None:
         agreed = _agreed(workspace, rows, found)
-        better = nearer_to_labels(xy, agreed, _blind_labels(rows, collect(workspace)))
+        better = nearer_to_labels(xy, agreed, _labels_without_points(rows, collect(workspace)))
         there = np.isfinite(agreed).all(axis=-1) & (~found.inlier | better[:, None])
         xy = np.where(there[..., None], agreed, xy)
     return [predicted_pose(points, sure) for points, sure in zip(xy, arrays["confidence"], strict=True)]
@@ -49,13 +49,13 @@ def _agreed(workspace: Workspace, rows: Sequence[FrameRow], found: Triangulation
     return agreed
 
 
-def _blind_labels(rows: Sequence[FrameRow], snapshot: Snapshot) -> FloatArray:
+def _labels_without_points(rows: Sequence[FrameRow], snapshot: Snapshot) -> FloatArray:
     """(f, V, K, 2) labels of validation frames that people labelled without any point shown, NaN elsewhere.
 
     The model has not learnt from these, and nothing drew the labels to either of the two candidates.
     """
-    blind = (snapshot.split == "val") & ~(snapshot.provenance == Provenance.ACCEPTED).any(axis=(1, 2))
-    placed = blind[:, None, None] & (snapshot.provenance == Provenance.PLACED)
+    without_points = (snapshot.split == "val") & ~(snapshot.provenance == Provenance.ACCEPTED).any(axis=(1, 2))
+    placed = without_points[:, None, None] & (snapshot.provenance == Provenance.PLACED)
     of = dict(zip(snapshot.frame_ids.tolist(), np.where(placed[..., None], snapshot.xy_px, np.nan), strict=True))
     nothing = np.full(snapshot.xy_px.shape[1:], np.nan)
     return np.stack([of.get(row.id, nothing) for row in rows])

@@ -1,4 +1,4 @@
-"""Which labelled frames a recipe trains on, and which it looks at to stop early."""
+"""Which labelled frames a recipe trains on, and which it evaluates to stop early."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ml_backend.store.workspace import Workspace
 
 #: OKS from which a labelled frame needs no replay, that of the stop advice; the margin is added to it (docs/methods.md §3.4).
 GOOD_OKS = 0.8
-#: Share of the training frames that early stopping looks at.  Never validation frames: those evaluate the outcome.
+#: Share of the training frames that early stopping evaluates.  Never validation frames: those evaluate the outcome.
 HELD_OUT = 0.1
 
 
@@ -47,6 +47,6 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
 
 
 def held_out(snapshot: Snapshot, rows: IntArray, seed: int) -> BoolArray:
-    """(len(rows),) True for the frames that early stopping looks at instead of training: the same ones in every round."""
+    """(len(rows),) True for the frames that early stopping evaluates instead of training: the same ones in every round."""
     drawn = [stable_uniform(snapshot.keys[i].sequence, np.array([snapshot.keys[i].index]), seed)[0] < HELD_OUT for i in rows]
     return np.array(drawn, dtype=np.bool_)

@@ -125,7 +125,7 @@ def _fits(workspace: Workspace, folder: Path) -> bool:
 def _targets_and_config(
     workspace: Workspace, row: SnapshotRow, snapshot: Snapshot, rows: IntArray, parent: VersionRow | None
 ) -> tuple[list[TrainingTarget], list[TrainingTarget], TrainConfig]:
-    """What to train on, what early stopping looks at (nothing unless the recipe asks for it), and the recipe."""
+    """What to train on, what early stopping evaluates (nothing unless the recipe asks for it), and the recipe."""
     spec = workspace.spec.train
     auxiliary = auxiliary_networks(workspace.spec.scores)
 

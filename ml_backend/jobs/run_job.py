@@ -29,7 +29,7 @@ from ml_backend.store.workspace import Workspace, open_workspace
 
 log = logging.getLogger("parallax.jobs")
 
-#: Environment variable that tells workers which parallax.yaml they serve.
+#: Environment variable that gives workers the parallax.yaml they serve.
 CONFIG_VARIABLE = "PARALLAX_CONFIG"
 REFRESH_S = 10.0
 #: Set when this process was asked to end: a job stops at its next step and waits for another worker.

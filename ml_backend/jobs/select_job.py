@@ -18,12 +18,12 @@ from ml_backend.acquisition.reasons import reason_line, worst_point
 from ml_backend.acquisition.selection import select, without
 from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.after_window import following
-from ml_backend.jobs.cold_start import first_poses, looks
+from ml_backend.jobs.cold_start import describe_pictures, first_poses
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
 from ml_backend.jobs.preannotations import points_to_show
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
 from ml_backend.jobs.self_training import propose_pseudo, store_pseudo, withdraw_disagreeing
-from ml_backend.jobs.unavailable_scores import silent, tell_silent
+from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.scored_shards import Arrays, newest_scored_shards
@@ -42,13 +42,13 @@ Report = Callable[[dict[str, Any]], None]
 class Scored:
     """The frames that the live model has scored; ``arrays`` have one row per frame, in the order of ``rows``.
 
-    silent  chosen scores that say nothing about any of them → why
+    unavailable  chosen scores that say nothing about any of them → why
     """
 
     rows: list[FrameRow]
     arrays: Arrays
     chosen: Chosen
-    silent: Mapping[str, str]
+    unavailable: Mapping[str, str]
     version: VersionRow
     round: int
 
@@ -69,7 +69,7 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     if scored is None:  # rolled back to a version whose scores were thrown away
         work.request(workspace.store, "rescore", {"version_id": live.id})
         return
-    tell_silent(workspace, scored.chosen.scores, scored.silent)
+    note_unavailable(workspace, scored.chosen.scores, scored.unavailable)
     open_rows = _open_positions(workspace, scored.rows)
     labelled = _labelled_frames(workspace)
     pool = Pool.from_keys([scored.rows[i].key for i in open_rows])
@@ -103,7 +103,9 @@ def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | Non
     if newest is None:
         return None
     chosen = choose_scores(workspace)
-    return Scored(newest.rows, newest.arrays, chosen, silent(workspace, chosen.scores, newest.arrays), live, newest.round)
+    return Scored(
+        newest.rows, newest.arrays, chosen, unavailable_scores(workspace, chosen.scores, newest.arrays), live, newest.round
+    )
 
 
 def _labelled_frames(workspace: Workspace) -> set[int]:
@@ -138,7 +140,7 @@ def _fuse(scored: Scored, open_rows: Sequence[int]) -> Fused:
             scored.arrays[f"support.{score.name}"][open_rows],
         )
         for score in scored.chosen.scores
-        if score.name not in scored.silent
+        if score.name not in scored.unavailable
     ]
     return fuse(components, len(open_rows))
 
@@ -215,7 +217,7 @@ def _picks(
             for name, array in scored.arrays.items()
             if name.startswith("point.")
         }
-        record = build_record(pick, chosen, fused, context, features=features, worst=worst, missing=scored.silent)
+        record = build_record(pick, chosen, fused, context, features=features, worst=worst, missing=scored.unavailable)
         order.append(
             PickRow(
                 rank=pick.rank,
@@ -261,7 +263,7 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
     everything = frames.list_frames(workspace.store)
     rows = [everything[i] for i in _open_positions(workspace, everything)]
     pictures = Pictures(workspace)
-    features = FeatureSet(looks(workspace, rows, pictures, report), name="look")
+    features = FeatureSet(describe_pictures(workspace, rows, pictures, report), name="look")
     pool = Pool.from_keys([row.key for row in rows])
     train = np.array([row.split == "train" for row in rows], dtype=np.bool_)
     spec = workspace.spec.selection

@@ -33,7 +33,7 @@ def propose_pseudo(
     picked: set[FrameKey],
     labelled: set[int],
 ) -> Proposal:
-    """What the newest model labels by itself; nothing without calibration."""
+    """What is pseudo-labelled with the newest model; nothing without calibration."""
     spec = workspace.spec.pseudo_labels
     if not spec.enabled or triangulated is None:
         return Proposal(None, [], [])
@@ -72,7 +72,7 @@ def withdraw_disagreeing(workspace: Workspace, rows: Sequence[FrameRow], xy_px: 
 
     xy_px  (f, V, K, 2) the new model's predictions, in the order of ``rows``
 
-    A frame loses its mark when any of its accepted joints lies, in the median over views, farther away than what counts as
+    A frame loses its mark when any of its accepted keypoints lies, in the median over views, farther away than what counts as
     agreement between views.
     """
     given, rigs = workspace.spec.pseudo_labels.threshold_px, rigs_of(workspace)
@@ -86,8 +86,8 @@ def withdraw_disagreeing(workspace: Workspace, rows: Sequence[FrameRow], xy_px: 
         limit = agreement_px(rigs[frame.key.sequence], accepted, given)
         distance = np.linalg.norm(accepted - xy_px[i], axis=-1) / limit[:, None]
         known = np.isfinite(distance)
-        joints = known.any(axis=0)
-        median = np.nanmedian(np.where(known, distance, np.nan)[:, joints], axis=0)
+        keypoints = known.any(axis=0)
+        median = np.nanmedian(np.where(known, distance, np.nan)[:, keypoints], axis=0)
         if (median > 1).any():
             gone.append(row.id)
     pseudo_labels.withdraw(workspace.store, gone)

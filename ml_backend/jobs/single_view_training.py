@@ -1,4 +1,4 @@
-"""``parallax harvest single-view``: the last harvest teaches a network to tell a pose in space from the picture of one camera."""
+"""``parallax harvest single-view``: the last harvest trains a network that predicts a 3-D pose from the picture of one camera."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ BLOCK, EVERY = 10, 5
 
 @dataclass(frozen=True)
 class SingleViewResult:
-    """A trained network and how far its joints are from harvested ones that it has not seen.
+    """A trained network and how far its keypoints are from harvested ones that it has not seen.
 
-    error_world  (K,) mean distance in space with the harvested depth of the root, world units; NaN = nothing to compare
+    error_world  (K,) mean 3-D distance from the harvested depth of the root, world units; NaN = nothing to compare
     """
 
     network: SingleViewNetwork
@@ -68,7 +68,7 @@ def train_single_view(workspace: Workspace, view: str) -> SingleViewResult:
 
 @dataclass(frozen=True)
 class _Data:
-    """n crops with what a harvest says about them; kept is False where a joint is not trusted."""
+    """n crops with what a harvest says about them; kept is False where a keypoint is not trusted."""
 
     crops: ByteArray
     transforms: tuple[CropTransform, ...]
@@ -126,11 +126,11 @@ def _data(workspace: Workspace, found: Harvest, view: str) -> _Data:
 
 
 def _errors(data: _Data, chosen: IntArray, xy_input: FloatArray, depth: FloatArray) -> FloatArray:
-    """(m, K) distances in space of what was told about the crops ``chosen`` from the harvest."""
+    """(m, K) 3-D distances of what was predicted in the crops ``chosen`` from the harvest."""
     error = np.full(depth.shape, np.nan)
     for row, i in enumerate(chosen):
         xy = data.transforms[i].input_to_image(xy_input[row])
-        told = to_world(xy[None], depth[[row]], data.root_depth[[i]], data.cameras[i])[0]
-        distance = np.linalg.norm(told - data.xyz_world[i], axis=-1)
+        predicted = to_world(xy[None], depth[[row]], data.root_depth[[i]], data.cameras[i])[0]
+        distance = np.linalg.norm(predicted - data.xyz_world[i], axis=-1)
         error[row] = np.where(data.kept[i], distance, np.nan)
     return error

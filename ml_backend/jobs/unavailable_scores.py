@@ -50,7 +50,9 @@ def unmet(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def silent(workspace: Workspace, scores: tuple[Score, ...], arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, str]:
+def unavailable_scores(
+    workspace: Workspace, scores: tuple[Score, ...], arrays: Mapping[str, npt.NDArray[np.generic]]
+) -> dict[str, str]:
     """Score name → why it says nothing about any frame of ``arrays`` (``scoring.score_chunk``)."""
     lacking = unmet(workspace)
     return {
@@ -60,12 +62,12 @@ def silent(workspace: Workspace, scores: tuple[Score, ...], arrays: Mapping[str,
     }
 
 
-def tell_silent(workspace: Workspace, scores: tuple[Score, ...], silent: Mapping[str, str]) -> None:
+def note_unavailable(workspace: Workspace, scores: tuple[Score, ...], unavailable: Mapping[str, str]) -> None:
     """Write to the event log, once, which of the chosen scores are unavailable; take it back when one has values."""
     for score in scores:
         key = f"score {score.name}"
-        if workspace.spec.scores != "auto" and score.name in silent:
-            text = f"the score {score.name!r} says nothing about any frame: {silent[score.name]}"
+        if workspace.spec.scores != "auto" and score.name in unavailable:
+            text = f"the score {score.name!r} says nothing about any frame: {unavailable[score.name]}"
             presence.tell(workspace.store, text, level="warning", key=key)
         else:
             presence.settle(workspace.store, key)

@@ -14,7 +14,7 @@ from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera,
 from ml_backend.geometry.calibration.settle import build
 
 FORMAT = "caliscope"
-#: Keys of caliscope's own, by which its tables are told from aniposelib's.
+#: Keys of caliscope's own, by which its tables differ from aniposelib's.
 _MARKS = {"cam_id", "port", "rotation_count", "verified_resolutions", "ignore"}
 
 

@@ -1,4 +1,4 @@
-"""Do the cameras look at a common point?  What can be said about extrinsics without a single measurement in a picture."""
+"""Do the cameras face a common point?  What can be said about extrinsics without a single measurement in a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from label_config.values import FloatArray
 
-#: Above this angle cameras do not look at their common point, below the other they plainly do.
+#: Above this angle cameras do not face their common point, below the other they plainly do.
 ASTRAY_DEG = 45.0
 PLAIN_DEG = 30.0
 
@@ -41,9 +41,9 @@ def off_axis_deg(centres: FloatArray, axes: FloatArray) -> FloatArray | None:
 
 
 def stored_transposed(R: Sequence[FloatArray], t: Sequence[FloatArray], matrices: Sequence[bool]) -> bool | None:
-    """Whether rotation matrices must be transposed for the cameras to look at a common point.
+    """Whether rotation matrices must be transposed for the cameras to face a common point.
 
-    Cameras that look at the *origin* of the world do so either way, and nothing can be said about them.
+    Cameras that face the *origin* of the world do so either way, and nothing can be said about them.
 
     R, t      as stored, world → camera
     matrices  which of ``R`` were stored as matrices; rotation vectors are never turned

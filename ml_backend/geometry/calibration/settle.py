@@ -42,7 +42,7 @@ def build(
 
     unit_from    who says the unit: the "file", the "format" by its definition, or nobody ("assumed")
     row_vectors  the format stores matrices transposed, for points as row vectors
-    defined      the format leaves no doubt about its rotations: they are not turned, wherever the cameras look
+    defined      the format defines its rotations: they are not turned, wherever the cameras point
     sizes_px     picture sizes that the file lacks or has wrong, by camera name
     """
     where = Where(file)
@@ -70,8 +70,8 @@ def _settle_intrinsics(
     """Every K upright, and whether the file stores matrices transposed as its Ks show it (by majority)."""
     upright = [_upright(where.of(camera.name), camera.K) for camera in cameras]
     names = {
-        told: [camera.name for camera, (_, turned) in zip(cameras, upright, strict=True) if turned is told]
-        for told in (True, False)
+        is_transposed: [camera.name for camera, (_, turned) in zip(cameras, upright, strict=True) if turned is is_transposed]
+        for is_transposed in (True, False)
     }
     if names[True]:
         notes.append(f"{_cameras(names[True], cameras)}: K stored transposed: transposed")
@@ -104,7 +104,7 @@ def _settle_rotations(where: Where, cameras: Sequence[RawCamera], transposed: bo
         if decided is None:
             notes.append("R: whether it is transposed cannot be seen from the cameras' directions, taken as K's")
         elif decided != transposed:
-            notes.append("R: read the other way round than K, because only so do the cameras look at a common point")
+            notes.append("R: read the other way round than K, because only so do the cameras face a common point")
             transposed = decided
         notes.append("R stored transposed: transposed" if transposed else "R stored as world → camera: kept")
     turned = [R.T if whole and transposed else R for R, whole in zip(stored, is_matrix, strict=True)]

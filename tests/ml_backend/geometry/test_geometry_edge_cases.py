@@ -230,7 +230,7 @@ def test_blank_recordings_accuse_nobody(frames: int, value: float, make_ring: Ri
 def test_bodies_of_which_nothing_is_known(poses: FloatArray) -> None:
     assert np.isnan(LimbLengths.from_labels(poses, [(0, 1), (1, 2)]).length_world).all()
     assert np.isnan(box_centres(poses, 500.0)).all()
-    with pytest.raises(BadInputError, match="at least two known joints"):
+    with pytest.raises(BadInputError, match="at least two known keypoints"):
         fit_side(poses)
 
 

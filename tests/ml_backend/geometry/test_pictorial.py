@@ -267,7 +267,7 @@ def test_box_is_as_large_as_the_largest_pose_and_ignores_stray_joints():
     xyz[1] = np.nan
     centres = box_centres(xyz, 1300.0)
     np.testing.assert_allclose(centres, [[125, -100, 50], [np.nan] * 3])
-    with pytest.raises(BadInputError, match="at least two known joints"):
+    with pytest.raises(BadInputError, match="at least two known keypoints"):
         fit_side(np.full((2, 4, 3), np.nan))
 
 
@@ -297,7 +297,7 @@ def test_wrong_input_is_named():
         infer_points(model, rig, xy_px, None, 10.0, np.zeros((2, 3)))
     with pytest.raises(BadInputError, match="sigma_px"):
         infer_points(model, rig, xy_px, None, 0.0, np.zeros((1, 3)))
-    with pytest.raises(BadInputError, match="expected 4 joints, got 3"):
+    with pytest.raises(BadInputError, match="expected 4 keypoints, got 3"):
         infer_points(model, rig, xy_px[:, :, :3], None, 10.0, np.zeros((1, 3)))
     with pytest.raises(BadInputError, match="log_unary"):
         model.marginals(np.zeros((4, 8, 8)))

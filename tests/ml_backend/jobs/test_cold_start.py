@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from label_config.values import BadInputError, Pose2D
-from ml_backend.jobs.cold_start import looks
+from ml_backend.jobs.cold_start import describe_pictures
 from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.vitpose import COCO_17
 from ml_backend.project.frame_pictures import Pictures
@@ -77,7 +77,7 @@ def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, em
     rows = frames.list_frames(workspace.store, [row.id for row in rows])
     pictures = Pictures(workspace)
     said: list[dict[str, Any]] = []
-    found: Any = looks(workspace, rows, pictures, said.append).reshape(4, len(workspace.views), -1)
+    found: Any = describe_pictures(workspace, rows, pictures, said.append).reshape(4, len(workspace.views), -1)
     pictures.close()
     assert [(report["step"], report["steps"]) for report in said][-1] == (
         4 * len(workspace.views) - 2,

@@ -15,7 +15,7 @@ from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.score import Context, Need
 from ml_backend.acquisition.score_registry import SCORES, make_scores
 from ml_backend.jobs.scoring import choose_scores, make_kit, score_chunk
-from ml_backend.jobs.unavailable_scores import silent, tell_silent, unmet
+from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores, unmet
 from ml_backend.project.label_snapshot import collect
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, presence
@@ -72,7 +72,7 @@ def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, lab
     assert np.isfinite(arrays[f"raw.{name}"]).all()
     assert arrays[f"raw.{name}"].shape == (4,)
     assert (arrays[f"support.{name}"] > 0).all()
-    assert silent(workspace, choose_scores(workspace).scores, arrays) == {}
+    assert unavailable_scores(workspace, choose_scores(workspace).scores, arrays) == {}
     assert unmet(workspace) == {}
 
 
@@ -95,7 +95,7 @@ def test_a_score_without_its_input_is_nan_and_says_why(
         return
     arrays = scored(workspace, studio, need)
     assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
-    reason = silent(workspace, choose_scores(workspace).scores, arrays)[name]
+    reason = unavailable_scores(workspace, choose_scores(workspace).scores, arrays)[name]
     words = {
         Context.RIG: "calibrat",
         Context.NEIGHBOURS: "time",
@@ -113,16 +113,16 @@ def test_only_what_somebody_chose_is_complained_of_and_only_once(
 ) -> None:
     workspace = make_workspace(scores={"mc": 1.0, "least_confidence": 1.0}, calibrated=False)
     scores = choose_scores(workspace).scores
-    reasons = silent(workspace, scores, scored(workspace, studio))
+    reasons = unavailable_scores(workspace, scores, scored(workspace, studio))
     for _ in range(2):
-        tell_silent(workspace, scores, reasons)
+        note_unavailable(workspace, scores, reasons)
     (event,) = presence.list_events(workspace.store)
     assert event.level == "warning"
     assert "'mc' says nothing" in event.text
     assert "calibration" in event.text
-    tell_silent(workspace, scores, {})
+    note_unavailable(workspace, scores, {})
     assert presence.list_events(workspace.store) == []
-    tell_silent(replace(workspace, spec=workspace.spec.model_copy(update={"scores": "auto"})), scores, reasons)
+    note_unavailable(replace(workspace, spec=workspace.spec.model_copy(update={"scores": "auto"})), scores, reasons)
     assert presence.list_events(workspace.store) == []
 
 

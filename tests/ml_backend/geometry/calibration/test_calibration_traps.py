@@ -44,7 +44,7 @@ def test_only_one_of_the_two_transposed(field, note, rig, points, tmp_path):
     calibration = read_calibration(path)
     np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
     assert any(note in said for said in calibration.notes)
-    assert any("only so do the cameras look at a common point" in said for said in calibration.notes)
+    assert any("only so do the cameras face a common point" in said for said in calibration.notes)
 
 
 def test_upright_matrices_are_kept_in_a_format_that_has_them_transposed(rig, points, tmp_path):
