@@ -1,4 +1,4 @@
-"""When views agree: one definition for scores, pseudo-labels, their withdrawal, validation, completion and harvest."""
+"""When views agree: one definition for scores, pseudo-labels, validation, completion and harvest."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ml_backend.jobs.cold_start import describe_pictures, first_poses
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
 from ml_backend.jobs.preannotations import points_to_show
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
-from ml_backend.jobs.self_training import propose_pseudo, store_pseudo, withdraw_disagreeing
+from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.project.frame_pictures import Pictures
@@ -82,8 +82,6 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     chosen = select(pool, fused, params, features=features, eligible=train, uncertain=uncertain, sticky=sticky)
     _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
     picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())
-    if scored.triangulated is not None:
-        withdraw_disagreeing(workspace, scored.rows, scored.arrays["xy_px"], scored.round)
     proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
     context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))

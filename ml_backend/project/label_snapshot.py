@@ -13,8 +13,9 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.completion import complete, overlooked
 from ml_backend.labels.merge import Annotation, merge_annotations
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.store import frames, pseudo_labels, submissions, tasks
+from ml_backend.store import frames, pseudo_labels, submissions, tasks, versions
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.pseudo_labels import PseudoRow
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.workspace import Workspace
 
@@ -44,9 +45,7 @@ def collect(workspace: Workspace) -> Snapshot:
     provenance = np.stack([pose.provenance for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
     xyz = _complete_by_geometry(workspace, rows, xy, state, provenance)
     used = {row.id for row in rows}
-    pseudo = [row for row in pseudo_labels.list_pseudo(workspace.store) if row.frame_id not in used]
-    newest = max((row.round for row in pseudo), default=0)
-    pseudo = [row for row in pseudo if row.round == newest]
+    pseudo = [row for row in pseudo_in_force(workspace) if row.frame_id not in used]
     listed = frames.list_frames(workspace.store, [row.frame_id for row in pseudo])
     frames_of = {row.id: row for row in listed}
     return Snapshot(
@@ -64,6 +63,16 @@ def collect(workspace: Workspace) -> Snapshot:
         box_px=known_boxes(workspace, rows, labels),
         pseudo_box_px=known_boxes(workspace, [frames_of[row.frame_id] for row in pseudo]),
     )
+
+
+def pseudo_in_force(workspace: Workspace) -> list[PseudoRow]:
+    """The newest pseudo-labels, unless they are switched off or the live model was trained on them (docs/methods.md §1.6)."""
+    if not workspace.spec.pseudo_labels.enabled:
+        return []
+    live = versions.live(workspace.store)
+    learnt = {row.id: row.round for row in versions.list_snapshots(workspace.store)}
+    last = -1 if live is None or live.snapshot_id is None else learnt[live.snapshot_id]
+    return [row for row in pseudo_labels.list_pseudo(workspace.store) if row.round > last]
 
 
 def known_boxes(workspace: Workspace, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = ()) -> FloatArray:

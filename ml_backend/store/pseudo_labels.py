@@ -1,4 +1,4 @@
-"""Pseudo-labels: accepted by self-training, withdrawn when a later model disagrees; never annotations."""
+"""Pseudo-labels: accepted by self-training, withdrawn when newer ones take their place; never annotations."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class PseudoRow:
 
 
 def replace_round(store: ProjectStore, round_: int, rows: Sequence[dict[str, Any]]) -> None:
-    """Set the pseudo-labels of one round; repeating a selection therefore leaves no duplicates."""
+    """Set the pseudo-labels of one round, without duplicates when a selection repeats; those of other rounds are withdrawn."""
     with store.write() as connection:
-        mine = (pseudo_labels.c.project_id == store.project_id) & (pseudo_labels.c.round == round_)
-        connection.execute(delete(pseudo_labels).where(mine))
+        of_project = pseudo_labels.c.project_id == store.project_id
+        connection.execute(delete(pseudo_labels).where(of_project, pseudo_labels.c.round == round_))
+        connection.execute(update(pseudo_labels).where(of_project).values(withdrawn=True))
         for row in rows:
             connection.execute(pseudo_labels.insert().values(project_id=store.project_id, round=round_, **row))
 

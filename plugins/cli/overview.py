@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend.labels.annotator_agreement import agreement
-from ml_backend.project.label_snapshot import as_annotation
-from ml_backend.store import frames, generations, presence, pseudo_labels, submissions, tasks, versions, work
+from ml_backend.project.label_snapshot import as_annotation, pseudo_in_force
+from ml_backend.store import frames, generations, presence, submissions, tasks, versions, work
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow
@@ -52,7 +52,7 @@ def _labels(workspace: Workspace) -> Iterator[Line]:
     labelled = {row.frame_id for row in rows}
     new = {row.frame_id for row in rows if row.round == round_}
     skipped = sum(task.skipped for task in tasks.list_tasks(store))
-    pseudo = len(pseudo_labels.list_pseudo(store))
+    pseudo = len(pseudo_in_force(workspace))
     yield (
         "labels",
         f"{len(rows)} annotations of {len(labelled)} frames, of {frames.count(store)}; "
