@@ -132,7 +132,7 @@ def campaign(target: str, folder: Path, count: int, first: int = 0) -> Outcome:
     return Outcome(count, refused, tuple(deaths), tuple(problems), longest_s, grew_mib)
 
 
-def read_here(function: str, path: Path) -> dict[str, Any]:
+def read_here(function: str, path: Path, **_: Any) -> dict[str, Any]:
     """What ``limited_child.read_limited`` gives, without a process for each file: the campaign's own is one that may die."""
     module, name = function.split(":")
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from label_config.values import FloatArray, ImageRef, IntArray, PointState
 from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
+from ml_backend.child_processes.limited_child import read_limited
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, with_one_label_each
 from ml_backend.formats.point_table import (
     PointTable,
@@ -25,7 +26,6 @@ from ml_backend.formats.point_table import (
     write_point_table,
 )
 from ml_backend.formats.tracks import picture_of
-from ml_backend.recordings.limited_child import read_limited
 
 
 def read_table(path: Path) -> PointTable:

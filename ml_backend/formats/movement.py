@@ -16,10 +16,10 @@ import numpy as np
 from label_config.values import FloatArray, IntArray, PointState
 from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
+from ml_backend.child_processes.limited_child import read_limited
 from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.tracks import Track, labels_of, tracks_of
-from ml_backend.recordings.limited_child import read_limited
 
 #: How far a time may be from a frame, in frames.
 _OFF = 0.05

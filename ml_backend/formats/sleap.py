@@ -15,10 +15,10 @@ import numpy as np
 from label_config.values import ImageRef, IntArray, PointState
 from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
+from ml_backend.child_processes.limited_child import read_limited
 from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, keypoint_forest
 from ml_backend.formats.point_table import clean_path
-from ml_backend.recordings.limited_child import read_limited
 
 
 def read_sleap(path: Path) -> LabelSet:

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 
 from label_config.values import ByteArray
+from ml_backend.child_processes.memory_limit import limit_memory
 from ml_backend.recordings import containers
 from ml_backend.recordings.decoding import HEAD, SLOTS
-from ml_backend.recordings.memory_limit import limit_memory
 from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, decode_picture
 from ml_backend.recordings.pixels import decode_page

@@ -13,23 +13,25 @@ from typing import Any
 import numpy as np
 
 from label_config.values.errors import CalibrationError
+from ml_backend.child_processes.limited_child import read_limited
 from ml_backend.geometry.calibration.safe_reading import Calibration, RawCamera, Sizes, Where
 from ml_backend.geometry.calibration.settle import build
-from ml_backend.recordings.limited_child import read_limited
 
 FORMAT = "dannce"
-_READER = "ml_backend.geometry.calibration.mat_child:read_cameras"
+_READER = "ml_backend.child_processes.mat_file:read"
 
 
 def read(path: Path, sizes_px: Sizes | None = None) -> Calibration:
     """Read the file or folder.  Raises BadInputError."""
     cameras: list[RawCamera] = []
     notes = ["points are 0-based pixels"]
-    files = [file for file in sorted(path.glob("*.mat")) if not file.name.startswith(".")] if path.is_dir() else [path]
-    for file in files:
-        _check_start(file)
-        found = read_limited(_READER, file)
-        if len(files) > 1 and not any("K" in stored for stored in found["cameras"]):
+    for file in path.glob("*.mat") if path.is_dir() else [path]:
+        if not file.name.startswith("."):
+            _check_start(file)
+    stored_in = read_limited(_READER, path, error=CalibrationError)
+    for name, found in stored_in.items():
+        file = path / name if path.is_dir() else path
+        if len(stored_in) > 1 and not any("K" in stored for stored in found["cameras"]):
             notes.append(f"{file.name} has no camera in it: left out")
             continue
         if not found["several"] and not any("K" in stored for stored in found["cameras"]):

@@ -1,7 +1,7 @@
 """Damaged files of every format: a value or an error in words, never another exception.
 
 A few hundred per reader always, ten thousand with ``slow``.  HDF5 is read in a child process of its own, whose end is an error in
-words (``recordings/test_limited_child.py``); here the campaign's process takes that part.
+words (``child_processes/test_limited_child.py``); here the campaign's process takes that part.
 """
 
 from __future__ import annotations

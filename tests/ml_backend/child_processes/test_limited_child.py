@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.recordings import limited_child
-from ml_backend.recordings.limited_child import read_limited
+from ml_backend.child_processes import limited_child
+from ml_backend.child_processes.limited_child import read_limited
+
+_MEMORY = "ml_backend.child_processes.memory_limit"
 
 READERS = """
 import ctypes, time
@@ -90,3 +93,21 @@ def test_a_large_file_may_take_longer_and_more(file: Path, monkeypatch: pytest.M
         large.truncate(300 * 2**20)
     found = read_limited("readers_of_this_test:whole", file, memory_bytes=0)
     assert found["size"] == 300 * 2**20
+
+
+READERS_OF_OURS = [
+    "ml_backend.child_processes.mat_file",
+    "ml_backend.formats.dlc_h5",
+    "ml_backend.formats.sleap_file",
+    "ml_backend.formats.movement_file",
+]
+
+
+@pytest.mark.parametrize("reader", READERS_OF_OURS)
+def test_a_child_starts_with_what_its_reader_needs(reader: str) -> None:
+    """Every file starts one: rooms that read pictures and settings cost a second of work each time."""
+    program = f"import sys, ml_backend.child_processes.limited_child, {reader}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ours = {name for name in done.stdout.split() if name.startswith(("ml_backend.", "label_config."))}
+    expected = {"label_config.values", "label_config.values.errors", "ml_backend.child_processes", reader}
+    assert ours - {"ml_backend.formats"} == expected | {"ml_backend.child_processes.limited_child", _MEMORY}

@@ -20,10 +20,27 @@ FIELDS = ("K", "r", "t", "RDistort", "TDistort")
 _CELLS = ("params", "camParams")
 
 
-def read_cameras(file: Path) -> dict[str, Any]:
-    """What is stored: ``cameras`` (a list of fields → lists of numbers, "name" where there are names), ``size`` (h, w) and the
-    ``names`` of everything in the file.
+def read(path: Path) -> dict[str, Any]:
+    """Name of the file, or of each in the folder → what is stored in it.
+
+    cameras  a list of fields → lists of numbers, "name" where there are names
+    several  whether the file is made for several cameras
+    size     (height, width), None = not said
+    names    of everything in the file
     """
+    if not path.is_dir():
+        return {path.name: _cameras(path)}
+    found = {}
+    for file in sorted(path.glob("*.mat")):
+        if not file.name.startswith("."):
+            try:
+                found[file.name] = _cameras(file)
+            except CalibrationError as error:
+                raise CalibrationError(f"{file.name}: {error}") from None
+    return found
+
+
+def _cameras(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
