@@ -116,6 +116,10 @@ class Prediction:
         """The same with one output more."""
         return replace(self, outputs={**self.outputs, output: array})
 
+    def beside(self, others: Sequence[FloatArray]) -> Self:
+        """The same with the points of other models (each *B, K, 2) as ENSEMBLE, behind its own; unchanged without any."""
+        return self.adding(Output.ENSEMBLE, np.stack([self.xy_px, *others], axis=-2)) if others else self
+
     def rows(self, index: Any) -> Self:
         """The part of the first batch axis that a slice, mask or list of numbers picks."""
         return self.from_arrays({name: array[index] for name, array in self.arrays().items()})

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from label_config.values import ParallaxError
-from label_config.values.prediction import Output, Prediction
+from label_config.values.prediction import Prediction
+from ml_backend.acquisition.scores.disagreement import ENSEMBLE_MODELS
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.load_model import load_predictor
@@ -20,16 +19,16 @@ from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.ensemble")
 
-#: Models of an ensemble: the live one and those that were live last beside it (``store.retention`` keeps as many).
-MEMBERS = 3
-
 
 def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
-    """The models that were live last beside ``live``, newest first; those that cannot be loaded any more are left out."""
+    """The models that were live last beside ``live``, newest first (``store.retention`` keeps as many).
+
+    Those that cannot be loaded any more are left out.
+    """
     known = versions.list_versions(workspace.store)
     models: list[PoseModel] = []
     for row in sorted(known, key=lambda row: -row.number):
-        if len(models) == MEMBERS - 1:
+        if len(models) == ENSEMBLE_MODELS - 1:
             break
         if row.status != "published" or row.removed_at is not None or row.id == live.id:
             continue
@@ -55,7 +54,4 @@ def predict_ensemble(
     """The live model's ``prediction`` of ``frames`` with the points of the earlier models beside its own; unchanged without any.
 
     Costs one forward pass over every picture for each of them."""
-    if not earlier:
-        return prediction
-    others = [predict_frames(workspace, model, frames, pictures, alive=alive).xy_px for model in earlier]
-    return prediction.adding(Output.ENSEMBLE, np.stack([prediction.xy_px, *others], axis=3))
+    return prediction.beside([predict_frames(workspace, model, frames, pictures, alive=alive).xy_px for model in earlier])

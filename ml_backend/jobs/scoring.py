@@ -17,7 +17,7 @@ from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.pose.config import AUXILIARY_OUTPUT, Auxiliary
+from ml_backend.pose.config import Auxiliary, auxiliaries_for
 from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.store import frames
 from ml_backend.store.workspace import Workspace
@@ -86,7 +86,7 @@ def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
 def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) -> tuple[Auxiliary, ...]:
     """The auxiliary networks that must be trained beside the pose network for the scores of parallax.yaml."""
     needs = frozenset[Need]() if scores == "auto" else frozenset[Need]().union(*(s.requires for s in make_scores(list(scores))))
-    return tuple(name for name, output in AUXILIARY_OUTPUT.items() if output in needs)
+    return auxiliaries_for(needs)
 
 
 def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -22,6 +22,11 @@ AUXILIARY_OUTPUT: Mapping[Auxiliary, Output] = {
     "aleatoric": Output.VARIANCE,
     "learning_loss": Output.LEARNING_LOSS,
 }
+
+
+def auxiliaries_for(needs: Collection[object]) -> tuple[Auxiliary, ...]:
+    """The auxiliary networks that predict the outputs among ``needs``, such as those of scores."""
+    return tuple(name for name, output in AUXILIARY_OUTPUT.items() if output in needs)
 
 
 @dataclass(frozen=True)

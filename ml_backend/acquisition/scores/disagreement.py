@@ -13,6 +13,9 @@ from ml_backend.acquisition.features import known_points
 from ml_backend.acquisition.score import Chunk, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
 
+#: Models that are compared: the live one and those that were live last beside it.
+ENSEMBLE_MODELS = 3
+
 
 @dataclass(frozen=True)
 class EnsembleVariance(NothingToLearn):

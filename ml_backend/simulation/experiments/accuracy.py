@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from label_config.values import FloatArray, IntArray
 from label_config.values.masked import mean_of
-from ml_backend.acquisition.features import known_points, pose3d_features, pose_size_px
+from ml_backend.acquisition.features import known_points, pose3d_features
 from ml_backend.metrics.curve_summaries import coverage_radius, pose_entropy
 from ml_backend.metrics.mpjpe import position_error
 from ml_backend.metrics.oks import pose_oks
 from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.learner import Scan
-
-#: A point counts as right within this share of the subject's size, as in the product's own figure for DUW.
-PCK_ALPHA = 0.05
 
 
 def frame_error(recording: TrueRecording, seen: Scan) -> FloatArray:
@@ -52,18 +47,9 @@ def frame_oks(recording: TrueRecording, seen: Scan) -> FloatArray:
     return np.nan_to_num(value, nan=0.0)
 
 
-def right_share(recording: TrueRecording, seen: Scan) -> float:
-    """G: share of points within PCK_ALPHA of the subject's size."""
-    truth = recording.xy_px[seen.rows]
-    distance = np.linalg.norm(seen.xy_px - truth, axis=-1)
-    limit = PCK_ALPHA * pose_size_px(truth)[..., None]
-    known = np.isfinite(distance) & np.isfinite(limit)
-    return float((distance <= limit)[known].mean()) if known.any() else math.nan
-
-
 def covered(recording: TrueRecording, labelled: IntArray) -> dict[str, float]:
     """What the labelled frames cover of the pool's true poses."""
-    figures = {"rare_share": float(recording.rare[labelled].mean())}
+    figures = {"rare_share": mean_of(recording.rare[labelled].astype(np.float64))}
     if recording.xyz is not None:
         poses, root = recording.xyz[recording.pool], recording.skeleton.root
         figures["entropy"] = pose_entropy(poses, labelled, root=root)

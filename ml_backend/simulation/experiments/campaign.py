@@ -11,10 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_backend.simulation.experiments.data import load_recording
-from ml_backend.simulation.experiments.design import FULL, Arm, Design
+from ml_backend.simulation.experiments.arms import FULL, Arm
+from ml_backend.simulation.experiments.data import load_recording, source_takes
+from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.results_table import Row, append_rows, finished, key_of, read_rows
 from ml_backend.simulation.experiments.shared_files import claim
+from ml_backend.simulation.experiments.strategies import check_arm
 from ml_backend.simulation.experiments.trial import run_trial
 
 Tell = Callable[[str], None]
@@ -50,16 +52,21 @@ class Campaign:
             (arm, seed)
             for seed in self.seeds
             for arm in self.arms
-            if not all((str(arm), seed, r) in done for r in range(1 if arm.strategy == FULL else self.design.rounds + 1))
+            if not all((str(arm), seed, r) in done for r in range(1 if arm.whole == FULL else self.design.last_round + 1))
         ]
 
 
 def run(campaign: Campaign, *, processes: int = 1, tell: Tell = print) -> bool:
-    """Run what is missing; True when nothing is left.  Raises BadInputError when the folder holds another experiment."""
+    """Run what is missing; True when nothing is left.  Raises BadInputError when the folder holds another experiment, and
+    for a strategy that the recording cannot serve."""
     claim(campaign.folder / "design.json", campaign.design.to_json())
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     cells, started = campaign.missing(), time.monotonic()
+    if cells:
+        recording = load_recording(campaign.design, campaign.seeds[0], campaign.cache, campaign.data)
+        for arm in campaign.arms:
+            check_arm(recording, arm)
     tell(f"{len(cells)} of {len(campaign.arms) * len(campaign.seeds)} cells to run")
 
     def late() -> bool:
@@ -110,12 +117,13 @@ def _end_with_parent() -> None:
 def _one(campaign: Campaign, arm: Arm, seed: int) -> str:
     started = time.monotonic()
     recording = load_recording(campaign.design, seed, campaign.cache, campaign.data)
+    source = source_takes(campaign.design, seed, campaign.cache)
     held = finished(row for row in read_rows(campaign.table) if row["seed"] == seed)
 
     def emit(row: Row) -> None:
         if key_of(row) not in held:
             append_rows(campaign.table, [row])
 
-    run_trial(campaign.design, recording, arm, seed, campaign.folder / "models" / f"seed{seed}", emit)
+    run_trial(campaign.design, recording, arm, seed, campaign.folder / "models" / f"seed{seed}", emit, source)
     last = [row for row in read_rows(campaign.table) if row["strategy"] == str(arm) and row["seed"] == seed][-1]
     return f"{arm} seed {seed}: {float(last['error']):.2f} {recording.unit} in {time.monotonic() - started:.0f} s"

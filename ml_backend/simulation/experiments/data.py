@@ -21,6 +21,8 @@ from ml_backend.simulation.studio import CaptureStudio
 
 #: Frames between pool and test of the capture studio, so that no test frame has a near copy in the pool.
 GUARD_FRAMES = 60
+#: Seeds of the takes behind a generic model start here, far from those of the recordings; every so many frames one is taken.
+SOURCE_SEED, SOURCE_STRIDE = 100_000, 15
 #: The test stretch is this many times longer than the frames taken from it; rare frames are taken more densely.
 TEST_STRETCH, RARE_DENSITY = 10, 3
 #: Row of the mirror recording's pictures where the side view ends and the view from below begins.
@@ -110,6 +112,40 @@ def _studio(design: Design, seed: int, cache: Path) -> TrueRecording:
         xyz=studio.truth_xyz[number],
         rig=studio.rig,
         video=True,
+    )
+
+
+def source_takes(design: Design, seed: int, cache: Path) -> TrueRecording | None:
+    """The takes that the generic model is trained on, all frames as one pool; None without them.
+
+    Every seed has takes of its own, in other rooms and before other cameras, so there is no common rig.
+    """
+    if not design.generic_takes:
+        return None
+    number = SOURCE_STRIDE * np.arange(design.generic_frames)
+    takes = []
+    for take in range(design.generic_takes):
+        studio = CaptureStudio(
+            seed=SOURCE_SEED + design.generic_takes * seed + take,
+            n_frames=int(number[-1]) + 1,
+            n_views=design.views,
+            size_px=design.input_px,
+            rare_fraction=design.rare_fraction,
+        )
+        takes.append((studio, _rendered(studio, number, cache)))
+    m = design.generic_takes * design.generic_frames
+    return TrueRecording(
+        skeleton=takes[0][0].skeleton,
+        pictures=tuple(np.concatenate([pixels[view] for _, pixels in takes]) for view in range(design.views)),
+        xy_px=np.concatenate([studio.truth_xy[number] for studio, _ in takes]),
+        scale=np.ones((m, design.views)),
+        keys=tuple(FrameKey(f"take{take}", int(i)) for take in range(design.generic_takes) for i in number),
+        pool=np.arange(m),
+        test=np.zeros(0, np.int64),
+        rare=np.concatenate([studio.rare[number] for studio, _ in takes]),
+        rare_share=0.0,
+        hidden=np.zeros((m, design.views, len(takes[0][0].skeleton)), np.bool_),
+        xyz=np.concatenate([studio.truth_xyz[number] for studio, _ in takes]),
     )
 
 

@@ -1,65 +1,17 @@
-"""What an experiment is: the recording, the strategies, how many rounds, how each model is trained."""
+"""What an experiment is: the recording, how many rounds, how each model is trained."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from label_config.values import BadInputError
-from ml_backend.acquisition.score_registry import SCORES
 
 Dataset = Literal["studio", "lp_mirror_mouse", "dlc_openfield"]
-
-#: Strategies that are no single score: no preference; k-center on poses; the product's default; the same with all frames weighted
-#: alike; the same scores with DUW; uncertainty filter and nearest-neighbour diversity (Kaplan et al. 2021); the true error.
-SPECIAL = ("random", "coreset", "composite", "k_median", "duw", "hybrid", "true_error")
-#: References, no strategies: every frame of the pool labelled at once; as many steps as the others but no new labels.
-FULL, IDLE = "full", "idle"
-REFERENCES = (FULL, IDLE)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One strategy as it is written: ``name[+pseudo|+pseudo_repeat][+views<n>][#draw]``.
-
-    strategy  a name of SPECIAL, or any score alone ("mc", "mpe", …), highest first
-    pseudo    self-training: "off", "on", or "repeat" (frames of the previous round may come back: the rule that drifts)
-    views     people label this many views of every frame after the first ones, and so many more frames that a round costs them
-              as many pictures as any other; calibration fills the other views.  0 = all
-    draw      number of the repetition; keeps random draws apart
-    """
-
-    strategy: str
-    pseudo: Literal["off", "on", "repeat"] = "off"
-    views: int = 0
-    draw: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Arm:
-        """Inverse of ``str``.  Raises BadInputError."""
-        match = re.fullmatch(r"([a-z0-9_]+)(\+pseudo(?:_repeat)?)?(?:\+views([1-9]\d*))?(?:#(\d+))?", text.strip())
-        known = (*SPECIAL, *REFERENCES, *SCORES)
-        if match is None or match.group(1) not in known:
-            raise BadInputError(
-                f"strategy {text!r}: expected name[+pseudo|+pseudo_repeat][+views<n>][#draw] with a name among {', '.join(known)}"
-            )
-        pseudo: Literal["off", "on", "repeat"] = "off"
-        if match.group(2):
-            pseudo = "repeat" if match.group(2).endswith("repeat") else "on"
-        return cls(match.group(1), pseudo, int(match.group(3) or 0), int(match.group(4) or 0))
-
-    @property
-    def kind(self) -> str:
-        """The strategy without the number of the draw: what is averaged over draws."""
-        trained = {"off": "", "on": "+pseudo", "repeat": "+pseudo_repeat"}[self.pseudo]
-        return self.strategy + trained + (f"+views{self.views}" if self.views else "")
-
-    def __str__(self) -> str:
-        return self.kind + (f"#{self.draw}" if self.draw else "")
 
 
 @dataclass(frozen=True)
@@ -75,6 +27,10 @@ class Design:
     exclusion_frames         no two picks of a batch are this near in time (not for random picks)
     threshold_share          views agree within this share of the picture's longer side
     pseudo_ratio, pseudo_weight, pseudo_per_joint   pseudo-labels per human label of the batch, their loss weight, the rule
+    schedule                 labelled shares of the pool, increasing, one per round ([0.05, 0.1, …]); replaces batch and rounds
+    generic_takes, generic_frames   the first model is trained on so many other takes of the studio, so many frames of each, all
+                             labelled; the first frames of the take itself may then be none (initial=0)
+    acft_theta               ACFT trains again on labelled frames with an OKS of at most this + 0.05; 1 = on all
     annotator_px             standard deviation of the simulated annotator in pixels of the network's input, 0 = exact
     """
 
@@ -92,6 +48,10 @@ class Design:
     steps_round: int = 300
     steps_full: int = 2000
     warm_start: bool = True
+    schedule: tuple[float, ...] = ()
+    generic_takes: int = 0
+    generic_frames: int = 60
+    acft_theta: float = 1.0
     scan_stride: int = 4
     exclusion_frames: int = 5
     threshold_share: float = 0.03
@@ -103,10 +63,38 @@ class Design:
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        lowest = {"initial": 1, "batch": 1, "rounds": 0, "scan_stride": 1, "steps_first": 1, "steps_round": 1, "views": 1}
+        least = 0 if self.generic_takes else 1
+        lowest = {
+            "initial": least,
+            "generic_takes": 0,
+            "generic_frames": 1,
+            "batch": 1,
+            "rounds": 0,
+            "scan_stride": 1,
+            "steps_first": 1,
+            "steps_round": 1,
+            "views": 1,
+        }
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise BadInputError(f"experiment: {name} must be at least {low}, got {getattr(self, name)}")
+        if any(not low < high <= 1 for low, high in pairwise((0.0, *self.schedule))):
+            raise BadInputError(f"experiment: schedule must increase within (0, 1], got {list(self.schedule)}")
+        if self.generic_takes and self.dataset != "studio":
+            raise BadInputError("experiment: generic_takes are takes of the studio; expected dataset 'studio', or 0 of them")
+
+    @property
+    def last_round(self) -> int:
+        """Number of the last round; 0 is that of the first model."""
+        return len(self.schedule) or self.rounds
+
+    def batch_of(self, round_: int, pool: int, labelled: int) -> int:
+        """Frames that are labelled after ``round_`` in a pool of so many, of which ``labelled`` have labels."""
+        if not self.schedule:
+            return self.batch
+        # Rounded first: 0.29 · 100 is 28.99… in binary.
+        wanted = max(1, int(round(self.schedule[round_] * pool, 9))) if round_ < len(self.schedule) else labelled
+        return max(0, wanted - labelled)
 
     @property
     def threshold_px(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,12 @@ import numpy as np
 from label_config.values import ByteArray, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
 from label_config.values.prediction import Prediction, stacked
 from ml_backend.geometry.triangulation import triangulate_robust
+from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.design import Design
+
+#: Operations and magnitude; the paper of Feng et al. gives neither.
+RANDAUGMENT = (2, 9.0)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,22 @@ def fast_precision() -> Literal["float32", "bfloat16"]:
     return "bfloat16" if multiplies_bfloat16() else "float32"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained apart from the design.
+
+    preset       recipe of ``pose.presets``, which may replace the steps by a number of epochs; "" = the default training
+    mean_oks     G, for recipes whose length follows from it
+    randaugment  RandAugment beside the augmentation of the recipe
+    auxiliary    networks beside the pose network, for scores; they leave it as it is
+    """
+
+    preset: str = ""
+    mean_oks: float | None = None
+    randaugment: bool = False
+    auxiliary: tuple[Auxiliary, ...] = ()
+
+
 def train_network(
     design: Design,
     recording: TrueRecording,
@@ -64,13 +84,9 @@ def train_network(
     init: Path | None,
     steps: int,
     seed: int,
-    recipe: str | None = None,
+    recipe: Recipe = Recipe(),
 ) -> float:
-    """Train into ``folder``; seconds.  A finished run of the same training_set is taken as it is, a killed one goes on.
-
-    recipe  preset of ``pose.presets``, which may replace ``steps`` by a number of epochs; None = the default training
-    """
-    from ml_backend.pose.config import TrainConfig
+    """Train into ``folder``; seconds.  A finished run of the same training_set is taken as it is, a killed one goes on."""
     from ml_backend.pose.presets import preset
     from ml_backend.pose.training import train
 
@@ -84,6 +100,7 @@ def train_network(
         precision=design.precision,
         two_stage=False,
         cache_mb=256,
+        auxiliary=recipe.auxiliary,
     )
 
     def load(ref: ImageRef) -> ByteArray:
@@ -96,20 +113,36 @@ def train_network(
         for view in range(len(recording.pictures))
         if (training_set.weight[i, view] > 0).any()
     ]
-    if recipe is not None:
-        config = preset(recipe, config, n_targets=len(targets))
+    if recipe.preset:
+        config = preset(recipe.preset, config, n_targets=len(targets), mean_oks=recipe.mean_oks)
+    if recipe.randaugment:
+        config = config.but(augment=replace(config.augment, randaugment=RANDAUGMENT))
     return train(config, targets, recording.skeleton, load, folder, init=init).seconds
 
 
-def predict(design: Design, recording: TrueRecording, folder: Path, rows: IntArray) -> Scan:
-    """Predict ``rows`` with the model in ``folder``."""
-    from ml_backend.pose.infer import Predictor
-
-    predictor = Predictor.load(folder, "cpu", batch=64)
-    prediction = stacked([predictor.predict(_pictures(part, rows)) for part in recording.pictures], axis=1)
+def predict(
+    design: Design,
+    recording: TrueRecording,
+    folder: Path,
+    rows: IntArray,
+    *,
+    heatmaps: bool = False,
+    earlier: Sequence[Path] = (),
+) -> Scan:
+    """Predict ``rows`` with the model in ``folder``, and the points of ``earlier`` models beside its own."""
+    prediction = _predicted(recording, folder, rows, heatmaps).beside(
+        [_predicted(recording, other, rows, False).xy_px for other in earlier]
+    )
     rig = recording.rig
     triangulated = None if rig is None else triangulate_robust(rig, prediction.xy_px, threshold_px=design.threshold_px)
     return Scan(rows, prediction, triangulated)
+
+
+def _predicted(recording: TrueRecording, folder: Path, rows: IntArray, heatmaps: bool) -> Prediction:
+    from ml_backend.pose.infer import Predictor
+
+    predictor = Predictor.load(folder, "cpu", batch=64)
+    return stacked([predictor.predict(_pictures(part, rows), heatmaps=heatmaps) for part in recording.pictures], axis=1)
 
 
 def _pictures(part: ByteArray, rows: IntArray) -> Sequence[ByteArray]:

@@ -12,10 +12,9 @@ from label_config.values import BoolArray, FloatArray, IntArray
 from label_config.values.masked import masked_mean
 from ml_backend.metrics.bootstrap import Comparison, paired_bootstrap
 from ml_backend.metrics.curve_summaries import area_under_learning_curve
-from ml_backend.simulation.experiments.design import FULL, REFERENCES, Arm
+from ml_backend.simulation.experiments.arms import FULL, RANDOM, REFERENCES, Arm
 from ml_backend.simulation.experiments.results_table import Row
 
-RANDOM = "random"
 RESAMPLES = 2000
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from label_config.values import ParallaxError
 from ml_backend.metrics.bootstrap import Comparison
-from ml_backend.simulation.experiments.learning_curves import RANDOM, curve_of, full_error, kinds_of
+from ml_backend.simulation.experiments.arms import RANDOM
+from ml_backend.simulation.experiments.learning_curves import curve_of, full_error, kinds_of
 from ml_backend.simulation.experiments.results_table import WATCHED, Row
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from label_config.values import BadInputError, FloatArray
 from ml_backend.metrics.bootstrap import Comparison
 from ml_backend.simulation.experiments import page, plots, turnaround
-from ml_backend.simulation.experiments.design import FULL, IDLE, Design
+from ml_backend.simulation.experiments.arms import FULL, IDLE, RANDOM
+from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learning_curves import (
-    RANDOM,
     LabelRatio,
     against_random,
     area,
@@ -40,7 +40,7 @@ def write_report(folder: Path, *, clock: turnaround.TurnaroundClock = turnaround
     if not described.exists():
         raise BadInputError(f"{folder}: expected the folder of an experiment, with a design.json; run one first")
     design = Design.from_json(json.loads(described.read_text(encoding="utf-8")))
-    rows = complete_cells(read_rows(folder / "results.csv"), design.rounds)
+    rows = complete_cells(read_rows(folder / "results.csv"), design.last_round)
     if not any(row["strategy"] == RANDOM for row in rows):
         raise BadInputError(f"{folder}: no finished run of strategy 'random', with which all others are compared; run it first")
     unit = "mm" if design.dataset == "studio" else "px"

@@ -21,10 +21,13 @@ KEY = ("strategy", "seed", "round")
 #: largest distance from a pose of the pool to the nearest labelled one (mm); entropy: of the labelled frames over ten pose
 #: clusters (nat); rare_share: of the labelled frames; batch_oks: mean OKS of the frames picked next; seen_oks_min: least OKS of
 #: labelled and picked frames; val_oks_q05: 5 % quantile of OKS on the test frames; pseudo_error: true error of the pseudo-labels
-#: that this model learnt (mm); train_s, scan_s: seconds; rho_…: see WATCHED.
+#: that this model learnt (mm); train_s, scan_s: seconds; pool_ap…: see ``transductive``,
+#: with scan_stride 1; scored, rho_own: share of the frames for which the strategy's own score has a value, and its rank
+#: correlation with the true error; rho_…: see WATCHED.
 FIGURES = (
     "labels", "error", "error_common", "error_rare", "coverage", "radius", "entropy", "rare_share",
     "batch_oks", "seen_oks_min", "val_oks_q05", "pseudo_frames", "pseudo_keypoints", "pseudo_error", "train_s", "scan_s",
+    "pool_ap", "pool_ap60", "pool_ap80", "scored", "rho_own",
     *(f"rho_{name}" for name in WATCHED),
 )  # fmt: skip
 FIELDS = (*KEY, *FIGURES)

@@ -10,8 +10,9 @@ from label_config.values import BadInputError, FloatArray, IntArray, Provenance
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.completion import complete
 from ml_backend.labels.snapshot import WEIGHTS
+from ml_backend.simulation.experiments.arms import Arm
 from ml_backend.simulation.experiments.data import TrueRecording
-from ml_backend.simulation.experiments.design import Arm, Design
+from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learner import TrainingSet
 from ml_backend.simulation.noise import AnnotatorNoise
 
@@ -57,6 +58,7 @@ def best_views(rig: Rig, point_world: FloatArray, count: int) -> list[int]:
     return best
 
 
-def frames_per_batch(design: Design, arm: Arm, n_views: int) -> int:
-    """As many frames as make ``design.batch`` frames' worth of labelled pictures."""
-    return design.batch if not arm.views else round(design.batch * n_views / arm.views)
+def frames_per_batch(design: Design, arm: Arm, n_views: int, round_: int, labelled: int, pool: int) -> int:
+    """As many frames after ``round_`` as make its batch's worth of labelled pictures."""
+    batch = design.batch_of(round_, pool, labelled)
+    return batch if not arm.views else round(batch * n_views / arm.views)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import FloatArray, FrameKey, IntArray, PointState
+from label_config.values import BadInputError, FloatArray, FrameKey, IntArray, PointState
 from label_config.values.prediction import Output
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.features import pose3d_features
@@ -15,12 +15,13 @@ from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.hybrid import filter_views
 from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.score import Chunk, Context, Labelled
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score
 from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.acquisition.selection import select
 from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, propose
+from ml_backend.simulation.experiments.arms import IDLE, TRUE_ERROR, Arm
 from ml_backend.simulation.experiments.data import TrueRecording
-from ml_backend.simulation.experiments.design import IDLE, REFERENCES, SPECIAL, Arm, Design
+from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learner import Scan, TrainingSet
 from ml_backend.simulation.experiments.results_table import WATCHED
 
@@ -32,10 +33,42 @@ def product_weights(recording: TrueRecording) -> dict[str, float]:
     return default_weights(has_rig=recording.rig is not None, has_video=recording.video, n_views=len(recording.pictures))
 
 
-def score_pool(recording: TrueRecording, seen: Scan, training_set: TrainingSet, arm: Arm) -> dict[str, FloatArray]:
-    """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused)."""
+def scores_of(recording: TrueRecording, arm: Arm) -> tuple[Score, ...]:
+    """The scores that the arm chooses by."""
+    return make_scores([name for name in arm.weights(product_weights(recording)) if name != TRUE_ERROR])
+
+
+def needs_of(recording: TrueRecording, arm: Arm) -> frozenset[Need]:
+    """What the arm's scores read beside points and confidences."""
+    return frozenset[Need]().union(*(score.requires for score in scores_of(recording, arm)))
+
+
+def check_arm(recording: TrueRecording, arm: Arm) -> None:
+    """Raises BadInputError for an arm that a recording can never serve, before anything is trained."""
+    met = {
+        Context.VIEWS: len(recording.pictures) > 1,
+        Context.NEIGHBOURS: recording.video,
+        Context.RIG: recording.rig is not None,
+    }
+    lacking = sorted(need.value for need in needs_of(recording, arm) if isinstance(need, Context) and not met.get(need, True))
+    if Output.LINKS in needs_of(recording, arm) and not recording.skeleton.limbs:
+        lacking.append("limbs")
+    if (arm.pseudo or arm.views) and recording.rig is None:
+        lacking.append("rig, for pseudo-labels and partly labelled frames")
+    if arm.space == "poses" and recording.xyz is None:
+        lacking.append("rig, for 3-D poses")
+    if lacking:
+        raise BadInputError(f"strategy {str(arm)!r}: this recording lacks {', '.join(lacking)}; leave the strategy out")
+
+
+def score_pool(
+    recording: TrueRecording, seen: Scan, training_set: TrainingSet, arm: Arm, source: TrueRecording | None = None
+) -> dict[str, FloatArray]:
+    """Score name → (c,) raw values of the frames in ``seen``, for the watched scores, the arm's own, and "total" (fused).
+
+    source  the labelled takes behind a generic model: scores learn from them too
+    """
     weights = product_weights(recording)
-    wanted = {*WATCHED[1:], *weights} | ({arm.strategy} - {*SPECIAL, *REFERENCES})
     index = np.array([recording.keys[row].index for row in seen.rows], dtype=np.int64)
     step = np.diff(index, prepend=index[:1] - 1000)
     chunk = Chunk(
@@ -49,23 +82,29 @@ def score_pool(recording: TrueRecording, seen: Scan, training_set: TrainingSet, 
         rig=recording.rig,
         skeleton=recording.skeleton,
     )
-    human = Labelled(
-        training_set.xy_px,
-        np.where(training_set.weight > 0, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64),
-        recording.size_px,
-        None if recording.xyz is None else recording.xyz[training_set.rows],
-    )
+    labelled = _labelled(recording, training_set, source)
     raw = {}
-    for score in make_scores(sorted(wanted)):
+    own = {score.name: score for score in scores_of(recording, arm)}
+    for score in (own | {score.name: score for score in make_scores(sorted({*WATCHED[1:], *weights} - set(own)))}).values():
         if score.requires - {Context.LABELS} <= chunk.available:
-            raw[score.name] = score.score(chunk, score.fit(human, recording.rig, recording.skeleton)).raw
+            raw[score.name] = score.score(chunk, score.fit(labelled, recording.rig, recording.skeleton)).raw
     raw["total"] = _fused(raw, weights, np.arange(len(index))).total
     return raw
 
 
-def _fused(raw: Raw, weights: Mapping[str, float], open_: IntArray) -> Fused:
+def _labelled(recording: TrueRecording, training_set: TrainingSet, source: TrueRecording | None) -> Labelled:
+    xy, weight, xyz = training_set.xy_px, training_set.weight, recording.xyz
+    known = None if xyz is None else xyz[training_set.rows]
+    if source is not None:
+        xy, weight = np.concatenate([source.xy_px, xy]), np.concatenate([np.ones(source.xy_px.shape[:3]), weight])
+        known = None if known is None or source.xyz is None else np.concatenate([source.xyz, known])
+    state = np.where(weight > 0, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
+    return Labelled(xy, state, recording.size_px, known)
+
+
+def _fused(raw: Raw, weights: Mapping[str, float], open_: IntArray, *, minmax: bool = False) -> Fused:
     components = [Component(name, raw[name][open_], weight) for name, weight in weights.items() if name in raw]
-    return fuse(components, len(open_))
+    return fuse(components, len(open_), "minmax" if minmax else "percentile")
 
 
 @dataclass(frozen=True)
@@ -74,7 +113,7 @@ class Knowledge:
 
     training_set       all human labels so far
     true_error   (c,) what only a simulation knows, for the strategy "true_error"
-    performance  share of right points in the last batch before it was learnt, NaN = not known
+    performance  G: mean OKS of the last batch under the model that chose it, NaN = not known
     """
 
     training_set: TrainingSet
@@ -83,56 +122,54 @@ class Knowledge:
     seed: int
 
 
+def arm_fused(recording: TrueRecording, raw: Raw, arm: Arm, open_: IntArray) -> Fused:
+    """What the arm chooses by, of the frames at ``open_``; without a score, NaN."""
+    return _fused(raw, arm.weights(product_weights(recording)), open_, minmax=arm.minmax)
+
+
 def pick(design: Design, recording: TrueRecording, seen: Scan, raw: Raw, arm: Arm, known: Knowledge) -> IntArray:
     """(b,) rows of the recording to label next, the first of the order first."""
-    if arm.strategy == IDLE:
+    if arm.whole == IDLE:
         return seen.rows[:0]
-    taken = np.isin(seen.rows, known.training_set.rows)
-    open_ = np.flatnonzero(~taken)
+    open_ = np.flatnonzero(~np.isin(seen.rows, known.training_set.rows))
     rows = seen.rows[open_]
-    pool = Pool.from_keys([recording.keys[row] for row in rows])
-    strategy, fused, features, uncertain = Strategy.TOP, fuse([], len(open_)), None, None
-    if arm.strategy == "random":
-        strategy = Strategy.RANDOM
-    elif arm.strategy == "coreset":
-        strategy, features = Strategy.K_CENTER, _features(recording, seen, open_, known.training_set)
-    elif arm.strategy in ("composite", "duw", "k_median"):
-        strategy = Strategy.DUW if arm.strategy == "duw" else Strategy.K_MEDIAN
-        features = _features(recording, seen, open_, known.training_set)
-        fused = fused if arm.strategy == "k_median" else _fused(raw, product_weights(recording), open_)
-    elif arm.strategy == "hybrid":
-        strategy, features = Strategy.HYBRID, _embedding(seen, open_, known.training_set)
-        fused = fuse([Component("least_confidence", raw["least_confidence"][open_])], len(open_))
+    fused = arm_fused(recording, {**raw, TRUE_ERROR: known.true_error}, arm, open_)
+    features = uncertain = None
+    if arm.strategy not in (Strategy.TOP, Strategy.RANDOM):
+        features = _features(recording, seen, open_, known.training_set, arm)
+    if arm.strategy is Strategy.HYBRID:
         uncertain = filter_views(seen.prediction.confidence[open_], fused.total, design.batch)
-    else:
-        value = known.true_error if arm.strategy == "true_error" else raw[arm.strategy]
-        fused = fuse([Component(arm.strategy, value[open_])], len(open_))
+    performance, trade_off = _balance(arm, known, len(known.training_set.rows) / len(recording.pool))
     params = Params(
         window=design.batch,
         batch=design.batch,
-        strategy=strategy,
-        performance=known.performance,
+        strategy=arm.strategy,
+        performance=performance,
+        trade_off=trade_off,
         exclusion_frames=design.exclusion_frames,
         random_every=0,
         seed=known.seed,
     )
-    chosen = select(pool, fused, params, features=features, uncertain=uncertain)
+    chosen = select(Pool.from_keys([recording.keys[row] for row in rows]), fused, params, features=features, uncertain=uncertain)
     return rows[[choice.position for choice in chosen.picks]]
 
 
-def _features(recording: TrueRecording, seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
-    """3-D poses against the true labelled ones; without a rig the network's own view of pool and labelled frames."""
-    if seen.triangulated is not None and recording.xyz is not None:
+def _balance(arm: Arm, known: Knowledge, labelled_share: float) -> tuple[float, float]:
+    """G and lambda.  DUW without G, distance + lambda · score, is DUW with G = 1/2 up to a common factor."""
+    factor = 1.0 if arm.trade_off is None else arm.trade_off
+    by_share = {"": 1.0, "fixed": 1.0, "increase": labelled_share, "decrease": 1 - labelled_share}
+    return (0.5 if arm.weighing else known.performance), factor * by_share[arm.weighing]
+
+
+def _features(recording: TrueRecording, seen: Scan, open_: IntArray, training_set: TrainingSet, arm: Arm) -> FeatureSet:
+    """3-D poses against the true labelled ones; without a rig, for "hybrid", and on demand the network's features."""
+    space = arm.space or ("features" if arm.strategy is Strategy.HYBRID else "poses")
+    if space == "poses" and seen.triangulated is not None and recording.xyz is not None:
         return FeatureSet(
             pose3d_features(seen.triangulated.xyz_world[open_], recording.skeleton),
             "mean_joint",
             pose3d_features(recording.xyz[training_set.rows], recording.skeleton),
         )
-    return _embedding(seen, open_, training_set)
-
-
-def _embedding(seen: Scan, open_: IntArray, training_set: TrainingSet) -> FeatureSet:
-    """The network's own view, mean over the cameras."""
     mean = seen.prediction.outputs[Output.FEATURES].mean(axis=1)
     return FeatureSet(mean[open_], "l2", mean[np.isin(seen.rows, training_set.rows)])
 
@@ -146,6 +183,7 @@ def pseudo_label(
     """
     assert recording.rig is not None
     assert seen.triangulated is not None
+    ratio = design.pseudo_ratio if arm.pseudo_ratio is None else arm.pseudo_ratio
     row_of = {recording.keys[row]: int(row) for row in seen.rows}
 
     def keys(rows: IntArray) -> list[FrameKey]:
@@ -156,9 +194,9 @@ def pseudo_label(
         seen.triangulated,
         {recording.keys[0].sequence: recording.rig},
         human_batch=design.batch,
-        previous=keys(previous) if arm.pseudo == "on" else (),
+        previous=keys(previous) if arm.pseudo == "pseudo" else (),
         excluded=keys(excluded),
-        params=PseudoParams(max_ratio=design.pseudo_ratio, per_joint=design.pseudo_per_joint),
+        params=PseudoParams(max_ratio=ratio, per_joint=design.pseudo_per_joint),
     )
     rows = np.array([row_of[key] for key in labels.keys], dtype=np.int64)
     return labels, TrainingSet(rows, labels.xy_px, labels.weight * design.pseudo_weight)

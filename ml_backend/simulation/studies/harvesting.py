@@ -26,7 +26,7 @@ from ml_backend.geometry.pictorial import PictorialStructure, keep_best
 from ml_backend.labels.harvested_labels import KEEP, MIN_POSES, Detections, Harvest, body_from_labels, harvest_points
 from ml_backend.simulation.experiments.data import GUARD_FRAMES, TrueRecording
 from ml_backend.simulation.experiments.design import Design
-from ml_backend.simulation.experiments.learner import TrainingSet, train_network
+from ml_backend.simulation.experiments.learner import Recipe, TrainingSet, train_network
 from ml_backend.simulation.experiments.shared_files import claim
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, observe, reconstructed
 from ml_backend.simulation.studies.study_table import add_rows, read_rows
@@ -157,7 +157,7 @@ class _Scene:
         training_set, model = self.training_set(step), self.home / step
         train_network(
             self.study.design, self.take, training_set, model,
-            init=self.generic, steps=self.study.steps, seed=self.seed, recipe="personalise",
+            init=self.generic, steps=self.study.steps, seed=self.seed, recipe=Recipe("personalise"),
         )  # fmt: skip
         off = np.linalg.norm(training_set.xy_px - self.take.xy_px[training_set.rows], axis=-1)[training_set.weight > 0]
         about = {"labels_share": float((training_set.weight > 0).mean()), "labels_px": float(off.mean())}

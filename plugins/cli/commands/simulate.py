@@ -13,7 +13,9 @@ DEFAULT = "random,random#2,mpe,mc,outlier_ratio,coreset,tpc,composite,composite+
 
 def simulate(
     dataset: Annotated[str, typer.Option(help="studio, lp_mirror_mouse or dlc_openfield.")] = "studio",
-    strategies: Annotated[str, typer.Option(help="Comma-separated: name, then +pseudo or +pseudo_repeat, then #draw.")] = DEFAULT,
+    strategies: Annotated[
+        str, typer.Option(help="Comma-separated, e.g. thc+2*wpu+duw+acft+pseudo:0.2#1 (docs/experiments-notebook.md).")
+    ] = DEFAULT,
     seeds: Annotated[int, typer.Option(min=1, help="Number of paired repetitions.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Cells that run at the same time, one thread each.")] = 1,
@@ -26,15 +28,16 @@ def simulate(
 ) -> None:
     """Simulate annotation: strategies × seeds × rounds against the truth; resumes where it was stopped."""
     from label_config.values import BadInputError
+    from ml_backend.simulation.experiments.arms import parse_arms
     from ml_backend.simulation.experiments.campaign import Campaign, run
-    from ml_backend.simulation.experiments.design import DESIGNS, Arm
+    from ml_backend.simulation.experiments.design import DESIGNS
     from ml_backend.simulation.experiments.learner import fast_precision
     from ml_backend.simulation.experiments.report import write_report
 
     if dataset not in DESIGNS:
         raise BadInputError(f"--dataset: expected one of {', '.join(DESIGNS)}, got {dataset!r}")
     design = DESIGNS[dataset].but(precision=fast_precision()).with_settings(setting or [])
-    arms = tuple(Arm.parse(name) for name in strategies.split(","))
+    arms = parse_arms(strategies)
     campaign = Campaign(design, arms, tuple(range(first_seed, first_seed + seeds)), out, cache, data, minutes)
     if not report_only and not run(campaign, processes=processes, tell=typer.echo):
         typer.echo("time is up; the same command goes on")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError
-from ml_backend.simulation.experiments.design import DESIGNS, Arm, Design
+from ml_backend.simulation.experiments.arms import Arm
+from ml_backend.simulation.experiments.design import DESIGNS, Design
 from ml_backend.simulation.experiments.learning_curves import (
     against_random,
     area,

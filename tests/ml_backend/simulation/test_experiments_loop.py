@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.simulation.experiments import trial as trial_module
+from ml_backend.simulation.experiments.arms import Arm
 from ml_backend.simulation.experiments.campaign import Campaign, run
 from ml_backend.simulation.experiments.data import load_recording
-from ml_backend.simulation.experiments.design import Arm, Design
+from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.report import write_report
 from ml_backend.simulation.experiments.results_table import read_rows
 from ml_backend.simulation.experiments.trial import run_trial
