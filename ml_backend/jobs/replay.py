@@ -43,7 +43,8 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
     model = load_predictor(workspace, workspace.models / version.path)
     predicted = predict_frames(workspace, model, found, pictures).xy_px
     order = [place[int(frame)] for frame in snapshot.frame_ids[rows]]
-    return pose_oks(predicted[order], snapshot.xy_px[rows], snapshot.human[rows], np.array(workspace.binding.skeleton.sigmas))
+    sigmas = np.array(workspace.binding.skeleton.sigmas)
+    return pose_oks(predicted[order], snapshot.xy_px[rows], snapshot.human[rows], sigmas, snapshot.box_px[rows])
 
 
 def held_out(snapshot: Snapshot, rows: IntArray, seed: int) -> BoolArray:

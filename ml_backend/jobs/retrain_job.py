@@ -129,14 +129,15 @@ def _targets_and_config(
     spec = workspace.spec.train
     auxiliary = auxiliary_networks(workspace.spec.scores)
 
+    performance = last_batch_performance(workspace)
+
     def recipe(count: int) -> TrainConfig:
-        performance = last_batch_performance(workspace)
         return recipe_for(
             spec,
             warm=parent is not None,
             round_=row.round,
             n_targets=count,
-            performance=performance,
+            performance=performance.oks,
             auxiliary=auxiliary,
             common=parent is None and common_model(workspace),
         )

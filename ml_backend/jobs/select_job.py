@@ -179,7 +179,7 @@ def _params(workspace: Workspace, scored: Scored) -> Params:
         window=spec.window,
         batch=min(spec.window, max(2 * workspace.spec.train.min_new_frames, 20)),
         strategy=strategy_of(workspace),
-        performance=last_batch_performance(workspace),
+        performance=last_batch_performance(workspace).oks,
         trade_off=spec.lambda_,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,

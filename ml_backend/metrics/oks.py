@@ -61,12 +61,20 @@ def labelled_area(xy_px: FloatArray, labelled: BoolArray, source: AreaSource = "
     return area_from_box(side[..., 0], side[..., 1], source)
 
 
-def pose_oks(predicted_px: FloatArray, xy_px: FloatArray, labelled: BoolArray, sigmas: FloatArray) -> FloatArray:
+def pose_oks(
+    predicted_px: FloatArray, xy_px: FloatArray, labelled: BoolArray, sigmas: FloatArray, box_px: FloatArray | None = None
+) -> FloatArray:
     """(..., V, K, 2) predictions and labels, (..., V, K) where labels stand → (...) OKS, mean over views with an area.
 
-    The area is that of the box around the labelled points.  NaN where no view has one.
+    box_px  (..., V, 4) x, y, width, height of the subject, NaN = not known; None = nowhere
+
+    The area is that of the subject's box, else that of the box around the labelled points.  NaN where no view has one.
     """
-    return masked_mean(oks(predicted_px, xy_px, labelled, labelled_area(xy_px, labelled), sigmas), axis=-1)[0]
+    area = labelled_area(xy_px, labelled)
+    if box_px is not None:
+        known = np.isfinite(box_px).all(axis=-1)
+        area = np.where(known, area_from_box(box_px[..., 2], box_px[..., 3], "bbox"), area)
+    return masked_mean(oks(predicted_px, xy_px, labelled, area, sigmas), axis=-1)[0]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,23 @@ def newest_scored_shards(workspace: Workspace, version: VersionRow, round_: int)
     rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
     order = sorted(range(len(rows)), key=lambda i: rows[i].key)
     return ScoredShards([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, number)
+
+
+def predicted_points(
+    workspace: Workspace, version_id: int, frame_ids: Collection[int], round_: int
+) -> dict[int, npt.NDArray[np.float64]]:
+    """Frame → (V, K, 2) px, what the network of a version put there, uncorrected; of the newest rescan up to ``round_``.
+
+    Frames that it never scored, or whose shards are gone, are left out.
+    """
+    found: dict[int, npt.NDArray[np.float64]] = {}
+    for number in range(round_, -1, -1):
+        for shard in work.list_shards(workspace.store, version_id, number):
+            if shard.status == "done" and shard.path and (set(shard.frame_ids) & set(frame_ids)) - set(found):
+                arrays = workspace.arrays.load(shard.path)
+                mine = zip(arrays["frame_ids"].tolist(), arrays["xy_px"], strict=True)
+                found |= {frame: xy for frame, xy in mine if frame in frame_ids and frame not in found}
+    return found
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from label_config.settings.spec import Spec
 from label_config.values import FrameKey, PointState, Pose2D, Provenance
 from ml_backend.jobs import run_job
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import frames, projects, submissions, tasks, versions, work
+from ml_backend.store import frames, generations, projects, submissions, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import open_store
 from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
+from tests.ml_backend.jobs.rounds_by_hand import Project
 
 N_FRAMES, N_VIEWS, SIZE = 40, 3, (64, 64)
 
@@ -112,3 +114,12 @@ def work_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workspace], list[str]
         return done
 
     return go
+
+
+@pytest.fixture
+def project(
+    make_workspace: Callable[..., Workspace], studio: CaptureStudio, label: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Project]:
+    """Rounds made by hand in a workspace with these settings of the stop advice."""
+    monkeypatch.setattr(generations, "time", SimpleNamespace(time=lambda: 0.5))  # before every label of these tests
+    return lambda **stop: Project(make_workspace(stop=stop, gate={"min_frames": 1}), studio, label)

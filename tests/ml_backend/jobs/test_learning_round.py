@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from label_config.values import FrameKey, PointState, Pose2D, Provenance, Triangulation
+from label_config.values import PointState, Pose2D, Provenance, Triangulation
 from ml_backend.acquisition.score_record import ScoreRecord, recompute_final
-from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.rescore_job import candidates
 from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.labels.snapshot import Snapshot
@@ -289,26 +288,6 @@ def test_uncalibrated_recordings_have_no_pseudo_labels(make_workspace: Make) -> 
     workspace = make_workspace(calibrated=False)
     rows = frames.list_frames(workspace.store)
     assert propose_pseudo(workspace, rows, None, 1, set(), set()).labels is None
-
-
-def test_performance_is_the_share_of_shown_points_that_people_left_in_place(
-    make_workspace: Make, label: Label, studio: CaptureStudio
-) -> None:
-    workspace = make_workspace()
-    assert np.isnan(last_batch_performance(workspace))
-    label(workspace, [0])
-    ids = frames.ids_by_key(workspace.store)
-    shown = studio.truth_xy[0].copy()
-    shown[:, 0] += 50.0  # one of 15 keypoints is far off in every view
-    shape = shown.shape[:2]
-    pose = Pose2D(shown, np.ones(shape), np.ones(shape, dtype=np.int64), np.full(shape, Provenance.PREDICTED))
-    pick = generations.PickRow(0, ids[FrameKey(studio.sequence, 0)], 0.0, False, False, "", None, {"0": pose.to_json()}, None)
-    generations.add(workspace.store, None, [pick])
-    row = submissions.list_annotations(workspace.store)[0]
-    values = {"ls_annotation_id": row.ls_annotation_id, "task_id": row.task_id, "updated_at": "later", "cancelled": False}
-    submissions.save(workspace.store, [{**values, "poses": row.poses, "problems": [], "shown_generation": 1}])
-    versions.save_snapshot(workspace.store, sha256="x", path="p", n_frames=1)
-    assert last_batch_performance(workspace) == pytest.approx(14 / 15)
 
 
 def test_candidates_rotate_and_always_contain_what_must_be_scored(make_workspace: Make) -> None:

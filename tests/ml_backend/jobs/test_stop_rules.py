@@ -4,71 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from label_config.values import FrameKey, PointState, Pose2D, Provenance
 from ml_backend.evaluation import stop_advice as advice
 from ml_backend.evaluation.stop_advice import stop_advice
-from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import frames, generations, versions, work
-from ml_backend.store.generations import PickRow
-from ml_backend.store.workspace import Workspace
-
-Make = Callable[..., Workspace]
-Label = Callable[..., None]
-
-
-class Project:
-    """Rounds made by hand: labels, a snapshot, a version with predictions of all frames."""
-
-    def __init__(self, workspace: Workspace, studio: CaptureStudio, label: Label) -> None:
-        self.workspace, self.studio, self.label = workspace, studio, label
-        self.ids = frames.ids_by_key(workspace.store)
-
-    def id_of(self, index: int) -> int:
-        return self.ids[FrameKey(self.studio.sequence, index)]
-
-    def train(self, wrong: set[int]) -> int:
-        """A version that is exact but for the frames in ``wrong``, which it puts nowhere near."""
-        store, project = self.workspace.store, self.workspace.store.project_id
-        round_ = versions.current_round(store.of_project(project))
-        snapshot = versions.save_snapshot(store.of_project(project), sha256=str(round_), path="p", n_frames=1)
-        row = versions.add(
-            store.of_project(project), attempt=round_ + 1, snapshot_id=snapshot.id, path=f"m{round_}", sha256="0", metrics={}
-        )
-        assert versions.publish(store.of_project(project), row.id, round_ + 1)
-        indices = list(range(len(self.ids)))
-        xy = self.studio.truth_xy[indices] + np.isin(indices, list(wrong))[:, None, None, None] * 1e4
-        frame_ids = np.array([self.id_of(index) for index in indices])
-        layout = [{"sequence": self.studio.sequence, "frame_ids": frame_ids.tolist(), "halo_ids": [[], []]}]
-        work.add_shards(store.of_project(project), row.id, round_ + 1, layout)
-        shard = work.claim_shard(store, row.id, round_ + 1, "me")
-        assert shard is not None
-        path, _ = self.workspace.arrays.save(f"shards/{row.id}", {"frame_ids": frame_ids, "xy_px": xy})
-        work.close_shard(store, shard, path=path)
-        return row.id
-
-    def serve(self, version: int, kinds: dict[int, str], wrong: set[int]) -> None:
-        """An order of these frames with the reason why each is in it; "" = pseudo-labelled."""
-        picks = []
-        for rank, (index, kind) in enumerate(kinds.items()):
-            xy = self.studio.truth_xy[index] + 1e4 * (index in wrong)
-            shape = xy.shape[:2]
-            pose = Pose2D(xy, np.ones(shape), np.full(shape, PointState.VISIBLE), np.full(shape, Provenance.PREDICTED))
-            record = {"task_id": "t", "round": 0, "model_id": "px", "final": None, "components": [], "kind": kind}
-            poses = {"0": pose.to_json()}
-            picks.append(PickRow(rank, self.id_of(index), rank / 64, False, not kind, "", record if kind else None, poses, None))
-        row = generations.add(self.workspace.store, version, picks)
-        generations.switch(self.workspace.store, row.number)
-
-
-@pytest.fixture
-def project(make_workspace: Make, studio: CaptureStudio, label: Label, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Project]:
-    monkeypatch.setattr(generations, "time", SimpleNamespace(time=lambda: 0.5))  # before every label of these tests
-    return lambda **stop: Project(make_workspace(stop=stop, gate={"min_frames": 1}), studio, label)
+from tests.ml_backend.jobs.rounds_by_hand import Project
 
 
 def test_min_is_the_mean_of_what_was_served_whatever_it_was_chosen_for(project: Callable[..., Project]) -> None:

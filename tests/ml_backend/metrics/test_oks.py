@@ -15,6 +15,7 @@ from ml_backend.metrics.oks import (
     area_from_box,
     average_precision,
     oks,
+    pose_oks,
     pose_score,
 )
 
@@ -54,6 +55,16 @@ def test_nothing_visible_or_no_area_is_nan_and_batches_broadcast():
     assert out[0] == 1
     assert np.isnan(out[1:]).all()
     assert oks(truth[:, None], truth[None], visible[None], np.full((1, 3), 400.0), SIGMAS).shape == (3, 3)
+
+
+def test_the_area_is_that_of_the_subjects_box_where_one_is_known():
+    truth = np.array([[[0.0, 0], [30, 0], [30, 20]]] * 2)  # two views; the box around the points has 600 px²
+    labelled, sigmas = np.ones((2, 3), bool), np.full(3, 0.1)
+    box = np.array([[-5.0, -5, 60, 40], [np.nan] * 4])  # known in the first view: 2,400 px²
+    seen = truth + (6.0, 8.0)  # d² = 100; (2 · 0.1)² = 0.04
+    known, unknown = math.exp(-100 / (2 * 2400 * 0.04)), math.exp(-100 / (2 * 600 * 0.04))
+    assert pose_oks(seen, truth, labelled, sigmas, box) == pytest.approx((known + unknown) / 2)
+    assert pose_oks(seen, truth, labelled, sigmas) == pytest.approx(unknown)
 
 
 def test_area_source():
