@@ -40,25 +40,28 @@ Need = Output | Context
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of frames of one sequence in temporal order, with context frames on either side.
+    """Frames of one sequence in temporal order, with the context frames on either side of those that are to be scored.
 
-    ``n`` counts all frames, context included; ``core`` are the frames that are to be scored.
+    ``n`` counts all frames, context included; ``core`` are the frames that are to be scored.  They need not follow each other,
+    but what precedes and follows each of them in the arrays are its neighbours in the recording.
 
     index         (n,) frame numbers, strictly increasing
-    core          slice of 0..n
+    core          slice of 0..n, or (c,) increasing positions
     prediction    batch axes (n, V); what the network predicted
     size_px       (V, 2) width and height of the pictures
     triangulated  batch axes (n,), None without a rig
     gap           (n,) True where the frame does not follow its predecessor in this array (missing frames, scene cut)
+    step          frame numbers from a frame of the recording to the next, usually; None = not known
     """
 
     sequence: str
     index: IntArray
-    core: slice
+    core: slice | IntArray
     prediction: Prediction
     size_px: FloatArray
     triangulated: Triangulation | None = None
     gap: BoolArray | None = None
+    step: float | None = None
     rig: Rig | None = None
     skeleton: Skeleton | None = None
 

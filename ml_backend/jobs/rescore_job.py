@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from label_config.values.prediction import Output
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
 from ml_backend.jobs.retrain_job import StoppedError
-from ml_backend.jobs.scoring import ScoreKit, make_kit, score_chunk
+from ml_backend.jobs.scoring import ScoreKit, choose_scores, make_kit, score_chunk, videos_of
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.project.frame_pictures import Pictures
@@ -31,8 +32,6 @@ log = logging.getLogger("parallax.rescore")
 
 #: Core frames of one shard: small enough that a killed worker loses little, large enough that opening a video is cheap.
 SHARD_FRAMES = 64
-#: Context frames on either side, the most that any score asks for.
-HALO = 1
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -59,18 +58,29 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
 
 
 def lay_out(workspace: Workspace, round_: int) -> list[dict[str, Any]]:
-    """Runs of candidates in temporal order, cut into shards."""
+    """Candidates in temporal order, cut into shards, each with the neighbours in the recording that scores ask for."""
     pool = [row for row in frames.list_frames(workspace.store) if row.usable]
+    halo = max((score.halo for score in choose_scores(workspace).scores), default=0)
+    of_sequence = {name: [row.id for row in rows] for name, rows in groupby(pool, key=lambda row: row.key.sequence)}
     always = set(_window_frames(workspace)) | set(_labelled_frames(workspace))
     chosen = candidates(pool, always, workspace.spec.selection.candidates_per_round, round_)
-    runs = []
+    runs, videos = [], videos_of(workspace)
     for sequence in sorted({row.key.sequence for row in chosen}):
         ids = [row.id for row in chosen if row.key.sequence == sequence]
         for start in range(0, len(ids), SHARD_FRAMES):
-            stop = min(start + SHARD_FRAMES, len(ids))
-            halo = [ids[max(0, start - HALO) : start], ids[stop : stop + HALO]]
-            runs.append({"sequence": sequence, "frame_ids": ids[start:stop], "halo_ids": halo})
+            core = ids[start : start + SHARD_FRAMES]
+            context = _neighbours(of_sequence[sequence], core, halo if sequence in videos else 0)
+            runs.append({"sequence": sequence, "frame_ids": core, "halo_ids": context})
     return runs
+
+
+def _neighbours(recording: list[int], core: list[int], halo: int) -> list[list[int]]:
+    """The frames before, and those after, each of ``core`` in the recording that are not of the core themselves."""
+    place = {frame: position for position, frame in enumerate(recording)}
+    of_core = set(core)
+    before = {recording[place[frame] - away] for frame in core for away in range(1, halo + 1) if place[frame] >= away}
+    after = {recording[place[frame] + away] for frame in core for away in range(1, halo + 1) if place[frame] + away < len(place)}
+    return [sorted(before - of_core, key=place.__getitem__), sorted(after - before - of_core, key=place.__getitem__)]
 
 
 def candidates(pool: list[FrameRow], always: set[int], limit: int, round_: int) -> list[FrameRow]:
@@ -120,9 +130,9 @@ def work_on_shards(
 def _one(
     workspace: Workspace, shard: ShardRow, model: PoseModel, earlier: list[PoseModel], kit: ScoreKit, pictures: Pictures
 ) -> None:
-    before, after = shard.halo_ids
-    ids = [*before, *shard.frame_ids, *after]
-    rows = frames.list_frames(workspace.store, ids)
+    rows = frames.list_frames(workspace.store, [*shard.frame_ids, *chain.from_iterable(shard.halo_ids)])
+    of_core = set(shard.frame_ids)
+    core = np.array([position for position, row in enumerate(rows) if row.id in of_core], dtype=np.int64)
     refreshed = time.monotonic()
 
     def alive() -> None:
@@ -135,9 +145,8 @@ def _one(
     try:
         seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Output.HEATMAPS), alive=alive)
         seen = predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
-        core = slice(len(before), len(before) + len(shard.frame_ids))
         arrays = score_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
-        arrays["frame_ids"] = np.array(shard.frame_ids, dtype=np.int64)
+        arrays["frame_ids"] = np.array([rows[position].id for position in core], dtype=np.int64)
         reach("shard scored")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)
     except LostLeaseError:

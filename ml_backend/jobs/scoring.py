@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.settings.spec import ScoreSettings
-from label_config.values import FloatArray, Triangulation
+from label_config.values import FloatArray, IntArray, Triangulation
 from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, Scores, State
 from ml_backend.acquisition.score_registry import default_weights, make_scores
@@ -20,6 +21,7 @@ from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import Auxiliary, auxiliaries_for
 from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.store import frames
+from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
 #: Neighbours farther apart than this many times the usual distance are not neighbours.
@@ -44,12 +46,14 @@ class ScoreKit:
 
     states  score name → what it learnt from labels
     videos  sequences whose frames follow each other in time
+    steps   sequence → frame numbers from one of its frames to the next, usually
     """
 
     chosen: Chosen
     states: Mapping[str, State | None]
     rigs: Mapping[str, Rig]
     videos: frozenset[str]
+    steps: Mapping[str, float]
 
 
 def choose_scores(workspace: Workspace) -> Chosen:
@@ -80,7 +84,15 @@ def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
     rig = next(iter(rigs.values()), None)
     skeleton = workspace.binding.skeleton
     states = {score.name: score.fit(labelled, rig, skeleton) for score in chosen.scores}
-    return ScoreKit(chosen, states, rigs, videos_of(workspace))
+    return ScoreKit(chosen, states, rigs, videos_of(workspace), usual_steps(frames.list_frames(workspace.store)))
+
+
+def usual_steps(rows: Sequence[FrameRow]) -> dict[str, float]:
+    """Sequence → median distance in frame numbers of frames that follow each other; ``rows`` ordered by sequence and number."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        numbers[row.key.sequence].append(row.key.index)
+    return {name: float(np.median(np.diff(of))) if len(of) > 1 else 1.0 for name, of in numbers.items()}
 
 
 def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) -> tuple[Auxiliary, ...]:
@@ -98,20 +110,19 @@ def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
             if ref is not None and ref.size_px is not None:
                 size[v] = ref.size_px
     xyz = snapshot.xyz_world if np.isfinite(snapshot.xyz_world).any() else None
-    return Labelled(snapshot.xy_px, snapshot.state, size, xyz)
+    return Labelled(snapshot.xy_px, snapshot.state, size, xyz, snapshot.box_px)
 
 
 def score_chunk(
-    workspace: Workspace, kit: ScoreKit, sequence: str, index: Sequence[int], core: slice, prediction: Prediction
+    workspace: Workspace, kit: ScoreKit, sequence: str, index: Sequence[int], core: IntArray, prediction: Prediction
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Arrays of the core frames of a shard: predictions, triangulation and every score."""
+    """Arrays of the core frames of a shard, at these positions: predictions, triangulation and every score."""
     rig = kit.rigs.get(sequence)
     triangulated = (
         triangulate_robust(rig, prediction.xy_px, threshold_px=workspace.spec.pseudo_labels.threshold_px) if rig else None
     )
     numbers = np.array(index, dtype=np.int64)
-    step = np.diff(numbers, prepend=numbers[:1])
-    usual = float(np.median(step[1:])) if len(step) > 1 else 1.0
+    usual = kit.steps.get(sequence, 1.0)
     chunk = Chunk(
         sequence=sequence,
         index=numbers,
@@ -119,7 +130,8 @@ def score_chunk(
         prediction=prediction,
         size_px=_sizes(prediction),
         triangulated=triangulated,
-        gap=(step > GAP * usual) | (sequence not in kit.videos),
+        gap=(np.diff(numbers, prepend=numbers[:1]) > GAP * usual) | (sequence not in kit.videos),
+        step=usual,
         rig=rig,
         skeleton=workspace.binding.skeleton,
     )

@@ -253,7 +253,7 @@ shards = Table(
     Column("round", Integer, nullable=False),
     Column("sequence", String(300), nullable=False),
     Column("frame_ids", JSON, nullable=False),  # core frames in temporal order
-    Column("halo_ids", JSON, nullable=False),  # [before, after]
+    Column("halo_ids", JSON, nullable=False),  # neighbours of its frames: [before, after]
     Column("status", String(10), nullable=False),  # pending | running | done | failed
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("owner", String(120), nullable=True),

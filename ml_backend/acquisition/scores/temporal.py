@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from label_config.values import BoolArray, FloatArray
+from label_config.values import BoolArray, FloatArray, IntArray
 from label_config.values.masked import masked_mean
 from label_config.values.prediction import Output
 from ml_backend.acquisition.score import Chunk, Context, Need, Scores, State
@@ -26,7 +26,7 @@ def linked(chunk: Chunk) -> BoolArray:
     return ~broken
 
 
-def to_neighbours(to_previous: FloatArray, core: slice) -> FloatArray:
+def to_neighbours(to_previous: FloatArray, core: slice | IntArray) -> FloatArray:
     """(n, ...) distance to the predecessor → (2, c, ...) distance to predecessor and to successor, NaN = no neighbour."""
     to_next = np.concatenate([to_previous[1:], np.full((min(len(to_previous), 1), *to_previous.shape[1:]), np.nan)])
     return np.stack([to_previous[core], to_next[core]])
@@ -45,7 +45,8 @@ def _step(values: FloatArray, joined: BoolArray) -> FloatArray:
 class TemporalPoseChange(NothingToLearn):
     """Mean displacement of a point to the previous and the next frame (TPC).
 
-    With one neighbour that displacement alone counts, with none there is no term.  Displacements below ``dead_zone_px``
+    With one neighbour that displacement alone counts, with none there is no term; where a frame of the recording is missing, it
+    is the displacement per usual step.  Displacements below ``dead_zone_px``
     count as 0.  ``mode="paper"`` is as printed: the sum over keypoints of the displacements to the previous and to the next
     frame, in pixels.  ``mode="released"`` is the code of VATL4Pose: the number of keypoints that moved by more than 1 % of the
     square root of the crop's area.  Both add previous and next, and double the one that exists where there is only one.
@@ -66,13 +67,21 @@ class TemporalPoseChange(NothingToLearn):
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over keypoints and views (paper and released mode: sum over keypoints, mean over views)."""
-        steps = to_neighbours(_step(chunk.xy_px, linked(chunk)), chunk.core)
+        to_previous = _step(chunk.xy_px, linked(chunk))
+        steps = to_neighbours(to_previous / _per_step(chunk) if self.mode == "fixed" else to_previous, chunk.core)
         if self.mode == "released":
             steps = np.where(np.isfinite(steps), steps > RELEASED_MOTION * _crop_size(chunk)[..., None], np.nan)
         if self.mode != "fixed":
             return mean_of_views(2 * masked_mean(steps, axis=0)[0], sum_keypoints=True)
         steps = np.where(steps < self.dead_zone_px, 0.0, steps)
         return mean_of_views(masked_mean(steps, axis=0)[0])
+
+
+def _per_step(chunk: Chunk) -> FloatArray:
+    """(n, 1, 1) usual steps of the recording from a frame's predecessor in the array to it; 1 where that is not known."""
+    if chunk.step is None:
+        return np.ones((len(chunk.index), 1, 1))
+    return (np.diff(chunk.index, prepend=chunk.index[:1] - 1) / chunk.step)[:, None, None]
 
 
 def _crop_size(chunk: Chunk) -> FloatArray:
@@ -119,10 +128,10 @@ def _heatmap_step(chunk: Chunk) -> FloatArray:
 
 @dataclass(frozen=True)
 class Jitter3D(NothingToLearn):
-    """Distance of a triangulated point from the middle of its two neighbours in time.
+    """Distance of a triangulated point from where steady motion between its two neighbours in time puts it.
 
-    Steady motion gives 0, so fast frames are not punished; a point that jumps forth and back stands out.  Needs both
-    neighbours.
+    That is their middle, or nearer to the nearer one where a frame is missing between them.  Fast frames are not punished; a
+    point that jumps forth and back stands out.  Needs both neighbours.
     """
 
     name: ClassVar[str] = "jitter_3d"
@@ -138,7 +147,8 @@ class Jitter3D(NothingToLearn):
         xyz = chunk.triangulated.xyz_world
         distance = np.full(xyz.shape[:2], np.nan)
         if len(xyz) > 2:
-            distance[1:-1] = np.linalg.norm(xyz[1:-1] - (xyz[:-2] + xyz[2:]) / 2, axis=-1)
+            share = ((chunk.index[1:-1] - chunk.index[:-2]) / (chunk.index[2:] - chunk.index[:-2]))[:, None, None]
+            distance[1:-1] = np.linalg.norm(xyz[1:-1] - (1 - share) * xyz[:-2] - share * xyz[2:], axis=-1)
             joined = linked(chunk)
             distance[1:-1][~(joined[1:-1] & joined[2:])] = np.nan
         return mean_of_keypoints(distance[chunk.core], chunk.xy_px.shape[1])

@@ -28,9 +28,7 @@ class Project:
         store = self.workspace.store
         round_ = versions.current_round(store)
         snapshot = versions.save_snapshot(store, sha256=str(round_), path="p", n_frames=1)
-        row = versions.add(
-            store, attempt=round_ + 1, snapshot_id=snapshot.id, path=f"m{round_}", sha256="0", metrics={}
-        )
+        row = versions.add(store, attempt=round_ + 1, snapshot_id=snapshot.id, path=f"m{round_}", sha256="0", metrics={})
         assert versions.publish(store, row.id, round_ + 1)
         indices = list(range(len(self.ids)))
         xy = self.studio.truth_xy[indices] + np.isin(indices, list(wrong))[:, None, None, None] * off_px

@@ -25,7 +25,7 @@ from tests.predictions import peaks
 
 Make = Callable[..., Workspace]
 Label = Callable[..., None]
-CORE = slice(1, 5)
+CORE = np.arange(1, 5)
 LABELLED = list(range(32))
 
 

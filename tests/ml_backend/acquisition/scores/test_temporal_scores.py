@@ -89,6 +89,16 @@ def test_pose_change_is_the_mean_of_both_steps() -> None:
     np.testing.assert_allclose(TemporalPoseChange(dead_zone_px=5.0).score(chunk, None).raw, [0.0, 3.5, 3.5, 0.0])
 
 
+def test_where_a_frame_is_missing_steady_motion_is_still_steady() -> None:
+    """4 px per frame; frame 2 of a recording of every frame is not there."""
+    index = np.array([0, 1, 3, 4], dtype=np.int64)
+    chunk = track([0.0, 4.0, 12.0, 16.0], index=index, gap=np.zeros(4, dtype=np.bool_), step=1.0)
+    np.testing.assert_allclose(TemporalPoseChange().score(chunk, None).raw, 4.0)
+    np.testing.assert_allclose(TemporalPoseChange(dead_zone_px=5.0).score(chunk, None).raw, 0.0)
+    every_second = replace(chunk, index=2 * index, step=2.0)
+    np.testing.assert_allclose(TemporalPoseChange().score(every_second, None).raw, 4.0)
+
+
 def test_a_missing_point_is_no_neighbour() -> None:
     scores = TemporalPoseChange().score(track([0.0, np.nan, 10.0, 14.0]), None)
     np.testing.assert_allclose(scores.raw, [np.nan, np.nan, 4.0, 4.0])
@@ -107,6 +117,15 @@ def test_released_mode_counts_keypoints_that_moved() -> None:
     box = np.broadcast_to(np.array([0.0, 0.0, 50.0, 50.0]), (4, 1, 4))  # threshold 0.5 px
     released = TemporalPoseChange(mode="released").score(changed(chunk, box_px=box), None)
     np.testing.assert_allclose(released.raw, [2.0, 2.0, 1.0, 0.0])
+
+
+def test_jitter_of_steady_motion_with_a_missing_frame_is_zero(make_world: Callable[..., Any]) -> None:
+    chunk = make_world(n=5).chunk
+    index = np.array([0, 1, 3, 4, 5], dtype=np.int64)
+    xyz = np.broadcast_to(3.0 * index[:, None, None], chunk.triangulated.xyz_world.shape).copy()
+    found = replace(chunk.triangulated, xyz_world=xyz)
+    steady = replace(chunk, index=index, triangulated=found, gap=np.zeros(5, dtype=np.bool_))
+    np.testing.assert_allclose(Jitter3D().score(steady, None).raw[1:-1], 0.0, atol=1e-9)
 
 
 def test_jitter_is_blind_to_steady_motion(make_world: Callable[..., Any]) -> None:
