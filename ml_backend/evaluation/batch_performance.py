@@ -11,8 +11,9 @@ import numpy as np
 from label_config.values import DEFAULT_SUBJECT, FloatArray, Pose2D
 from ml_backend.metrics.oks import pose_oks
 from ml_backend.project.label_snapshot import known_boxes
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import predicted_points
-from ml_backend.store import frames, generations, submissions, versions
+from ml_backend.store import generations
 from ml_backend.store.generations import Generation
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.workspace import Workspace
@@ -37,10 +38,10 @@ class BatchPerformance:
         return f"G = {self.oks:.3f}, mean OKS of the last batch ({self.frames} frames; area: {', '.join(self.areas)})"
 
 
-def last_batch_performance(workspace: Workspace) -> BatchPerformance:
+def last_batch_performance(state: RoundState) -> BatchPerformance:
     """G of the last round that has labels: random picks included, on the network's own points, whatever annotators were shown."""
-    current = versions.current_round(workspace.store)
-    earlier = [row for row in submissions.list_annotations(workspace.store) if row.round < current]
+    workspace = state.workspace
+    earlier = [row for row in state.annotations if row.round < state.round]
     last = max((row.round for row in earlier), default=0)
     rows = [row for row in earlier if row.round == last and str(DEFAULT_SUBJECT) in row.poses]
     orders = [order for order in generations.list_generations(workspace.store) if order.version_id is not None]
@@ -52,9 +53,9 @@ def last_batch_performance(workspace: Workspace) -> BatchPerformance:
     similar: dict[int, list[float]] = defaultdict(list)
     areas: set[str] = set()
     for version, mine in by_version.items():
-        predicted = predicted_points(workspace, version, {row.frame_id for row in mine}, current)
+        predicted = predicted_points(workspace, version, {row.frame_id for row in mine}, state.round)
         for row in mine:
-            value, area = _similarity(workspace, row, predicted.get(row.frame_id))
+            value, area = _similarity(state, row, predicted.get(row.frame_id))
             if math.isfinite(value):
                 similar[row.frame_id].append(value)
                 areas.add(area)
@@ -79,13 +80,12 @@ def _chosen_by(workspace: Workspace, orders: list[Generation], row: AnnotationRo
     return None
 
 
-def _similarity(workspace: Workspace, row: AnnotationRow, predicted: FloatArray | None) -> tuple[float, str]:
+def _similarity(state: RoundState, row: AnnotationRow, predicted: FloatArray | None) -> tuple[float, str]:
     """OKS, mean over the views, and where the area comes from; NaN when the two cannot be compared."""
     label = Pose2D.from_json(row.poses[str(DEFAULT_SUBJECT)])
     if predicted is None or predicted.shape != label.xy_px.shape:
         return math.nan, ""
-    (frame,) = frames.list_frames(workspace.store, [row.frame_id])
-    box = known_boxes(workspace, [frame], [row])[0]
-    sigmas = np.array(workspace.binding.skeleton.sigmas)
+    box = known_boxes(state, [state.frames[row.frame_id]], [row])[0]
+    sigmas = np.array(state.binding.skeleton.sigmas)
     area = "the subject's box" if np.isfinite(box).all(axis=-1).any() else "the box around the labelled points"
     return float(pose_oks(predicted, label.xy_px, label.placed, sigmas, box)), area

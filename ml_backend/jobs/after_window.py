@@ -15,11 +15,11 @@ from typing import Any
 from label_config.values import DEFAULT_SUBJECT, Pose2D
 from ml_backend.acquisition.order_window import rank_score
 from ml_backend.labels.split import GUARD, VALIDATION
-from ml_backend.store import frames, generations, submissions, tasks
+from ml_backend.project.round_state import RoundState
+from ml_backend.store import generations
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import LAST, PickRow
 from ml_backend.store.submissions import AnnotationRow
-from ml_backend.store.workspace import Workspace
 
 #: An order holds at most so many frames besides those of the window: a push of 500 tasks takes seconds, one of 5,000 minutes.
 REACH = 500
@@ -40,7 +40,7 @@ class Why(StrEnum):
 _PLACES = list(Why)
 
 
-def following(workspace: Workspace, order: Sequence[PickRow], seen: Mapping[int, Pose2D]) -> list[PickRow]:
+def following(state: RoundState, order: Sequence[PickRow], seen: Mapping[int, Pose2D]) -> list[PickRow]:
     """The picks behind ``order``; ``seen`` is what the live model says about frames, by their id.
 
     Validation frames fill the window up, as the random places hold only a few of them; they are shown as random picks are,
@@ -48,18 +48,18 @@ def following(workspace: Workspace, order: Sequence[PickRow], seen: Mapping[int,
     Everything else has the score ``LAST``: it is not of the window.  A task that wants another person's annotation shows what
     the first one was shown, since the model may have learnt what the first one said.
     """
-    others = _Others.find(workspace)
+    others = _Others.find(state)
     ordered = {pick.frame_id for pick in order}
     ids = sorted((others.open_frames | others.may_become_tasks) - ordered)
-    rows = frames.list_frames(workspace.store, ids)
+    rows = [state.frames[i] for i in ids]
     why = {row.id: others.why(row) for row in rows}
     ranked = sorted(rows, key=lambda row: (_PLACES.index(why[row.id]), row.key))
-    room = max(0, workspace.spec.selection.window - len(order))
+    room = max(0, state.spec.selection.window - len(order))
     measuring = [row for row in ranked if why[row.id] is Why.MEASURES][:room]
     size = len(order) + len(measuring)
     filled = {row.id for row in measuring}
     rest = [row for row in ranked if row.id in others.open_frames - filled][:REACH]
-    shown = [_pick(workspace, row, why[row.id], seen, others) for row in [*measuring, *rest]]
+    shown = [_pick(state, row, why[row.id], seen, others) for row in [*measuring, *rest]]
     return [
         replace(pick, rank=rank, score=rank_score(rank, size) if rank < size else LAST)
         for rank, pick in enumerate(shown, start=len(order))
@@ -75,14 +75,13 @@ class _Others:
 
     open_frames: set[int]
     may_become_tasks: set[int]
-    labelled: set[int]
+    labelled: frozenset[int]
     skipped: set[int]
     started: Mapping[int, AnnotationRow]
 
     @classmethod
-    def find(cls, workspace: Workspace) -> _Others:
-        known = tasks.list_tasks(workspace.store)
-        labels = submissions.list_annotations(workspace.store)
+    def find(cls, state: RoundState) -> _Others:
+        known, labels = state.tasks, state.annotations
         open_tasks = {task.id: task.frame_id for task in known if not task.is_labeled}
         started: dict[int, AnnotationRow] = {}
         for row in sorted(labels, key=lambda row: (row.seen_at, row.ls_annotation_id)):
@@ -90,9 +89,10 @@ class _Others:
                 started.setdefault(row.frame_id, row)
         skipped = {task.frame_id for task in known if task.skipped}
         may_become_tasks = set[int]()
-        if workspace.spec.documents_root is not None:
-            may_become_tasks = frames.selectable(workspace.store) - {task.frame_id for task in known}
-        return cls(set(open_tasks.values()), may_become_tasks, {row.frame_id for row in labels}, skipped, started)
+        if state.spec.documents_root is not None:
+            selectable = {row.id for row in state.frames.values() if row.usable and row.split != GUARD}
+            may_become_tasks = selectable - {task.frame_id for task in known}
+        return cls(set(open_tasks.values()), may_become_tasks, state.labelled, skipped, started)
 
     def why(self, row: FrameRow) -> Why:
         reasons = {
@@ -106,19 +106,19 @@ class _Others:
         return next((reason for reason, holds in reasons.items() if holds), Why.LEFT)
 
 
-def _pick(workspace: Workspace, row: FrameRow, why: Why, seen: Mapping[int, Pose2D], others: _Others) -> PickRow:
+def _pick(state: RoundState, row: FrameRow, why: Why, seen: Mapping[int, Pose2D], others: _Others) -> PickRow:
     poses = {str(DEFAULT_SUBJECT): seen[row.id].to_json()} if row.id in seen else {}
-    without_points = why is Why.MEASURES and workspace.spec.selection.blind_random
+    without_points = why is Why.MEASURES and state.spec.selection.blind_random
     if why is Why.ANOTHER_PERSON:
-        poses = _as_first_shown(workspace, others.started[row.id])
+        poses = _as_first_shown(state, others.started[row.id])
     return PickRow(0, row.id, LAST, without_points or not poses, False, why.value, None, poses, None)
 
 
-def _as_first_shown(workspace: Workspace, first: AnnotationRow) -> dict[str, Any]:
+def _as_first_shown(state: RoundState, first: AnnotationRow) -> dict[str, Any]:
     """{} when the first annotator saw no points, or points of other keypoints or cameras than the project has now."""
     if first.shown_generation is None:
         return {}
-    pick = generations.pick_of(workspace.store, first.shown_generation, first.frame_id)
-    shape = (len(workspace.views), len(workspace.binding.skeleton))
+    pick = generations.pick_of(state.workspace.store, first.shown_generation, first.frame_id)
+    shape = (len(state.views), len(state.binding.skeleton))
     poses = {} if pick is None else pick.poses
     return poses if all(Pose2D.from_json(pose).state.shape == shape for pose in poses.values()) else {}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from label_config.settings.spec import Spec
 from label_config.values import BoolArray, Float32Array, FloatArray, FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.features import hybrid_features, pose3d_features
 from ml_backend.acquisition.hybrid import filter_views
 from ml_backend.acquisition.order_window import Strategy
-from ml_backend.project.label_snapshot import collect, rigs_of
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.round_state import RoundState
 from ml_backend.store.frames import FrameRow
-from ml_backend.store.workspace import Workspace
 
 #: Names in parallax.yaml.
 STRATEGIES: Mapping[str, Strategy] = {
@@ -31,58 +32,57 @@ STRATEGIES: Mapping[str, Strategy] = {
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def strategy_of(workspace: Workspace) -> Strategy:
+def strategy_of(spec: Spec) -> Strategy:
     """How the first batch of a window is chosen."""
-    return STRATEGIES[workspace.spec.selection.diversity]
+    return STRATEGIES[spec.selection.diversity]
 
 
-def uncertain_frames(workspace: Workspace, confidence: FloatArray, uncertainty: FloatArray, batch: int) -> BoolArray | None:
+def uncertain_frames(spec: Spec, confidence: FloatArray, uncertainty: FloatArray, batch: int) -> BoolArray | None:
     """(n,) frames that pass the filter of the hybrid strategy, None for the others; see ``hybrid.filter_views``."""
-    if strategy_of(workspace) is not Strategy.HYBRID:
+    if strategy_of(spec) is not Strategy.HYBRID:
         return None
-    return filter_views(confidence, uncertainty, batch, **workspace.spec.selection.hybrid.model_dump())
+    return filter_views(confidence, uncertainty, batch, **spec.selection.hybrid.model_dump())
 
 
 def feature_space(
-    workspace: Workspace, rows: Sequence[FrameRow], arrays: Arrays, positions: Sequence[int], labelled: set[int]
+    state: RoundState, snapshot: Snapshot, rows: Sequence[FrameRow], arrays: Arrays, positions: Sequence[int], labelled: Set[int]
 ) -> tuple[FeatureSet, list[FrameKey]]:
     """The space of the frames at ``positions`` among ``rows``, and the keys of its labelled rows (docs/methods.md §10.2).
 
-    arrays    what the model said of ``rows``
+    arrays    what the model predicted for ``rows``
     labelled  ids of the labelled frames
 
     Poses in 3-D with a calibration; else the network's own view of the pictures, joined by the poses in them where there are
     several cameras.  The hybrid strategy always takes the network's view (docs/methods.md §5).  Without features: the poses.
     """
-    hybrid = strategy_of(workspace) is Strategy.HYBRID and "features" in arrays
+    hybrid = strategy_of(state.spec) is Strategy.HYBRID and "features" in arrays
     if "xyz_world" in arrays and not hybrid:
-        return _in_3d(workspace, arrays, positions)
+        return _in_3d(state, snapshot, arrays, positions)
     mine = [i for i, row in enumerate(rows) if row.id in labelled]
     keys = [rows[i].key for i in mine]
     parts, names = [], []
     if "features" in arrays:
         parts.append(np.asarray(arrays["features"], dtype=np.float32))
         names.append("embedding")
-    if not hybrid and (len(workspace.views) > 1 or not parts):
-        parts.append(_in_the_picture(workspace, arrays))
+    if not hybrid and (len(state.views) > 1 or not parts):
+        parts.append(_in_the_picture(state, arrays))
         names.append("pose2d")
     values = parts[0] if len(parts) == 1 else np.concatenate([_standardised(part) for part in parts], axis=1)
     return FeatureSet(values[positions], "l2", values[mine], "+".join(names)), keys
 
 
-def _in_3d(workspace: Workspace, arrays: Arrays, positions: Sequence[int]) -> tuple[FeatureSet, list[FrameKey]]:
-    skeleton = workspace.binding.skeleton
-    snapshot = collect(workspace)
+def _in_3d(state: RoundState, snapshot: Snapshot, arrays: Arrays, positions: Sequence[int]) -> tuple[FeatureSet, list[FrameKey]]:
+    skeleton = state.binding.skeleton
     known = np.asarray(np.isfinite(snapshot.xyz_world).all(axis=-1).any(axis=-1))
     keys = [key for key, there in zip(snapshot.keys, known, strict=True) if there]
-    unit = next(iter(rigs_of(workspace).values())).unit
+    unit = next(iter(state.rigs.values())).unit
     poses = pose3d_features(arrays["xyz_world"][positions], skeleton)
     return FeatureSet(poses, "mean_joint", pose3d_features(snapshot.xyz_world[known], skeleton), "pose3d_root", unit), keys
 
 
-def _in_the_picture(workspace: Workspace, arrays: Arrays) -> Float32Array:
+def _in_the_picture(state: RoundState, arrays: Arrays) -> Float32Array:
     """(n, D) limb vectors and angles of all views, missing ones at their mean; NaN where no view has any."""
-    features = hybrid_features(arrays["xy_px"], workspace.binding.skeleton).reshape(len(arrays["xy_px"]), -1)
+    features = hybrid_features(arrays["xy_px"], state.binding.skeleton).reshape(len(arrays["xy_px"]), -1)
     known = np.isfinite(features)
     count = known.sum(axis=0)
     mean = np.where(known, features, 0.0).sum(axis=0) / np.maximum(count, 1)

@@ -13,9 +13,8 @@ from label_config.values.prediction import predicted_pose
 from ml_backend.geometry.consistency import agreed_place
 from ml_backend.jobs.scoring import triangulation_of
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.project.label_snapshot import collect, rigs_of
+from ml_backend.project.round_state import RoundState
 from ml_backend.store.frames import FrameRow
-from ml_backend.store.workspace import Workspace
 
 #: Fewer labels of a camera that were made without pre-annotations say nothing about which of the two is nearer.
 ENOUGH_LABELS = 20
@@ -23,7 +22,7 @@ ENOUGH_LABELS = 20
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def points_to_show(workspace: Workspace, rows: Sequence[FrameRow], arrays: Arrays) -> list[Pose2D]:
+def points_to_show(state: RoundState, snapshot: Snapshot, rows: Sequence[FrameRow], arrays: Arrays) -> list[Pose2D]:
     """One pose per row; ``arrays`` is what the live model said of them.
 
     A point that contradicts three agreeing views moves to their place.  All other points do so, camera by camera, once labels
@@ -33,17 +32,17 @@ def points_to_show(workspace: Workspace, rows: Sequence[FrameRow], arrays: Array
     xy = arrays["xy_px"].copy()
     found = triangulation_of(arrays)
     if found is not None:
-        agreed = _agreed(workspace, rows, found)
-        better = nearer_to_labels(xy, agreed, _labels_without_points(rows, collect(workspace)))
+        agreed = _agreed(state, rows, found)
+        better = nearer_to_labels(xy, agreed, _labels_without_points(rows, snapshot))
         there = np.isfinite(agreed).all(axis=-1) & (~found.inlier | better[:, None])
         xy = np.where(there[..., None], agreed, xy)
     return [predicted_pose(points, sure) for points, sure in zip(xy, arrays["confidence"], strict=True)]
 
 
-def _agreed(workspace: Workspace, rows: Sequence[FrameRow], found: Triangulation) -> FloatArray:
+def _agreed(state: RoundState, rows: Sequence[FrameRow], found: Triangulation) -> FloatArray:
     """(f, V, K, 2) see :func:`agreed_place`; NaN for frames of recordings without a calibration."""
     agreed = np.full((*found.reprojection_px.shape, 2), np.nan)
-    for name, rig in rigs_of(workspace).items():
+    for name, rig in state.rigs.items():
         of: BoolArray = np.array([row.key.sequence == name for row in rows], dtype=np.bool_)
         agreed[of] = agreed_place(rig, Triangulation(**{field: array[of] for field, array in vars(found).items()}))
     return agreed

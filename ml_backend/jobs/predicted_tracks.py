@@ -11,9 +11,8 @@ from label_config.values import BoolArray, FloatArray, IntArray, ParallaxError, 
 from ml_backend.formats.anipose_files import WorldTrack
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.jobs.scoring import triangulation_of
-from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import ScoredShards, newest_scored_shards
-from ml_backend.store import frames, versions
 from ml_backend.store.workspace import Workspace
 
 
@@ -29,49 +28,49 @@ class Predicted:
 
 def predicted_of(workspace: Workspace) -> Predicted:
     """Every frame of the newest rescan.  Raises ParallaxError before there is one."""
-    live = versions.live(workspace.store)
-    current = versions.current_round(workspace.store)
-    scored = newest_scored_shards(workspace, live, current) if live is not None else None
+    state = RoundState(workspace)
+    live = state.live
+    scored = newest_scored_shards(state, live, state.round) if live is not None else None
     if live is None or scored is None:
         raise ParallaxError("no predictions yet: `parallax train` makes a model and `parallax rescore` lets it see every frame")
     notes = []
-    total = sum(bool(row.usable) for row in frames.list_frames(workspace.store))
+    total = sum(bool(row.usable) for row in state.frames.values())
     if len(scored.rows) < total:
         notes.append(
             f"px-{live.number} has seen {len(scored.rows)} of {total} frames; more with selection.candidates_per_round and "
             "`parallax rescore`"
         )
-    return Predicted(live.number, _labels(workspace, scored), _world(workspace, scored), tuple(notes))
+    return Predicted(live.number, _labels(state, scored), _world(state, scored), tuple(notes))
 
 
-def _labels(workspace: Workspace, scored: ScoredShards) -> LabelSet:
+def _labels(state: RoundState, scored: ScoredShards) -> LabelSet:
     xy, confidence = scored.arrays["xy_px"], scored.arrays["confidence"]
     placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
-    state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
+    visible: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
     labels = tuple(
         LabelledImage(
             row.images[view],
             np.where(placed[i, v, :, None], xy[i, v], np.nan),
-            state[i, v],
+            visible[i, v],
             view=view,
             key=row.key,
             confidence=np.where(placed[i, v], np.clip(confidence[i, v], 0.0, 1.0), np.nan),
         )
         for i, row in enumerate(scored.rows)
-        for v, view in enumerate(workspace.views)
+        for v, view in enumerate(state.views)
         if view in row.images and placed[i, v].any()
     )
-    return LabelSet(workspace.binding.skeleton, labels)
+    return LabelSet(state.binding.skeleton, labels)
 
 
-def _world(workspace: Workspace, scored: ScoredShards) -> dict[str, WorldTrack]:
+def _world(state: RoundState, scored: ScoredShards) -> dict[str, WorldTrack]:
     found = triangulation_of(scored.arrays)
     if found is None:
         return {}
     inlier: BoolArray = found.inlier.astype(np.bool_)
     error = _mean(found.reprojection_px, inlier)
     least = np.where(inlier, scored.arrays["confidence"], np.inf).min(axis=1)
-    rigs = rigs_of(workspace)
+    rigs = state.rigs
     members: dict[str, list[int]] = defaultdict(list)
     for position, row in enumerate(scored.rows):
         if row.key.sequence in rigs:

@@ -15,12 +15,13 @@ from label_config.values.prediction import Output
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
 from ml_backend.jobs.retrain_job import StoppedError
-from ml_backend.jobs.scoring import ScoreKit, choose_scores, make_kit, score_chunk, videos_of
+from ml_backend.jobs.scoring import ScoreKit, choose_scores, make_kit, score_chunk
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
@@ -42,7 +43,7 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
     if live is None:
         return
     round_ = versions.current_round(workspace.store)
-    work.add_shards(workspace.store, live.id, round_, lay_out(workspace, round_))
+    work.add_shards(workspace.store, live.id, round_, lay_out(RoundState(workspace), round_))
     work_on_shards(workspace, live, round_, job.owner or "worker", report, should_stop)
     if should_stop():
         raise StoppedError("stopped between two shards; those that are done stay done")
@@ -57,19 +58,19 @@ def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Call
         work.request(workspace.store, "select", {"version_id": live.id, "round": round_})
 
 
-def lay_out(workspace: Workspace, round_: int) -> list[dict[str, Any]]:
+def lay_out(state: RoundState, round_: int) -> list[dict[str, Any]]:
     """Candidates in temporal order, cut into shards, each with the neighbours in the recording that scores ask for."""
-    pool = [row for row in frames.list_frames(workspace.store) if row.usable]
-    halo = max((score.halo for score in choose_scores(workspace).scores), default=0)
+    pool = [row for row in state.frames.values() if row.usable]
+    halo = max((score.halo for score in choose_scores(state).scores), default=0)
     of_sequence = {name: [row.id for row in rows] for name, rows in groupby(pool, key=lambda row: row.key.sequence)}
-    always = set(_window_frames(workspace)) | set(_labelled_frames(workspace))
-    chosen = candidates(pool, always, workspace.spec.selection.candidates_per_round, round_)
-    runs, videos = [], videos_of(workspace)
+    always = set(_window_frames(state)) | set(_labelled_frames(state))
+    chosen = candidates(pool, always, state.spec.selection.candidates_per_round, round_)
+    runs = []
     for sequence in sorted({row.key.sequence for row in chosen}):
         ids = [row.id for row in chosen if row.key.sequence == sequence]
         for start in range(0, len(ids), SHARD_FRAMES):
             core = ids[start : start + SHARD_FRAMES]
-            context = _neighbours(of_sequence[sequence], core, halo if sequence in videos else 0)
+            context = _neighbours(of_sequence[sequence], core, halo if sequence in state.videos else 0)
             runs.append({"sequence": sequence, "frame_ids": core, "halo_ids": context})
     return runs
 
@@ -92,14 +93,14 @@ def candidates(pool: list[FrameRow], always: set[int], limit: int, round_: int) 
     return [row for position, row in enumerate(pool) if position % stride == offset or row.id in always]
 
 
-def _window_frames(workspace: Workspace) -> list[int]:
-    number = workspace.project.generation
-    return [] if number is None else [p.frame_id for p in generations.list_picks(workspace.store, number)]
+def _window_frames(state: RoundState) -> list[int]:
+    number = state.project.generation
+    return [] if number is None else [p.frame_id for p in generations.list_picks(state.workspace.store, number)]
 
 
-def _labelled_frames(workspace: Workspace) -> list[int]:
-    rows = versions.list_snapshots(workspace.store)
-    return workspace.arrays.load(rows[-1].path)["frame_ids"].tolist() if rows else []
+def _labelled_frames(state: RoundState) -> list[int]:
+    rows = state.snapshots
+    return state.workspace.arrays.load(rows[-1].path)["frame_ids"].tolist() if rows else []
 
 
 def work_on_shards(
@@ -117,7 +118,7 @@ def work_on_shards(
                 return
             if model is None or kit is None:
                 model = load_predictor(workspace, workspace.models / version.path)
-                kit = make_kit(workspace, _snapshot(workspace, version))
+                kit = make_kit(RoundState(workspace), _snapshot(workspace, version))
                 earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
             _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)

@@ -19,6 +19,7 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import MANIFEST_NAME, read_manifest
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_config import config_for, first_weights, processes_of, recipe_for, starts_warm
 from ml_backend.project.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
 from ml_backend.store import versions, work
@@ -129,7 +130,7 @@ def _targets_and_config(
     spec = workspace.spec.train
     auxiliary = auxiliary_networks(workspace.spec.scores)
 
-    performance = last_batch_performance(workspace)
+    performance = last_batch_performance(RoundState(workspace))
 
     def recipe(count: int) -> TrainConfig:
         return recipe_for(

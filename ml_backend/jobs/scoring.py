@@ -19,8 +19,7 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import Auxiliary, auxiliaries_for
-from ml_backend.project.label_snapshot import rigs_of
-from ml_backend.store import frames
+from ml_backend.project.round_state import RoundState
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
@@ -56,35 +55,25 @@ class ScoreKit:
     steps: Mapping[str, float]
 
 
-def choose_scores(workspace: Workspace) -> Chosen:
+def choose_scores(state: RoundState) -> Chosen:
     """Scores by name from parallax.yaml, or the defaults for what the project has (docs/methods.md §10.2).
 
     Raises BadInputError for an unknown score or parameter.
     """
-    settings = workspace.spec.scores
+    settings = state.spec.scores
     if settings != "auto":
         scores = make_scores({name: given.parameters for name, given in settings.items()})
         return Chosen(scores, {name: given.weight for name, given in settings.items()})
-    weights = default_weights(
-        has_rig=bool(rigs_of(workspace)), has_video=bool(videos_of(workspace)), n_views=len(workspace.views)
-    )
+    weights = default_weights(has_rig=bool(state.rigs), has_video=bool(state.videos), n_views=len(state.views))
     return Chosen(make_scores(weights.keys()), weights)
 
 
-def videos_of(workspace: Workspace) -> frozenset[str]:
-    """Sequences whose frames follow each other in time."""
-    sequences = frames.list_sequences(workspace.store)
-    return frozenset(name for name, row in sequences.items() if row.video)
-
-
-def make_kit(workspace: Workspace, snapshot: Snapshot) -> ScoreKit:
+def make_kit(state: RoundState, snapshot: Snapshot) -> ScoreKit:
     """The project's scores, with what they learn from the labels."""
-    chosen, rigs = choose_scores(workspace), rigs_of(workspace)
-    labelled = _labelled(workspace, snapshot)
-    rig = next(iter(rigs.values()), None)
-    skeleton = workspace.binding.skeleton
-    states = {score.name: score.fit(labelled, rig, skeleton) for score in chosen.scores}
-    return ScoreKit(chosen, states, rigs, videos_of(workspace), usual_steps(frames.list_frames(workspace.store)))
+    chosen, labelled = choose_scores(state), _labelled(state, snapshot)
+    rig = next(iter(state.rigs.values()), None)
+    states = {score.name: score.fit(labelled, rig, state.binding.skeleton) for score in chosen.scores}
+    return ScoreKit(chosen, states, state.rigs, state.videos, usual_steps(list(state.frames.values())))
 
 
 def usual_steps(rows: Sequence[FrameRow]) -> dict[str, float]:
@@ -101,11 +90,11 @@ def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) ->
     return auxiliaries_for(needs)
 
 
-def _labelled(workspace: Workspace, snapshot: Snapshot) -> Labelled:
-    rows = frames.list_frames(workspace.store, snapshot.frame_ids.tolist())
-    size = np.full((len(workspace.views), 2), np.nan)
+def _labelled(state: RoundState, snapshot: Snapshot) -> Labelled:
+    rows = [state.frames[frame_id] for frame_id in snapshot.frame_ids.tolist()]
+    size = np.full((len(state.views), 2), np.nan)
     for row in rows:
-        for v, view in enumerate(workspace.views):
+        for v, view in enumerate(state.views):
             ref = row.images.get(view)
             if ref is not None and ref.size_px is not None:
                 size[v] = ref.size_px

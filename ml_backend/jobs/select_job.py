@@ -26,8 +26,10 @@ from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import collect_labels
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import Arrays, newest_scored_shards
-from ml_backend.store import frames, generations, submissions, tasks, versions, work
+from ml_backend.store import frames, generations, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -61,68 +63,60 @@ class Scored:
 def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     """Write down the next generation."""
     report({"stage": "select"})
-    live = versions.live(workspace.store)
+    state = RoundState(workspace)
+    live = state.live
     if live is None:
-        _cold_start(workspace, report)
+        _cold_start(state, report)
         return
-    scored = _scored(workspace, job, live)
+    scored = _scored(state, job, live)
     if scored is None:  # rolled back to a version whose scores were thrown away
         work.request(workspace.store, "rescore", {"version_id": live.id})
         return
+    snapshot = collect_labels(state)
     note_unavailable(workspace, scored.chosen.scores, scored.unavailable)
-    open_rows = _open_positions(workspace, scored.rows)
-    labelled = _labelled_frames(workspace)
+    open_rows = _open_positions(state, scored.rows)
     pool = Pool.from_keys([scored.rows[i].key for i in open_rows])
     fused = _fuse(scored, open_rows)
-    features, labelled_keys = feature_space(workspace, scored.rows, scored.arrays, open_rows, labelled)
+    features, labelled_keys = feature_space(state, snapshot, scored.rows, scored.arrays, open_rows, state.labelled)
     train = np.array([scored.rows[i].split == "train" for i in open_rows], dtype=np.bool_)
-    sticky = _evaluation_slots(workspace, [scored.rows[i] for i in open_rows])
-    params = _params(workspace, scored)
-    uncertain = uncertain_frames(workspace, scored.arrays["confidence"][open_rows], fused.total, params.batch)
+    sticky = _evaluation_slots(state, [scored.rows[i] for i in open_rows])
+    params = _params(state, scored)
+    uncertain = uncertain_frames(workspace.spec, scored.arrays["confidence"][open_rows], fused.total, params.batch)
     chosen = select(pool, fused, params, features=features, eligible=train, uncertain=uncertain, sticky=sticky)
     _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
     picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())
-    proposal = propose_pseudo(workspace, scored.rows, scored.triangulated, scored.round, picked, labelled)
+    proposal = propose_pseudo(state, scored.rows, scored.triangulated, scored.round, picked)
     context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
-    shown = points_to_show(workspace, scored.rows, scored.arrays)
-    order = _picks(workspace, scored, open_rows, left, fused, context, features, shown)
+    shown = points_to_show(state, snapshot, scored.rows, scored.arrays)
+    order = _picks(state, scored, open_rows, left, fused, context, features, shown)
     order += _pseudo_picks(scored, proposal.positions, len(order), shown)
-    order += following(workspace, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
+    order += following(state, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
     generation = generations.add(workspace.store, scored.version.id, order)
     reach("order noted")
     store_pseudo(workspace, proposal, scored.round, generation.number)
 
 
-def _scored(workspace: Workspace, job: JobRow, live: VersionRow) -> Scored | None:
+def _scored(state: RoundState, job: JobRow, live: VersionRow) -> Scored | None:
     """What the shards of the newest rescan of the live model hold; None when there are none."""
-    current = versions.current_round(workspace.store)
-    newest = newest_scored_shards(workspace, live, int(job.arguments.get("round", current)))
+    newest = newest_scored_shards(state, live, int(job.arguments.get("round", state.round)))
     if newest is None:
         return None
-    chosen = choose_scores(workspace)
-    return Scored(
-        newest.rows, newest.arrays, chosen, unavailable_scores(workspace, chosen.scores, newest.arrays), live, newest.round
-    )
+    chosen = choose_scores(state)
+    return Scored(newest.rows, newest.arrays, chosen, unavailable_scores(state, chosen.scores, newest.arrays), live, newest.round)
 
 
-def _labelled_frames(workspace: Workspace) -> set[int]:
-    return {row.frame_id for row in submissions.list_annotations(workspace.store)}
-
-
-def _open_positions(workspace: Workspace, rows: Sequence[FrameRow]) -> list[int]:
+def _open_positions(state: RoundState, rows: Sequence[FrameRow]) -> list[int]:
     """Frames that may be shown: not all damaged, no guards, not labelled or skipped, with a task or the means for one."""
-    labelled = _labelled_frames(workspace)
-    known = tasks.list_tasks(workspace.store)
-    skipped = {task.frame_id for task in known if task.skipped}
-    has_task = {task.frame_id for task in known}
-    may_create = workspace.spec.documents_root is not None
+    skipped = {task.frame_id for task in state.tasks if task.skipped}
+    has_task = {task.frame_id for task in state.tasks}
+    may_create = state.spec.documents_root is not None
     return [
         i
         for i, row in enumerate(rows)
         if row.usable
         and row.split != "guard"
-        and row.id not in labelled
+        and row.id not in state.labelled
         and row.id not in skipped
         and (may_create or row.id in has_task)
     ]
@@ -143,16 +137,16 @@ def _fuse(scored: Scored, open_rows: Sequence[int]) -> Fused:
     return fuse(components, len(open_rows))
 
 
-def _evaluation_slots(workspace: Workspace, rows: Sequence[FrameRow]) -> dict[int, FrameKey]:
+def _evaluation_slots(state: RoundState, rows: Sequence[FrameRow]) -> dict[int, FrameKey]:
     """Rank → random frame: every n-th slot, in an order that never changes, so that an open pick keeps its turn.
 
     Validation frames are labelled only through these slots and come first; then training frames, those that were drawn before and
     are still open first.
     """
-    spec = workspace.spec.selection
+    spec = state.spec.selection
     if not spec.random_every:
         return {}
-    turn = _turns(rows, workspace.project.seed)
+    turn = _turns(rows, state.project.seed)
     waiting = sorted(rows, key=lambda row: (row.split != "val", not row.random_pick, turn[row.key], row.key))
     slots = np.flatnonzero(random_slots(min(spec.window, len(rows)), spec.random_every)).tolist()
     return {slot: row.key for slot, row in zip(slots, waiting, strict=False)}
@@ -173,23 +167,23 @@ def _keep_drawn(workspace: Workspace, chosen: Selection, frame_ids: Sequence[int
     frames.mark_random_picks(workspace.store, [frame_ids[p.position] for p in chosen.picks if p.kind is Kind.RANDOM])
 
 
-def _params(workspace: Workspace, scored: Scored) -> Params:
-    spec = workspace.spec.selection
+def _params(state: RoundState, scored: Scored) -> Params:
+    spec = state.spec.selection
     return Params(
         window=spec.window,
-        batch=min(spec.window, max(2 * workspace.spec.train.min_new_frames, 20)),
-        strategy=strategy_of(workspace),
-        performance=last_batch_performance(workspace).oks,
+        batch=min(spec.window, max(2 * state.spec.train.min_new_frames, 20)),
+        strategy=strategy_of(state.spec),
+        performance=last_batch_performance(state).oks,
         trade_off=spec.lambda_,
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
         random_without_points=spec.blind_random,
-        seed=workspace.project.seed + scored.round,
+        seed=state.project.seed + scored.round,
     )
 
 
 def _picks(
-    workspace: Workspace,
+    state: RoundState,
     scored: Scored,
     open_rows: Sequence[int],
     chosen: Selection,
@@ -199,7 +193,7 @@ def _picks(
     shown: Sequence[Pose2D],
 ) -> list[PickRow]:
     found = scored.triangulated
-    views, keypoints = workspace.views, workspace.binding.skeleton.keypoints
+    views, keypoints = state.views, state.binding.skeleton.keypoints
     order = []
     for pick in chosen.picks:
         i = open_rows[pick.position]
@@ -255,16 +249,16 @@ def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: 
     ]
 
 
-def _cold_start(workspace: Workspace, report: Report) -> None:
+def _cold_start(state: RoundState, report: Report) -> None:
     """No model yet: k-medians on how pictures look; every n-th slot a validation frame; points of a ready-made model if there is
     one."""
-    everything = frames.list_frames(workspace.store)
-    rows = [everything[i] for i in _open_positions(workspace, everything)]
+    workspace, everything = state.workspace, list(state.frames.values())
+    rows = [everything[i] for i in _open_positions(state, everything)]
     pictures = Pictures(workspace)
     features = FeatureSet(describe_pictures(workspace, rows, pictures, report), name="look")
     pool = Pool.from_keys([row.key for row in rows])
     train = np.array([row.split == "train" for row in rows], dtype=np.bool_)
-    spec = workspace.spec.selection
+    spec = state.spec.selection
     params = Params(
         window=spec.window,
         batch=spec.window,
@@ -272,10 +266,10 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
         exclusion_frames=spec.exclusion_frames,
         random_every=spec.random_every,
         random_without_points=spec.blind_random,
-        seed=workspace.project.seed,
+        seed=state.project.seed,
     )
     nothing = fuse([], len(rows))
-    chosen = select(pool, nothing, params, features=features, eligible=train, sticky=_evaluation_slots(workspace, rows))
+    chosen = select(pool, nothing, params, features=features, eligible=train, sticky=_evaluation_slots(state, rows))
     _keep_drawn(workspace, chosen, [row.id for row in rows])
     shown = [pick.position for pick in chosen.picks if pick.kind is not Kind.RANDOM]
     poses = dict(zip(shown, first_poses(workspace, [rows[i] for i in shown], pictures), strict=True))
@@ -294,5 +288,6 @@ def _cold_start(workspace: Workspace, report: Report) -> None:
         )
         for pick in chosen.picks
     ]
-    order += following(workspace, order, {})
+    # Comparing pictures takes minutes: people went on, and pictures turned out to be unreadable.
+    order += following(RoundState(workspace), order, {})
     generations.add(workspace.store, None, order)

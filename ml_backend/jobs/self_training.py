@@ -10,9 +10,9 @@ import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, FrameKey, PointState, Pose2D, Provenance, Triangulation
 from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, propose
-from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_set import load_snapshot
-from ml_backend.store import pseudo_labels, submissions, versions
+from ml_backend.store import pseudo_labels
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
@@ -27,26 +27,25 @@ class Proposal:
 
 
 def propose_pseudo(
-    workspace: Workspace,
+    state: RoundState,
     rows: Sequence[FrameRow],
     triangulated: Triangulation | None,
     round_: int,
     picked: set[FrameKey],
-    labelled: set[int],
 ) -> Proposal:
     """What is pseudo-labelled from the live model's predictions; nothing without calibration."""
-    spec = workspace.spec.pseudo_labels
+    spec = state.spec.pseudo_labels
     if not spec.enabled or triangulated is None:
         return Proposal(None, [], [])
-    candidates = [i for i, row in enumerate(rows) if row.split == "train" and row.id not in labelled and row.usable]
+    candidates = [i for i, row in enumerate(rows) if row.split == "train" and row.id not in state.labelled and row.usable]
     chosen = Triangulation(**{name: getattr(triangulated, name)[candidates] for name in vars(triangulated)})
     position = {rows[i].key: i for i in candidates}
-    previous = _trained_on(workspace)
+    previous = _trained_on(state)
     labels = propose(
         [rows[i].key for i in candidates],
         chosen,
-        rigs_of(workspace),
-        human_batch=_human_batch(workspace, round_),
+        state.rigs,
+        human_batch=_human_batch(state, round_),
         previous={rows[i].key for i in candidates if rows[i].id in previous},
         excluded=picked,
         params=PseudoParams(
@@ -61,18 +60,15 @@ def propose_pseudo(
     return Proposal(labels, positions, [rows[i].id for i in positions])
 
 
-def _trained_on(workspace: Workspace) -> set[int]:
+def _trained_on(state: RoundState) -> set[int]:
     """Frames whose pseudo-labels the live model was trained on."""
-    live = versions.live(workspace.store)
-    known = {row.id: row for row in versions.list_snapshots(workspace.store)}
-    row = None if live is None or live.snapshot_id is None else known[live.snapshot_id]
-    return set() if row is None else set(load_snapshot(workspace, row).pseudo_ids.tolist())
+    row = state.live_snapshot
+    return set() if row is None else set(load_snapshot(state.workspace, row).pseudo_ids.tolist())
 
 
-def _human_batch(workspace: Workspace, round_: int) -> int:
+def _human_batch(state: RoundState, round_: int) -> int:
     """Frames that people labelled in the round that the live model was trained on."""
-    rows = submissions.list_annotations(workspace.store)
-    return len({row.frame_id for row in rows if row.round == round_ - 1})
+    return len({row.frame_id for row in state.annotations if row.round == round_ - 1})
 
 
 def store_pseudo(workspace: Workspace, proposal: Proposal, round_: int, generation: int) -> None:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from label_config.values.prediction import Output
 from ml_backend.acquisition.score import Context, Need, Score
-from ml_backend.jobs.scoring import choose_scores, videos_of
+from ml_backend.jobs.scoring import choose_scores
 from ml_backend.pose.config import AUXILIARY_OUTPUT
-from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import presence
 from ml_backend.store.workspace import Workspace
 
@@ -33,28 +33,28 @@ _OF_THE_MODEL: Mapping[Need, str] = {
 _NO_TERM = "no frame has anything that it could score"
 
 
-def unmet(workspace: Workspace) -> dict[str, str]:
+def unmet(state: RoundState) -> dict[str, str]:
     """Score name → what the project lacks for it, known before there is any model.
 
     Raises BadInputError for an unknown score or parameter.
     """
-    rigs, several = rigs_of(workspace), len(workspace.views) > 1
-    have = {Context.VIEWS: several, Context.RIG: bool(rigs), Context.NEIGHBOURS: bool(videos_of(workspace))}
+    several = len(state.views) > 1
+    have = {Context.VIEWS: several, Context.RIG: bool(state.rigs), Context.NEIGHBOURS: bool(state.videos)}
     lacking = {need: why for need, why in _OF_THE_PROJECT.items() if not have[need]}
     if not several:
         lacking[Context.RIG] = lacking[Context.VIEWS]
     return {
         score.name: next(why for need, why in lacking.items() if need in score.requires)
-        for score in choose_scores(workspace).scores
+        for score in choose_scores(state).scores
         if score.requires & set(lacking)
     }
 
 
 def unavailable_scores(
-    workspace: Workspace, scores: tuple[Score, ...], arrays: Mapping[str, npt.NDArray[np.generic]]
+    state: RoundState, scores: tuple[Score, ...], arrays: Mapping[str, npt.NDArray[np.generic]]
 ) -> dict[str, str]:
     """Score name → why it says nothing about any frame of ``arrays`` (``scoring.score_chunk``)."""
-    lacking = unmet(workspace)
+    lacking = unmet(state)
     return {
         score.name: lacking.get(score.name) or _of_the_model(score, f"raw.{score.name}" in arrays)
         for score in scores

@@ -13,7 +13,7 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.completion import complete, overlooked
 from ml_backend.labels.merge import Annotation, merge_annotations
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.store import frames, pseudo_labels, submissions, tasks, versions
+from ml_backend.project.round_state import RoundState
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.pseudo_labels import PseudoRow
 from ml_backend.store.submissions import AnnotationRow
@@ -22,10 +22,7 @@ from ml_backend.store.workspace import Workspace
 
 def rigs_of(workspace: Workspace) -> dict[str, Rig]:
     """Sequence → its rig, cameras in the order of the project's views; sequences without calibration are left out."""
-    sequences = frames.list_sequences(workspace.store)
-    if len(workspace.views) < 2:
-        return {}
-    return {name: Rig.from_json(row.rig).subset(workspace.views) for name, row in sequences.items() if row.rig is not None}
+    return dict(RoundState(workspace).rigs)
 
 
 def unit_of(workspace: Workspace) -> str:
@@ -35,19 +32,22 @@ def unit_of(workspace: Workspace) -> str:
 
 def collect(workspace: Workspace) -> Snapshot:
     """Everything that people say at this moment about the default subject."""
-    labels = submissions.list_annotations(workspace.store)
-    poses = _merge(workspace, labels)
-    rows = frames.list_frames(workspace.store, list(poses))
-    shape = (len(workspace.views), len(workspace.binding.skeleton))
+    return collect_labels(RoundState(workspace))
+
+
+def collect_labels(now: RoundState) -> Snapshot:
+    """:func:`collect` from what was read already."""
+    labels = now.annotations
+    poses = _merge(now)
+    rows = sorted((now.frames[frame_id] for frame_id in poses), key=lambda row: row.key)
+    shape = (len(now.views), len(now.binding.skeleton))
     stacked = [poses[row.id] for row in rows]
     xy = np.stack([pose.xy_px for pose in stacked]) if stacked else np.zeros((0, *shape, 2))
     state = np.stack([pose.state for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
     provenance = np.stack([pose.provenance for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
-    xyz = _complete_by_geometry(workspace, rows, xy, state, provenance)
+    xyz = _complete_by_geometry(now, rows, xy, state, provenance)
     used = {row.id for row in rows}
-    pseudo = [row for row in pseudo_in_force(workspace) if row.frame_id not in used]
-    listed = frames.list_frames(workspace.store, [row.frame_id for row in pseudo])
-    frames_of = {row.id: row for row in listed}
+    pseudo = [row for row in pseudo_in_force(now) if row.frame_id not in used]
     return Snapshot(
         frame_ids=np.array([row.id for row in rows], dtype=np.int64),
         keys=tuple(row.key for row in rows),
@@ -60,28 +60,26 @@ def collect(workspace: Workspace) -> Snapshot:
         pseudo_ids=np.array([row.frame_id for row in pseudo], dtype=np.int64),
         pseudo_xy_px=np.stack([Pose2D.from_json(row.pose).xy_px for row in pseudo]) if pseudo else np.zeros((0, *shape, 2)),
         pseudo_weight=np.array([row.weight for row in pseudo], dtype=np.float64),
-        box_px=known_boxes(workspace, rows, labels),
-        pseudo_box_px=known_boxes(workspace, [frames_of[row.frame_id] for row in pseudo]),
+        box_px=known_boxes(now, rows, labels),
+        pseudo_box_px=known_boxes(now, [now.frames[row.frame_id] for row in pseudo]),
     )
 
 
-def pseudo_in_force(workspace: Workspace) -> list[PseudoRow]:
+def pseudo_in_force(now: RoundState) -> list[PseudoRow]:
     """The newest pseudo-labels, unless they are switched off or the live model was trained on them (docs/methods.md §1.6)."""
-    if not workspace.spec.pseudo_labels.enabled:
+    if not now.spec.pseudo_labels.enabled:
         return []
-    live = versions.live(workspace.store)
-    learnt = {row.id: row.round for row in versions.list_snapshots(workspace.store)}
-    last = -1 if live is None or live.snapshot_id is None else learnt[live.snapshot_id]
-    return [row for row in pseudo_labels.list_pseudo(workspace.store) if row.round > last]
+    last = -1 if now.live_snapshot is None else now.live_snapshot.round
+    return [row for row in now.pseudo_labels if row.round > last]
 
 
-def known_boxes(workspace: Workspace, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = ()) -> FloatArray:
+def known_boxes(now: RoundState, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = ()) -> FloatArray:
     """(m, V, 4) the subject's boxes from task data, as the newest of ``labels`` corrected them; NaN where the data has none.
 
     A box that was drawn where the data has none is not used: prediction will read other pictures of that kind as a whole,
     and a network must be trained on what it will see.
     """
-    views = workspace.views
+    views = now.views
     boxes = np.full((len(rows), len(views), 4), np.nan)
     for i, row in enumerate(rows):
         for v, view in enumerate(views):
@@ -89,7 +87,7 @@ def known_boxes(workspace: Workspace, rows: Sequence[FrameRow], labels: Sequence
     given = np.isfinite(boxes).all(axis=-1)
     position = {row.id: i for i, row in enumerate(rows)}
     drawn = [row for row in labels if row.boxes and row.frame_id in position]
-    views_of = _task_views(workspace) if drawn else {}
+    views_of = _task_views(now) if drawn else {}
     for label in sorted(drawn, key=lambda row: datetime.fromisoformat(row.updated_at)):
         shown = views_of.get(label.task_id) or views
         i, of_subject = position[label.frame_id], (label.boxes or {}).get(str(DEFAULT_SUBJECT), [])
@@ -107,16 +105,16 @@ def box_or_none(box_px: FloatArray) -> Box | None:
     return (x, y, width, height) if np.isfinite(box_px).all() else None
 
 
-def _task_views(workspace: Workspace) -> dict[int, tuple[str, ...] | None]:
+def _task_views(now: RoundState) -> dict[int, tuple[str, ...] | None]:
     """Task row → the views that it shows, None = all."""
-    return {task.id: task.views for task in tasks.list_tasks(workspace.store)}
+    return {task.id: task.views for task in now.tasks}
 
 
-def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, Pose2D]:
+def _merge(now: RoundState) -> dict[int, Pose2D]:
     """Frame id → what all annotations of all its tasks say together; frames about which nobody said anything are left out."""
-    views_of = _task_views(workspace)
+    views_of = _task_views(now)
     by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
-    for row in labels:
+    for row in now.annotations:
         by_task[row.task_id].append(row)
     poses: dict[int, Pose2D] = {}
     for task_id, rows in by_task.items():
@@ -125,8 +123,8 @@ def _merge(workspace: Workspace, labels: Sequence[AnnotationRow]) -> dict[int, P
             continue
         pose = merged.poses[DEFAULT_SUBJECT]
         views = views_of.get(task_id)
-        if len(pose.state) < len(workspace.views) and views:
-            pose = pose.in_views(len(workspace.views), workspace.views.index(views[0]))
+        if len(pose.state) < len(now.views) and views:
+            pose = pose.in_views(len(now.views), now.views.index(views[0]))
         frame = rows[0].frame_id
         poses[frame] = _joined(poses[frame], pose) if frame in poses else pose
     return poses
@@ -156,20 +154,20 @@ def _joined(first: Pose2D, second: Pose2D) -> Pose2D:
 
 
 def _complete_by_geometry(
-    workspace: Workspace, rows: Sequence[FrameRow], xy: FloatArray, state: IntArray, provenance: IntArray
+    now: RoundState, rows: Sequence[FrameRow], xy: FloatArray, state: IntArray, provenance: IntArray
 ) -> FloatArray:
     """(m, K, 3) triangulated labels; fills in place what nobody labelled or what was overlooked, where labels agree."""
     xyz = np.full((len(rows), xy.shape[2] if xy.ndim == 4 else 0, 3), np.nan)
     sequences = np.array([row.key.sequence for row in rows])
-    limit = workspace.spec.pseudo_labels.threshold_px
-    for name, rig in rigs_of(workspace).items():
+    limit = now.spec.pseudo_labels.threshold_px
+    for name, rig in now.rigs.items():
         of = np.flatnonzero(sequences == name)
         if not len(of):
             continue
         given = np.isin(state[of], (PointState.VISIBLE, PointState.OCCLUDED))
         placed, accepted = (given & (provenance[of] == kind) for kind in (Provenance.PLACED, Provenance.ACCEPTED))
         missed = overlooked(rig, xy[of], placed, accepted, limit)
-        pictured = np.array([[view in row.images for view in workspace.views] for row in rows])[of]
+        pictured = np.array([[view in row.images for view in now.views] for row in rows])[of]
         wanted = ((state[of] == PointState.UNLABELLED) & pictured[..., None]) | missed
         completed = complete(rig, xy[of], given & ~missed, wanted, limit)
         xyz[of], xy[of] = completed.xyz_world, completed.xy_px

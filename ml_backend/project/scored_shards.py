@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.store import frames, work
+from ml_backend.project.round_state import RoundState
+from ml_backend.store import work
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -26,17 +27,16 @@ class ScoredShards:
     round: int
 
 
-def newest_scored_shards(workspace: Workspace, version: VersionRow, round_: int) -> ScoredShards | None:
+def newest_scored_shards(state: RoundState, version: VersionRow, round_: int) -> ScoredShards | None:
     """That of ``round_`` or the last one before; None when there is none."""
     for number in range(round_, -1, -1):
-        shards = [row for row in work.list_shards(workspace.store, version.id, number) if row.status == "done" and row.path]
+        shards = [row for row in work.list_shards(state.workspace.store, version.id, number) if row.status == "done" and row.path]
         if shards:
             break
     else:
         return None
-    arrays = _joined([workspace.arrays.load(row.path) for row in shards if row.path])
-    by_id = {row.id: row for row in frames.list_frames(workspace.store, arrays["frame_ids"].tolist())}
-    rows = [by_id[int(frame)] for frame in arrays["frame_ids"]]
+    arrays = _joined([state.workspace.arrays.load(row.path) for row in shards if row.path])
+    rows = [state.frames[int(frame)] for frame in arrays["frame_ids"]]
     order = sorted(range(len(rows)), key=lambda i: rows[i].key)
     return ScoredShards([rows[i] for i in order], {name: array[order] for name, array in arrays.items()}, number)
 

@@ -37,7 +37,11 @@ class Workspace:
 
         A config with one picture may serve several cameras, one task each; then parallax.yaml names them.
         """
-        names = self.binding.names
+        return self.views_of(self.binding)
+
+    def views_of(self, binding: Binding) -> tuple[str, ...]:
+        """:attr:`views` of a binding that was read already."""
+        names = binding.names
         return self.spec.views if len(names) == 1 and self.spec.views else names
 
     def binding_of(self, task_views: tuple[str, ...] | None) -> Binding:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ml_backend.labels.annotator_agreement import agreement
 from ml_backend.project.label_snapshot import as_annotation, pseudo_in_force
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, generations, presence, submissions, tasks, versions, work
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
@@ -52,7 +53,7 @@ def _labels(workspace: Workspace) -> Iterator[Line]:
     labelled = {row.frame_id for row in rows}
     new = {row.frame_id for row in rows if row.round == round_}
     skipped = sum(task.skipped for task in tasks.list_tasks(store))
-    pseudo = len(pseudo_in_force(workspace))
+    pseudo = len(pseudo_in_force(RoundState(workspace)))
     yield (
         "labels",
         f"{len(rows)} annotations of {len(labelled)} frames, of {frames.count(store)}; "

@@ -13,6 +13,7 @@ from label_config.labelling.binding import bind
 from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
 from label_config.values.refusal import Refusal
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, presence, submissions, tasks, versions
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace, open_workspace
@@ -187,7 +188,7 @@ def _scores(workspace: Workspace) -> Iterator[Finding]:
     from ml_backend.jobs.unavailable_scores import unmet  # needs torch, which the sync process does without
 
     try:
-        lacking = unmet(workspace)
+        lacking = unmet(RoundState(workspace))
     except ParallaxError as error:
         yield Finding("scores", "error", str(error), "correct `scores` in parallax.yaml")
         return

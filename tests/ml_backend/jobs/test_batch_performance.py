@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ml_backend.evaluation.batch_performance import last_batch_performance
+from ml_backend.project.round_state import RoundState
 from tests.ml_backend.jobs.rounds_by_hand import Project
 
 OFF_PX = 3.0
@@ -27,7 +28,7 @@ def test_nothing_is_known_before_a_model_has_chosen_a_batch(project: Callable[..
     made = project()
     made.label(made.workspace, [0])
     made.train(set())
-    found = last_batch_performance(made.workspace)
+    found = last_batch_performance(RoundState(made.workspace))
     assert (np.isnan(found.oks), found.frames) == (True, 0)
     assert "not known yet" in str(found)
 
@@ -40,7 +41,7 @@ def test_it_is_the_mean_oks_of_the_networks_own_points_random_picks_included(pro
     made.serve(first, {2: "diverse", 6: "random", 8: "", 10: "ranked"}, wrong=set())
     made.label(made.workspace, [2, 6, 8, 14])  # 8 was pseudo-labelled and 14 is no task of the order
     made.train({2, 6, 8, 10}, 500.0)  # what the next model says of them does not matter
-    found = last_batch_performance(made.workspace)
+    found = last_batch_performance(RoundState(made.workspace))
     assert found.frames == 2
     assert found.oks == pytest.approx((oks_of_a_shift(made, 2) + 1.0) / 2, abs=ROUNDED)
     assert 0.05 < found.oks < 0.95, "the figure can tell formulas apart"
@@ -54,7 +55,7 @@ def test_a_training_without_new_labels_keeps_the_last_known_figure(project: Call
     made.serve(made.train({2}, OFF_PX), {2: "diverse"}, wrong=set())
     made.label(made.workspace, [2])
     made.train(set())
-    before = last_batch_performance(made.workspace)
+    before = last_batch_performance(RoundState(made.workspace))
     made.train(set())
-    assert last_batch_performance(made.workspace) == before
+    assert last_batch_performance(RoundState(made.workspace)) == before
     assert before.oks == pytest.approx(oks_of_a_shift(made, 2), abs=ROUNDED)

@@ -15,6 +15,7 @@ from ml_backend.jobs.rescore_job import candidates
 from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.label_snapshot import collect
+from ml_backend.project.round_state import RoundState
 from ml_backend.recordings import read_image, write_picture
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, generations, picture_marks, presence, pseudo_labels, submissions, versions, work
@@ -275,7 +276,7 @@ def test_pseudo_labels_are_capped_and_never_what_people_label(make_workspace: Ma
     rows = frames.list_frames(workspace.store)
     labelled = {rows[i].id for i in (0, 2, 4, 6)}
     found = perfect(workspace, studio, list(range(len(rows))))
-    first = propose_pseudo(workspace, rows, found, 1, {rows[10].key}, labelled)
+    first = propose_pseudo(RoundState(workspace), rows, found, 1, {rows[10].key})
     assert first.labels is not None
     assert len(first.labels) == 2, "half of four labelled frames"
     assert rows[10].key not in first.labels.keys, "picked for a person"
@@ -287,7 +288,7 @@ def test_pseudo_labels_are_capped_and_never_what_people_label(make_workspace: Ma
 def test_uncalibrated_recordings_have_no_pseudo_labels(make_workspace: Make) -> None:
     workspace = make_workspace(calibrated=False)
     rows = frames.list_frames(workspace.store)
-    assert propose_pseudo(workspace, rows, None, 1, set(), set()).labels is None
+    assert propose_pseudo(RoundState(workspace), rows, None, 1, set()).labels is None
 
 
 def test_candidates_rotate_and_always_contain_what_must_be_scored(make_workspace: Make) -> None:

@@ -17,6 +17,7 @@ from ml_backend.acquisition.score_registry import SCORES, make_scores
 from ml_backend.jobs.scoring import choose_scores, make_kit, score_chunk
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores, unmet
 from ml_backend.project.label_snapshot import collect
+from ml_backend.project.round_state import RoundState
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, presence
 from ml_backend.store.frames import SequenceRow
@@ -56,7 +57,7 @@ def seen_of(studio: CaptureStudio, indices: range) -> Prediction:
 
 
 def scored(workspace: Workspace, studio: CaptureStudio, without: Need | None = None) -> dict[str, Any]:
-    kit = make_kit(workspace, collect(workspace))
+    kit = make_kit(RoundState(workspace), collect(workspace))
     indices = range(33, 39)
     seen = seen_of(studio, indices)
     outputs = {output: array for output, array in seen.outputs.items() if output is not without}
@@ -72,8 +73,8 @@ def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, lab
     assert np.isfinite(arrays[f"raw.{name}"]).all()
     assert arrays[f"raw.{name}"].shape == (4,)
     assert (arrays[f"support.{name}"] > 0).all()
-    assert unavailable_scores(workspace, choose_scores(workspace).scores, arrays) == {}
-    assert unmet(workspace) == {}
+    assert unavailable_scores(RoundState(workspace), choose_scores(RoundState(workspace)).scores, arrays) == {}
+    assert unmet(RoundState(workspace)) == {}
 
 
 PAIRS = [(name, need) for name in SCORES for need in sorted(SCORES[name]().requires - {Output.FEATURES})]
@@ -90,12 +91,12 @@ def test_a_score_without_its_input_is_nan_and_says_why(
         rig = studio.rig.to_json()
         frames.save_sequence(workspace.store, SequenceRow(studio.sequence, rig, False))
     if need is Context.VIEWS:
-        monkeypatch.setattr(Workspace, "views", property(lambda self: ("only",)))
-        assert "one" in unmet(workspace)[name]
+        monkeypatch.setattr(RoundState, "views", ("only",))
+        assert "one" in unmet(RoundState(workspace))[name]
         return
     arrays = scored(workspace, studio, need)
     assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
-    reason = unavailable_scores(workspace, choose_scores(workspace).scores, arrays)[name]
+    reason = unavailable_scores(RoundState(workspace), choose_scores(RoundState(workspace)).scores, arrays)[name]
     words = {
         Context.RIG: "calibrat",
         Context.NEIGHBOURS: "time",
@@ -112,8 +113,8 @@ def test_only_what_somebody_chose_is_complained_of_and_only_once(
     make_workspace: Make, label: Label, studio: CaptureStudio
 ) -> None:
     workspace = make_workspace(scores={"mc": 1.0, "least_confidence": 1.0}, calibrated=False)
-    scores = choose_scores(workspace).scores
-    reasons = unavailable_scores(workspace, scores, scored(workspace, studio))
+    scores = choose_scores(RoundState(workspace)).scores
+    reasons = unavailable_scores(RoundState(workspace), scores, scored(workspace, studio))
     for _ in range(2):
         note_unavailable(workspace, scores, reasons)
     (event,) = presence.list_events(workspace.store)
@@ -128,7 +129,7 @@ def test_only_what_somebody_chose_is_complained_of_and_only_once(
 
 def test_parameters_of_a_score_may_be_set(make_workspace: Make, label: Label, studio: CaptureStudio) -> None:
     workspace = make_workspace(scores={"mc": {"weight": 2, "power": 1}, "mpe": {"norm": "softmax_x30"}, "tpc": 0})
-    chosen = choose_scores(workspace)
+    chosen = choose_scores(RoundState(workspace))
     assert dict(chosen.weights) == {"mc": 2.0, "mpe": 1.0, "tpc": 0.0}
     assert chosen.scores == make_scores({"mc": {"power": 1}, "mpe": {"norm": "softmax_x30"}, "tpc": None})
     distance = scored(workspace, studio)["point.mc"]
@@ -144,4 +145,4 @@ def test_unknown_names_are_named(scores: Any, message: str, make_workspace: Make
     workspace = make_workspace()
     spec = Spec.model_validate({**workspace.spec.model_dump(exclude_unset=True), "scores": scores})
     with pytest.raises(BadInputError, match=message):
-        unmet(replace(workspace, spec=spec))
+        unmet(RoundState(replace(workspace, spec=spec)))

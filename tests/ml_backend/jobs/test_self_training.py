@@ -12,8 +12,9 @@ from label_config.values import Triangulation
 from ml_backend.jobs.self_training import Proposal, propose_pseudo, store_pseudo
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.label_snapshot import collect, pseudo_in_force
+from ml_backend.project.round_state import RoundState
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import frames, submissions, versions
+from ml_backend.store import frames, versions
 from ml_backend.store.workspace import Workspace
 
 Make = Callable[..., Workspace]
@@ -60,10 +61,9 @@ class Rounds:
             angle_deg=np.full((n, keypoints), 60.0),
             consensus=np.full((n, keypoints), agree),
         )
-        labelled = {row.frame_id for row in submissions.list_annotations(self.workspace.store)}
-        round_ = versions.current_round(self.workspace.store)
-        proposal = propose_pseudo(self.workspace, self.rows, found, round_, set(), labelled)
-        store_pseudo(self.workspace, proposal, round_, 1)
+        state = RoundState(self.workspace)
+        proposal = propose_pseudo(state, self.rows, found, state.round, set())
+        store_pseudo(self.workspace, proposal, state.round, 1)
         return proposal
 
 
@@ -114,10 +114,10 @@ def test_nothing_is_in_force_once_it_is_switched_off(rounds: Callable[..., Round
     made = rounds()
     made.train()
     made.select()
-    assert len(pseudo_in_force(made.workspace)) == 2
+    assert len(pseudo_in_force(RoundState(made.workspace))) == 2
     made.switch(False)
-    assert pseudo_in_force(made.workspace) == []
+    assert pseudo_in_force(RoundState(made.workspace)) == []
     assert len(made.train().pseudo_ids) == 0
     made.select()
     made.switch(True)
-    assert pseudo_in_force(made.workspace) == [], "old ones do not come back"
+    assert pseudo_in_force(RoundState(made.workspace)) == [], "old ones do not come back"

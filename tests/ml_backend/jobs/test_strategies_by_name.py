@@ -18,6 +18,8 @@ from ml_backend.jobs import select_job as selecting
 from ml_backend.jobs.diversity import STRATEGIES, feature_space, uncertain_frames
 from ml_backend.jobs.self_training import Proposal
 from ml_backend.project import scored_shards
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -99,9 +101,14 @@ def test_the_space_follows_from_what_there_is(make_workspace: Make) -> None:
         "features": rng.normal(size=(9, 5)).astype(np.float32) * 1000,
     }
 
+    snapshot = collect(workspace)
+
+    def state_with(diversity: str) -> RoundState:
+        return RoundState(with_selection(workspace, diversity=diversity))
+
     def space(diversity: str, *names: str) -> tuple[str, str, Any]:
         chosen = {name: arrays[name] for name in names}
-        found, keys = feature_space(with_selection(workspace, diversity=diversity), rows, chosen, [1, 2, 3], {7, 8})
+        found, keys = feature_space(state_with(diversity), snapshot, rows, chosen, [1, 2, 3], {7, 8})
         assert len(found.rows[np.arange(3)]) == 3
         if found.metric == "l2":
             assert keys == [rows[7].key, rows[8].key]
@@ -113,9 +120,8 @@ def test_the_space_follows_from_what_there_is(make_workspace: Make) -> None:
     assert space("kcenter", "xy_px")[0] == "pose2d"
     name, _, joined = space("k_means", "xy_px", "features")
     assert name == "embedding+pose2d"
-    everything, _ = feature_space(
-        with_selection(workspace, diversity="duw"), rows, {k: arrays[k] for k in ("xy_px", "features")}, range(9), set()
-    )
+    both = {k: arrays[k] for k in ("xy_px", "features")}
+    everything, _ = feature_space(state_with("duw"), snapshot, rows, both, range(9), set())
     values = everything.rows[np.arange(9)]
     assert values[:, :5].var(axis=0).sum() == pytest.approx(1, rel=1e-4), "each part has the same total variance"
     assert values[:, 5:].var(axis=0).sum() == pytest.approx(1, rel=1e-4)
@@ -129,7 +135,7 @@ def test_the_settings_of_the_hybrid_filter_arrive(make_workspace: Make) -> None:
 
     def passing(**settings: Any) -> Any:
         workspace = make_workspace(selection={"diversity": "hybrid", "hybrid": settings})
-        found = uncertain_frames(workspace, confidence, np.zeros(3), 10)
+        found = uncertain_frames(workspace.spec, confidence, np.zeros(3), 10)
         assert found is not None
         return found.tolist()
 
@@ -137,7 +143,7 @@ def test_the_settings_of_the_hybrid_filter_arrive(make_workspace: Make) -> None:
     assert passing(found=0.5) == [False, True, False]
     assert passing(least=1) == [False, False, True]
     assert passing(found=0.5, least=6, rule="B") == [False, True, True]
-    assert uncertain_frames(make_workspace(), confidence, np.zeros(3), 10) is None
+    assert uncertain_frames(make_workspace().spec, confidence, np.zeros(3), 10) is None
 
 
 def test_validation_frames_keep_their_slots_when_pseudo_labelled_frames_leave(
@@ -148,9 +154,7 @@ def test_validation_frames_keep_their_slots_when_pseudo_labelled_frames_leave(
     rows = {row.id: row for row in frames.list_frames(workspace.store)}
     gone = [before[1].frame_id, before[5].frame_id]
 
-    def propose(
-        _: Workspace, scored: list[FrameRow], triangulated: Any, round_: int, picked: set[FrameKey], *__: Any
-    ) -> Proposal:
+    def propose(_: RoundState, scored: list[FrameRow], triangulated: Any, round_: int, picked: set[FrameKey]) -> Proposal:
         assert {rows[before[rank].frame_id].key for rank in (3, 7, 11)} <= picked, (
             "what measures the model is not pseudo-labelled"
         )
@@ -224,7 +228,7 @@ def test_open_random_picks_come_before_new_draws_and_validation_before_both(make
     workspace = make_workspace()  # every fourth of twelve slots
 
     def slots(rows: list[FrameRow]) -> list[int]:
-        found = selecting._evaluation_slots(workspace, rows)
+        found = selecting._evaluation_slots(RoundState(workspace), rows)
         assert list(found) == [3, 7, 11]
         return [key.index for key in found.values()]
 

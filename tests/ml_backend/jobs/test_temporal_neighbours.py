@@ -11,6 +11,7 @@ import pytest
 from label_config.values.prediction import Prediction
 from ml_backend.jobs import rescore_job
 from ml_backend.project.label_snapshot import collect
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import newest_scored_shards
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, versions
@@ -51,7 +52,7 @@ def rescored(
         assert versions.publish(workspace.store, row.id, 1)
         job = rescore_job.work.request(workspace.store, "rescore", {})
         rescore_job.rescore(workspace, job, lambda progress: None, lambda: False)
-        found = newest_scored_shards(workspace, row, 1)
+        found = newest_scored_shards(RoundState(workspace), row, 1)
         assert found is not None
         return {**found.arrays, "predictions": predictions}
 
