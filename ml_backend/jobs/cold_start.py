@@ -10,6 +10,7 @@ import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, ByteArray, Float32Array
 from label_config.values.prediction import predicted_pose
+from ml_backend.jobs.job_context import Report
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.picture_tries import Tries
 from ml_backend.project.predict_frames import BATCH, predict_frames
@@ -25,7 +26,7 @@ Describe = Callable[[Sequence[ByteArray]], Float32Array]
 
 
 def describe_pictures(
-    workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures, report: Callable[[dict[str, Any]], None] = lambda _: None
+    workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures, report: Report = lambda _: None
 ) -> Float32Array:
     """(f, V·D) how the pictures of all views look, side by side; zeros for a missing view, NaN rows for frames left out.
 

@@ -7,7 +7,7 @@ live model → poses in 3-D → the least uncertain ones, per keypoint → maske
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +20,15 @@ from label_config.values.prediction import Output, Prediction
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
 from ml_backend.heatmaps.crops import CropTransform
+from ml_backend.jobs.job_context import JobContext, StoppedError
 from ml_backend.jobs.publish import publish_if_good
-from ml_backend.jobs.retrain_job import Report, StoppedError, begin_training, end_training, same_network, train_progress
+from ml_backend.jobs.retrain_job import same_network
 from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.labels.harvested_labels import KEEP, Detections, Harvest, body_from_labels, harvest_points, harvest_targets
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import preset
-from ml_backend.pose.training import train
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.project.load_model import load_predictor
@@ -74,51 +75,33 @@ class HarvestOptions:
         return cls(**{name: job.arguments[name] for name in cls.__dataclass_fields__ if name in job.arguments})
 
 
-def harvest(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> VersionRow:
+def harvest(context: JobContext) -> VersionRow:
     """One harvest; the version that the personalised model became.
 
     The arguments ``before``, ``after`` (array files) and ``version_id`` of the job then say what came out.
     Raises ParallaxError without a model, calibration or enough labels.
     """
-    options = HarvestOptions.of(job)
+    workspace, options = context.workspace, HarvestOptions.of(context.job)
     rigs = _rigs(workspace, options)
-    parent, job = _parent(workspace, job)
-    row, snapshot, job = snapshot_of_job(workspace, job, reuse=True)
+    parent, context = _parent(context)
+    row, snapshot, job = snapshot_of_job(workspace, context.job, reuse=True)
+    context = context.with_job(job)
     frames = _frames(workspace, rigs, options)
     with closing(Pictures(workspace)) as pictures:
-        inference = _PoseInference(
-            workspace, _body(workspace, snapshot, rigs), rigs, frames, pictures, options.keep, report, should_stop
-        )
-        before, job = inference.points(job, "before", workspace.models / parent.path)
+        inference = _PoseInference(_body(workspace, snapshot, rigs), rigs, frames, pictures, options.keep)
+        before, context = inference.points(context, "before", workspace.models / parent.path)
         targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
         targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
         pictures.prepare([target.image for target in targets])
         base = config_for(workspace.spec.train, warm=True, round_=row.round, auxiliary=auxiliary_networks(workspace.spec.scores))
-        processes = processes_of(workspace.spec.train)
-        config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes))
-        folder = workspace.models / model_folder_name(row, parent, config.to_json(), job.arguments["before"], asdict(options))
-        job, batch = begin_training(workspace, job, config)
-        result = train(
-            config,
-            targets,
-            workspace.binding.skeleton,
-            pictures.read,
-            folder,
-            init=workspace.models / parent.path,
-            progress=lambda progress: report(train_progress(progress)),
-            should_stop=should_stop,
-            extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number, "harvest": job.arguments["before"]},
-            processes=processes,
-            batch=batch,
-        )
-        if result.ending == "asked":
-            raise StoppedError("stopped between two steps; the checkpoint is kept")
-        job = end_training(workspace, job)
-        report({"stage": "validate"})
-        live = versions.live(workspace.store)
-        version = publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
-        job = work.remember(workspace.store, job, version_id=version.id)
-        inference.points(job, "after", folder)
+        config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes_of(workspace.spec.train)))
+        poses = context.job.arguments["before"]
+        folder = workspace.models / model_folder_name(row, parent, config.to_json(), poses, asdict(options))
+        run = TrainingRun(context, row, snapshot, parent, pictures)
+        run, _ = run.train(config, targets, folder, init=workspace.models / parent.path, extra={"harvest": poses})
+        run.context.report({"stage": "validate"})
+        version = publish_if_good(run, folder, versions.live(workspace.store))
+        inference.points(run.context.remember(version_id=version.id), "after", folder)
     return version
 
 
@@ -136,10 +119,11 @@ def _rigs(workspace: Workspace, options: HarvestOptions) -> dict[str, Rig]:
     return {name: rig for name, rig in known.items() if options.sequences is None or name in options.sequences}
 
 
-def _parent(workspace: Workspace, job: JobRow) -> tuple[VersionRow, JobRow]:
+def _parent(context: JobContext) -> tuple[VersionRow, JobContext]:
     """The model that harvests and that the personalised one starts from: the live one of the first try."""
-    if "parent" in job.arguments:
-        return versions.get(workspace.store, job.arguments["parent"]), job
+    workspace, arguments = context.workspace, context.job.arguments
+    if "parent" in arguments:
+        return versions.get(workspace.store, arguments["parent"]), context
     live = versions.live(workspace.store)
     if live is None:
         raise ParallaxError("harvest: there is no model yet; label the first frames and `parallax train`")
@@ -147,7 +131,7 @@ def _parent(workspace: Workspace, job: JobRow) -> tuple[VersionRow, JobRow]:
         raise ParallaxError(
             f"harvest: px-{live.number} has another network or skeleton than parallax.yaml asks for; `parallax train` first"
         )
-    return live, work.remember(workspace.store, job, parent=live.id)
+    return live, context.remember(parent=live.id)
 
 
 def _frames(workspace: Workspace, rigs: Mapping[str, Rig], options: HarvestOptions) -> list[FrameRow]:
@@ -169,35 +153,33 @@ def _body(workspace: Workspace, snapshot: Snapshot, rigs: Mapping[str, Rig]) -> 
 class _PoseInference:
     """Brings in the poses of all frames, with one model or another."""
 
-    workspace: Workspace
     body: PictorialStructure
     rigs: Mapping[str, Rig]
     frames: Sequence[FrameRow]
     pictures: Pictures
     keep: float
-    report: Report
-    should_stop: Callable[[], bool]
 
-    def points(self, job: JobRow, name: str, folder: Path) -> tuple[Harvest, JobRow]:
+    def points(self, context: JobContext, name: str, folder: Path) -> tuple[Harvest, JobContext]:
         """The poses by the model in ``folder``; the job remembers their array file by ``name``, so a later try finds them."""
-        if name not in job.arguments:
-            found = self._harvest(load_predictor(self.workspace, folder)).select(self.keep)
-            path, _ = self.workspace.arrays.save("harvest", found.to_arrays())
-            job = work.remember(self.workspace.store, job, **{name: path})
-        return Harvest.from_arrays(self.workspace.arrays.load(job.arguments[name])), job
+        arrays = context.workspace.arrays
+        if name not in context.job.arguments:
+            found = self._harvest(context, load_predictor(context.workspace, folder)).select(self.keep)
+            path, _ = arrays.save("harvest", found.to_arrays())
+            context = context.remember(**{name: path})
+        return Harvest.from_arrays(arrays.load(context.job.arguments[name])), context
 
-    def _harvest(self, model: Predictor) -> Harvest:
+    def _harvest(self, context: JobContext, model: Predictor) -> Harvest:
         heatmaps = Output.HEATMAPS in model.outputs
         parts: list[Harvest] = []
         done = 0
         for sequence, rig in self.rigs.items():
             rows = [row for row in self.frames if row.key.sequence == sequence]
             for start in range(0, len(rows), CHUNK):
-                if self.should_stop():
+                if context.should_stop():
                     raise StoppedError("stopped between two parts of a recording; these poses are inferred anew")
-                self.report({"stage": "harvest", "step": done, "steps": len(self.frames)})
+                context.report({"stage": "harvest", "step": done, "steps": len(self.frames)})
                 chunk = rows[start : start + CHUNK]
-                seen = predict_frames(self.workspace, model, chunk, self.pictures, heatmaps=heatmaps)
+                seen = predict_frames(context.workspace, model, chunk, self.pictures, heatmaps=heatmaps)
                 parts.append(harvest_points(self.body, rig, [row.key for row in chunk], detections(model, seen)))
                 done += len(chunk)
         return Harvest.joined(parts)

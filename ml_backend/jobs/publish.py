@@ -10,33 +10,24 @@ import numpy as np
 
 from ml_backend.evaluation.validation_error import ValidationErrors, validation_errors
 from ml_backend.geometry.cameras import Rig
-from ml_backend.labels.snapshot import Snapshot
+from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.metrics.bootstrap import gate
 from ml_backend.pose.weights import read_manifest
-from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.training_set import training_rows
-from ml_backend.store import presence, versions, work
+from ml_backend.store import versions, work
 from ml_backend.store.fault_points import reach
-from ml_backend.store.versions import SnapshotRow, VersionRow
-from ml_backend.store.work import JobRow
-from ml_backend.store.workspace import Workspace
+from ml_backend.store.versions import VersionRow
 
 
-def publish_if_good(
-    workspace: Workspace,
-    job: JobRow,
-    row: SnapshotRow,
-    snapshot: Snapshot,
-    folder: Path,
-    live: VersionRow | None,
-    pictures: Pictures,
-) -> VersionRow:
+def publish_if_good(run: TrainingRun, folder: Path, live: VersionRow | None) -> VersionRow:
     """The version that the model in ``folder`` became; its status says whether it is live.
 
-    A repeated call for the same folder finds the same version.  ``job.attempt`` is the fencing token.
+    A repeated call for the same folder finds the same version.  The attempt of the job is the fencing token.
     """
+    context, snapshot, pictures = run.context, run.snapshot, run.pictures
+    workspace, attempt = context.workspace, context.job.attempt
     new = validation_errors(workspace, load_predictor(workspace, folder), snapshot, pictures)
     old = (
         validation_errors(workspace, load_predictor(workspace, workspace.models / live.path), snapshot, pictures)
@@ -56,8 +47,8 @@ def publish_if_good(
     learning = {"learnt_frames": learnt, "left_out_pictures": int(manifest.metrics.get("skipped", 0))}
     version = versions.add(
         workspace.store,
-        attempt=job.attempt,
-        snapshot_id=row.id,
+        attempt=attempt,
+        snapshot_id=run.row.id,
         path=folder.name,
         sha256=manifest.files["weights.safetensors"],
         metrics={**_metrics(new, old, status, rigs_of(workspace)), **learning},
@@ -65,12 +56,12 @@ def publish_if_good(
     reach("version noted")
     if not decision.passed:
         versions.reject(workspace.store, version.id, status)
-        tell(workspace, f"px-{version.number} was not published: {status}", "warning")
-    elif not versions.publish(workspace.store, version.id, job.attempt):
-        tell(workspace, f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
+        context.log_event(f"px-{version.number} was not published: {status}", "warning")
+    elif not versions.publish(workspace.store, version.id, attempt):
+        context.log_event(f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
     else:
         reach("published")
-        tell(workspace, f"px-{version.number} is live, {learnt_from(learnt, len(snapshot.keys))}; gate: {status}")
+        context.log_event(f"px-{version.number} is live, {learnt_from(learnt, len(snapshot.keys))}; gate: {status}")
         work.request(workspace.store, "rescore", {"version_id": version.id})
     return versions.get(workspace.store, version.id)
 
@@ -94,8 +85,3 @@ def _metrics(new: ValidationErrors, old: ValidationErrors | None, gate_status: s
         "world_unit": next((rig.unit for rig in rigs.values()), None),
         "gate": gate_status,
     }
-
-
-def tell(workspace: Workspace, text: str, level: str = "info") -> None:
-    """Write into the project's event log."""
-    presence.tell(workspace.store, text, level=level)

@@ -14,7 +14,7 @@ from label_config.values import ParallaxError
 from label_config.values.prediction import Output
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
-from ml_backend.jobs.retrain_job import StoppedError
+from ml_backend.jobs.job_context import JobContext, Report, StoppedError
 from ml_backend.jobs.scoring import ScoreKit, choose_scores, make_kit, score_chunk
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
@@ -26,7 +26,7 @@ from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import VersionRow
-from ml_backend.store.work import JobRow, LostLeaseError, ShardRow
+from ml_backend.store.work import LostLeaseError, ShardRow
 from ml_backend.store.workspace import Workspace
 
 log = logging.getLogger("parallax.rescore")
@@ -34,18 +34,17 @@ log = logging.getLogger("parallax.rescore")
 #: Core frames of one shard: small enough that a killed worker loses little, large enough that opening a video is cheap.
 SHARD_FRAMES = 64
 
-Report = Callable[[dict[str, Any]], None]
 
-
-def rescore(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> None:
+def rescore(context: JobContext) -> None:
     """Score the pool with the live model; whoever closes the last shard asks for a selection."""
+    workspace = context.workspace
     live = versions.live(workspace.store)
     if live is None:
         return
     round_ = versions.current_round(workspace.store)
     work.add_shards(workspace.store, live.id, round_, lay_out(RoundState(workspace), round_))
-    work_on_shards(workspace, live, round_, job.owner or "worker", report, should_stop)
-    if should_stop():
+    work_on_shards(workspace, live, round_, context.job.owner or "worker", context.report, context.should_stop)
+    if context.should_stop():
         raise StoppedError("stopped between two shards; those that are done stay done")
     rows = work.list_shards(workspace.store, live.id, round_)
     failed = [row for row in rows if row.status == "failed"]

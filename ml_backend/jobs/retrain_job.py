@@ -2,95 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from label_config.values import IntArray, TrainingTarget
-from label_config.values.errors import InterruptedWorkError
 from ml_backend.evaluation.batch_performance import last_batch_performance
-from ml_backend.jobs.publish import publish_if_good, tell
+from ml_backend.jobs.job_context import JobContext
+from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.replay import held_out, misestimated
 from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.jobs.unused_pictures import say_left_out
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import TrainConfig
-from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import MANIFEST_NAME, read_manifest
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.round_state import RoundState
-from ml_backend.project.training_config import config_for, first_weights, processes_of, recipe_for, starts_warm
+from ml_backend.project.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.project.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
-from ml_backend.store import versions, work
+from ml_backend.store import versions
 from ml_backend.store.fault_points import reach
 from ml_backend.store.versions import SnapshotRow, VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
 
-Report = Callable[[dict[str, Any]], None]
 
-
-class StoppedError(InterruptedWorkError):
-    """The worker was asked to stop; a checkpoint is on disk and the job is taken up again."""
-
-
-def retrain(workspace: Workspace, job: JobRow, report: Report, should_stop: Callable[[], bool]) -> VersionRow | None:
+def retrain(context: JobContext) -> VersionRow | None:
     """One training run; the version it led to, None when there was nothing new to learn."""
+    workspace = context.workspace
     warm = starts_warm(workspace.spec.train)
-    row, snapshot, job = snapshot_of_job(workspace, job)
-    report({"stage": "snapshot", "frames": row.n_frames})
+    row, snapshot, job = snapshot_of_job(workspace, context.job)
+    context.report({"stage": "snapshot", "frames": row.n_frames})
     live = versions.live(workspace.store)
     parent = _parent(workspace, job, live) if warm else None
-    job = work.remember(workspace.store, job, parent=parent.id if parent else None)
+    context = context.with_job(job).remember(parent=parent.id if parent else None)
     with closing(Pictures(workspace)) as pictures:
-        return _train_and_publish(workspace, job, row, snapshot, live, parent, pictures, report, should_stop)
+        return _train_and_publish(TrainingRun(context, row, snapshot, parent, pictures), live)
 
 
-def _train_and_publish(
-    workspace: Workspace,
-    job: JobRow,
-    row: SnapshotRow,
-    snapshot: Snapshot,
-    live: VersionRow | None,
-    parent: VersionRow | None,
-    pictures: Pictures,
-    report: Report,
-    should_stop: Callable[[], bool],
-) -> VersionRow | None:
+def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow | None:
+    workspace, snapshot, parent = run.context.workspace, run.snapshot, run.parent
     rows = training_rows(workspace, snapshot)
     if parent and workspace.spec.train.preset == "acft":
-        report({"stage": "replay"})
-        rows = misestimated(workspace, parent, snapshot, rows, pictures)
-    targets, held_out, config = _targets_and_config(workspace, row, snapshot, rows, parent)
+        run.context.report({"stage": "replay"})
+        rows = misestimated(workspace, parent, snapshot, rows, run.pictures)
+    targets, apart, config = _targets_and_config(workspace, run.row, snapshot, rows, parent)
     if not targets:
-        tell(workspace, "nothing to train on yet: no labelled frame lies in the training part", "warning")
+        run.context.log_event("nothing to train on yet: no labelled frame lies in the training part", "warning")
         return None
-    pictures.prepare([target.image for target in (*targets, *held_out)])
+    run.pictures.prepare([target.image for target in (*targets, *apart)])
     init = workspace.models / parent.path if parent else first_weights(workspace.spec.train)
-    folder = workspace.models / model_folder_name(row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
-    job, batch = begin_training(workspace, job, config)
-    result = train(
-        config,
-        targets,
-        workspace.binding.skeleton,
-        pictures.read,
-        folder,
-        init=init,
-        validation=held_out,
-        progress=lambda progress: report(train_progress(progress)),
-        should_stop=should_stop,
-        extra={"snapshot": row.sha256, "round": row.round, "parent": parent.number if parent else None},
-        processes=processes_of(workspace.spec.train),
-        batch=batch,
-    )
-    if result.ending == "asked":
-        raise StoppedError("stopped between two steps; the checkpoint is kept")
-    job = end_training(workspace, job)
-    say_left_out(workspace, [*targets, *held_out], result.skipped)
+    name = model_folder_name(run.row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
+    folder = workspace.models / name
+    run, result = run.train(config, targets, folder, init=init, validation=apart)
+    say_left_out(workspace, [*targets, *apart], result.skipped)
     reach("trained")
-    report({"stage": "validate"})
-    return publish_if_good(workspace, job, row, snapshot, folder, live, pictures)
+    run.context.report({"stage": "validate"})
+    return publish_if_good(run, folder, live)
 
 
 def _parent(workspace: Workspace, job: JobRow, live: VersionRow | None) -> VersionRow | None:
@@ -152,41 +120,3 @@ def _targets_and_config(
         return targets, [], config
     targets = human_targets(workspace, snapshot, rows[~apart]) + pseudo_targets(workspace, snapshot)
     return targets, human_targets(workspace, snapshot, rows[apart]), recipe(len(targets))
-
-
-def begin_training(workspace: Workspace, job: JobRow, config: TrainConfig) -> tuple[JobRow, int]:
-    """The largest batch that this try may train with, and the job, which remembers it.
-
-    Half of the last one when an earlier try's worker died over the training without a word: then memory may have run out.
-    """
-    batch = config.batch
-    died = job.arguments.get(work.TRAINING_BATCH)
-    if died is not None:
-        died = min(died, (job.progress or {}).get("batch", died))  # the try itself may have halved it
-        batch = min(batch, max(died // 2, 1))
-        tell(
-            workspace,
-            f"{job.kind}: its worker died while training with a batch of {died}, perhaps because memory ran out; "
-            f"try {job.tries} goes on with {batch}",
-            "warning",
-        )
-    return work.remember(workspace.store, job, **{work.TRAINING_BATCH: batch}), batch
-
-
-def end_training(workspace: Workspace, job: JobRow) -> JobRow:
-    """The job no longer trains: what its worker may die of now has nothing to do with the batch."""
-    return work.remember(workspace.store, job, **{work.TRAINING_BATCH: None})
-
-
-def train_progress(progress: Progress) -> dict[str, Any]:
-    """A training run as ``parallax status`` shows it."""
-    reach("training")
-    return {
-        "stage": "train",
-        "step": progress.step,
-        "steps": progress.steps,
-        "eta_s": round(progress.eta_s, 1),
-        "loss": progress.loss,
-        "validation_px": progress.validation_px,
-        "batch": progress.batch,
-    }

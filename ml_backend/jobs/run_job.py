@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from label_config.settings.spec import load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.jobs.dead_device import end_if_device_is_gone, ending_without_device
 from ml_backend.jobs.harvest_job import harvest
+from ml_backend.jobs.job_context import JobContext, Report, StoppedError
 from ml_backend.jobs.old_files import remove_old_files
 from ml_backend.jobs.rescore_job import rescore, work_on_shards
-from ml_backend.jobs.retrain_job import StoppedError, retrain
+from ml_backend.jobs.retrain_job import retrain
 from ml_backend.jobs.select_job import select_window
 from ml_backend.jobs.unordered_frames import predict_misses
 from ml_backend.store import presence, versions, work
@@ -58,7 +59,7 @@ def run_job(job_id: int) -> None:
         return
     reach(f"{job.kind} claimed")
     with _lease(workspace, job) as (report, lost):
-        _run(workspace, job, report, lambda: lost.is_set() or stopping.is_set())
+        _run(JobContext(workspace, job, report, lambda: lost.is_set() or stopping.is_set()))
 
 
 def predict_now(frame_ids: list[int]) -> None:
@@ -67,9 +68,10 @@ def predict_now(frame_ids: list[int]) -> None:
         predict_misses(open_from_environment(), frame_ids)
 
 
-def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], None], lost: Callable[[], bool]) -> None:
+def _run(context: JobContext) -> None:
+    workspace, job = context.workspace, context.job
     try:
-        _do(workspace, job, report, lost)
+        _do(context)
     except LostLeaseError as error:
         log.warning("%s", error)
     except StoppedError:
@@ -93,20 +95,21 @@ def _run(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], N
         remove_old_files(workspace)
 
 
-def _do(workspace: Workspace, job: JobRow, report: Callable[[dict[str, Any]], None], lost: Callable[[], bool]) -> None:
+def _do(context: JobContext) -> None:
+    job = context.job
     if job.kind == "retrain":
-        retrain(workspace, job, report, lost)
+        retrain(context)
     elif job.kind == "harvest":
-        harvest(workspace, job, report, lost)
+        harvest(context)
     elif job.kind == "rescore":
-        rescore(workspace, job, report, lost)
+        rescore(context)
     elif job.kind == "select":
-        select_window(workspace, job, report)
+        select_window(context)
     else:
         raise BadInputError(f"job {job.id}: unknown kind {job.kind!r}; was it written by a newer version?")
 
 
-def run_here(workspace: Workspace, job: JobRow, show: Callable[[dict[str, Any]], None]) -> None:
+def run_here(workspace: Workspace, job: JobRow, show: Report) -> None:
     """Do a requested job in this very process, telling ``show`` how far it is; an error ends the job and comes through.
 
     Raises ParallaxError when a worker has taken the job already, or another of its kind is running.
@@ -121,7 +124,7 @@ def run_here(workspace: Workspace, job: JobRow, show: Callable[[dict[str, Any]],
             show(progress)
 
         try:
-            _do(workspace, claimed, both, lost.is_set)
+            _do(JobContext(workspace, claimed, both, lost.is_set))
         except BaseException as error:
             work.fail(workspace.store, claimed, str(error) or type(error).__name__, again=False)
             raise
@@ -139,7 +142,7 @@ def _help(workspace: Workspace, job_id: int) -> None:
 
 
 @contextlib.contextmanager
-def _lease(workspace: Workspace, job: JobRow) -> Iterator[tuple[Callable[[dict[str, Any]], None], threading.Event]]:
+def _lease(workspace: Workspace, job: JobRow) -> Iterator[tuple[Report, threading.Event]]:
     """A thread refreshes the lease; ``lost`` is set when another worker has taken the job over."""
     lost, over = threading.Event(), threading.Event()
     newest: dict[str, Any] = {}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.after_window import following
 from ml_backend.jobs.cold_start import describe_pictures, first_poses
 from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
+from ml_backend.jobs.job_context import JobContext, Report
 from ml_backend.jobs.preannotations import points_to_show
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
 from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
@@ -36,8 +36,6 @@ from ml_backend.store.generations import PickRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
-
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,16 @@ class Scored:
         return triangulation_of(self.arrays)
 
 
-def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
+def select_window(context: JobContext) -> None:
     """Write down the next generation."""
-    report({"stage": "select"})
+    context.report({"stage": "select"})
+    workspace = context.workspace
     state = RoundState(workspace)
     live = state.live
     if live is None:
-        _cold_start(state, report)
+        _cold_start(state, context.report)
         return
-    scored = _scored(state, job, live)
+    scored = _scored(state, context.job, live)
     if scored is None:  # rolled back to a version whose scores were thrown away
         work.request(workspace.store, "rescore", {"version_id": live.id})
         return
@@ -86,10 +85,10 @@ def select_window(workspace: Workspace, job: JobRow, report: Report) -> None:
     _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
     picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())
     proposal = propose_pseudo(state, scored.rows, scored.triangulated, scored.round, picked)
-    context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
+    round_context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
     shown = points_to_show(state, snapshot, scored.rows, scored.arrays)
-    order = _picks(state, scored, open_rows, left, fused, context, features, shown)
+    order = _picks(state, scored, open_rows, left, fused, round_context, features, shown)
     order += _pseudo_picks(scored, proposal.positions, len(order), shown)
     order += following(state, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
     generation = generations.add(workspace.store, scored.version.id, order)

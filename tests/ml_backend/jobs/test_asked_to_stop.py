@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -13,11 +12,11 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from ml_backend.jobs import run_job
+from ml_backend.jobs.job_context import JobContext, StoppedError
 from ml_backend.jobs.queue import JobQueue
-from ml_backend.jobs.retrain_job import StoppedError
 from ml_backend.jobs.worker_process import InProcessWorker
 from ml_backend.store import presence, work
-from ml_backend.store.work import MAX_TRIES, JobRow
+from ml_backend.store.work import MAX_TRIES
 from ml_backend.store.workspace import Workspace
 from tests.small_project import make_project
 
@@ -31,9 +30,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     made.store.close()
 
 
-def one_step(workspace: Workspace, job: JobRow, report: Any, should_stop: Callable[[], bool]) -> None:
+def one_step(context: JobContext) -> None:
     """Stands for a job that looks between two steps whether it should end."""
-    if should_stop():
+    if context.should_stop():
         raise StoppedError("stopped between two steps")
 
 
@@ -67,10 +66,10 @@ def test_a_job_that_was_taken_over_is_not_given_back(workspace: Workspace) -> No
 
 @pytest.mark.redis
 def test_sigterm_reaches_the_job(workspace: Workspace, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked_in_the_middle(workspace: Workspace, job: JobRow, report: Any, should_stop: Callable[[], bool]) -> None:
-        assert not should_stop()
+    def asked_in_the_middle(context: JobContext) -> None:
+        assert not context.should_stop()
         signal.raise_signal(signal.SIGTERM)
-        one_step(workspace, job, report, should_stop)
+        one_step(context)
 
     monkeypatch.setattr(run_job, "_do", asked_in_the_middle)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

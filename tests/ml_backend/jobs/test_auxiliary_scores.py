@@ -69,7 +69,7 @@ def test_a_model_without_auxiliary_networks_is_gone_on_from(
     def still(config: Any, *rest: Any, **more: Any) -> TrainResult:
         return train(config.but(lr=1e-12, weight_decay=0.0, schedule="constant"), *rest, **more)
 
-    monkeypatch.setattr(retrain_module, "train", still)
+    monkeypatch.setattr("ml_backend.jobs.training_run.train", still)
     second, said = round_of(workspace, work_off)
     assert all(np.isfinite(said[f"raw.{name}"]).all() for name in SCORES)
     manifest = read_manifest(workspace.models / second.path)

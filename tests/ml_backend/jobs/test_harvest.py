@@ -17,6 +17,7 @@ from ml_backend.formats.points_world import write_points_world
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_linear
 from ml_backend.jobs.harvest_job import HarvestOptions, harvest, last_harvest
+from ml_backend.jobs.job_context import JobContext
 from ml_backend.jobs.run_job import run_here
 from ml_backend.labels.harvested_labels import (
     MIN_POSES,
@@ -235,7 +236,7 @@ def test_the_job_leaves_poses_and_a_version_behind_the_gate(
         trained_on.update(target.key.index for target in targets if target.key is not None)
         return train(config, targets, *rest, **more)
 
-    monkeypatch.setattr("ml_backend.jobs.harvest_job.train", spy)
+    monkeypatch.setattr("ml_backend.jobs.training_run.train", spy)
     job = work.request(trained.store, "harvest", {"stride": 2, "train_frames": 9})
     run_here(trained, job, lambda progress: None)
     outcome = last_harvest(trained)
@@ -264,13 +265,13 @@ def test_a_stopped_job_goes_on_from_the_poses_it_has(trained: Workspace) -> None
         return "before" in work.list_jobs(trained.store)[0].arguments
 
     with pytest.raises(ParallaxError, match="checkpoint is kept"):
-        harvest(trained, job, lambda progress: None, poses_are_stored)
+        harvest(JobContext(trained, job, lambda progress: None, poses_are_stored))
     assert work.fail(trained.store, job, "stopped")
     again = work.claim(trained.store, requested.id, "second")
     assert again is not None
     assert "before" in again.arguments
     stages.clear()
-    version = harvest(trained, again, lambda progress: stages.append(progress["stage"]), lambda: False)
+    version = harvest(JobContext(trained, again, lambda progress: stages.append(progress["stage"]), lambda: False))
     assert stages[0] == "train", "the first poses were there"
     assert version.attempt == again.attempt
 
@@ -282,7 +283,7 @@ def test_without_calibration_it_says_how_to_calibrate(make_workspace: Make, labe
     job = work.claim(workspace.store, requested.id, "test")
     assert job is not None
     with pytest.raises(BadInputError, match="calibration:"):
-        harvest(workspace, job, lambda progress: None, lambda: False)
+        harvest(JobContext(workspace, job, lambda progress: None, lambda: False))
 
 
 def test_before_there_is_a_model_or_a_harvest_it_says_so(make_workspace: Make, label: Label) -> None:
@@ -293,6 +294,6 @@ def test_before_there_is_a_model_or_a_harvest_it_says_so(make_workspace: Make, l
     job = work.claim(workspace.store, requested.id, "test")
     assert job is not None
     with pytest.raises(BadInputError, match="other: expected calibrated recordings among studio3"):
-        harvest(workspace, job, lambda progress: None, lambda: False)
+        harvest(JobContext(workspace, job, lambda progress: None, lambda: False))
     with pytest.raises(ParallaxError, match="no model yet"):
-        harvest(workspace, replace(job, arguments={}), lambda progress: None, lambda: False)
+        harvest(JobContext(workspace, replace(job, arguments={}), lambda progress: None, lambda: False))

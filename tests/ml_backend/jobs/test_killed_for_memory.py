@@ -17,6 +17,8 @@ from label_config.values import ByteArray
 from ml_backend.jobs import harvest_job as harvest_module
 from ml_backend.jobs import retrain_job as retrain_module
 from ml_backend.jobs import run_job
+from ml_backend.jobs.job_context import JobContext
+from ml_backend.jobs.training_run import begin_training, train_progress
 from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import TrainConfig
@@ -216,20 +218,24 @@ def test_a_death_before_or_after_the_training_says_nothing_about_its_batch(
     assert warnings_of(labelled) == []
 
 
+def in_hand(workspace: Workspace, job: JobRow) -> JobContext:
+    return JobContext(workspace, job, lambda report: None, lambda: False)
+
+
 def test_a_batch_that_was_halved_already_is_halved_again(
     labelled: Workspace, requested: JobRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last try had found its own memory full before it was killed, and had said how many crops it went on with."""
     job = work.claim(labelled.store, requested.id, "w")
     assert job is not None
-    job, batch = retrain_module.begin_training(labelled, job, TrainConfig(batch=64))
+    context, batch = begin_training(in_hand(labelled, job), TrainConfig(batch=64))
     assert batch == 64
-    work.heartbeat(labelled.store, job, retrain_module.train_progress(Progress(30, 100, 1.0, 0.1, None, batch=16)))
+    work.heartbeat(labelled.store, context.job, train_progress(Progress(30, 100, 1.0, 0.1, None, batch=16)))
     let_lease_run_out(labelled)
     second = work.claim(labelled.store, requested.id, "w")
     assert second is not None
-    assert retrain_module.begin_training(labelled, second, TrainConfig(batch=64))[1] == 8
-    assert retrain_module.begin_training(labelled, second, TrainConfig(batch=6))[1] == 6, "parallax.yaml asks for less by now"
+    assert begin_training(in_hand(labelled, second), TrainConfig(batch=64))[1] == 8
+    assert begin_training(in_hand(labelled, second), TrainConfig(batch=6))[1] == 6, "parallax.yaml asks for less by now"
 
 
 def test_a_harvest_goes_on_with_half_the_batch(

@@ -136,10 +136,11 @@ def test_the_same_labels_are_not_trained_on_twice_and_a_killed_run_keeps_its_sna
     job = work.request(workspace.store, "retrain")
     claimed = work.claim(workspace.store, job.id, "dies")
     assert claimed is not None
-    from ml_backend.jobs.retrain_job import StoppedError, retrain
+    from ml_backend.jobs.job_context import JobContext, StoppedError
+    from ml_backend.jobs.retrain_job import retrain
 
     with pytest.raises(StoppedError):
-        retrain(workspace, claimed, lambda progress: None, lambda: True)
+        retrain(JobContext(workspace, claimed, lambda progress: None, lambda: True))
     (first,) = versions.list_snapshots(workspace.store)
     label(workspace, [16])  # arrives while the run is down: it belongs to the next round
     work.fail(workspace.store, claimed, "killed")

@@ -99,9 +99,10 @@ def test_a_recordings_model_starts_from_the_common_one(make_workspace: Make, lab
     job = work.request(mine.store, "retrain")
     claimed = work.claim(mine.store, job.id, "me")
     assert claimed is not None
+    from ml_backend.jobs.job_context import JobContext
     from ml_backend.jobs.retrain_job import retrain as run
 
-    version = run(mine, work.remember(mine.store, claimed, parent=None), lambda progress: None, lambda: False)
+    version = run(JobContext(mine, claimed, lambda progress: None, lambda: False).remember(parent=None))
     assert version is not None
     assert len(versions.list_versions(mine.store)) == versions_before + 1
     config = read_manifest(mine.models / version.path).config

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import event
 
+from ml_backend.jobs.job_context import JobContext
 from ml_backend.jobs.select_job import select_window
 from ml_backend.store import work
 from ml_backend.store.database import Store
@@ -42,7 +43,7 @@ def reads_of_a_selection(workspace: Workspace) -> dict[str, int]:
     claimed = work.claim(workspace.store, work.request(workspace.store, "select").id, "here")
     assert claimed is not None
     with counted_reads(workspace.store) as reads:
-        select_window(workspace, claimed, lambda report: None)
+        select_window(JobContext(workspace, claimed, lambda report: None, lambda: False))
     return {table: reads[table] for table in STATE}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from label_config.values.prediction import Prediction
 from ml_backend.jobs import rescore_job
+from ml_backend.jobs.job_context import JobContext
 from ml_backend.project.label_snapshot import collect
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import newest_scored_shards
@@ -51,7 +52,7 @@ def rescored(
         row = versions.add(workspace.store, attempt=1, snapshot_id=snapshot.id, path="m", sha256="0", metrics={})
         assert versions.publish(workspace.store, row.id, 1)
         job = rescore_job.work.request(workspace.store, "rescore", {})
-        rescore_job.rescore(workspace, job, lambda progress: None, lambda: False)
+        rescore_job.rescore(JobContext(workspace, job, lambda progress: None, lambda: False))
         found = newest_scored_shards(RoundState(workspace), row, 1)
         assert found is not None
         return {**found.arrays, "predictions": predictions}

@@ -174,7 +174,7 @@ def test_acft_in_the_loop(make_workspace: Make, label: Label, monkeypatch: pytes
         seen.append({target.key.index for target in targets if target.key is not None})
         return train(config, targets, *rest, **more)
 
-    monkeypatch.setattr("ml_backend.jobs.retrain_job.train", spy)
+    monkeypatch.setattr("ml_backend.jobs.training_run.train", spy)
     manifest = read_manifest(workspace.models / retrain(workspace).path)
     assert manifest.config.lr_parts == (1.0, 5.0, 10.0)
     assert manifest.extra["parent"] == 1
@@ -194,7 +194,7 @@ def test_hybrid_stops_early_on_frames_that_it_does_not_train_on(
         calls.append((mine, apart))
         return train(config, targets, *rest, **more)
 
-    monkeypatch.setattr("ml_backend.jobs.retrain_job.train", spy)
+    monkeypatch.setattr("ml_backend.jobs.training_run.train", spy)
     monkeypatch.setattr("ml_backend.jobs.retrain_job.held_out", lambda snapshot, rows, seed: rows % 4 == 1)
     label(workspace, [31])
     retrain(workspace)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from label_config.values import FrameKey
+from ml_backend.jobs.job_context import JobContext
 from ml_backend.jobs.run_job import run_here
 from ml_backend.jobs.select_job import select_window
 from ml_backend.store import frames, generations, submissions, work
@@ -36,7 +37,7 @@ class SelectsAtOnce:
         for job in jobs:
             claimed = work.claim(workspace.store, job.id, "test")
             assert claimed is not None
-            select_window(workspace, claimed, lambda report: None)
+            select_window(JobContext(workspace, claimed, lambda report: None, lambda: False))
             work.finish(workspace.store, claimed)
         return len(jobs)
 
