@@ -254,7 +254,7 @@ def test_a_harvest_goes_on_with_half_the_batch(
 
     monkeypatch.setattr(harvest_module, "preset", noted)
     with monkeypatch.context() as patch:
-        patch.setattr(harvest_module, "train", lambda *_, **__: die())
+        patch.setattr("ml_backend.jobs.training_run.train", lambda *_, **__: die())
         with pytest.raises(DeathError):
             work_off(workspace)
     let_lease_run_out(workspace)
@@ -264,7 +264,7 @@ def test_a_harvest_goes_on_with_half_the_batch(
         batches.append(batch)
         return train(*arguments, batch=batch, **more)
 
-    monkeypatch.setattr(harvest_module, "train", spy)
+    monkeypatch.setattr("ml_backend.jobs.training_run.train", spy)
     work_off(workspace)
     assert batches == [base[0].batch // 2]
     assert now(workspace, job).status == "done"
