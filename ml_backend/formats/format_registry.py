@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,10 +56,12 @@ def read_labels(
     category: str | None = None,
     visibility: Visibility = "auto",
     video: str | None = None,
+    words: Mapping[str, str] | None = None,
 ) -> LabelSet:
     """The labels of a file or folder; ``format`` None = the one that it looks like.
 
     category, visibility  see ``read_coco``
+    words                 see ``read_label_studio``
     video                 of which predictions and tracks are, by its file name, or the folder of its pictures
 
     Raises BadInputError naming the file.
@@ -72,7 +74,7 @@ def read_labels(
         LabelFormat.COCO: lambda: read_coco(path, category=category, visibility=visibility),
         LabelFormat.SLEAP: lambda: read_sleap(path),
         LabelFormat.YOLO: lambda: read_yolo(path),
-        LabelFormat.LABEL_STUDIO: lambda: read_label_studio(path),
+        LabelFormat.LABEL_STUDIO: lambda: read_label_studio(path, words),
         LabelFormat.MOVEMENT: lambda: read_movement(path, video),
         LabelFormat.ANIPOSE: lambda: read_dlc_predicted(path, video),
     }

@@ -1,6 +1,7 @@
 """Label Studio's JSON export of keypoint tasks, and tasks with annotations that it imports.
 
-The export does not hold the labelling config: what its regions name are the controls, pictures and labels.
+The export does not hold the labelling config: what its regions name are the controls, pictures and labels
+(``exported_config``).
 """
 
 from __future__ import annotations
@@ -8,20 +9,18 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from label_config.labelling import regions
-from label_config.labelling.binding import Binding, ViewBinding, bind
+from label_config.labelling.binding import Binding, bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.labelling.region_frame import Size
-from label_config.settings.visibility import visibility_state
 from label_config.values import FrameKey, ImageRef, PointState, Pose2D, Provenance
 from label_config.values.errors import LabelFileError
-from label_config.values.skeleton import Skeleton
+from ml_backend.formats.exported_config import bind_exported
 from ml_backend.formats.guarded import load_json, understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
 
@@ -29,13 +28,18 @@ from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_p
 NEVER_SHOWN = 0
 
 
-def read_label_studio(path: Path) -> LabelSet:
-    """Every person's newest annotation of every task, skipped ones left out.  Raises BadInputError naming file and task."""
+def read_label_studio(path: Path, words: Mapping[str, str] | None = None) -> LabelSet:
+    """Every person's newest annotation of every task, skipped ones left out.
+
+    words  choice, or second label of a point, → visible, occluded, absent or unlabelled, beside the words that are known
+
+    Raises BadInputError naming file and task.
+    """
     content = load_json(path)
     with understood(path, "Label Studio's JSON export"):
         if not isinstance(content, list) or not all(isinstance(task, dict) and "data" in task for task in content):
             raise LabelFileError(f"{path}: expected Label Studio's JSON export: a list of tasks with 'data' and 'annotations'")
-        binding = _binding(path, [r for task in content for a in _annotations(task) for r in a["result"]])
+        binding = bind_exported(path, [r for task in content for a in _annotations(task) for r in a["result"]], words or {})
         labels = [label for task in content for label in _labels(path, task, binding)]
         notes = _notes(content, labels) + _left_out(content, binding)
         return LabelSet(binding.skeleton, tuple(labels), tuple(notes))
@@ -55,51 +59,6 @@ def _person(annotation: Mapping[str, Any]) -> str:
     if isinstance(who, Mapping):
         who = who.get("email") or who.get("id")
     return "" if who is None else str(who)
-
-
-def _binding(path: Path, found: Sequence[Any]) -> Binding:
-    """Controls by picture: points, boxes and choices that carry the id of a region with a point."""
-    points: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
-    choices: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    boxes = dict[str, tuple[str, str]]()
-    regions_found = [r for r in found if isinstance(r, dict) and isinstance(r.get("value"), dict)]
-    of_points = {str(r.get("id")) for r in regions_found if r.get("type") == "keypointlabels"}
-    for region in regions_found:
-        picture, control, value = region.get("to_name"), region.get("from_name"), region["value"]
-        if not (isinstance(picture, str) and isinstance(control, str)):
-            continue
-        if region.get("type") == "keypointlabels":
-            points[picture][control] |= dict.fromkeys(str(name) for name in value.get("keypointlabels") or [])
-        elif region.get("type") == "rectanglelabels":
-            boxes.setdefault(picture, (control, str((value.get("rectanglelabels") or [""])[0])))
-        elif region.get("type") == "choices" and str(region.get("id")) in of_points:
-            choices[picture][control].update(map(str, value.get("choices") or []))
-    labels = dict.fromkeys(label for controls in points.values() for of in controls.values() for label in of)
-    if not labels:
-        raise LabelFileError(f"{path}: expected annotations with keypoint labels, found none")
-    _one_control_per_label(path, points)
-    number = {name: i for i, name in enumerate(labels)}
-    views = []
-    for picture, controls in points.items():
-        box, box_label = boxes.get(picture, (None, ""))
-        bound = {control: {label: number[label] for label in of} for control, of in controls.items()}
-        visibility = {control: _states(words) for control, words in choices[picture].items()}
-        views.append(ViewBinding(picture, picture, picture, bound, visibility, box=box, box_labels=(box_label,) if box else ()))
-    return Binding(Skeleton(path.stem, tuple(labels)), tuple(views))
-
-
-def _one_control_per_label(path: Path, points: Mapping[str, Mapping[str, Mapping[str, None]]]) -> None:
-    for picture, controls in points.items():
-        for first, second in combinations(controls, 2):
-            if both := sorted(controls[first].keys() & controls[second].keys()):
-                raise LabelFileError(
-                    f"{path}: picture {picture!r}: label {both[0]!r} is used by two controls, {first!r} and {second!r}, which "
-                    "may mean different things; rename it in one of them"
-                )
-
-
-def _states(words: set[str]) -> dict[str, PointState]:
-    return {word: state for word in sorted(words) if (state := visibility_state(word)) is not None}
 
 
 def _labels(path: Path, task: Mapping[str, Any], binding: Binding) -> Iterator[LabelledImage]:
@@ -186,7 +145,8 @@ def _left_out(content: Sequence[Mapping[str, Any]], binding: Binding) -> list[st
         for annotation in _annotations(task)
         for problem in regions.decode(annotation["result"], binding).problems
     )
-    return [f"{text} (in {count} annotation{'s' if count > 1 else ''})" for text, count in troubles.items()]
+    counted = [f"{text} (in {count} annotation{'s' if count > 1 else ''})" for text, count in troubles.items()]
+    return [*(problem.message for problem in binding.problems), *counted]
 
 
 def given_regions(poses: Mapping[int, Pose2D], binding: Binding, sizes_px: Mapping[str, Size]) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ def understand(spec: Spec, client: Client) -> Plan:
     lines += [f"{problem.severity}: {_where(problem)}{problem.message}" for problem in binding.problems]
     lines.append(f"skeleton {binding.skeleton.name!r}: {', '.join(binding.skeleton.keypoints)}")
     labels = tuple(
-        read_existing_labels(entry, recording, binding.skeleton, views)
+        read_existing_labels(entry, recording, binding.skeleton, views, spec)
         for entry, (recording, _) in zip(spec.recordings, recordings, strict=True)
         if entry.labels is not None
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from label_config.settings.spec import RecordingSettings as RecordingSpec
+from label_config.settings.spec import Spec
 from label_config.values import (
     DEFAULT_SUBJECT,
     BadInputError,
@@ -122,13 +123,17 @@ def _tasks_of(workspace: Workspace, rows: Mapping[int, FrameRow]) -> list[TaskRo
     return [task for task in tasks.list_tasks(workspace.store) if task.frame_id in rows]
 
 
-def read_existing_labels(entry: RecordingSpec, recording: Recording, skeleton: Skeleton, views: Sequence[str]) -> LabelledFrames:
+def read_existing_labels(
+    entry: RecordingSpec, recording: Recording, skeleton: Skeleton, views: Sequence[str], spec: Spec
+) -> LabelledFrames:
     """The labels of ``entry.labels``, in any format that is read, matched to frames by folder and name of the picture.
+
+    Their keypoints and words of visibility are understood as ``aliases`` and ``visibility`` of parallax.yaml say.
 
     With several views the keypoint names may end in ``_<view>``, as mirror rigs have them.
     """
     path = Path(entry.labels or "")
-    found = fit_to_project(read_labels(path), skeleton, views)
+    found = fit_to_project(read_labels(path, words=spec.visibility), skeleton, views, spec.aliases)
     matches = match_labels_to_frames(found.labels, recording.frames, views)
     if not matches.found:
         raise BadInputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,9 +37,10 @@ def import_labels(
 
     if visibility not in ("auto", "ternary", "binary"):
         raise BadInputError(f"--visibility {visibility}: expected auto, ternary or binary")
-    files = [read_labels(path, format, category=category, visibility=visibility, video=video) for path in sources]  # type: ignore[arg-type]
-    found = joined(files, sources[0], view)
     workspace = open_project(ctx)
+    options: dict[str, Any] = {"category": category, "visibility": visibility, "video": video}
+    files = [read_labels(path, format, words=workspace.spec.visibility, **options) for path in sources]
+    found = joined(files, sources[0], view)
     unknown = [name for name in view if name not in workspace.views]
     if unknown:
         raise BadInputError(f"--view {unknown[0]}: expected one of {', '.join(workspace.views)}")

@@ -68,6 +68,34 @@ def test_choices_on_a_point_are_its_state(tmp_path: Path) -> None:
     assert label.state.tolist() == [1, 2]
 
 
+def test_words_of_the_project_are_understood(tmp_path: Path) -> None:
+    """Numbers and words of other languages mean what `visibility` of parallax.yaml says; others leave the point out."""
+
+    def choice(label: str, word: str, control: str = "sichtbar") -> dict[str, Any]:
+        return {"id": "r" + label, "type": "choices", "from_name": control, "to_name": "img", "value": {"choices": [word]}}
+
+    points = [point(label, 10) for label in ("nose", "ear", "tail", "paw")]
+    said = [choice("nose", "0"), choice("ear", "verdeckt"), choice("tail", "1"), choice("ear", "unsure", "how_sure")]
+    path = write(tmp_path, [{"id": 1, "data": {"img": "a/1.png"}, "annotations": [annotation(1, *points, *said)]}])
+    found = read_label_studio(path, {"0": "visible", "verdeckt": "occluded"})
+    assert found.labels[0].state.tolist() == [1, 2, 0, 1]
+    assert any("<Choices name='how_sure'> is not read" in note for note in found.notes)
+    assert any("not known for '1'" in note for note in found.notes)
+
+
+def test_a_second_label_of_a_point_says_whether_it_can_be_seen(tmp_path: Path) -> None:
+    hidden = point("nose", 10)
+    hidden["value"]["keypointlabels"] = ["nose", "occluded"]
+    strange = point("tail", 30)
+    strange["value"]["keypointlabels"] = ["tail", "2"]
+    path = write(
+        tmp_path, [{"id": 1, "data": {"img": "a/1.png"}, "annotations": [annotation(1, hidden, point("ear", 20), strange)]}]
+    )
+    found = read_label_studio(path, {"2": "occluded"})
+    assert found.skeleton.keypoints == ("nose", "ear", "tail")
+    assert found.labels[0].state.tolist() == [2, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
