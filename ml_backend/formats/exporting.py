@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from label_config.values import ImageRef, PointState
 from label_config.values.errors import LabelFileError
@@ -47,6 +48,7 @@ class Export:
     pictures  None = only labels: coordinates are then those of the source pictures, before crop and rotation
     occluded_as_visible  Lightning Pose only
     world     anipose only: points in 3-D by recording
+    package   SLEAP only: the file that pictures are put into, those in ``target`` being there for the time of writing
     """
 
     labels: LabelSet
@@ -55,6 +57,12 @@ class Export:
     pictures: WritePictures | None = None
     occluded_as_visible: bool = False
     world: Mapping[str, WorldTrack] = field(default_factory=dict)
+    package: Path | None = None
+
+    @property
+    def packs(self) -> bool:
+        """Whether the pictures go into the label file, as SLEAP's packages have them."""
+        return self.format is LabelFormat.SLEAP and self.target.name.endswith(".pkg.slp")
 
     def write(self) -> list[str]:
         """Write everything; notes on what was lost.  Raises BadInputError for what the format cannot hold."""
@@ -66,6 +74,9 @@ class Export:
             raise LabelFileError(
                 "anipose has no file of labels that people made: export them as dlc, or predictions with --predicted"
             )
+        if self.packs and self.pictures is not None:
+            with TemporaryDirectory() as folder:
+                return replace(self, target=Path(folder), package=self.target).write()
         notes: list[str] = []
         if self.pictures is not None:
             labels = self._with_pictures(notes)
@@ -97,7 +108,8 @@ class Export:
         if self.format is LabelFormat.COCO:
             write_coco(labels, target / "annotations.json" if folder else target)
         elif self.format is LabelFormat.SLEAP:
-            write_sleap(labels, target / "labels.slp" if folder else target)
+            path = self.package or (target / "labels.slp" if folder else target)
+            write_sleap(labels, path, embed=self.package is not None)
         elif self.format is LabelFormat.LABEL_STUDIO:
             write_label_studio(labels, target / "tasks.json" if folder else target)
         elif self.format is LabelFormat.YOLO:

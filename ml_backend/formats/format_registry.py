@@ -112,4 +112,5 @@ def joined(parts: list[LabelSet], path: Path, views: Sequence[str] = ()) -> Labe
     cameras: list[str | None] = [*views] or [None] * len(parts)
     named = zip(parts, cameras, strict=True)
     labels = tuple(label if view is None else replace(label, view=view) for part, view in named for label in part.labels)
-    return LabelSet(parts[0].skeleton, labels, tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return LabelSet(parts[0].skeleton, labels, notes, {key: place for part in parts for key, place in part.embedded.items()})

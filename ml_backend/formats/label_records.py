@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,16 +65,26 @@ class LabelledImage:
         return bool((self.state != PointState.UNLABELLED).any())
 
 
+class EmbeddedPicture(NamedTuple):
+    """Where in a label file a picture is: number of the video, and frame in it."""
+
+    file: Path
+    video: int
+    frame: int
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Labels of many pictures with one skeleton, in the order of the file.
 
-    notes  what was assumed or left out, in words for a person
+    notes     what was assumed or left out, in words for a person
+    embedded  (source, frame index) of a picture that is in the label file itself → where
     """
 
     skeleton: Skeleton
     labels: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
+    embedded: Mapping[tuple[str, int | None], EmbeddedPicture] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for label in self.labels:

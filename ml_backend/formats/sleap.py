@@ -7,6 +7,7 @@ unlabelled; views and people have no place.  Tracks become subject numbers.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from label_config.values.errors import LabelFileError
 from label_config.values.skeleton import Skeleton
 from ml_backend.child_processes.limited_child import read_limited
 from ml_backend.formats.guarded import understood
-from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path, keypoint_forest
+from ml_backend.formats.label_records import EmbeddedPicture, LabelledImage, LabelSet, key_from_path, keypoint_forest
 from ml_backend.formats.point_table import clean_path
 
 
@@ -40,6 +41,7 @@ def _label_set(path: Path, found: dict[str, Any]) -> LabelSet:
     pairs = tuple((a, b) for a, b in found["symmetries"])
     skeleton = Skeleton(found["name"], names, keypoint_forest(len(names), [(a, b) for a, b in found["edges"]]), pairs=pairs)
     labels, taken = [], dict[tuple[int, int], int]()
+    inside: dict[tuple[str, int | None], EmbeddedPicture] = {}
     empty = 0
     for i, (video, frame, track) in enumerate(zip(*(found[n].tolist() for n in ("video", "frame", "track")), strict=True)):
         placed = np.isfinite(found["xy_px"][i]).all(axis=-1)
@@ -53,6 +55,10 @@ def _label_set(path: Path, found: dict[str, Any]) -> LabelSet:
         state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
         state[placed & (found["visible"][i] == 0)] = PointState.OCCLUDED
         image = _image(path, found["videos"][video], frame)
+        width, height, frames = found["embedded"].get(str(video), (0, 0, ()))
+        if frame in frames:
+            image = replace(image, size_px=(width, height))
+            inside[image.source, image.frame_index] = EmbeddedPicture(path, video, frame)
         labels.append(
             LabelledImage(
                 image=image,
@@ -63,7 +69,16 @@ def _label_set(path: Path, found: dict[str, Any]) -> LabelSet:
                 confidence=np.where(placed, np.clip(found["score"][i], 0.0, 1.0), np.nan) if found["predicted"][i] else None,
             )
         )
-    return LabelSet(skeleton, tuple(labels), tuple(_notes(found["tracks"], labels, empty)))
+    return LabelSet(skeleton, tuple(labels), tuple(_notes(found["tracks"], labels, empty)), inside)
+
+
+def embedded_pictures(path: Path) -> dict[tuple[int, int], bytes]:
+    """(number of the video, frame) → PNG, of the pictures in a ``.pkg.slp`` file.  Raises BadInputError."""
+    found = read_limited("ml_backend.formats.sleap_file:pictures", path)
+    ends = np.cumsum(found["length"]).tolist()
+    starts = [0, *ends[:-1]]
+    places = zip(found["video"].tolist(), found["frame"].tolist(), strict=True)
+    return {place: found["png"][a:b].tobytes() for place, a, b in zip(places, starts, ends, strict=True)}
 
 
 def _image(path: Path, video: Any, frame: int) -> ImageRef:
@@ -86,8 +101,11 @@ def _notes(tracks: list[str], labels: list[LabelledImage], empty: int) -> list[s
     return notes
 
 
-def write_sleap(labels: LabelSet, path: Path) -> None:
-    """A ``.slp`` file that refers to the pictures and videos by name.  Every subject is a track when there are several."""
+def write_sleap(labels: LabelSet, path: Path, *, embed: bool = False) -> None:
+    """A ``.slp`` file that refers to the pictures and videos by name.  Every subject is a track when there are several.
+
+    embed  the pictures are put into the file, which must be called ``.pkg.slp``
+    """
     _need_sleap_io(path)
     import sleap_io
 
@@ -118,7 +136,9 @@ def write_sleap(labels: LabelSet, path: Path) -> None:
         instance = _instance(label, ours, tracks.get(label.subject))
         frame.instances.append(instance)
     whole = sleap_io.Labels(labeled_frames=list(frames.values()), skeletons=[ours], tracks=list(tracks.values()))
-    sleap_io.save_slp(whole, str(path), embed=False, verbose=False)
+    if embed and of_pictures is not None:
+        of_pictures.open()
+    sleap_io.save_slp(whole, str(path), embed=embed, verbose=False)
 
 
 def _instance(label: LabelledImage, skeleton: Any, track: Any) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import sleap_io
 
@@ -19,6 +21,7 @@ def read(path: Path) -> dict[str, Any]:
 
     keypoints, edges, symmetries  of the skeleton
     videos     file name, or list of picture names, of every video: the original one of embedded pictures
+    embedded   number of a video → width, height and the frames whose pictures are in this file
     tracks     names
     video, frame, track, predicted  (n,) numbers; track −1 = none
     xy_px      (n, K, 2), NaN = none
@@ -43,6 +46,10 @@ def read(path: Path) -> dict[str, Any]:
         "symmetries": [sorted(names.index(node.name) for node in pair.nodes) for pair in skeleton.symmetries],
         "name": str(skeleton.name or path.stem),
         "videos": [_original(video) for video in labels.videos],
+        "embedded": {
+            str(number): [*_size(inside), [int(frame) for frame in inside.backend.source_inds]]
+            for number, inside in _embedded(path, labels)
+        },
         "tracks": [str(track.name) for track in tracks],
         "video": np.array([labels.videos.index(frame.video) for frame, _ in rows], dtype=np.int64),
         "frame": np.array([int(frame.frame_idx) for frame, _ in rows], dtype=np.int64),
@@ -76,6 +83,50 @@ def _instances(frame: Any) -> list[Any]:
 
 def _is_predicted(instance: Any) -> bool:
     return isinstance(instance, sleap_io.PredictedInstance)
+
+
+def pictures(path: Path) -> dict[str, Any]:
+    """Pictures in the file as PNG, one after the other.
+
+    video, frame  (n,) numbers, of the frame in the original video
+    length        (n,) bytes of each
+    png           (sum of lengths,)
+    """
+    found = [
+        (number, int(frame), _encoded(inside[int(frame)]))
+        for number, inside in _embedded(path, _LOAD(str(path), open_videos=False))
+        for frame in inside.backend.source_inds
+    ]
+    return {
+        "video": np.array([video for video, _, _ in found], dtype=np.int64),
+        "frame": np.array([frame for _, frame, _ in found], dtype=np.int64),
+        "length": np.array([len(png) for _, _, png in found], dtype=np.int64),
+        "png": np.frombuffer(b"".join(png for _, _, png in found), dtype=np.uint8),
+    }
+
+
+def _embedded(path: Path, labels: Any) -> Iterator[tuple[int, Any]]:
+    """Videos whose pictures are in the file, open.  Other files that it names are never opened."""
+    for number, video in enumerate(labels.videos):
+        dataset = (video.backend_metadata or {}).get("dataset")
+        if dataset and Path(str(video.filename)) == path:
+            inside = sleap_io.Video.from_filename(str(path), dataset=str(dataset))
+            if inside.backend.source_inds is not None:
+                yield number, inside
+
+
+def _size(video: Any) -> tuple[int, int]:
+    _, height, width, _ = video.shape
+    return int(width), int(height)
+
+
+def _encoded(picture: Any) -> bytes:
+    """(h, w, 1 or 3) grey or RGB."""
+    pixels = np.ascontiguousarray(picture[..., ::-1] if picture.shape[-1] == 3 else picture)
+    done, png = cv2.imencode(".png", pixels)
+    if not done:
+        raise LabelFileError(f"a picture of shape {picture.shape} cannot be written")
+    return png.tobytes()
 
 
 def _original(video: Any) -> Any:

@@ -1,7 +1,7 @@
 """Labels of other tools into a project: as annotations of the frames that it has, and with pictures that it does not have yet.
 
-A picture of the file that no frame shows is taken from beside the label file, becomes a frame of a sequence called as its folder,
-and is copied to where Label Studio serves pictures.
+A picture of the file that no frame shows is taken from beside the label file, or out of it, becomes a frame of a sequence called
+as its folder or video, and is copied to where Label Studio serves pictures.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef, ParallaxError
-from ml_backend.formats.label_records import LabelledImage, LabelSet
+from ml_backend.formats.label_records import EmbeddedPicture, LabelledImage, LabelSet
 from ml_backend.formats.matching import LabelPlace, Matches, match_labels_to_frames, picture_parts
 from ml_backend.project.splitting import split_of
 from ml_backend.recordings import probe
@@ -23,8 +23,9 @@ from ml_backend.store import frames
 from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
+from plugins.label_studio_sync.embedded_pictures import Embedded, write_embedded
 from plugins.label_studio_sync.existing_labels import LabelledFrames, fit_to_project, frames_of, in_frames, said_of_rest
-from plugins.label_studio_sync.local_storage import serve_our_pictures
+from plugins.label_studio_sync.local_storage import picture_folder, serve_our_pictures
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,12 @@ class ImportPlan:
 
     labelled  poses by frame, those of new frames among them
     new       frames that the project does not have yet
+    embedded  file to write → the picture in the label file that goes there
     """
 
     labelled: LabelledFrames
     new: tuple[Frame, ...]
+    embedded: Mapping[Path, EmbeddedPicture] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[str]:
@@ -67,7 +70,8 @@ def plan_import(
     rows = frames.list_frames(workspace.store)
     matches = match_labels_to_frames(fitted.labels, frames_of(rows), views)
     folders = [pictures] if pictures is not None else [source if source.is_dir() else source.parent, *source.parents[1:4]]
-    new, matches = _bring(matches, folders, views, {row.key for row in rows})
+    embedded = Embedded(found.embedded, picture_folder(workspace.spec, workspace.project.ls_project_id))
+    new, matches = _bring(matches, folders, embedded, views, {row.key for row in rows})
     if not matches.found:
         raise BadInputError(
             f"{source}: none of its {len({label.image for label in found.labels})} pictures is a frame of the project, and none "
@@ -75,7 +79,7 @@ def plan_import(
             + "".join(f"\n  {note}" for note in matches.notes)
         )
     notes = (*fitted.notes, *matches.notes, *said_of_rest(matches))
-    return ImportPlan(in_frames(source.name, replace(fitted, notes=notes), matches, views), tuple(new))
+    return ImportPlan(in_frames(source.name, replace(fitted, notes=notes), matches, views), tuple(new), embedded.targets)
 
 
 def carry_out_import(plan: ImportPlan, workspace: Workspace, client: Client, *, version: str | None = None) -> int:
@@ -87,25 +91,33 @@ def carry_out_import(plan: ImportPlan, workspace: Workspace, client: Client, *, 
                 "set it to Label Studio's LOCAL_FILES_DOCUMENT_ROOT, so that they can be written there"
             )
         serve_our_pictures(workspace, client)
+        write_embedded(plan.embedded)
         _save(workspace, plan.new)
     if version is not None:
         return plan.labelled.predict_into(workspace, client, version)
     return plan.labelled.import_into(workspace, client)
 
 
-def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], known: set[FrameKey]) -> tuple[list[Frame], Matches]:
-    """Frames out of pictures beside the file, and the matches with them."""
+def _bring(
+    matches: Matches, folders: Sequence[Path], embedded: Embedded, views: Sequence[str], known: set[FrameKey]
+) -> tuple[list[Frame], Matches]:
+    """Frames out of pictures beside the file or in it, and the matches with them."""
     images: dict[FrameKey, dict[str, ImageRef]] = defaultdict(dict)
     brought: list[tuple[LabelledImage, LabelPlace]] = []
     rest: list[LabelledImage] = []
     keys: dict[str, FrameKey] = {}
     for label in matches.rest:
-        path = _file(label, folders)
-        view = label.view if label.view in views else view_of_folder(label, views)
-        if path is None or view is None:
+        path, named = _file(label, folders), embedded.as_picture(label)
+        view = label.view if label.view in views else view_of_folder(named, views)
+        if view is None or (path is None and label not in embedded):
             rest.append(label)
             continue
-        key = keys.setdefault(label.image.source, _key(label, view, len(keys)))
+        key = keys.setdefault(named.image.source, _key(named, view, len(keys)))
+        size_px = label.image.size_px
+        if path is None:
+            path = embedded.target(label, key, view)
+        else:
+            size_px = probe(path).size_px
         if key in known:
             raise BadInputError(
                 f"{label.image.source}: would be frame {key}, which the project has with other pictures; files of cameras "
@@ -114,7 +126,7 @@ def _bring(matches: Matches, folders: Sequence[Path], views: Sequence[str], know
         held = images[key].get(view)
         if held is not None and held.source != str(path):
             raise BadInputError(f"{label.image.source}: would be {view} of frame {key}, and so would {held.source}; rename one")
-        ref = held or ImageRef(str(path), size_px=probe(path).size_px)
+        ref = held or ImageRef(str(path), size_px=size_px)
         images[key][view] = ref
         brought.append((label, LabelPlace(key, view, ref)))
     new = [Frame(key, of_views) for key, of_views in sorted(images.items())]

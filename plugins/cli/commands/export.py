@@ -63,7 +63,7 @@ def export(
         return
     # Rows of Lightning Pose's files correspond, so that each camera has a row for every frame.
     labels = labels_of_last_snapshot(workspace, every_view=format is LabelFormat.LIGHTNING_POSE)
-    brings = pictures or format is LabelFormat.YOLO
+    brings = pictures or format is LabelFormat.YOLO or (format is LabelFormat.SLEAP and target.name.endswith(".pkg.slp"))
     notes = Export(labels, format, target, _writer(workspace) if brings else None, occluded_as_visible).write()
     out.print(f"{target}: {sum(label.says_something for label in labels.labels)} labelled pictures", markup=False)
     for note in notes:

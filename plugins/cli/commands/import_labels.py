@@ -53,7 +53,9 @@ def import_labels(
     if dry_run:
         out.print("dry run: nothing was changed")
         return
-    made = carry_out_import(plan, workspace, connect(workspace.spec), version=predictions)
+    client = connect(workspace.spec)
+    ctx.call_on_close(client.close)
+    made = carry_out_import(plan, workspace, client, version=predictions)
     what = "annotations" if predictions is None else f"predictions of version {predictions}"
     out.print(f"made {made} {what}", markup=False)
     if predictions is None and made < len(plan.labelled.poses):

@@ -21,7 +21,9 @@ def leave(
 
     workspace = open_project(ctx)
     out = console()
-    report = take_back(workspace, connect(workspace.spec), dry_run=dry_run, remove_tasks=remove_tasks, tell=out.print)
+    client = connect(workspace.spec)
+    ctx.call_on_close(client.close)
+    report = take_back(workspace, client, dry_run=dry_run, remove_tasks=remove_tasks, tell=out.print)
     for line in report.done:
         out.print(f"{'would ' if dry_run else ''}{line}", markup=False)
     for line in report.kept:

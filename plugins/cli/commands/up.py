@@ -29,7 +29,7 @@ def up(ctx: typer.Context) -> None:
     workspace = open_project(ctx)
     workspace.store.close()
     spec = workspace.spec
-    connect(spec)  # a missing token is said here, once
+    connect(spec).close()  # a missing token is said here, once
     logs = spec.folder / ".parallax" / "logs"
     out = console()
     _only_one_here(ctx, spec.folder / ".parallax")

@@ -70,6 +70,18 @@ def test_qualisys_leaves_marker_cameras_out_and_says_so(rig, tmp_path):
     assert any("1 inactive or marker cameras left out" in note for note in read_calibration(qualisys(rig, tmp_path)).notes)
 
 
+@pytest.mark.parametrize("model", ["Miqus Hybrid", "Miqus Video Color", "Miqus Video Color Plus", "Miqus Video Underwater", "none"])
+def test_cameras_of_qualisys_that_record_pictures(model, rig, points, tmp_path):
+    """Names as Qualisys' own real-time SDK has them, and of a file without names; a Hybrid records markers and pictures."""
+    path = qualisys(rig, tmp_path, model=model)
+    for text in (path.read_text(), path.read_text().replace(model, "Miqus Video", 1)):  # all of one model, and a mixed rig
+        path.write_text(text)
+        calibration = read_calibration(path)
+        assert calibration.rig.names == rig.names
+        assert any("1 inactive or marker cameras left out" in note for note in calibration.notes)
+        np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
+
+
 def test_easymocap_is_found_from_either_file(rig, tmp_path):
     easymocap(rig, tmp_path)
     assert read_calibration(tmp_path / "extri.yml").rig == read_calibration(tmp_path).rig
