@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from label_config.values import BadInputError
-from label_config.values.errors import LabelFileError
+from label_config.values.errors import LabelFileError, SettingsError
 from ml_backend.child_processes.memory_limit import limit_memory
 
 #: Address space that reading may take on top of what the program and its libraries need, and more for each byte of the file.
@@ -31,6 +32,8 @@ MEMORY_BYTES, MEMORY_PER_BYTE = 1536 * 2**20, 8
 CPU_S, BYTES_PER_S = 10.0, 2**20
 #: So much more time may pass in all, on a machine that is busy with other things.
 SECONDS = 60.0
+#: A number by which a user multiplies all of these, for a whole file that needs more.
+FACTOR_VARIABLE = "PARALLAX_READER_LIMITS"
 
 
 def read_limited(
@@ -46,8 +49,10 @@ def read_limited(
     Raises ``error`` naming the file: with the function's own words for what it raised, else with what became of the child.
     """
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.glob("*")) if file.is_file())
-    memory_bytes, cpu_s = memory_bytes + MEMORY_PER_BYTE * size, CPU_S + size / BYTES_PER_S
-    seconds += cpu_s - CPU_S
+    factor = _factor()
+    memory_bytes, cpu_s = int(factor * (memory_bytes + MEMORY_PER_BYTE * size)), factor * (CPU_S + size / BYTES_PER_S)
+    seconds = factor * (seconds + size / BYTES_PER_S)
+    whose = f"the file is damaged or huge ({FACTOR_VARIABLE}={2 * factor:g} in the environment doubles the limits)"
     request = json.dumps(
         {"path": sys.path, "function": function, "file": str(path.resolve()), "memory": memory_bytes, "cpu_s": cpu_s}
     )
@@ -65,18 +70,31 @@ def read_limited(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise error(f"{path}: cannot be read: still no end after {seconds:.0f} s; the file is damaged or huge") from None
+        raise error(f"{path}: cannot be read: still no end after {seconds:.0f} s; {whose}") from None
     if done.returncode == -signal.SIGPROF:
-        raise error(f"{path}: cannot be read: still no end after {cpu_s:.0f} s of work; the file is damaged")
+        raise error(f"{path}: cannot be read: still no end after {cpu_s:.0f} s of work; {whose}")
     if done.returncode or not done.stdout:
         why = f"the reader ended with status {done.returncode}{_last_line(done.stderr)}"
-        raise error(f"{path}: cannot be read: {why}; the file is damaged, or larger than {memory_bytes >> 20} MiB in memory")
+        raise error(f"{path}: cannot be read: {why}, with {memory_bytes >> 20} MiB of memory; {whose}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as answer:
         found: dict[str, Any] = json.loads(str(answer["json"]))
         arrays = {name.removeprefix("array:"): answer[name] for name in answer.files if name.startswith("array:")}
+    if found.get("memory"):
+        raise error(f"{path}: cannot be read in {memory_bytes >> 20} MiB of memory; {whose}")
     if "error" in found:
         raise error(f"{path}: {found['error']}")
     return {**found["value"], **arrays}
+
+
+def _factor() -> float:
+    text = os.environ.get(FACTOR_VARIABLE, "1")
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 1 <= factor <= 1000:
+        raise SettingsError(f"{FACTOR_VARIABLE} in the environment: expected a number from 1 to 1000, got {text!r}")
+    return factor
 
 
 def _last_line(stderr: bytes) -> str:
@@ -98,7 +116,8 @@ def serve(request: dict[str, Any]) -> None:
         rest: dict[str, Any] = {"value": {key: item for key, item in value.items() if not isinstance(item, np.ndarray)}}
     except BaseException as problem:  # whatever a library makes of a damaged file
         words = str(problem) or type(problem).__name__
-        arrays, rest = {}, {"error": words if isinstance(problem, BadInputError) else f"cannot be read ({words[:500]})"}
+        said = words if isinstance(problem, BadInputError) else f"cannot be read ({words[:500]})"
+        arrays, rest = {}, {"error": said, "memory": isinstance(problem, MemoryError)}
     answer = io.BytesIO()
     np.savez(answer, json=np.array(json.dumps(rest)), **arrays)
     with os.fdopen(output, "wb") as pipe:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from label_config.values.errors import LabelFileError
 
@@ -27,19 +26,21 @@ class Cells:
     def number(self, path: Path, line: int, column: int, cell: str) -> float:
         """NaN for an empty cell.  Raises BadInputError naming line and column (from 1) for what is no finite number."""
         text = cell.strip()
-        if text.lower() in EMPTY:
-            return float("nan")
         try:
             value = float(text.replace(",", ".") if self.comma else text)
         except ValueError:
-            value = float("inf")
-        if not np.isfinite(value) or "_" in text:
+            value = float("nan")
+        if math.isfinite(value) and "_" not in text:
+            return value
+        if text.lower() not in EMPTY:
             raise LabelFileError(f"{path}:{line}: column {column}: expected a number or nothing, got {cell[:80]!r}")
-        return value
+        return float("nan")
 
 
-def read_cells(path: Path) -> Cells:
-    """Rows with any content.  UTF-8, UTF-16 with its mark, else Windows-1252; separated by comma, semicolon or tab.
+def read_cells(path: Path, most_lines: int | None = None) -> Cells:
+    """Rows with any content, of so many lines at most.
+
+    UTF-8, UTF-16 with its mark, else Windows-1252; separated by comma, semicolon or tab.
 
     Raises BadInputError for a file that is no text, or cannot be opened.
     """
@@ -52,7 +53,7 @@ def read_cells(path: Path) -> Cells:
     if separator != ",":
         notes.append(f"cells are separated by {'semicolons' if separator == ';' else 'tabs'}")
     try:
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+        reader = csv.reader(text.splitlines(keepends=True)[:most_lines], delimiter=separator)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise LabelFileError(f"{path}: cannot be read as a CSV table ({error})") from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,10 @@ from ml_backend.formats.point_table import (
 from ml_backend.formats.tracks import picture_of
 
 
-def read_table(path: Path) -> PointTable:
-    """A table of DeepLabCut's, CSV or (``.h5``) HDF5.  Raises BadInputError."""
+def read_table(path: Path, most_lines: int | None = None) -> PointTable:
+    """A table of DeepLabCut's, CSV (of which the first lines may do) or (``.h5``) HDF5.  Raises BadInputError."""
     if path.suffix.lower() not in (".h5", ".hdf5", ".hdf"):
-        return read_point_table(path)
+        return read_point_table(path, most_lines)
     if importlib.util.find_spec("h5py") is None:
         raise LabelFileError(f"{path}: HDF5 files need h5py; install it with pip install 'label-studio-parallax[labels]'")
     found = read_limited("ml_backend.formats.dlc_h5:read", path)
@@ -166,8 +166,9 @@ def read_dlc_predicted(path: Path, video: str | None = None) -> LabelSet:
     for row, subject in np.argwhere(np.isfinite(xy).all(axis=-1).any(axis=-1)).tolist():
         placed = np.isfinite(xy[row, subject]).all(axis=-1)
         state: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
-        label = LabelledImage(picture_of(video_or_folder, int(numbers[row])), xy[row, subject], state, subject=subject)
-        labels.append(replace(label, confidence=np.where(placed, likelihood[row, subject], np.nan)))
+        image = picture_of(video_or_folder, int(numbers[row]))
+        confidence = np.where(placed, likelihood[row, subject], np.nan)
+        labels.append(LabelledImage(image, xy[row, subject], state, subject=subject, confidence=confidence))
     assumed = () if video else (f"the file names no video: its points are taken for those of {video_or_folder!r} (else --video)",)
     notes = (*table.notes, *_about(table, len(set(table.rows))), *assumed)
     return LabelSet(Skeleton(path.stem, table.bodyparts), tuple(labels), notes)

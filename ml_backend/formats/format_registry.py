@@ -18,6 +18,8 @@ from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.sleap import read_sleap
 from ml_backend.formats.yolo import read_yolo
 
+#: Of a table, to see what it is: its header is four of them at most.
+_HEAD_LINES = 8
 _TABLES, _SLEAP, _HDF5, _NETCDF = (".csv", ".tsv", ".txt"), (".slp",), (".h5", ".hdf5", ".hdf"), (".nc",)
 
 
@@ -36,7 +38,7 @@ def detect_format(path: Path) -> LabelFormat:
     elif suffix in _NETCDF:
         return LabelFormat.MOVEMENT
     elif suffix in _TABLES or suffix in _HDF5:
-        coords = read_table(path).coords
+        coords = read_table(path, most_lines=_HEAD_LINES).coords
         if "likelihood" in coords:  # anipose's tables are DeepLabCut's predictions
             return LabelFormat.ANIPOSE
         return LabelFormat.LIGHTNING_POSE if "visible" in coords else LabelFormat.DLC

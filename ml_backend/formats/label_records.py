@@ -51,7 +51,7 @@ class LabelledImage:
                 f"label of {self.image.source!r}: expected xy_px (K, 2) and state (K,), "
                 f"got {self.xy_px.shape} and {self.state.shape}"
             )
-        placed = np.isin(self.state, PLACED)
+        placed = (self.state == PointState.VISIBLE) | (self.state == PointState.OCCLUDED)
         wrong = np.flatnonzero(placed != np.isfinite(self.xy_px).all(axis=1))
         if len(wrong):
             raise LabelFileError(

@@ -44,9 +44,9 @@ class PointTable:
     notes: tuple[str, ...] = ()
 
 
-def read_point_table(path: Path) -> PointTable:
-    """Read a CSV.  Raises BadInputError naming file, line and column for anything that is no such table."""
-    cells = read_cells(path)
+def read_point_table(path: Path, most_lines: int | None = None) -> PointTable:
+    """Read a CSV, or its first lines.  Raises BadInputError naming file, line and column for anything that is no such table."""
+    cells = read_cells(path, most_lines)
     content = list(cells.rows)
     header: dict[str, list[str]] = {}
     while content and content[0][1][0].lower() in _HEADER:

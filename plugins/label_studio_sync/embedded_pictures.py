@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from label_config.values import FrameKey, ImageRef
+from label_config.values.errors import LabelFileError
 from ml_backend.formats.label_records import EmbeddedPicture, LabelledImage
 from ml_backend.formats.sleap import embedded_pictures
 from ml_backend.recordings import frame_path
@@ -43,11 +44,18 @@ class Embedded:
 
 
 def write_embedded(targets: Mapping[Path, EmbeddedPicture]) -> None:
-    """Write the files that are not there yet.  Raises BadInputError for what cannot be read."""
-    missing = {path: place for path, place in targets.items() if not path.exists()}
-    pictures = {file: embedded_pictures(file) for file in {place.file for place in missing.values()}}
-    for path, (file, video, frame) in missing.items():
+    """Write the files that are not there yet.  Raises BadInputError for what cannot be read, and where another picture is."""
+    pictures = {file: embedded_pictures(file) for file in {place.file for place in targets.values()}}
+    for path, (file, video, frame) in targets.items():
+        png = pictures[file][video, frame]
+        if path.exists():
+            if path.read_bytes() != png:
+                raise LabelFileError(
+                    f"{file}: the project has another picture of frame {frame} of a video of that name; import it under another "
+                    "name of the video (in SLEAP: Replace Videos)"
+                )
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")
-        partial.write_bytes(pictures[file][video, frame])
+        partial.write_bytes(png)
         partial.replace(path)

@@ -71,7 +71,7 @@ def plan_import(
     matches = match_labels_to_frames(fitted.labels, frames_of(rows), views)
     folders = [pictures] if pictures is not None else [source if source.is_dir() else source.parent, *source.parents[1:4]]
     embedded = Embedded(found.embedded, picture_folder(workspace.spec, workspace.project.ls_project_id))
-    new, matches = _bring(matches, folders, embedded, views, {row.key for row in rows})
+    new, matches = _bring(matches, folders, embedded, views, {row.key: row.images for row in rows})
     if not matches.found:
         raise BadInputError(
             f"{source}: none of its {len({label.image for label in found.labels})} pictures is a frame of the project, and none "
@@ -91,7 +91,8 @@ def carry_out_import(plan: ImportPlan, workspace: Workspace, client: Client, *, 
                 "set it to Label Studio's LOCAL_FILES_DOCUMENT_ROOT, so that they can be written there"
             )
         serve_our_pictures(workspace, client)
-        write_embedded(plan.embedded)
+    write_embedded(plan.embedded)
+    if plan.new:
         _save(workspace, plan.new)
     if version is not None:
         return plan.labelled.predict_into(workspace, client, version)
@@ -99,7 +100,11 @@ def carry_out_import(plan: ImportPlan, workspace: Workspace, client: Client, *, 
 
 
 def _bring(
-    matches: Matches, folders: Sequence[Path], embedded: Embedded, views: Sequence[str], known: set[FrameKey]
+    matches: Matches,
+    folders: Sequence[Path],
+    embedded: Embedded,
+    views: Sequence[str],
+    known: Mapping[FrameKey, Mapping[str, ImageRef]],
 ) -> tuple[list[Frame], Matches]:
     """Frames out of pictures beside the file or in it, and the matches with them."""
     images: dict[FrameKey, dict[str, ImageRef]] = defaultdict(dict)
@@ -118,6 +123,10 @@ def _bring(
             path = embedded.target(label, key, view)
         else:
             size_px = probe(path).size_px
+        before = known.get(key, {}).get(view)
+        if before is not None and before.source == str(path):  # out of the label file, by an import before
+            brought.append((label, LabelPlace(key, view, before)))
+            continue
         if key in known:
             raise BadInputError(
                 f"{label.image.source}: would be frame {key}, which the project has with other pictures; files of cameras "

@@ -36,6 +36,9 @@ def strange(path):
 def greedy(path):
     return {"values": np.ones(2**31)}
 
+def needs_a_gigabyte(path):
+    return {"size": np.empty(2**30, np.uint8).nbytes}
+
 def crashes(path):
     ctypes.string_at(0)
 
@@ -67,7 +70,10 @@ def test_values_and_arrays_come_back(file: Path) -> None:
     [
         ("words", r"f\.h5: row 3 has no name"),
         ("strange", r"f\.h5: cannot be read \('nothing'\)"),
-        ("greedy", r"f\.h5: cannot be read \(Unable to allocate"),
+        (
+            "greedy",
+            r"f\.h5: cannot be read in 512 MiB of memory; the file is damaged or huge \(PARALLAX_READER",
+        ),
         ("crashes", r"f\.h5: cannot be read: the reader ended with status -11"),
     ],
 )
@@ -85,6 +91,17 @@ def test_a_reader_that_works_without_end_is_ended_sooner(file: Path, monkeypatch
     monkeypatch.setattr(limited_child, "CPU_S", 0.5)
     with pytest.raises(BadInputError, match=r"f\.h5: cannot be read: still no end after 1 s of work"):
         read_limited("readers_of_this_test:spins", file)
+
+
+def test_a_user_raises_the_limits(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = "readers_of_this_test:needs_a_gigabyte"
+    with pytest.raises(BadInputError, match=r"cannot be read in 512 MiB of memory.*PARALLAX_READER_LIMITS=2 "):
+        read_limited(reader, file, memory_bytes=512 * 2**20)
+    monkeypatch.setenv("PARALLAX_READER_LIMITS", "4")
+    assert read_limited(reader, file, memory_bytes=512 * 2**20)["size"] == 2**30
+    monkeypatch.setenv("PARALLAX_READER_LIMITS", "none")
+    with pytest.raises(BadInputError, match="PARALLAX_READER_LIMITS in the environment: expected a number from 1 to 1000"):
+        read_limited(reader, file)
 
 
 def test_a_large_file_may_take_longer_and_more(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

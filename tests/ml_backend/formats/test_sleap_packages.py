@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import sleap_io
 
-from label_config.values import BadInputError, ImageRef
+from label_config.values import BadInputError, ByteArray, ImageRef
 from ml_backend.formats.exporting import Export
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.names import LabelFormat
@@ -18,8 +19,8 @@ from ml_backend.formats.sleap import embedded_pictures, read_sleap, write_sleap
 from tests.foreign.labels import FRAMES, HEIGHT, WIDTH, XY_PX, sleap_package
 
 
-def decoded(png: bytes) -> np.ndarray:
-    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB))
+def decoded(png: bytes) -> ByteArray:
+    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
 
 
 def test_pictures_come_out_of_a_package(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_an_export_called_as_a_package_is_one_file(tmp_path: Path) -> None:
     label = LabelledImage(ImageRef(str(tmp_path / "a.png"), size_px=(WIDTH, HEIGHT)), XY_PX[0], np.ones(3, np.int64), "left")
     labels = LabelSet(read_sleap(sleap_package(tmp_path, "v")).skeleton, (label,))
 
-    def copied(wanted):
+    def copied(wanted: Sequence[tuple[ImageRef, Path]]) -> dict[Path, Exception]:
         for ref, path in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(Path(ref.source).read_bytes())

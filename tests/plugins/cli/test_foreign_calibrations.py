@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from label_config.settings.spec import RecordingSettings, Spec
 from ml_backend.geometry.calibration import Calibration, convert_unit, read_calibration
 from plugins.demo.platform import Platform
+from plugins.label_studio_sync.adoption_plan import _recording
 from tests.foreign.calibrations import FORMATS, MORE, SIZELESS, TARGET, four_cameras
 from tests.ml_backend.geometry.calibration.test_foreign_calibrations import REAL, REFUSED
 
@@ -93,24 +95,42 @@ def test_real_files_that_are_none_are_refused(name: str, run: Run, data_folder: 
     assert name in refused.stderr
 
 
+def pictures_and_calibration(name: str, folder: Path) -> tuple[tuple[str, ...], Path, str]:
+    """Folders of two cameras beside the file of a tool: names of the cameras, the file, and what is said of it."""
+    write, format, unit = WRITTEN[name]
+    (folder / "their").mkdir(parents=True)
+    path = write(four_cameras(), folder / "their")
+    names = read_calibration(path).rig.names
+    for camera in names[:2]:
+        (folder / camera).mkdir()
+        for i in range(2):
+            cv2.imwrite(str(folder / camera / f"img{i}.png"), np.zeros((720, 1280), np.uint8))
+    return names[:2], path, f"calibration {path.name} ({format}): {len(names)} cameras in {unit}"
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_recordings_say_what_was_understood_of_files_of_other_tools(name: str, tmp_path: Path) -> None:
+    cameras, path, said = pictures_and_calibration(name, tmp_path)
+    views = {camera: {"source": str(tmp_path / camera)} for camera in cameras}
+    entry = RecordingSettings.model_validate({"sequence": "run", "views": views, "calibration": str(path)})
+    lines: list[str] = []
+    _, rig = _recording(entry, Spec.model_validate({"schema_version": 1}), lines)
+    assert rig is not None
+    assert rig.names == cameras
+    assert any(line.startswith(said) for line in lines), lines
+    assert "looks wrong" not in str(lines)
+
+
 @pytest.mark.ls
 def test_init_says_what_it_understood_of_files_of_other_tools(platform: Platform, run: Run, tmp_path: Path) -> None:
-    """Pictures of two cameras beside the file of each tool."""
-    for name, (write, format, unit) in WRITTEN.items():
-        folder = tmp_path / name
-        (folder / "their").mkdir(parents=True)
-        path = write(four_cameras(), folder / "their")
-        cameras = read_calibration(path).rig.names[:2]
-        for camera in cameras:
-            (folder / camera).mkdir()
-            for i in range(2):
-                cv2.imwrite(str(folder / camera / f"img{i}.png"), np.zeros((720, 1280), np.uint8))
-        write_settings(tmp_path / "parallax.yaml", platform, folder, cameras, path)
+    """By the command: one file with a unit and sizes, one of the child that reads MATLAB files, one in two parts."""
+    for name in ("caliscope", "dannce folder", "stereo"):
+        cameras, path, said = pictures_and_calibration(name, tmp_path / name)
+        write_settings(tmp_path / "parallax.yaml", platform, tmp_path / name, cameras, path)
         answer = run("init", "--dry-run")
         assert answer.exit_code == 0, (name, answer.output)
         assert "dry run: nothing was changed" in answer.stdout
-        known = len(read_calibration(path).rig.cameras)
-        assert f"calibration {path.name} ({format}): {known} cameras in {unit}" in answer.stdout, (name, answer.stdout)
+        assert said in answer.stdout, (name, answer.stdout)
         assert "looks wrong" not in answer.stdout
 
 

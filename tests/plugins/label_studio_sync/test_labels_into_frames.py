@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from label_config.values import BadInputError, FloatArray, FrameKey, ImageRef
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.matching import LabelPlace, Matches
+from ml_backend.formats.sleap import read_sleap
+from plugins.label_studio_sync.embedded_pictures import write_embedded
 from plugins.label_studio_sync.existing_labels import fit_to_project, in_frames
+from tests.foreign.labels import sleap_package
 
 MOUSE = Skeleton("mouse", ("nose", "tail"))
 KEY = FrameKey("run", 3)
@@ -99,3 +103,15 @@ def test_two_pictures_for_one_view_are_refused() -> None:
     other = label([[1, 2], [3, 4]])
     with pytest.raises(BadInputError, match="are both taken for cam of run/000003"):
         poses(ImageRef("a.png", size_px=(80, 60)), label([[10, 20], [1, 1]]), other)
+
+
+def test_pictures_of_another_video_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    """Two packages of SLEAP: the first one's picture is not taken for the second's."""
+    package = sleap_package(tmp_path, "left")
+    place = next(iter(read_sleap(package).embedded.values()))
+    written = tmp_path / "pictures" / "000001.png"
+    write_embedded({written: place})
+    write_embedded({written: place})
+    written.write_bytes(b"another one")
+    with pytest.raises(BadInputError, match="the project has another picture of frame 1 of a video of that name"):
+        write_embedded({written: place})

@@ -70,7 +70,7 @@ def test_qualisys_leaves_marker_cameras_out_and_says_so(rig, tmp_path):
     assert any("1 inactive or marker cameras left out" in note for note in read_calibration(qualisys(rig, tmp_path)).notes)
 
 
-@pytest.mark.parametrize("model", ["Miqus Hybrid", "Miqus Video Color", "Miqus Video Color Plus", "Miqus Video Underwater", "none"])
+@pytest.mark.parametrize("model", ["Miqus Hybrid", "Miqus Video Color Plus", "Miqus Video Underwater", "none"])
 def test_cameras_of_qualisys_that_record_pictures(model, rig, points, tmp_path):
     """Names as Qualisys' own real-time SDK has them, and of a file without names; a Hybrid records markers and pictures."""
     path = qualisys(rig, tmp_path, model=model)
