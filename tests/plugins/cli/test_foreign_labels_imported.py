@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import Result
 
-from ml_backend.formats.format_registry import read_labels
+from label_config.settings.spec import load_spec
+from label_config.values import FrameKey
+from ml_backend.formats.format_registry import joined, read_labels
 from ml_backend.formats.names import LabelFormat
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.label_import import plan_import
@@ -36,3 +39,37 @@ def test_files_of_other_tools_are_labels_of_their_frames(name: str, workspace: W
         np.testing.assert_allclose(pose.xy_px[0], expected, atol=0.01)
         assert np.isnan(pose.xy_px[1]).all()
         np.testing.assert_array_equal(pose.state[0], state)
+
+
+#: Real file with its pictures → what its first keypoints are here; pictures that are beside it or in it; one of them as a frame,
+#: and where its tool says the first keypoint is.
+REAL: dict[str, tuple[dict[str, str], int, FrameKey, tuple[float, float]]] = {
+    "sleap/minimal_instance.pkg.slp": (
+        {"A": "nose", "B": "tail"},
+        1,
+        FrameKey("centered_pair_low_quality", 0),
+        (92.652208, 202.725978),
+    ),
+    "ultralytics": ({"keypoint0": "nose"}, 3, FrameKey("images", 1), (288, 96)),
+    "coco/test_coco.json": ({}, 2, FrameKey("imported", 785), (367, 81)),
+    "h36m/h36m_coco.json": ({"root (pelvis)": "nose"}, 1, FrameKey("imported", 1), (473.683563, 444.942413)),
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_bring_their_pictures(name: str, workspace: Workspace, run: Run, data_folder: Path, tmp_path: Path) -> None:
+    aliases, pictures, key, first = REAL[name]
+    path = data_folder / "foreign" / name
+    folder = {"h36m/h36m_coco.json": path.parent / "S1/S1_Directions_1.54138969"}.get(name)
+    settings = tmp_path / "parallax.yaml"
+    settings.write_text(settings.read_text() + f"\naliases: {aliases}\n")
+    options = ["--pictures", str(folder)] if folder is not None else []
+    answer = run("import", str(path), "--dry-run", "--view", "left", *options)
+    assert answer.exit_code == 0, answer.output
+    assert f"labels of 0 frames of the project and of {pictures} pictures that are new to it" in answer.stdout
+    found = joined([read_labels(path)], path, ["left"])
+    plan = plan_import(replace(workspace, spec=load_spec(settings)), path, found, pictures=folder)
+    assert len(plan.embedded) == int(name.endswith(".pkg.slp"))
+    (pose,) = plan.labelled.poses[key].values()
+    np.testing.assert_allclose(pose.xy_px[0, 0], first, atol=1e-4)
