@@ -111,7 +111,6 @@ WAYS: dict[str, tuple[list[tuple[str, str | None]], dict[PointState, PointState]
     "sleap": ([("labels.slp", None)], {A: U}),
     "yolo": ([("data.yaml", None)], {A: U}),
     "dlc": ([("", None)], {A: U, H: V}),
-    "movement": ([("run_left.nc", None), ("run_right.nc", None)], {}),
 }
 
 
