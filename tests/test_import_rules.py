@@ -58,7 +58,8 @@ PACKAGES: dict[str, set[str]] = {
     "ml_backend.metrics": _NUMBERS | {"scipy", "cv2"},  # pictures changed on purpose, to see what a model makes of them
     "ml_backend.acquisition": _NUMBERS | {"scipy"},
     "ml_backend.labels": _NUMBERS | {"scipy"},
-    "ml_backend.formats": _NUMBERS | {"yaml", "h5py", "pandas", "sleap_io", "xarray"},
+    # Pictures alone are encoded with cv2, those in label files, by a child that imports no room of pictures.
+    "ml_backend.formats": _NUMBERS | {"yaml", "h5py", "pandas", "sleap_io", "xarray", "cv2"},
     "ml_backend.server": _NUMBERS | {"flask", "werkzeug", "prometheus_client"},
     "ml_backend.project": _NUMBERS | {"cv2"},
     "ml_backend.evaluation": _NUMBERS,
