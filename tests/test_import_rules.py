@@ -18,7 +18,7 @@ _VALUES = {"ml_backend.recordings", "ml_backend.store"}
 _MATHS = {"ml_backend.heatmaps", "ml_backend.geometry", "ml_backend.metrics"}
 _SKILLS = {"ml_backend.pose", "ml_backend.acquisition", "ml_backend.labels", "ml_backend.formats"}
 _LOOP = {"ml_backend.project", "ml_backend.evaluation", "ml_backend.jobs"}
-_BACKEND = _GROUND | _VALUES | _MATHS | _SKILLS | _LOOP | {"ml_backend.server", "ml_backend.simulation"}
+_BACKEND = _GROUND | _VALUES | _MATHS | _SKILLS | _LOOP | {"ml_backend.server", "ml_backend.simulation", "ml_backend.tracks"}
 
 #: Room → rooms that it may import, itself aside.
 ROOMS: dict[str, set[str]] = {
@@ -39,8 +39,11 @@ ROOMS: dict[str, set[str]] = {
     "ml_backend.label_studio_ml": _GROUND | _VALUES | {"ml_backend.server", "ml_backend.jobs"},
     # Pure: neither a store nor a service.
     "ml_backend.simulation": _GROUND | {"ml_backend.recordings"} | _MATHS | _SKILLS,
+    # A model folder and videos are enough: neither a store nor a service.
+    "ml_backend.tracks": _GROUND | {"ml_backend.recordings"} | _MATHS | {"ml_backend.pose", "ml_backend.formats"},
     # Never runs a model, so never the network.
-    "plugins.label_studio_sync": _BACKEND - {"ml_backend.pose", "ml_backend.server", "ml_backend.simulation"},
+    "plugins.label_studio_sync": _BACKEND
+    - {"ml_backend.pose", "ml_backend.server", "ml_backend.simulation", "ml_backend.tracks"},
     "plugins.cli": _BACKEND | {"plugins.label_studio_sync"},
     "plugins.demo": _BACKEND | {"plugins.label_studio_sync", "plugins.cli"},
 }
@@ -64,6 +67,7 @@ PACKAGES: dict[str, set[str]] = {
     "ml_backend.project": _NUMBERS | {"cv2"},
     "ml_backend.evaluation": _NUMBERS,
     "ml_backend.jobs": _NUMBERS | {"redis", "rq"},
+    "ml_backend.tracks": _NUMBERS | {"scipy", "cv2", "av"},
 }
 NETWORKS = {"torch", "torchvision", "transformers"}
 

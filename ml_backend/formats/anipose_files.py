@@ -7,7 +7,7 @@ Definitions: ``load_pose_2d_dlc`` and ``write_pose_2d_dlc`` (DeepLabCut's predic
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from label_config.values import FloatArray, IntArray
 from ml_backend.formats.dlc_project import write_table
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.movement import names_of
-from ml_backend.formats.tracks import tracks_of
+from ml_backend.formats.tracks import Track, tracks_of
 
 SCORER = "parallax"
 
@@ -43,14 +43,20 @@ class WorldTrack:
 
 def write_anipose(labels: LabelSet, world: Mapping[str, WorldTrack], folder: Path) -> list[str]:
     """Write both folders; notes say what a reader has to know.  Frames in between that nobody predicted are empty rows."""
+    return write_anipose_tracks(tracks_of(labels), labels.skeleton.keypoints, world, folder)
+
+
+def write_anipose_tracks(
+    tracks: Sequence[Track], keypoints: tuple[str, ...], world: Mapping[str, WorldTrack], folder: Path
+) -> list[str]:
+    """The same of tracks, one per video."""
     (folder / "pose-2d").mkdir(parents=True)
-    tracks = tracks_of(labels)
     notes = []
     for track, name in zip(tracks, names_of(tracks), strict=True):
         if len(track.subjects) > 1:
             notes.append(f"{track.name}: anipose triangulates one subject; only subject {track.subjects[0]} is written")
         filled = int(track.frames[-1]) + 1
-        values = np.full((filled, 1, len(labels.skeleton), 3), np.nan)
+        values = np.full((filled, 1, len(keypoints), 3), np.nan)
         values[track.frames, 0, :, :2] = track.xy_px[:, 0]
         values[..., 2] = 0.0
         values[track.frames, 0, :, 2] = np.nan_to_num(track.confidence[:, 0], nan=0.0)
@@ -58,14 +64,14 @@ def write_anipose(labels: LabelSet, world: Mapping[str, WorldTrack], folder: Pat
             folder / "pose-2d" / f"{name}.h5",
             scorer=SCORER,
             individuals=("",),
-            bodyparts=labels.skeleton.keypoints,
+            bodyparts=keypoints,
             coords=("x", "y", "likelihood"),
             rows=range(filled),
             values=values,
         )
     for sequence, track_world in world.items():
         (folder / "pose-3d").mkdir(exist_ok=True)
-        _write_world(folder / "pose-3d" / f"{sequence.replace('/', '_')}.csv", labels.skeleton.keypoints, track_world)
+        _write_world(folder / "pose-3d" / f"{sequence.replace('/', '_')}.csv", keypoints, track_world)
         notes.append(f"pose-3d/{sequence}.csv: lengths in {track_world.unit}, in the world of the calibration")
     return notes
 

@@ -95,10 +95,14 @@ def _frames(path: Path, found: dict[str, Any]) -> IntArray:
 
 def write_movement(labels: LabelSet, folder: Path) -> None:
     """One file per camera and recording, called as the video, or recording and camera."""
+    write_movement_tracks(tracks_of(labels), labels.skeleton.keypoints, folder)
+
+
+def write_movement_tracks(tracks: Sequence[Track], keypoints: Sequence[str], folder: Path) -> None:
+    """One file per track."""
     _need_xarray(folder)
     from ml_backend.formats.movement_file import write
 
-    tracks = tracks_of(labels)
     for track, name in zip(tracks, names_of(tracks), strict=True):
         people = np.array([["\n".join(cell) for cell in row] for row in track.people], dtype=np.str_)
         write(
@@ -106,7 +110,7 @@ def write_movement(labels: LabelSet, folder: Path) -> None:
             np.moveaxis(track.xy_px, (1, 2, 3), (3, 2, 1)),
             np.moveaxis(track.confidence, 1, 2),
             time=track.frames,
-            keypoints=list(labels.skeleton.keypoints),
+            keypoints=list(keypoints),
             individuals=[f"subject{subject}" for subject in track.subjects],
             attributes={"video": track.video},
             more={

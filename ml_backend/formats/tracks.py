@@ -85,8 +85,9 @@ def _track(source: str, members: Sequence[tuple[int, LabelledImage]], keypoints:
     xy, confidence = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
     state = np.full(shape, PointState.UNLABELLED, dtype=np.int64)
     people: list[list[tuple[str, ...]]] = [[()] * len(subjects) for _ in numbers]
+    place = {number: i for i, number in enumerate(numbers)}
     for number, label in members:
-        i, s = numbers.index(number), subjects.index(label.subject)
+        i, s = place[number], subjects.index(label.subject)
         xy[i, s], state[i, s], people[i][s] = label.xy_px, label.state, label.people
         if label.confidence is not None:
             confidence[i, s] = label.confidence

@@ -60,6 +60,11 @@ def count_processes(devices: int | Literal["all"], device: str) -> int:
     return wanted
 
 
+def usable_threads() -> int:
+    """As many as PyTorch would take by itself: the processor's, or OMP_NUM_THREADS."""
+    return torch.get_num_threads()
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Use ``count`` threads inside, as many as before afterwards."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Self
@@ -64,6 +65,8 @@ class Predictor:
                 f"skeleton {manifest.skeleton.name!r}; set it to false"
             )
         self.flip_test = flip_test
+        #: Seconds so far: crops cut out, the network, its maps read as points.
+        self.spent_s = {"crop": 0.0, "network": 0.0, "points": 0.0}
 
     @classmethod
     def load(
@@ -127,15 +130,19 @@ class Predictor:
     def _look(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> Prediction:
         h, w = self.head.size_hm
         config = self.manifest.config
+        clock = [time.perf_counter()]
         transforms = [CropTransform(box, config.input_px, (w, h), grid=self.head.grid) for box in boxes]
         crops = np.stack([transform.extract(image) for transform, image in zip(transforms, images, strict=True)])
+        clock.append(time.perf_counter())
         with autocast(self.device, config.precision):
             output = self.network(to_network(crops, self.device))
             prediction, features = output.prediction.float(), output.features.float()
             if flip_test:
                 prediction = 0.5 * (prediction + self._mirrored(crops))
         beside = {} if self.network.auxiliary is None else self.network.auxiliary(output.maps)
-        decoded = self.head.decode(_array(prediction))
+        maps = _array(prediction)
+        clock.append(time.perf_counter())
+        decoded = self.head.decode(maps)
         peak_xy = _per_picture(transforms, decoded.peak_xy_hm)
         outputs = {
             Output.PEAKS: np.concatenate([peak_xy, decoded.peak_value[..., None]], axis=-1),
@@ -144,12 +151,16 @@ class Predictor:
         if heatmaps:
             outputs[Output.HEATMAPS] = _maps(decoded)
         outputs |= {output: _in_image_pixels(output, _array(value), transforms) for output, value in beside.items()}
-        return Prediction(
+        found = Prediction(
             xy_px=_per_picture(transforms, decoded.xy_hm),
             confidence=decoded.confidence,
             box_px=np.array(boxes, dtype=np.float64),
             outputs=outputs,
         )
+        clock.append(time.perf_counter())
+        for name, seconds in zip(self.spent_s, np.diff(clock).tolist(), strict=True):
+            self.spent_s[name] += seconds
+        return found
 
     def _mirrored(self, crops: ByteArray) -> Tensor:
         """Maps of the mirrored crops, mirrored back."""

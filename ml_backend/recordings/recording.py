@@ -27,6 +27,7 @@ class Recording:
     frames     in temporal order; a view that has no picture at an instant is absent from it
     size_px    view → (width, height) after crop and rotation; of pictures of mixed sizes that of the first
     source_size_px  view → (width, height) of its first picture in the source, upright
+    source_frames  view → frames in the source, used or not
     transforms  view → what makes its first picture of that one
     fps        of the reference view; None when no camera says
     notes      what was noticed: unequal lengths, dropped frames
@@ -37,6 +38,7 @@ class Recording:
     frames: tuple[Frame, ...]
     size_px: Mapping[str, tuple[int, int]]
     source_size_px: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    source_frames: Mapping[str, int] = field(default_factory=dict)
     transforms: Mapping[str, ViewTransform] = field(default_factory=dict)
     fps: float | None = None
     notes: tuple[str, ...] = ()
@@ -76,13 +78,15 @@ class _Camera:
         return ViewTransform.of(ref, sizes[index] if sizes else self.info.size_px)
 
 
-def open_recording(spec: RecordingSpec, limits: Limits = DEFAULT_LIMITS) -> Recording:
+def open_recording(spec: RecordingSpec, limits: Limits = DEFAULT_LIMITS, *, whole: bool = True) -> Recording:
     """Read every camera's files and pair their pictures (see ``pairing``).
 
     A file next to a source called ``<name>.timestamps.npy``, ``.txt`` or ``.csv`` holds the time of each frame in seconds;
     without it frames have their times in the container, from the first one on.  ``time_offset_s`` is added to the camera's
     clock.  Paired by time, the instants are those of the slowest camera (see ``timing.reference_view``); another camera's
     nearest frame belongs to an instant when it lies within half a frame of it.
+
+    whole  refuse a recording of which fewer than half of the instants have a picture of every view
     Raises BadInputError for files that do not exist or do not fit together, UnreadableImageError for damaged ones.
     """
     where = f"recording {spec.sequence!r}"
@@ -106,11 +110,13 @@ def open_recording(spec: RecordingSpec, limits: Limits = DEFAULT_LIMITS) -> Reco
         frames=tuple(frames),
         size_px={camera.name: camera.transform().size_px for camera in cameras},
         source_size_px={camera.name: camera.info.size_px for camera in cameras},
+        source_frames={camera.name: camera.info.n_frames for camera in cameras},
         transforms={camera.name: camera.transform() for camera in cameras},
         fps=next(camera.spec.fps or camera.info.fps for camera in cameras if camera.name == pairs.reference),
         notes=(*pairs.notes, *_notes(where, pairs, cameras)),
     )
-    _check_complete(recording, where)
+    if whole:
+        _check_complete(recording, where)
     return recording
 
 

@@ -6,7 +6,6 @@ A project is created when parallax.yaml names none, else adopted as it is.  ``se
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from label_config.labelling.binding import Binding, bind
@@ -16,10 +15,9 @@ from label_config.settings.spec import Spec
 from label_config.values import BadInputError
 from label_config.values.problem import Problem
 from label_config.values.skeleton import Skeleton
-from ml_backend.geometry.calibration import read_calibration, rig_of_views, same_unit
-from ml_backend.geometry.calibration.check import check_rig
+from ml_backend.geometry.calibration import same_unit
 from ml_backend.geometry.cameras import Rig
-from ml_backend.geometry.views import camera_of_view
+from ml_backend.geometry.recording_rig import rig_of_recording
 from ml_backend.labels.split import SplitRule
 from ml_backend.recordings import Recording, limits_of, open_recording
 from plugins.label_studio_sync.client import Client
@@ -184,24 +182,9 @@ def _recording(entry: Any, spec: Spec, lines: list[str]) -> tuple[Recording, Rig
     complete = f", all of them at {recording.n_complete} frames" if len(recording.views) > 1 else ""
     lines.append(f"recording {entry.sequence!r}: {len(recording.frames)} frames, {len(recording.views)} views{complete}")
     lines += [f"note: {note}" for note in recording.notes]
-    if entry.calibration is None or len(recording.views) < 2:
+    found = rig_of_recording(entry, recording, spec.views or recording.views)
+    if found is None:
         return recording, None
-    calibration = read_calibration(entry.calibration, unit=entry.unit)
-    about = f"calibration {Path(entry.calibration).name} ({calibration.format})"
-    lines.append(f"{about}: {len(calibration.rig.cameras)} cameras in {calibration.rig.unit}")
-    lines += [f"{about}: {note}" for note in calibration.notes]
-    rig, remarks = rig_of_views(calibration, spec.views or recording.views, recording.source_size_px)
-    lines += [f"note: {remark}" for remark in remarks]
-    cameras = []
-    for camera in rig.cameras:
-        transform = recording.transforms.get(camera.name)
-        if transform is not None:
-            stated = entry.views[camera.name].calibrated_on
-            camera, notes = camera_of_view(camera, transform, recording.source_size_px[camera.name], stated)
-            lines += notes
-        cameras.append(camera)
-    found = Rig(tuple(cameras), rig.unit)
-    for finding in check_rig(found):
-        of = f"{finding.camera}: " if finding.camera else ""
-        lines.append(f"{about}: {'looks wrong' if finding.level == 'error' else 'note'}: {of}{finding.message}")
-    return recording, found
+    lines.append(f"{found.about}: {found.n_cameras} cameras in {found.rig.unit}")
+    lines += found.notes
+    return recording, found.rig

@@ -1,0 +1,87 @@
+"""Results of a run of frames, kept file by file, so that a killed prediction goes on and ends with the same bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values.errors import BadInputError
+from ml_backend.pose.model_files import replacing
+
+#: Frames in one file.  Batches never cross it, so where a run was interrupted changes nothing.
+FRAMES = 128
+_ABOUT = "about.json"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class ChunkFiles:
+    """A folder of ``<number>.npz``; ``about.json`` says of which model, sources and settings they are."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], n_frames: int) -> None:
+        self.folder, self.n_frames = folder, n_frames
+        self._about = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
+
+    def open(self, *, force: bool) -> None:
+        """Make the folder.  Raises BadInputError when it holds results of something else, which ``force`` removes."""
+        path = self.folder / _ABOUT
+        if path.exists():
+            before = path.read_text(encoding="utf-8")
+            if before == self._about and not force:
+                return
+            if not force:
+                raise BadInputError(
+                    f"{self.folder.parent}: holds tracks {_difference(before, self._about)}; give another --out, or --force to "
+                    "replace them"
+                )
+            shutil.rmtree(self.folder)
+        with replacing(path) as temporary:
+            temporary.write_text(self._about, encoding="utf-8")
+
+    def path(self, number: int) -> Path:
+        """The file of the frames from ``number · FRAMES`` on."""
+        return self.folder / f"{number:06d}.npz"
+
+    @property
+    def count(self) -> int:
+        """Files when all is done."""
+        return -(-self.n_frames // FRAMES)
+
+    @property
+    def done(self) -> int:
+        """How many are there, without a hole, from the first on."""
+        return next((number for number in range(self.count) if not self.path(number).exists()), self.count)
+
+    def save(self, number: int, arrays: Arrays) -> None:
+        """Whole or not at all; the same arrays give the same bytes."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **dict(arrays))
+        with replacing(self.path(number)) as path:
+            path.write_bytes(buffer.getvalue())
+
+    def load(self) -> dict[str, npt.NDArray[Any]]:
+        """All frames, one after the other.  Raises BadInputError naming a file that is missing or damaged."""
+        parts: list[dict[str, npt.NDArray[Any]]] = []
+        for number in range(self.count):
+            try:
+                with np.load(self.path(number), allow_pickle=False) as file:
+                    parts.append({name: file[name] for name in file.files})
+            except (OSError, ValueError, KeyError) as error:
+                raise BadInputError(f"{self.path(number)}: cannot be read ({error}); remove it and predict again") from error
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _difference(before: str, now: str) -> str:
+    try:
+        old, new = json.loads(before), json.loads(now)
+        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    except (ValueError, AttributeError, TypeError):
+        return "that cannot be read"
+    return f"with another {' and another '.join(names)}" if names else "already"
