@@ -47,6 +47,8 @@ from label_config.settings.yaml_files import read_yaml
 from label_config.values.errors import SettingsError
 
 SCHEMA_VERSION = 1
+#: Environment variable that names parallax.yaml for a process and all that it starts.
+CONFIG_VARIABLE = "PARALLAX_CONFIG"
 
 
 class LabelStudio(Section):
@@ -174,6 +176,7 @@ class Train(Section):
     grid        relation of input and heatmap pixels; "stride" for weights published with SimpleBaseline or HRNet
     flip_test   predict from the mirrored picture too, and average the heatmaps
     randaugment  (operations, magnitude 0..10) of photometric RandAugment in every recipe, None = off
+    lr_parts    factors of ``lr`` for backbone, decoder and last layer of the network
     precision   "auto" = bfloat16 on CUDA, and in training on processors that multiply it natively; float32 elsewhere
     compile     torch.compile on CUDA
     devices     processes that train one network together, one per CUDA device, each with its own batch; "all" = every device
@@ -189,6 +192,7 @@ class Train(Section):
     steps_round: Count | None = None
     batch: Count = 8
     lr: Positive = 4e-3
+    lr_parts: tuple[NotNegative, NotNegative, NotNegative] = (1.0, 1.0, 1.0)
     weight_decay: NotNegative = 1e-2
     warm_start: bool = True
     max_minutes: Positive = 20.0

@@ -21,14 +21,22 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.dataset import Batch, CropDataset, LoadImage, Skipped
 from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, to_network
 from ml_backend.pose.distributed import Group
-from ml_backend.pose.heads import make_head, pose_losses
+from ml_backend.pose.heads import check_outputs, make_head, pose_losses
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
 from ml_backend.pose.networks.strided import check_convolutions
 from ml_backend.pose.optimizer import make_optimizer, step_seed
 from ml_backend.pose.prefetch import Prefetcher
 from ml_backend.pose.schedules import learning_rate, since_best
 from ml_backend.pose.validation import mean_error_px
-from ml_backend.pose.weights import Manifest, WarmStart, read_manifest, read_tensors, save_model, warm_start
+from ml_backend.pose.weights import (
+    Manifest,
+    WarmStart,
+    read_manifest,
+    read_tensors,
+    save_model,
+    warm_start,
+    without_pretrained,
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +100,10 @@ class Run:
         self.device = choose_device(config.device)
         self.group = Group.current()
         torch.manual_seed(config.seed)
-        network = build_network(config.network, len(skeleton), plugins=config.plugins, **config.network_args)
+        arguments = config.network_args if init is None else without_pretrained(config, config.plugins)
+        network = build_network(config.network, len(skeleton), plugins=config.plugins, **arguments)
         self.head = make_head(network, config)
+        check_outputs(network, self.head, config, len(skeleton))
         self.auxiliary = attach(network, config, skeleton)
         check_convolutions(network, self.device)
         start = WarmStart(0, tuple(network.state_dict()))

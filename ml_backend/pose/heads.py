@@ -161,6 +161,42 @@ class RegressionHead:
         return Decoded(xy, confidence, xy[:, :, None], confidence[:, :, None], None)
 
 
+def check_outputs(network: PoseNetwork, head: Head, config: TrainConfig, n_keypoints: int) -> None:
+    """Run a network of one's own on two empty crops.  Raises BadInputError for outputs of other shapes than documented."""
+    if ":" not in config.network:
+        return
+    shape, (h, w) = (2, 3, config.input_px[1], config.input_px[0]), head.size_hm
+    expected = {
+        HeadKind.HEATMAP: ("heatmaps", (2, n_keypoints, h, w)),
+        HeadKind.SIMCC: ("bins", (2, n_keypoints, round(config.simcc_ratio * (h + w)))),
+        HeadKind.REGRESSION: ("positions", (2, n_keypoints, 2)),
+    }
+    what, wanted = expected[network.kind]
+    was_training = network.training
+    place = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    try:
+        with torch.inference_mode():
+            found: object = network.eval()(torch.zeros(shape, device=place))
+    except Exception as error:
+        raise ModelError(
+            f"network {config.network!r} fails on crops of shape {shape}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        network.train(was_training)
+    if not isinstance(found, PoseOutput):
+        raise ModelError(f"network {config.network!r}: expected a PoseOutput, got {type(found).__name__}")
+    if tuple(found.prediction.shape) != wanted:
+        raise ModelError(
+            f"network {config.network!r}: prediction: expected {what} of shape {wanted}, two crops of {config.input_px[0]} × "
+            f"{config.input_px[1]} with a stride of {network.stride:g}, got {tuple(found.prediction.shape)}"
+        )
+    if tuple(found.features.shape) != (2, network.feature_dim):
+        raise ModelError(
+            f"network {config.network!r}: features: expected shape {(2, network.feature_dim)}, as feature_dim says, got "
+            f"{tuple(found.features.shape)}"
+        )
+
+
 def make_head(network: PoseNetwork, config: TrainConfig) -> Head:
     """The head that belongs to a network.  Raises BadInputError when the input size does not fit it."""
     w, h = config.input_px

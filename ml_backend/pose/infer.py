@@ -19,7 +19,7 @@ from ml_backend.heatmaps.crops import CropTransform, padded_box
 from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture
 from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, threads, to_network
-from ml_backend.pose.heads import Decoded, make_head
+from ml_backend.pose.heads import Decoded, check_outputs, make_head
 from ml_backend.pose.networks import HeadKind, PoseNetwork
 from ml_backend.pose.weights import Manifest, load_model
 
@@ -56,6 +56,7 @@ class Predictor:
         self.batch, self.n_threads = batch, n_threads
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = make_head(network, manifest.config)
+        check_outputs(network, self.head, manifest.config, len(self.keypoints))
         heatmaps = {Output.HEATMAPS} if network.kind == HeadKind.HEATMAP else set()
         beside = {AUXILIARY_OUTPUT[name] for name in manifest.config.auxiliary}
         self.outputs = frozenset({Output.PEAKS, Output.FEATURES} | heatmaps | beside)

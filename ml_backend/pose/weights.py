@@ -26,7 +26,7 @@ from label_config.values.skeleton import Skeleton
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.model_files import replacing
-from ml_backend.pose.networks import Part, PoseNetwork, build_network, part_of
+from ml_backend.pose.networks import Part, PoseNetwork, build_network, part_of, takes
 
 WEIGHTS_NAME = "weights.safetensors"
 MANIFEST_NAME = "manifest.json"
@@ -146,7 +146,7 @@ def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetw
         if found != expected:
             raise ModelError(f"{path}: expected sha256 {expected}, got {found}; restore the folder or train again")
     config = manifest.config
-    arguments = {**config.network_args, "pretrained": None} if "pretrained" in config.network_args else config.network_args
+    arguments = without_pretrained(config, plugins)
     network = build_network(config.network, len(manifest.skeleton), plugins=plugins, **arguments)
     attach(network, config, manifest.skeleton)
     try:
@@ -154,6 +154,13 @@ def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetw
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: weights do not fit network {config.network!r}: {error}") from error
     return network.eval(), manifest
+
+
+def without_pretrained(config: TrainConfig, plugins: Collection[str]) -> Mapping[str, Any]:
+    """The arguments of a network whose weights come from elsewhere: it reads none by itself, nor by a default of its own."""
+    if "pretrained" in config.network_args or takes(config.network, "pretrained", plugins=plugins):
+        return {**config.network_args, "pretrained": None}
+    return config.network_args
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from label_config.settings.spec import Train
 from label_config.values import BadInputError
 from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.pose.device import count_processes
+from ml_backend.pose.networks import takes
 from ml_backend.pose.presets import PRESETS, WARM_PRESETS, preset
 
 DEFAULT = "default"
@@ -53,9 +54,10 @@ def config_for(
     """
     # A network without a word about weights starts from random ones; only the backbone takes the argument.
     own = train.network == BACKBONE and train.weights not in ("default", "none")
+    pretrained = {"pretrained": train.weights} if own else _no_weights(train)
     return TrainConfig(
         network=train.network,
-        network_args={**train.network_args, **({"pretrained": train.weights} if own else {})},
+        network_args={**pretrained, **train.network_args} if not own else {**train.network_args, **pretrained},
         plugins=own_networks(train),
         input_px=train.input_px,
         codec=train.codec,
@@ -65,6 +67,7 @@ def config_for(
         steps=(train.steps_round if warm else train.steps_first) or max(LEAST_STEPS, PASSES * n_targets // train.batch),
         batch=train.batch,
         lr=train.lr,
+        lr_parts=train.lr_parts,
         weight_decay=train.weight_decay,
         seed=train.seed + round_,
         auxiliary=auxiliary,
@@ -74,6 +77,13 @@ def config_for(
         max_minutes=train.max_minutes,
         checkpoint_every_s=train.checkpoint_seconds,
     )
+
+
+def _no_weights(train: Train) -> dict[str, None]:
+    """``weights: none`` for a network of one's own that takes weights by itself unless it is asked not to."""
+    if train.weights != "none" or ":" not in train.network:
+        return {}
+    return {"pretrained": None} if takes(train.network, "pretrained", plugins=own_networks(train)) else {}
 
 
 def own_networks(train: Train) -> tuple[str, ...]:

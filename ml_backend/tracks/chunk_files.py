@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,25 @@ class ChunkFiles:
         self.folder, self.n_frames = folder, n_frames
         self._about = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
 
-    def open(self, *, force: bool) -> None:
-        """Make the folder.  Raises BadInputError when it holds results of something else, which ``force`` removes."""
+    @contextmanager
+    def opened(self, *, force: bool) -> Iterator[None]:
+        """Make the folder, and keep others from writing there inside.
+
+        Raises BadInputError when another process writes there, and when it holds results of something else, which ``force``
+        removes.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadInputError(f"{self.folder.parent}: another `parallax predict` is writing there") from error
+            self._begin(force)
+            yield
+
+    def _begin(self, force: bool) -> None:
+        for left in self.folder.glob(".*.part*"):
+            left.unlink()
         path = self.folder / _ABOUT
         if path.exists():
             before = path.read_text(encoding="utf-8")
@@ -41,7 +59,8 @@ class ChunkFiles:
                     f"{self.folder.parent}: holds tracks {_difference(before, self._about)}; give another --out, or --force to "
                     "replace them"
                 )
-            shutil.rmtree(self.folder)
+            for old in (*self.folder.glob("*.npz"), *self.folder.glob("*.json")):
+                old.unlink()
         with replacing(path) as temporary:
             temporary.write_text(self._about, encoding="utf-8")
 

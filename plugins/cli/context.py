@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 
-from label_config.settings.spec import Spec, load_spec
+from label_config.settings.spec import CONFIG_VARIABLE, Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
 from plugins.cli.redaction import hide_in_logs
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from ml_backend.store.versions import VersionRow
     from ml_backend.store.workspace import Workspace
     from plugins.label_studio_sync.client import Client
-
-#: Names parallax.yaml for this process and for all that it starts.
-CONFIG_VARIABLE = "PARALLAX_CONFIG"
 
 _EXAMPLE = """\
 label_studio:

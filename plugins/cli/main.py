@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import label_config
 import ml_backend
 import plugins
+from label_config.settings.spec import CONFIG_VARIABLE
 from label_config.values import ParallaxError
 from plugins.cli.commands import (
     alive,
@@ -44,7 +45,6 @@ from plugins.cli.commands import (
     version,
     worker,
 )
-from plugins.cli.context import CONFIG_VARIABLE
 
 #: What a person mends: no permission, mounted for reading only, full.
 _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}

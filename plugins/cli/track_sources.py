@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 import typer
 
-from label_config.settings.spec import RecordingSettings, Spec, ViewSource, load_spec
+from label_config.settings.spec import CONFIG_VARIABLE, RecordingSettings, Spec, ViewSource, load_spec
 from label_config.values import BadInputError
 from label_config.values.errors import RecordingError
 from ml_backend.geometry.calibration import read_calibration
@@ -55,6 +56,7 @@ class Source:
 
 def source_of_folder(config: Path, asked: Asked, model: Path) -> Source:
     """A model folder; recordings and settings are those of parallax.yaml where there is one, and no database is opened."""
+    os.environ[CONFIG_VARIABLE] = str(config)  # own networks are found beside it, there or not
     spec = load_spec(config) if config.exists() else Spec()
     predictor = _predictor(spec, model, asked)
     opened = _Namer(spec, asked, spec.views or _views(spec), {}).opened()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.status import Status
 
     from ml_backend.tracks.opening import Opened
     from ml_backend.tracks.predicting import Outcome, Progress
+    from ml_backend.tracks.stage_times import StageTimes
     from ml_backend.tracks.tracks import Tracks
     from plugins.cli.track_sources import Source
 
 FORMATS = ("csv", "dlc", "sleap", "movement", "anipose", "trc")
+#: Of what is worst, beside the files.
+PAGE = "page.html"
 METHODS = ("median", "savgol", "kalman")
 
 
@@ -49,6 +54,7 @@ def predict(
         list[str] | None, typer.Option(help="package.module:name of a network of one's own that --model may import.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: that of parallax.yaml, else auto.")] = None,
+    video: Annotated[bool, typer.Option("--render", help="An mp4 too, of all cameras with points and limbs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
     """Predict every frame of every camera, and write points, confidence and places in 3-D; a killed call goes on."""
@@ -70,7 +76,9 @@ def predict(
     source = source_of_project(ctx, asked, version) if model is None else source_of_folder(config_path(ctx), asked, model)
     try:
         for recording in source.recordings:
-            _Writer(console(), source, recording, out / recording.sequence, method, force).write(list(dict.fromkeys(formats)))
+            _Writer(console(), source, recording, out / recording.sequence, method, force).write(
+                list(dict.fromkeys(formats)), video=video
+            )
     finally:
         source.close()
 
@@ -82,12 +90,11 @@ class _Writer:
         self._screen, self._source, self._recording, self._folder = screen, source, recording, folder
         self._method, self._force = method, force
 
-    def write(self, formats: Sequence[str]) -> None:
+    def write(self, formats: Sequence[str], *, video: bool) -> None:
         from ml_backend.tracks.chunk_files import ChunkFiles
         from ml_backend.tracks.predicting import predict_recording
-        from ml_backend.tracks.results import KEPT, Results
-        from ml_backend.tracks.smoothing import Method, smooth
-        from ml_backend.tracks.writing import TrackFormat, check_format, write_tracks
+        from ml_backend.tracks.results import KEPT
+        from ml_backend.tracks.writing import TrackFormat, check_format
 
         recording, source = self._recording, self._source
         for name in formats:
@@ -95,10 +102,13 @@ class _Writer:
         for note in recording.notes:
             self._say(note)
         chunks = ChunkFiles(self._folder / KEPT, {**source.about, **recording.about()}, len(recording.frames))
-        chunks.open(force=self._force)
-        results, options = Results(self._folder), {"smooth": self._method}
-        due = results.due(dict.fromkeys(formats, options), force=self._force)
-        with self._screen.status(recording.sequence) as status:
+        wanted = [*formats, *([f"{recording.sequence}.mp4"] if video else []), PAGE]
+        with chunks.opened(force=self._force), self._screen.status(recording.sequence) as status:
+            due = self._due(wanted)
+
+            def show(progress: Progress) -> None:
+                status.update(f"{recording.sequence}: {_in_words(progress)}")
+
             outcome = predict_recording(
                 source.predictor,
                 recording.frames,
@@ -107,17 +117,54 @@ class _Writer:
                 chunks,
                 rig=recording.rig,
                 threshold_px=source.threshold_px,
-                progress=lambda progress: status.update(f"{recording.sequence}: {_in_words(progress)}"),
+                progress=show,
             )
-        tracks = recording.tracks(source.predictor.manifest.skeleton, chunks.load())
-        with outcome.times.stage("smooth"):
-            smoothed = smooth(tracks, Method(self._method)) if self._method and due else None
+            tracks = recording.tracks(source.predictor.manifest.skeleton, chunks.load())
+            notes = self._write(tracks, due, outcome.times, status)
+        self._summary(tracks, outcome, wanted, due, notes)
+
+    def _due(self, wanted: Sequence[str]) -> list[str]:
+        from ml_backend.tracks.results import Results
+
+        return Results(self._folder).due({name: self._options(name) for name in wanted}, force=self._force)
+
+    def _options(self, name: str) -> dict[str, str | None]:
+        return {} if name == PAGE else {"smooth": self._method}
+
+    def _write(self, tracks: Tracks, due: Sequence[str], times: StageTimes, status: Status) -> list[str]:
+        """Each of what is due, whole or not at all; notes."""
+        from ml_backend.tracks.page import page
+        from ml_backend.tracks.render import render
+        from ml_backend.tracks.results import Results
+        from ml_backend.tracks.smoothing import Method, smooth
+        from ml_backend.tracks.writing import TrackFormat, write_tracks
+
+        recording, source, results = self._recording, self._source, Results(self._folder)
         notes: list[str] = []
+        with times.stage("smooth"):
+            smoothed = smooth(tracks, Method(self._method)) if self._method and due else None
+
+        def make(name: str, target: Path) -> list[str]:
+            if name == PAGE:
+                (target / name).write_text(page(tracks, source.model, source.task_of), encoding="utf-8")
+            elif name.endswith(".mp4"):
+                shown = tracks if smoothed is None else smoothed.applied(tracks)
+                count = len(recording.frames)
+                render(
+                    shown,
+                    recording.frames,
+                    source.stream,
+                    target / name,
+                    progress=lambda done: status.update(f"{recording.sequence}: frame {done} of {count} drawn"),
+                )
+            else:
+                return write_tracks(tracks, TrackFormat(name), target, smoothed)
+            return []
+
         for name in due:
-            with outcome.times.stage("write"):
-                make = _bound(write_tracks, tracks, TrackFormat(name), smoothed)
-                notes += results.write(name, options, make)
-        self._summary(tracks, outcome, formats, due, notes)
+            with times.stage("draw" if name.endswith(".mp4") else "write"):
+                notes += results.write(name, self._options(name), partial(make, name))
+        return notes
 
     def _summary(
         self, tracks: Tracks, outcome: Outcome, formats: Sequence[str], due: Sequence[str], notes: Sequence[str]
@@ -158,10 +205,6 @@ class _Writer:
 
     def _say(self, text: str) -> None:
         self._screen.print(text, markup=False)
-
-
-def _bound(write: Any, tracks: Any, format: Any, smoothed: Any) -> Any:
-    return lambda target: write(tracks, format, target, smoothed)
 
 
 def _in_words(progress: Progress) -> str:

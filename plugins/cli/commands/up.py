@@ -13,9 +13,9 @@ from pathlib import Path
 import typer
 
 import plugins
-from label_config.settings.spec import Spec
+from label_config.settings.spec import CONFIG_VARIABLE, Spec
 from label_config.values import ParallaxError
-from plugins.cli.context import CONFIG_VARIABLE, config_path, connect, console, open_project
+from plugins.cli.context import config_path, connect, console, open_project
 from plugins.cli.processes.ports import free_port
 from plugins.cli.processes.signals import stop_on_signals
 from plugins.cli.processes.supervisor import Child, Supervisor

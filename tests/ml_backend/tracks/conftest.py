@@ -108,4 +108,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     from plugins.cli.main import app
 
     monkeypatch.chdir(tmp_path)
+    # Commands set it for their children; setenv makes sure that it is put back.
+    monkeypatch.setenv("PARALLAX_CONFIG", "parallax.yaml")
+    monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(app, [*map(str, arguments)])
