@@ -44,8 +44,8 @@ class Opened:
 
     def about(self) -> dict[str, Any]:
         """What its tracks depend on: pictures and rig."""
-        refs = [[frame.key.index, {view: ref.to_json() for view, ref in frame.images.items()}] for frame in self.frames]
-        files = {source: _file(source) for source in sorted(set(self.sources.values()))}
+        refs = [[frame.key.index, {view: _named(ref) for view, ref in frame.images.items()}] for frame in self.frames]
+        files = [_file(source) for source in sorted(set(self.sources.values()))]
         return {"recording": _digest([refs, files]), "calibration": _digest(self.rig.to_json() if self.rig else None)}
 
     def tracks(self, skeleton: Skeleton, arrays: Mapping[str, Any]) -> Tracks:
@@ -177,6 +177,11 @@ def _fitting(rig: Rig, recording: Recording, views: Sequence[str]) -> Rig | None
                 "--calibration FILE"
             )
     return rig
+
+
+def _named(ref: ImageRef) -> dict[str, Any]:
+    """Without the folder: files may be moved together."""
+    return {**ref.to_json(), "source": ref.source if is_url(ref.source) else Path(ref.source).name}
 
 
 def _file(source: str) -> list[Any]:
