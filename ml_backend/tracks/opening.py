@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from label_config.settings.spec import RecordingSettings, Spec, ViewSource
-from label_config.values import FloatArray, Frame
+from label_config.values import FloatArray, Frame, ImageRef
 from label_config.values.errors import RecordingError
 from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Rig
