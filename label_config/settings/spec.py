@@ -161,6 +161,17 @@ class RecordingSettings(Section):
         return self
 
 
+class AcftSettings(Section):
+    """Continued fine-tuning, ``train.preset: acft`` and ``video_specific`` (docs/methods.md §3.4).
+
+    epochs  α: passes over the training set after a batch that was predicted as badly as can be, G = 0
+    margin  m: labelled frames with an OKS of at most ``stop.oks`` + m are trained on again
+    """
+
+    epochs: Positive = 250.0
+    margin: NotNegative = 0.05
+
+
 class Train(Section):
     """The network and when it is trained.
 
@@ -186,6 +197,7 @@ class Train(Section):
     network_args: dict[str, Any] = Field(default_factory=dict)
     plugins: tuple[str, ...] = ()
     preset: str = "default"
+    acft: AcftSettings = AcftSettings()
     input_px: Annotated[tuple[Count, Count], BeforeValidator(square)] = (128, 128)
     sigma_hm: Positive = 1.5
     steps_first: Count | None = None
@@ -217,13 +229,18 @@ class Train(Section):
 class Hybrid(Section):
     """The filter of the hybrid strategy (docs/methods.md §5): which frames are uncertain.
 
-    found        a keypoint whose strongest heatmap value, in the mean over the views, is below this was not found
+    found        a keypoint of a picture whose strongest heatmap value is below this was not found
+    quantile     instead: of each camera, this share of all keypoints was not found, the lowest ones; None = ``found``
+    space        what near neighbours are near in: "network" the pose network's features, "embedding" those of
+                 ``cold_start.embedding``, such as an ImageNet network
     least        keypoints that must be missing; None = a third of them
     rule         A: at least ``least`` keypoints were not found; B: fewer than ``least`` were found
     empty_share  of the batch, at most this share shows nothing at all
     """
 
     found: Fraction = 0.3
+    quantile: Fraction | None = None
+    space: Literal["network", "embedding"] = "network"
     least: Count | None = None
     rule: Literal["A", "B"] = "A"
     empty_share: Fraction = 0.1

@@ -59,8 +59,13 @@ def filter_frames(
             f"got {uncertainty.shape} and {most_empty}"
         )
     passing = passes_filter(confidence, found=found, least=least, rule=rule)
-    empty = np.flatnonzero(passing & ~(confidence >= found).any(axis=1))
-    ranked = empty[np.argsort(-np.nan_to_num(uncertainty[empty], nan=-np.inf), kind="stable")]
+    return _capped(passing, np.asarray(~(confidence >= found).any(axis=1)), uncertainty, most_empty)
+
+
+def _capped(passing: BoolArray, empty: BoolArray, uncertainty: FloatArray, most_empty: int) -> BoolArray:
+    """(n,) passing frames, of those that are empty only the most uncertain."""
+    of_empty = np.flatnonzero(passing & empty)
+    ranked = of_empty[np.argsort(-np.nan_to_num(uncertainty[of_empty], nan=-np.inf), kind="stable")]
     passing[ranked[most_empty:]] = False
     return passing
 
@@ -71,22 +76,34 @@ def filter_views(
     batch: int,
     *,
     found: float = FOUND,
+    quantile: float | None = None,
     least: int | None = None,
     rule: Literal["A", "B"] = "A",
     empty_share: float = EMPTY_SHARE,
 ) -> BoolArray:
-    """(n,) :func:`filter_frames` for pictures of several views: a keypoint is found by its mean over the views that have it.
+    """(n,) frames of which at least one picture passes :func:`passes_filter`: no camera hides that another found nothing.
 
-    confidence   (n, V, K) strongest heatmap values, NaN = view or point missing
-    uncertainty  (n,) ranks the frames in which nothing was found; of these at most ``empty_share * batch``, rounded up, pass
+    confidence   (n, V, K) strongest heatmap values; a view without any number is missing and has no say
+    uncertainty  (n,) ranks the frames in which no view found anything; of these at most ``empty_share * batch``, rounded up, pass
+    quantile     of each view, this share of its confidences counts as not found, whatever their size; None = by ``found``
     """
-    seen = np.isfinite(confidence)
-    count = seen.sum(axis=1)
-    total = np.where(seen, confidence, 0.0).sum(axis=1)
-    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    if confidence.ndim != 3:
+        raise BadInputError(f"hybrid filter: expected confidence of shape (n, V, K), got {confidence.shape}")
+    there: BoolArray = np.asarray(np.isfinite(confidence).any(axis=2))
+    limit = [found if quantile is None else _quantile(confidence[:, v], quantile) for v in range(confidence.shape[1])]
+    passing: BoolArray = np.asarray(~there.any(axis=1))
+    empty = np.ones(len(confidence), dtype=np.bool_)
+    for v, threshold in enumerate(limit):
+        passing |= there[:, v] & passes_filter(confidence[:, v], found=threshold, least=least, rule=rule)
+        empty &= ~(confidence[:, v] >= threshold).any(axis=1)
     # The small subtrahend undoes rounding: 0.1 * 30 is 3.0000000000000004 in binary.
-    most_empty = math.ceil(empty_share * batch - 1e-9)
-    return filter_frames(mean, uncertainty, most_empty=most_empty, found=found, least=least, rule=rule)
+    return _capped(passing, empty, uncertainty, math.ceil(empty_share * batch - 1e-9))
+
+
+def _quantile(confidence: FloatArray, share: float) -> float:
+    """The value below which this share of the finite confidences lies; 0 without any."""
+    known = confidence[np.isfinite(confidence)]
+    return float(np.quantile(known, share)) if len(known) else 0.0
 
 
 def suppress_neighbours(

@@ -118,7 +118,7 @@ class Labelled:
     state      (m, V, K) PointState
     xyz_world  (m, K, 3) triangulated labels, None without a rig; NaN = not known
     size_px    (V, 2) width and height of the pictures
-    box_px     (m, V, 4) x, y, width, height around the subject, None = not known
+    box_px     (m, V, 4) x, y, width, height of the crop that the network is given, as in Prediction; None = not known
     """
 
     xy_px: FloatArray

@@ -100,6 +100,8 @@ def advise(
     enough = len(last) >= min_frames
     met = rounds_met >= patience and enough
     text = _advice(what, met, rounds_met, figure, lo, hi, len(last))
+    if not met:
+        text += f"; to stop, it must be met in {patience} in a row, on at least {max(min_frames, 1)} frames in all"
     if len(last) and rounds_met >= patience and not enough:
         text = f"not enough frames to say yet, {len(last)} of {min_frames}: {text.partition(': ')[2]}"
     return StopAdvice(rule, met, rounds_met, figure, lo, hi, len(last), text)

@@ -26,15 +26,21 @@ Describe = Callable[[Sequence[ByteArray]], Float32Array]
 
 
 def describe_pictures(
-    workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures, report: Report = lambda _: None
+    workspace: Workspace,
+    rows: Sequence[FrameRow],
+    pictures: Pictures,
+    report: Report = lambda _: None,
+    *,
+    every: bool = False,
 ) -> Float32Array:
     """(f, V·D) how the pictures of all views look, side by side; zeros for a missing view, NaN rows for frames left out.
 
     By ``cold_start.embedding`` if parallax.yaml names a backbone; else small grey pictures, which need no network and no
-    download and tell one posture or place from another.  Raises BadInputError for a backbone that cannot be had.
+    download and distinguish one posture or place from another.  Of many frames some are left out, unless ``every``.  Raises
+    BadInputError for a backbone that cannot be had.
     """
     describe = _describer(workspace)
-    stride = max(1, len(rows) // DESCRIBED)
+    stride = 1 if every else max(1, len(rows) // DESCRIBED)
     views = workspace.views
     slots = [
         (f, v, rows[f].images[view]) for f in range(0, len(rows), stride) for v, view in enumerate(views) if rows[f].due(view)

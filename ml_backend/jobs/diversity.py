@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from label_config.settings.spec import Spec
-from label_config.values import BoolArray, Float32Array, FloatArray, FrameKey
+from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.features import hybrid_features, pose3d_features
 from ml_backend.acquisition.hybrid import filter_views
 from ml_backend.acquisition.order_window import Strategy
+from ml_backend.jobs.cold_start import describe_pictures
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.round_state import RoundState
+from ml_backend.store import presence
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.workspace import Workspace
 
 #: Names in parallax.yaml.
 STRATEGIES: Mapping[str, Strategy] = {
@@ -30,6 +35,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+_NONE_PASS = "no frame passes the hybrid filter"
 
 
 def strategy_of(spec: Spec) -> Strategy:
@@ -41,7 +47,39 @@ def uncertain_frames(spec: Spec, confidence: FloatArray, uncertainty: FloatArray
     """(n,) frames that pass the filter of the hybrid strategy, None for the others; see ``hybrid.filter_views``."""
     if strategy_of(spec) is not Strategy.HYBRID:
         return None
-    return filter_views(confidence, uncertainty, batch, **spec.selection.hybrid.model_dump())
+    return filter_views(confidence, uncertainty, batch, **spec.selection.hybrid.model_dump(exclude={"space"}))
+
+
+def say_filtered(workspace: Workspace, passing: BoolArray) -> None:
+    """Warn in the event log while no frame passes the filter of the hybrid strategy."""
+    if passing.any() or not len(passing):
+        presence.settle(workspace.store, _NONE_PASS)
+        return
+    presence.tell(
+        workspace.store,
+        f"selection.hybrid: none of {len(passing)} frames passes the filter, so it has no effect: this network finds every "
+        f"keypoint with more than {workspace.spec.selection.hybrid.found:g} (found); set selection.hybrid.quantile, such as 0.3",
+        level="warning",
+        key=_NONE_PASS,
+    )
+
+
+def embedded_frames(workspace: Workspace, rows: Sequence[FrameRow], positions: Sequence[int], passing: BoolArray) -> FeatureSet:
+    """The frames at ``positions`` among ``rows`` in the space of ``cold_start.embedding``; those that do not pass have no place.
+
+    Raises BadInputError where parallax.yaml names no embedding.
+    """
+    if workspace.spec.cold_start.embedding is None:
+        raise BadInputError(
+            "selection.hybrid.space: 'embedding' needs cold_start.embedding, the hub name or folder of a network such as "
+            "microsoft/resnet-50; it is null"
+        )
+    described = np.flatnonzero(passing)
+    with closing(Pictures(workspace)) as pictures:
+        features = describe_pictures(workspace, [rows[positions[i]] for i in described], pictures, every=True)
+    found = np.full((len(positions), features.shape[1]), np.nan, dtype=np.float32)
+    found[described] = features
+    return FeatureSet(found, "l2", None, "embedding of pictures")
 
 
 def feature_space(

@@ -30,9 +30,10 @@ from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import preset
 from ml_backend.project.frame_pictures import Pictures
-from ml_backend.project.label_snapshot import rigs_of
+from ml_backend.project.label_snapshot import known_boxes, rigs_of
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_config import config_for, processes_of
 from ml_backend.project.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
 from ml_backend.store import versions, work
@@ -169,7 +170,7 @@ class _PoseInference:
         return Harvest.from_arrays(arrays.load(context.job.arguments[name])), context
 
     def _harvest(self, context: JobContext, model: Predictor) -> Harvest:
-        heatmaps = Output.HEATMAPS in model.outputs
+        heatmaps, limit_px = Output.HEATMAPS in model.outputs, context.workspace.spec.pseudo_labels.threshold_px
         parts: list[Harvest] = []
         done = 0
         for sequence, rig in self.rigs.items():
@@ -180,7 +181,7 @@ class _PoseInference:
                 context.report({"stage": "harvest", "step": done, "steps": len(self.frames)})
                 chunk = rows[start : start + CHUNK]
                 seen = predict_frames(context.workspace, model, chunk, self.pictures, heatmaps=heatmaps)
-                parts.append(harvest_points(self.body, rig, [row.key for row in chunk], detections(model, seen)))
+                parts.append(harvest_points(self.body, rig, [row.key for row in chunk], detections(model, seen), limit_px))
                 done += len(chunk)
         return Harvest.joined(parts)
 
@@ -225,8 +226,15 @@ def _harvest_targets(
     targets: list[TrainingTarget] = []
     for sequence, rig in rigs.items():
         mine = found.rows(chosen[[found.keys[i].sequence == sequence for i in chosen]])
-        images = [rows[key].images for key in mine.keys]
-        targets += harvest_targets(mine, rig, images, workspace.views, weight=workspace.spec.pseudo_labels.weight)
+        of_recording = [rows[key] for key in mine.keys]
+        targets += harvest_targets(
+            mine,
+            rig,
+            [row.images for row in of_recording],
+            workspace.views,
+            weight=workspace.spec.pseudo_labels.weight,
+            box_px=known_boxes(RoundState(workspace), of_recording),
+        )
     if not targets:
         raise ParallaxError(
             "harvest: no pose of an unlabelled training frame was good enough; label more frames, or check the calibration"

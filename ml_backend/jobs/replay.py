@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 
 from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.labels.split import stable_uniform
+from ml_backend.labels.split import TRAIN
 from ml_backend.metrics.oks import pose_oks
 from ml_backend.pose.presets import acft_training_set
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.splitting import rules
 from ml_backend.project.training_set import load_snapshot
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow, list_snapshots
 from ml_backend.store.workspace import Workspace
 
-#: OKS from which a labelled frame needs no replay, that of the stop advice; the margin is added to it (docs/methods.md §3.4).
-GOOD_OKS = 0.8
 #: Share of the training frames that early stopping evaluates.  Never validation frames: those evaluate the outcome.
 HELD_OUT = 0.1
 
@@ -31,7 +33,8 @@ def misestimated(workspace: Workspace, parent: VersionRow, snapshot: Snapshot, r
     is_new: BoolArray = ~np.isin(snapshot.frame_ids[rows], seen)
     similarity = np.full(len(rows), np.nan)
     similarity[~is_new] = similarities(workspace, parent, snapshot, rows[~is_new], pictures)
-    return rows[acft_training_set(similarity, is_new, GOOD_OKS)]
+    spec = workspace.spec
+    return rows[acft_training_set(similarity, is_new, spec.stop.oks, spec.train.acft.margin)]
 
 
 def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, rows: IntArray, pictures: Pictures) -> FloatArray:
@@ -47,7 +50,16 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
     return pose_oks(predicted[order], snapshot.xy_px[rows], snapshot.human[rows], sigmas, snapshot.box_px[rows])
 
 
-def held_out(snapshot: Snapshot, rows: IntArray, seed: int) -> BoolArray:
-    """(len(rows),) True for the frames that early stopping evaluates instead of training: the same ones in every round."""
-    drawn = [stable_uniform(snapshot.keys[i].sequence, np.array([snapshot.keys[i].index]), seed)[0] < HELD_OUT for i in rows]
-    return np.array(drawn, dtype=np.bool_)
+def early_stop_part(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> npt.NDArray[np.str_]:
+    """(len(rows),) "train", "val" for the frames that early stopping evaluates, "guard" for those next to them.
+
+    Whole blocks of time, as in the project's validation split, because single frames beside their neighbours would be near
+    copies of what is trained on.  The same frames in every round.
+    """
+    part = np.full(len(rows), TRAIN, dtype="<U5")
+    keys = [snapshot.keys[i] for i in rows]
+    for name, rule in rules(workspace).items():
+        mine = np.array([key.sequence == name for key in keys], dtype=np.bool_)
+        numbers = np.array([key.index for key in keys], dtype=np.int64)[mine]
+        part[mine] = replace(rule, fraction=HELD_OUT).of(name, numbers, workspace.project.seed + 1)
+    return part

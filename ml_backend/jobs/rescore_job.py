@@ -117,7 +117,7 @@ def work_on_shards(
                 return
             if model is None or kit is None:
                 model = load_predictor(workspace, workspace.models / version.path)
-                kit = make_kit(RoundState(workspace), _snapshot(workspace, version))
+                kit = make_kit(RoundState(workspace), _snapshot(workspace, version), getattr(model, "manifest", None))
                 earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
             _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from pathlib import Path
 
 from label_config.values import IntArray, TrainingTarget
-from ml_backend.evaluation.batch_performance import last_batch_performance
+from ml_backend.evaluation.batch_performance import BatchPerformance, last_batch_performance
 from ml_backend.jobs.job_context import JobContext
 from ml_backend.jobs.publish import publish_if_good
-from ml_backend.jobs.replay import held_out, misestimated
+from ml_backend.jobs.replay import early_stop_part, misestimated
 from ml_backend.jobs.scoring import auxiliary_networks
 from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.jobs.unused_pictures import say_left_out
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.labels.split import TRAIN, VALIDATION
 from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.engine import TrainResult
 from ml_backend.pose.weights import MANIFEST_NAME, read_manifest
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.project.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
-from ml_backend.store import versions
+from ml_backend.store import presence, versions
 from ml_backend.store.fault_points import reach
 from ml_backend.store.versions import SnapshotRow, VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
+
+_SQUEEZED = "training ended by its time"
 
 
 def retrain(context: JobContext) -> VersionRow | None:
@@ -43,10 +48,12 @@ def retrain(context: JobContext) -> VersionRow | None:
 def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow | None:
     workspace, snapshot, parent = run.context.workspace, run.snapshot, run.parent
     rows = training_rows(workspace, snapshot)
-    if parent and workspace.spec.train.preset == "acft":
+    if parent and workspace.spec.train.preset in ("acft", "video_specific"):
         run.context.report({"stage": "replay"})
         rows = misestimated(workspace, parent, snapshot, rows, run.pictures)
-    targets, apart, config = _targets_and_config(workspace, run.row, snapshot, rows, parent)
+    follows = workspace.spec.train.preset in ("acft", "video_specific")
+    performance = last_batch_performance(RoundState(workspace)) if follows else None
+    targets, apart, config = _targets_and_config(workspace, run.row, snapshot, rows, parent, performance)
     if not targets:
         run.context.log_event("nothing to train on yet: no labelled frame lies in the training part", "warning")
         return None
@@ -55,6 +62,7 @@ def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow 
     name = model_folder_name(run.row, parent, config.to_json(), rows.tolist(), None if parent else str(init))
     folder = workspace.models / name
     run, result = run.train(config, targets, folder, init=init, validation=apart)
+    say_length(run.context, config, result, performance)
     say_left_out(workspace, [*targets, *apart], result.skipped)
     reach("trained")
     run.context.report({"stage": "validate"})
@@ -92,13 +100,16 @@ def _fits(workspace: Workspace, folder: Path) -> bool:
 
 
 def _targets_and_config(
-    workspace: Workspace, row: SnapshotRow, snapshot: Snapshot, rows: IntArray, parent: VersionRow | None
+    workspace: Workspace,
+    row: SnapshotRow,
+    snapshot: Snapshot,
+    rows: IntArray,
+    parent: VersionRow | None,
+    performance: BatchPerformance | None,
 ) -> tuple[list[TrainingTarget], list[TrainingTarget], TrainConfig]:
     """What to train on, what early stopping evaluates (nothing unless the recipe asks for it), and the recipe."""
     spec = workspace.spec.train
     auxiliary = auxiliary_networks(workspace.spec.scores)
-
-    performance = last_batch_performance(RoundState(workspace))
 
     def recipe(count: int) -> TrainConfig:
         return recipe_for(
@@ -106,7 +117,7 @@ def _targets_and_config(
             warm=parent is not None,
             round_=row.round,
             n_targets=count,
-            performance=performance.oks,
+            performance=math.nan if performance is None else performance.oks,
             auxiliary=auxiliary,
             common=parent is None and common_model(workspace),
         )
@@ -115,8 +126,24 @@ def _targets_and_config(
     config = recipe(max(len(targets), 1))
     if not config.validate_every:
         return targets, [], config
-    apart = held_out(snapshot, rows, workspace.project.seed)
-    if not apart.any() or apart.all():
+    part = early_stop_part(workspace, snapshot, rows)
+    apart, kept = part == VALIDATION, part == TRAIN
+    if not apart.any() or not kept.any():
         return targets, [], config
-    targets = human_targets(workspace, snapshot, rows[~apart]) + pseudo_targets(workspace, snapshot)
+    targets = human_targets(workspace, snapshot, rows[kept]) + pseudo_targets(workspace, snapshot)
     return targets, human_targets(workspace, snapshot, rows[apart]), recipe(len(targets))
+
+
+def say_length(context: JobContext, config: TrainConfig, result: TrainResult, performance: BatchPerformance | None) -> None:
+    """What the length of the training followed, and a warning when ``train.max_minutes`` ended it before its last step."""
+    store, name = context.workspace.store, context.workspace.spec.train.preset
+    if performance is not None:
+        context.log_event(f"{name}: {performance}; {config.steps} steps")
+    if result.ending != "time":
+        presence.settle(store, _SQUEEZED)
+        return
+    text = (
+        f"train.max_minutes: the training ended after {config.max_minutes:g} minutes with {result.steps} of its {config.steps} "
+        f"steps ({name}); raise train.max_minutes for the whole length"
+    )
+    presence.tell(store, text, level="warning", key=_SQUEEZED)

@@ -18,7 +18,7 @@ from ml_backend.acquisition.selection import select, without
 from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.after_window import following
 from ml_backend.jobs.cold_start import describe_pictures, first_poses
-from ml_backend.jobs.diversity import feature_space, strategy_of, uncertain_frames
+from ml_backend.jobs.diversity import embedded_frames, feature_space, say_filtered, strategy_of, uncertain_frames
 from ml_backend.jobs.job_context import JobContext, Report
 from ml_backend.jobs.preannotations import points_to_show
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
@@ -81,6 +81,10 @@ def select_window(context: JobContext) -> None:
     sticky = _evaluation_slots(state, [scored.rows[i] for i in open_rows])
     params = _params(state, scored)
     uncertain = uncertain_frames(workspace.spec, scored.arrays["confidence"][open_rows], fused.total, params.batch)
+    if uncertain is not None:
+        say_filtered(workspace, uncertain)
+        if workspace.spec.selection.hybrid.space == "embedding":
+            features, labelled_keys = embedded_frames(workspace, scored.rows, open_rows, uncertain), []
     chosen = select(pool, fused, params, features=features, eligible=train, uncertain=uncertain, sticky=sticky)
     _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
     picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())

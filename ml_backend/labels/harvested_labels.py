@@ -27,6 +27,7 @@ from ml_backend.geometry.pictorial import PictorialPose, PictorialStructure, inf
 from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_side
 from ml_backend.geometry.triangulation import triangulate_linear, triangulate_robust
 from ml_backend.geometry.view_agreement import agreement_px
+from ml_backend.labels.snapshot import box_or_none
 
 #: Share of each keypoint's poses that is kept, those with the least uncertainty.
 KEEP = 0.7
@@ -133,16 +134,21 @@ class Harvest:
         return cls(keys=tuple(FrameKey.parse(str(key)) for key in arrays["keys"]), **values)
 
 
-def harvest_points(model: PictorialStructure, rig: Rig, keys: Sequence[FrameKey], detections: Detections) -> Harvest:
+def harvest_points(
+    model: PictorialStructure, rig: Rig, keys: Sequence[FrameKey], detections: Detections, threshold_px: float | None = None
+) -> Harvest:
     """Poses of n frames of one rig; nothing is kept before :meth:`Harvest.select`.
 
     The marginal means are refined by triangulating the views that agree with them: the grid decides which of several places
     is meant, the pixels decide where it is (§4.2).  Frames in which no two views agree about anything have no pose.
+
+    threshold_px  distance up to which views agree, see :func:`ml_backend.geometry.view_agreement.agreement_px`
     """
-    triangulated = triangulate_robust(rig, detections.xy_px).xyz_world
+    limit = agreement_px(rig, detections.xy_px, threshold_px)[..., None]
+    triangulated = triangulate_robust(rig, detections.xy_px, threshold_px=threshold_px).xyz_world
     centre = box_centres(triangulated, model.side_world)
     pose = _marginals(model, rig, detections, centre)
-    xyz = _refined(model, rig, detections, pose.mean_world)
+    xyz = _refined(model, rig, detections, pose.mean_world, limit)
     residual = _residual(rig, xyz, detections.xy_px)
     return Harvest(
         keys=tuple(keys),
@@ -150,7 +156,7 @@ def harvest_points(model: PictorialStructure, rig: Rig, keys: Sequence[FrameKey]
         covariance=pose.covariance,
         logdet=pose.logdet,
         residual_px=residual,
-        agreeing=_agree(rig, residual, detections.xy_px).sum(axis=1),
+        agreeing=np.asarray(residual <= limit).sum(axis=1),
         kept=np.zeros(pose.logdet.shape, dtype=np.bool_),
     )
 
@@ -161,10 +167,9 @@ def _marginals(model: PictorialStructure, rig: Rig, seen: Detections, centre_wor
     return infer_points(model, rig, seen.xy_px, seen.confidence, seen.sigma_px, centre_world)
 
 
-def _refined(model: PictorialStructure, rig: Rig, seen: Detections, mean_world: FloatArray) -> FloatArray:
+def _refined(model: PictorialStructure, rig: Rig, seen: Detections, mean_world: FloatArray, limit_px: FloatArray) -> FloatArray:
     # The mean is no better than a voxel, and so far may it be off from a point that agrees with it.
-    limit = agreement_px(rig, seen.xy_px)[..., None] + _voxel_px(model, rig, mean_world)
-    inlier = _residual(rig, mean_world, seen.xy_px) <= limit
+    inlier = _residual(rig, mean_world, seen.xy_px) <= limit_px + _voxel_px(model, rig, mean_world)
     refined = triangulate_linear(rig, np.where(inlier[..., None], seen.xy_px, np.nan))
     near = np.linalg.norm(refined - mean_world, axis=-1) <= _REFINED_WITHIN_VOX * model.spacing_world
     return np.where(near[..., None], refined, mean_world)
@@ -181,18 +186,22 @@ def _residual(rig: Rig, xyz_world: FloatArray, xy_px: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.norm(rig.project(xyz_world) - xy_px, axis=-1))
 
 
-def _agree(rig: Rig, residual_px: FloatArray, xy_px: FloatArray) -> BoolArray:
-    return np.asarray(residual_px <= agreement_px(rig, xy_px)[..., None])
-
-
 def harvest_targets(
-    harvest: Harvest, rig: Rig, images: Sequence[Mapping[str, ImageRef]], views: Sequence[str], *, weight: float = 1.0
+    harvest: Harvest,
+    rig: Rig,
+    images: Sequence[Mapping[str, ImageRef]],
+    views: Sequence[str],
+    *,
+    weight: float = 1.0,
+    box_px: FloatArray | None = None,
 ) -> list[TrainingTarget]:
     """Kept keypoints, projected into every picture of their frame; all others have weight 0, so the loss is masked (§4.4).
 
     images  (n,) view → picture of each frame; pictures without a single kept keypoint inside them make no target
     views   (V,) names in the order of the rig's cameras
+    box_px  (n, V, 4) x, y, width, height of the subject where prediction will know it too, NaN = not known
     """
+    boxes = np.full((len(harvest), len(views), 4), np.nan) if box_px is None else box_px
     projected = rig.project(np.where(harvest.kept[..., None], harvest.xyz_world, np.nan))
     inside = rig.inside(projected)
     return [
@@ -200,6 +209,7 @@ def harvest_targets(
             image=images[i][view],
             xy_px=np.where(inside[i, v, :, None], projected[i, v], np.nan),
             weight=weight * inside[i, v],
+            box_px=box_or_none(boxes[i, v]),
             key=harvest.keys[i],
             view=view,
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import BoolArray, FloatArray, FrameKey, IntArray, PointState, Provenance
+from label_config.values import BoolArray, Box, FloatArray, FrameKey, IntArray, PointState, Provenance
 
 #: Loss weight of a point by where it came from; pseudo-labels carry the weight they were accepted with.
 WEIGHTS = {Provenance.PLACED: 1.0, Provenance.ACCEPTED: 1.0, Provenance.GEOMETRY: 0.5}
@@ -102,3 +102,9 @@ class Snapshot:
     def rows(self, split: str) -> IntArray:
         """Positions of the frames of one split, oldest label first."""
         return np.asarray(np.flatnonzero(self.split == split), dtype=np.int64)
+
+
+def box_or_none(box_px: FloatArray) -> Box | None:
+    """(4,) → a box, None where it is NaN."""
+    x, y, width, height = box_px.tolist()
+    return (x, y, width, height) if np.isfinite(box_px).all() else None

@@ -1,17 +1,18 @@
 """Training recipes of the literature as named presets (docs/methods.md §7).
 
-``scratch``         Feng et al.: a fresh network each round, Adam 1e-3, ÷10 at half of the run
+``scratch``         Feng et al.: a fresh network each round, Adam 1e-3, ÷10 at step 2,500 of 5,000, batches of 32, no augmentation
 ``continue``        our default after the first round: OneCycle from the previous version's weights
 ``acft``            Taketsugu & Ukita: continued fine-tuning whose length follows how well the new labels were predicted
 ``personalise``     Pavlakos et al.: masked loss on selected keypoints, narrow targets, RMSprop, few epochs
 ``hybrid``          Kaplan et al.: continued training, plateau decay, early stopping
-``video_specific``  one model per recording, from a common one
+``video_specific``  Taketsugu & Ukita: one model per recording, by ACFT from a common one
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from ml_backend.pose.config import AugmentConfig, TrainConfig
 
 #: Bounds on the number of fine-tuning epochs; the paper's rule gives 0 for G > 0.996, which would change nothing.
 MIN_EPOCHS, MAX_EPOCHS = 2, 250
+#: α of ACFT: epochs for a batch that was predicted as badly as can be.
+ALPHA = 250.0
 
 
 def steps_of(epochs: float, n_targets: int, batch: int) -> int:
@@ -28,7 +31,7 @@ def steps_of(epochs: float, n_targets: int, batch: int) -> int:
     return max(math.ceil(epochs * n_targets / batch), 1)
 
 
-def acft_epochs(mean_oks: float, alpha: float = 250.0) -> int:
+def acft_epochs(mean_oks: float, alpha: float = ALPHA) -> int:
     """Epochs for a batch whose predictions had mean OKS G before training: round(α(1 − G)) within bounds (§3.4).
 
     Raises BadInputError for G outside [0, 1].
@@ -36,7 +39,7 @@ def acft_epochs(mean_oks: float, alpha: float = 250.0) -> int:
     if not 0 <= mean_oks <= 1:
         raise ModelError(f"acft: expected a mean OKS in [0, 1], got {mean_oks}")
     # Rounded first to twelve digits: 250 · (1 − 0.9) is 24.99… in binary.
-    return int(np.clip(round(round(alpha * (1 - mean_oks), 12)), MIN_EPOCHS, MAX_EPOCHS))
+    return int(np.clip(round(round(alpha * (1 - mean_oks), 12)), MIN_EPOCHS, max(round(alpha), MIN_EPOCHS)))
 
 
 def acft_training_set(oks: FloatArray, is_new: BoolArray, theta: float = 1.0, margin: float = 0.05) -> BoolArray:
@@ -48,16 +51,40 @@ def acft_training_set(oks: FloatArray, is_new: BoolArray, theta: float = 1.0, ma
     return np.asarray(is_new | ~(oks > theta + margin))
 
 
-def _scratch(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
-    return base.but(optimizer="adam", lr=1e-3, weight_decay=0.0, schedule="steps", drops=(0.5,), decay=0.1)
+@dataclass(frozen=True)
+class Round:
+    """What the length of a recipe follows.
+
+    n_targets  crops to train on
+    mean_oks   G, how well the newly labelled frames were predicted before training; None = not known
+    alpha      epochs for G = 0
+    """
+
+    n_targets: int
+    mean_oks: float | None
+    alpha: float
 
 
-def _continue(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+def _scratch(base: TrainConfig, cycle: Round) -> TrainConfig:
+    return base.but(
+        optimizer="adam",
+        lr=1e-3,
+        weight_decay=0.0,
+        schedule="steps",
+        drops=(0.5,),
+        decay=0.1,
+        steps=5000,
+        batch=32,
+        augment=AugmentConfig.none(),
+    )
+
+
+def _continue(base: TrainConfig, cycle: Round) -> TrainConfig:
     return base.but(schedule="onecycle", optimizer="adamw")
 
 
-def _acft(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
-    if mean_oks is None:
+def _acft(base: TrainConfig, cycle: Round) -> TrainConfig:
+    if cycle.mean_oks is None:
         raise ModelError("preset 'acft': needs the mean OKS of the newly labelled frames under the current model, got none")
     return base.but(
         optimizer="adamw",
@@ -66,12 +93,12 @@ def _acft(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainCon
         lr_parts=(1.0, 5.0, 10.0),
         schedule="exponential",
         decay=0.99,
-        steps=steps_of(acft_epochs(mean_oks), n_targets, base.batch),
+        steps=steps_of(acft_epochs(cycle.mean_oks, cycle.alpha), cycle.n_targets, base.batch),
         augment=AugmentConfig(rotation_deg=40, scale=0.3),
     )
 
 
-def _personalise(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
+def _personalise(base: TrainConfig, cycle: Round) -> TrainConfig:
     return base.but(
         optimizer="rmsprop",
         lr=2.5e-4,
@@ -79,13 +106,13 @@ def _personalise(base: TrainConfig, n_targets: int, mean_oks: float | None) -> T
         schedule="constant",
         sigma_hm=1.0,
         batch=4,
-        steps=steps_of(4, n_targets, 4),
+        steps=steps_of(4, cycle.n_targets, 4),
         augment=AugmentConfig(rotation_deg=30, scale=0.25),
     )
 
 
-def _hybrid(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
-    per_epoch = steps_of(1, n_targets, 4)
+def _hybrid(base: TrainConfig, cycle: Round) -> TrainConfig:
+    per_epoch = steps_of(1, cycle.n_targets, 4)
     return base.but(
         optimizer="adam",
         lr=1e-4,
@@ -101,13 +128,11 @@ def _hybrid(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainC
     )
 
 
-def _video_specific(base: TrainConfig, n_targets: int, mean_oks: float | None) -> TrainConfig:
-    epochs = MAX_EPOCHS if mean_oks is None else acft_epochs(mean_oks)
-    steps = min(base.steps, steps_of(epochs, n_targets, base.batch))
-    return base.but(optimizer="adamw", lr=0.25 * base.lr, schedule="onecycle", steps=steps)
+def _video_specific(base: TrainConfig, cycle: Round) -> TrainConfig:
+    return _acft(base, replace(cycle, mean_oks=cycle.mean_oks or 0.0))
 
 
-_Preset = Callable[[TrainConfig, int, float | None], TrainConfig]
+_Preset = Callable[[TrainConfig, Round], TrainConfig]
 
 _PRESETS: dict[str, _Preset] = {
     "scratch": _scratch,
@@ -124,15 +149,16 @@ PRESETS = tuple(_PRESETS)
 WARM_PRESETS = frozenset(PRESETS) - {"scratch"}
 
 
-def preset(name: str, base: TrainConfig, *, n_targets: int, mean_oks: float | None = None) -> TrainConfig:
+def preset(name: str, base: TrainConfig, *, n_targets: int, mean_oks: float | None = None, alpha: float = ALPHA) -> TrainConfig:
     """``base`` with the recipe's optimiser, schedule, length and augmentation; network, input and device stay.
 
     n_targets  crops to train on, for recipes counted in epochs
     mean_oks   how well the newly labelled frames were predicted before training (acft, video_specific), None = not known
+    alpha      epochs of these two for a batch that was predicted as badly as can be
     Raises BadInputError for an unknown name or a missing figure.
     """
     if name not in _PRESETS:
         raise ModelError(f"training preset: expected one of {', '.join(PRESETS)}, got {name!r}")
     if n_targets < 1:
         raise ModelError(f"training preset {name!r}: expected at least one target, got {n_targets}")
-    return _PRESETS[name](base, n_targets, mean_oks)
+    return _PRESETS[name](base, Round(n_targets, mean_oks, alpha))

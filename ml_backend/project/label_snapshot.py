@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, Box, FloatArray, IntArray, PointState, Pose2D, Provenance
+from label_config.values import DEFAULT_SUBJECT, FloatArray, IntArray, PointState, Pose2D, Provenance
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.completion import complete, overlooked
 from ml_backend.labels.merge import Annotation, merge_annotations
@@ -97,12 +97,6 @@ def known_boxes(now: RoundState, rows: Sequence[FrameRow], labels: Sequence[Anno
             if box is not None and given[i, v]:
                 boxes[i, v] = box
     return boxes
-
-
-def box_or_none(box_px: FloatArray) -> Box | None:
-    """(4,) → a box, None where it is NaN."""
-    x, y, width, height = box_px.tolist()
-    return (x, y, width, height) if np.isfinite(box_px).all() else None
 
 
 def _task_views(now: RoundState) -> dict[int, tuple[str, ...] | None]:

@@ -136,5 +136,13 @@ def recipe_for(
     config = config_for(train, warm=warm, round_=round_, n_targets=share, auxiliary=auxiliary)
     fresh_start_of_a_warm_one = train.preset in WARM_PRESETS and not (warm or common)
     if train.preset != DEFAULT and not fresh_start_of_a_warm_one:
-        config = preset(train.preset, config, n_targets=share, mean_oks=0.0 if math.isnan(performance) else performance)
+        known = 0.0 if math.isnan(performance) else performance
+        config = preset(train.preset, config, n_targets=share, mean_oks=known, alpha=train.acft.epochs)
+        if train.preset == "scratch":  # a smaller machine may ask for less than the paper had
+            config = config.but(steps=train.steps_first or config.steps, batch=_given(train, "batch", config.batch))
     return config.but(augment=replace(config.augment, randaugment=train.randaugment)) if train.randaugment else config
+
+
+def _given(train: Train, name: str, otherwise: int) -> int:
+    """The value that parallax.yaml states itself, else another."""
+    return int(getattr(train, name)) if name in train.model_fields_set else otherwise

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from label_config.values import FloatArray, IntArray, TrainingTarget
-from ml_backend.labels.snapshot import Snapshot
-from ml_backend.project.label_snapshot import box_or_none, collect
+from ml_backend.labels.snapshot import Snapshot, box_or_none
+from ml_backend.project.label_snapshot import collect
 from ml_backend.store import versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow, list_frames

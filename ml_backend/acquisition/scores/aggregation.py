@@ -10,6 +10,9 @@ from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.score import Chunk, Labelled, Scores, State
 from ml_backend.geometry.cameras import Rig
 
+#: Cells along a heatmap's side in the papers on auxiliary networks.
+CELLS = 64
+
 
 class NothingToLearn:
     """Mixin for scores that need no labels."""
@@ -57,3 +60,15 @@ def predicted(chunk: Chunk) -> BoolArray:
     """(c, V, K) True where the network said something: a point, or at least a confidence (a blank heatmap)."""
     output: BoolArray = chunk.valid | np.isfinite(chunk.confidence)
     return output[chunk.core]
+
+
+def crop_side_px(chunk: Chunk) -> FloatArray:
+    """(c, V) square root of the area of the crop that the network was given, of the whole picture where there was none."""
+    full = np.broadcast_to(np.sqrt(chunk.size_px.prod(axis=1)), chunk.xy_px[chunk.core].shape[:2])
+    area = chunk.prediction.box_px[chunk.core][..., 2:].prod(axis=-1)
+    return np.where(area > 0, np.sqrt(np.where(area > 0, area, 0.0)), full)
+
+
+def cell_px(chunk: Chunk) -> FloatArray:
+    """(c, V) pixels of a cell when the crop has 64 × 64 of them: the unit of papers, in which near and far subjects are alike."""
+    return crop_side_px(chunk) / CELLS

@@ -5,27 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from label_config.values.masked import masked_mean
 from label_config.values.prediction import Output
 from ml_backend.acquisition.score import Chunk, Need, Scores, State
-from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, cell_px, mean_of_views, nothing
 
 
 @dataclass(frozen=True)
 class Aleatoric(NothingToLearn):
-    """Logarithm of the squared error that an auxiliary network expects of each point."""
+    """Logarithm of the squared error that an auxiliary network expects of each point.
+
+    In cells of a crop of 64 × 64, as the network is trained, so that a subject that fills its crop weighs the same near and far.
+    """
 
     name: ClassVar[str] = "aleatoric"
-    unit: ClassVar[str] = "ln px^2"
+    unit: ClassVar[str] = "ln cell^2"
     requires: ClassVar[frozenset[Need]] = frozenset({Output.VARIANCE})
     halo: ClassVar[int] = 0
     source: ClassVar[str] = "Kendall & Gal 2017; baseline of Shukla et al. 2022"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Mean over keypoints, then over views."""
-        return (
-            nothing(chunk) if Output.VARIANCE not in chunk.outputs else mean_of_views(chunk.outputs[Output.VARIANCE][chunk.core])
-        )
+        if Output.VARIANCE not in chunk.outputs:
+            return nothing(chunk)
+        return mean_of_views(chunk.outputs[Output.VARIANCE][chunk.core] - 2 * np.log(cell_px(chunk))[..., None])
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,12 @@ class LeastConfidence(NothingToLearn):
 class Margin(NothingToLearn):
     """How little the highest peak stands out over the second (best versus second best, BSB).
 
-    ``mode="paper"`` gives the form that was released with VATL4Pose: the sum over keypoints of the difference of the
-    two peaks, 0 for a single peak.  It ranks ambiguous points last.
+    ``mode="paper"`` is BSB as Feng et al. have it: minus the sum over keypoints of the difference of the two peaks, the second 0
+    where there is none.  ``mode="released"`` is the code of VATL4Pose: the sum of the differences, 0 for a single peak, which
+    ranks ambiguous points last.
     """
 
-    mode: Literal["fixed", "paper"] = "fixed"
+    mode: Literal["fixed", "paper", "released"] = "fixed"
 
     name: ClassVar[str] = "margin"
     unit: ClassVar[str] = "1"
@@ -87,11 +88,11 @@ class Margin(NothingToLearn):
         value = np.sort(np.nan_to_num(chunk.outputs[Output.PEAKS][chunk.core][..., 2], nan=0.0), axis=-1)[..., ::-1]
         best = value[..., 0]
         second = value[..., 1] if value.shape[-1] > 1 else np.zeros_like(best)
-        if self.mode == "paper":
+        if self.mode == "released":
             term = np.where(second > 0, np.abs(best - second), 0.0)
         else:
-            term = 1.0 - (best - second)
-        return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_keypoints=self.mode == "paper")
+            term = (1.0 if self.mode == "fixed" else 0.0) - (best - second)
+        return mean_of_views(np.where(predicted(chunk), term, np.nan), sum_keypoints=self.mode != "fixed")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from label_config.values.masked import masked_mean
 from label_config.values.prediction import Output
 from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
-from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_views, nothing
-from ml_backend.acquisition.scores.confidence import PeakNorm, peak_probability
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, cell_px, mean_of_views, nothing
+from ml_backend.acquisition.scores.confidence import PeakNorm, entropy, peak_probability
 from ml_backend.acquisition.scores.links import at_child, fit_links, limb_lengths_px, log_likelihood, subject_size_px
 from ml_backend.geometry.cameras import Rig
+
+#: Ends of a limb whose maxima are weighted by their probability.
+Weighted = Literal["both", "parent", "child"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,30 @@ def pair_log_likelihood(peak_xy_px: FloatArray, links: Links, limb: int) -> Floa
     return log_likelihood(np.linalg.norm(difference, axis=-1), links.size_px[..., None, None], mean, spread)
 
 
-def expected_log_likelihood(peak_xy_px: FloatArray, peak_value: FloatArray, links: Links, norm: PeakNorm) -> FloatArray:
-    """``Σ_ab p_a p_b log q(a, b)`` of every limb, (n, V, L); NaN where the limb says nothing."""
+def expected_log_likelihood(
+    peak_xy_px: FloatArray,
+    peak_value: FloatArray,
+    links: Links,
+    norm: PeakNorm,
+    weighted: Weighted = "both",
+    sizes: FloatArray | None = None,
+) -> FloatArray:
+    """``Σ_ab p_a p_b log q(a, b)`` of every limb, (n, V, L); NaN where the limb has no value.
+
+    weighted  the ends whose maxima are weighted by their probability; those of the other end count 1 each
+    sizes     (n, V) the subject's size in the unit of length of the density; None = 1, lengths are in units of the size
+    """
     probability = peak_probability(peak_value, norm)
+    one = np.ones_like(probability)
+    of_parent, of_child = (probability if weighted in ("both", end) else one for end in ("parent", "child"))
     result = np.full((*peak_xy_px.shape[:2], len(links.limbs)), np.nan)
     for limb, (parent, child) in enumerate(links.limbs):
         logq = pair_log_likelihood(peak_xy_px, links, limb)
+        if sizes is not None:
+            logq = logq - np.log(sizes)[..., None, None]
         pairs = np.isfinite(logq)
         total = np.einsum(
-            "nva,nvb,nvab->nv", probability[:, :, parent], probability[:, :, child], np.where(pairs, logq, 0.0), optimize=True
+            "nva,nvb,nvab->nv", of_parent[:, :, parent], of_child[:, :, child], np.where(pairs, logq, 0.0), optimize=True
         )
         result[..., limb] = np.where(pairs.any(axis=(-1, -2)), total, np.nan)
     return result
@@ -119,12 +137,15 @@ class LinkLikelihood:
 class VL4Pose(NothingToLearn):
     """Minus the expected log-likelihood of the limb lengths that an auxiliary network expects in this very picture.
 
-    ``fixed`` measures lengths in units of the picture's mean expected one, so that near subjects weigh no more than far ones, and
-    takes the mean over limbs; ``paper`` measures in pixels and sums.
+    ``fixed`` measures lengths in units of the picture's mean expected one and takes the mean over limbs.  ``paper`` measures in
+    cells of a crop of 64 × 64, sums, and adds the root's own term, minus the expected log-probability of its maxima.  Near
+    subjects weigh no more than far ones in either.  ``weighted`` says whose maxima are weighted: those of both ends, which is the
+    expectation, or of one end alone.
     """
 
     norm: PeakNorm = "l1"
     mode: Literal["fixed", "paper"] = "fixed"
+    weighted: Weighted = "both"
 
     name: ClassVar[str] = "vl4pose"
     unit: ClassVar[str] = "nat"
@@ -139,7 +160,11 @@ class VL4Pose(NothingToLearn):
         peaks = chunk.outputs[Output.PEAKS][chunk.core]
         xy, value = peaks[..., :2], peaks[..., 2]
         links = predicted_links(chunk.outputs[Output.LINKS][chunk.core], chunk.skeleton)
-        uncertainty = -expected_log_likelihood(xy, value, links, self.norm)
+        sizes = links.size_px / cell_px(chunk) if self.mode == "paper" else None
+        expected = expected_log_likelihood(xy, value, links, self.norm, self.weighted, sizes)
+        uncertainty = at_child(-expected, links.limbs, xy.shape[2])
         if self.mode == "paper":
-            uncertainty = uncertainty + np.log(links.size_px)[..., None]
-        return mean_of_views(at_child(uncertainty, links.limbs, xy.shape[2]), sum_keypoints=self.mode == "paper")
+            roots = [k for k in np.unique(links.limbs[:, 0]) if k not in links.limbs[:, 1]]
+            own = entropy(peak_probability(value[:, :, roots], self.norm))
+            uncertainty[:, :, roots] = np.where(np.isfinite(value[:, :, roots]).any(axis=-1), own, np.nan)
+        return mean_of_views(uncertainty, sum_keypoints=self.mode == "paper")

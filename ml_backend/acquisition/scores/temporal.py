@@ -11,7 +11,7 @@ from label_config.values import BoolArray, FloatArray, IntArray
 from label_config.values.masked import masked_mean
 from label_config.values.prediction import Output
 from ml_backend.acquisition.score import Chunk, Context, Need, Scores, State
-from ml_backend.acquisition.scores.aggregation import NothingToLearn, mean_of_keypoints, mean_of_views, nothing
+from ml_backend.acquisition.scores.aggregation import NothingToLearn, crop_side_px, mean_of_keypoints, mean_of_views, nothing
 
 #: Displacement, relative to the square root of the crop's area, above which VATL4Pose's code counts a keypoint as moved.
 RELEASED_MOTION = 0.01
@@ -70,7 +70,7 @@ class TemporalPoseChange(NothingToLearn):
         to_previous = _step(chunk.xy_px, linked(chunk))
         steps = to_neighbours(to_previous / _per_step(chunk) if self.mode == "fixed" else to_previous, chunk.core)
         if self.mode == "released":
-            steps = np.where(np.isfinite(steps), steps > RELEASED_MOTION * _crop_size(chunk)[..., None], np.nan)
+            steps = np.where(np.isfinite(steps), steps > RELEASED_MOTION * crop_side_px(chunk)[..., None], np.nan)
         if self.mode != "fixed":
             return mean_of_views(2 * masked_mean(steps, axis=0)[0], sum_keypoints=True)
         steps = np.where(steps < self.dead_zone_px, 0.0, steps)
@@ -82,13 +82,6 @@ def _per_step(chunk: Chunk) -> FloatArray:
     if chunk.step is None:
         return np.ones((len(chunk.index), 1, 1))
     return (np.diff(chunk.index, prepend=chunk.index[:1] - 1) / chunk.step)[:, None, None]
-
-
-def _crop_size(chunk: Chunk) -> FloatArray:
-    """(c, V) square root of the area of the crop, of the whole picture where there was no crop."""
-    full = np.broadcast_to(np.sqrt(chunk.size_px.prod(axis=1)), chunk.xy_px[chunk.core].shape[:2])
-    area = chunk.prediction.box_px[chunk.core][..., 2:].prod(axis=-1)
-    return np.where(area > 0, np.sqrt(np.where(area > 0, area, 0.0)), full)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ STOP_RULES = {"SC_Min": "batch_oks", "SC_All": "seen_oks_min", "SC_quantile": "v
 
 
 def stopping(rows: Sequence[Row], kind: str, thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8)) -> list[StopRound]:
-    """The table of VATL4Pose, §3.6, for one strategy."""
+    """The table of VATL4Pose, §3.3, for one strategy."""
     error = curve_of(rows, kind)
     found = []
     for rule, figure in STOP_RULES.items():

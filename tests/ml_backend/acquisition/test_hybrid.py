@@ -86,13 +86,25 @@ def test_nothing_to_choose_from() -> None:
         passes_filter(np.zeros(4))
 
 
-def test_views_that_are_missing_do_not_speak_in_the_filter() -> None:
-    confidence = np.full((4, 2, 6), 0.9)
+def test_a_camera_that_found_nothing_is_not_hidden_by_one_that_found_everything() -> None:
+    confidence = np.full((5, 2, 6), 0.9)
     confidence[1, :, :2] = 0.1  # not found by either view
-    confidence[2, 0, :2] = 0.1  # found on average
-    confidence[3, 0] = np.nan  # one view missing, the other not too sure
-    confidence[3, 1] = 0.5
-    assert filter_views(confidence, np.zeros(4), 10).tolist() == [False, True, False, False]
+    confidence[2, 0] = 0.1  # nothing found in one view; 0.5 in the mean over the views
+    confidence[3, 0] = np.nan  # one view missing, which is no finding
+    confidence[4, 1, 0] = 0.1  # a single keypoint of six
+    assert filter_views(confidence, np.zeros(5), 10).tolist() == [False, True, True, False, False]
+
+
+def test_a_quantile_is_relative_to_the_confidences_of_each_camera() -> None:
+    """A network that never says less than 0.3: by the printed threshold nothing passes."""
+    rng = np.random.default_rng(0)
+    confidence = np.stack([rng.uniform(0.8, 1.0, (50, 6)), rng.uniform(0.4, 0.5, (50, 6))], axis=1)
+    confidence[7, 0, :3] = 0.79  # the lowest of the first camera
+    confidence[9, 1, :3] = 0.39  # the lowest of the second
+    assert not filter_views(confidence, np.zeros(50), 10).any()
+    # 1 % of 300 keypoints are 3: those of one frame for each camera
+    found = filter_views(confidence, np.zeros(50), 10, quantile=0.01)
+    assert np.flatnonzero(found).tolist() == [7, 9]
 
 
 def test_a_tenth_of_the_batch_may_show_nothing() -> None:

@@ -42,6 +42,9 @@ def test_two_rounds_in_a_row_are_needed() -> None:
         assert (advice.rounds_met, advice.met) == (expected, expected >= 2)
     assert "you may stop" in advise([good, good]).text
     assert "labelling still pays" in advise([good]).text
+    for rule in ("sc_min", "sc_all", "sc_quantile"):
+        text = advise([good], rule=Rule(rule), patience=3, min_frames=20).text
+        assert text.endswith("; to stop, it must be met in 3 in a row, on at least 20 frames in all")
 
 
 def test_no_advice_to_stop_rests_on_a_handful_of_frames() -> None:

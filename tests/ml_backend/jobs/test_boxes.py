@@ -12,10 +12,14 @@ import pytest
 
 from label_config.values import Box, ByteArray, FrameKey
 from label_config.values.prediction import Output, Prediction
+from ml_backend.jobs import scoring
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.weights import Manifest
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import collect
 from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.round_state import RoundState
+from ml_backend.project.training_config import config_for
 from ml_backend.project.training_set import human_targets
 from ml_backend.store import frames, submissions
 from ml_backend.store.workspace import Workspace
@@ -114,3 +118,14 @@ def test_boxes_are_a_part_of_the_snapshot(workspace: Workspace) -> None:
     # A file from before there were boxes.
     old = {name: array for name, array in without.to_arrays().items() if "box" not in name}
     assert Snapshot.from_arrays(old).sha256 == without.sha256
+
+
+def test_a_labelled_pose_has_the_crop_that_it_would_be_predicted_in(workspace: Workspace) -> None:
+    """Network input 32 × 32: BOX of 30 × 40 around (20, 26) → 40 × 40 → times 1.25; the picture of 64 × 64 is square."""
+    config = config_for(workspace.spec.train, warm=False, round_=0)
+    manifest = Manifest(config=config, skeleton=workspace.binding.skeleton, subject_px=30.0)
+    boxes = scoring._labelled(RoundState(workspace), collect(workspace), manifest).box_px
+    assert boxes is not None
+    np.testing.assert_allclose(boxes[0, 0], (20 - 25, 26 - 25, 50, 50))
+    np.testing.assert_allclose(boxes[2], [(-0.0, 0.0, 64.0, 64.0)] * 3)
+    np.testing.assert_allclose(boxes[1, 0], (0.0, 0.0, 64.0, 64.0))  # its box lies outside of the picture

@@ -149,6 +149,24 @@ def test_targets_project_kept_joints_into_every_view_and_mask_the_rest() -> None
         assert np.isnan(target.xy_px[~keep[frame]]).all()
 
 
+def test_a_target_has_the_box_of_its_subject_where_prediction_will_have_it() -> None:
+    truth = replace(reap(STUDIO.truth_xy), xyz_world=STUDIO.truth_xyz).select(1.0)
+    images = [{name: ImageRef(name) for name in STUDIO.rig.names}] * 24
+    boxes = np.full((24, 4, 4), np.nan)
+    boxes[3, 1] = (10.0, 20.0, 30.0, 40.0)
+    targets = harvest_targets(truth, STUDIO.rig, images, STUDIO.rig.names, box_px=boxes)
+    given = {(target.key.index, target.view): target.box_px for target in targets if target.key and target.box_px}
+    assert given == {(3, "cam2"): (10.0, 20.0, 30.0, 40.0)}
+
+
+def test_views_agree_within_what_parallax_yaml_says() -> None:
+    seen = STUDIO.truth_xy + np.random.default_rng(0).normal(0, 1.0, STUDIO.truth_xy.shape)
+    detections = Detections(seen, np.ones(seen.shape[:-1]), np.full(seen.shape[:2], 2.0))
+    by_rule, strict = (harvest_points(BODY, STUDIO.rig, STUDIO.frames, detections, limit) for limit in (None, 1e-6))
+    assert (by_rule.agreeing >= 2).mean() > 0.9
+    assert (strict.agreeing < 2).all(), "no two noisy points agree within a millionth of a pixel"
+
+
 def test_a_projection_outside_the_picture_has_no_weight() -> None:
     small = Rig((replace(STUDIO.rig.cameras[0], size_px=(128, 256)), *STUDIO.rig.cameras[1:]))
     found = replace(reap(STUDIO.truth_xy), xyz_world=STUDIO.truth_xyz).select(1.0)

@@ -9,13 +9,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from label_config.settings.spec import SelectionSettings
-from label_config.values import DEFAULT_SUBJECT, FrameKey, ImageRef
+from label_config.settings.spec import ColdStart, Hybrid, SelectionSettings
+from label_config.values import DEFAULT_SUBJECT, BadInputError, FrameKey, ImageRef
 from ml_backend.acquisition.explain import explain
 from ml_backend.acquisition.order_window import Kind, Strategy
 from ml_backend.acquisition.score_record import ScoreRecord, recompute_final
 from ml_backend.jobs import select_job as selecting
-from ml_backend.jobs.diversity import STRATEGIES, feature_space, uncertain_frames
+from ml_backend.jobs.diversity import STRATEGIES, embedded_frames, feature_space, say_filtered, uncertain_frames
 from ml_backend.jobs.self_training import Proposal
 from ml_backend.project import scored_shards
 from ml_backend.project.label_snapshot import collect
@@ -140,10 +140,47 @@ def test_the_settings_of_the_hybrid_filter_arrive(make_workspace: Make) -> None:
         return found.tolist()
 
     assert passing() == [False, False, False]
+    assert passing(quantile=0.2, least=2) == [False, True, False]  # of 18 confidences 0.45, 0.45 and 0.1 are the lowest
     assert passing(found=0.5) == [False, True, False]
     assert passing(least=1) == [False, False, True]
     assert passing(found=0.5, least=6, rule="B") == [False, True, True]
     assert uncertain_frames(make_workspace().spec, confidence, np.zeros(3), 10) is None
+
+
+def test_a_filter_that_passes_nothing_says_so(make_workspace: Make) -> None:
+    workspace = make_workspace(selection={"diversity": "hybrid"})
+
+    def said() -> list[str]:
+        return [event.text for event in presence.list_events(workspace.store) if "passes the filter" in event.text]
+
+    say_filtered(workspace, np.zeros(3, dtype=np.bool_))
+    (text,) = said()
+    assert "none of 3 frames" in text
+    assert "selection.hybrid.quantile" in text
+    say_filtered(workspace, np.array([False, True, False]))
+    assert said() == []
+
+
+def test_the_space_of_the_hybrid_strategy_may_be_that_of_a_classification_network(
+    learnt: Callable[..., Workspace], work_off: WorkOff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[int] = []
+
+    def describe(images: Any) -> Any:
+        described.append(len(images))
+        return np.stack([[image.mean(), image.std()] for image in images]).astype(np.float32)
+
+    monkeypatch.setattr("ml_backend.jobs.cold_start._describer", lambda workspace: describe)
+    workspace = learnt(pseudo_labels={"enabled": False})
+    hybrid = Hybrid(space="embedding", quantile=0.5)  # half of the keypoints of each camera
+    chosen = with_selection(workspace, diversity="hybrid", hybrid=hybrid)
+    with pytest.raises(BadInputError, match=r"needs cold_start\.embedding"):
+        embedded_frames(chosen, some_rows(2), [0, 1], np.ones(2, dtype=np.bool_))
+    spec = chosen.spec.model_copy(update={"cold_start": ColdStart(embedding="microsoft/resnet-50")})
+    picks = order_of(replace(chosen, spec=spec), work_off)
+    assert sum(described) >= 10 * len(workspace.views), "the pictures of all uncertain frames, before the window is chosen"
+    spaces = {ScoreRecord.from_json(pick.record or {}).kind for pick in picks}
+    assert Kind.DIVERSE in spaces
 
 
 def test_validation_frames_keep_their_slots_when_pseudo_labelled_frames_leave(

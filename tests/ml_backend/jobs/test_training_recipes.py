@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from label_config.settings.spec import Train
+from label_config.settings.spec import AcftSettings, Train
 from label_config.values import BadInputError, TrainingTarget
-from ml_backend.jobs.replay import held_out, misestimated
+from ml_backend.jobs.replay import early_stop_part, misestimated
 from ml_backend.jobs.run_job import run_here
+from ml_backend.labels.split import SplitRule
 from ml_backend.metrics.oks import pose_oks
-from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.presets import PRESETS
 from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import read_manifest
 from ml_backend.project.label_snapshot import collect
 from ml_backend.project.training_config import config_for, first_weights, recipe_for, starts_warm
-from ml_backend.store import versions, work
+from ml_backend.store import frames, presence, versions, work
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
 
@@ -77,6 +79,31 @@ def test_acft_trains_the_longer_the_worse_the_last_batch_was() -> None:
     assert steps(0.6) == 100 * 16 // 8  # 250 · (1 − 0.6) epochs
     assert steps(0.9) == 25 * 16 // 8
     assert steps(float("nan")) == 250 * 16 // 8  # nothing was shown yet: G = 0
+    settings = Train(preset="acft", batch=8, acft=AcftSettings(epochs=400))
+    assert steps(0.6) == 160 * 16 // 8
+    assert steps(0.0) == 400 * 16 // 8
+
+
+def test_scratch_is_the_printed_recipe_unless_parallax_yaml_asks_for_less() -> None:
+    """Feng et al.: 5,000 steps with batches of 32, rate 1e-3 and a tenth of it from step 2,500, no augmentation."""
+
+    def recipe(**settings: Any) -> TrainConfig:
+        return recipe_for(Train(preset="scratch", **settings), warm=False, round_=3, n_targets=10, performance=0.5)
+
+    printed = recipe()
+    assert (printed.steps, printed.batch, printed.lr, printed.optimizer) == (5000, 32, 1e-3, "adam")
+    assert (printed.drops[0] * printed.steps, printed.decay) == (2500, 0.1)
+    assert printed.augment == AugmentConfig.none()
+    assert recipe(randaugment=(2, 9.0)).augment == replace(AugmentConfig.none(), randaugment=(2, 9.0))
+    assert (recipe(steps_first=300, batch=8).steps, recipe(batch=8).batch) == (300, 8)
+
+
+def test_a_training_that_its_time_ends_says_so(make_workspace: Make, label: Label) -> None:
+    workspace = make_workspace(train={"preset": "scratch", "max_minutes": 0.01, "steps_first": None})
+    label(workspace, [0, 5])
+    retrain(workspace)
+    (said,) = [event.text for event in presence.list_events(workspace.store) if event.text.startswith("train.max_minutes")]
+    assert "of its 5000 steps (scratch)" in said
 
 
 def test_network_input_seed_and_budget_are_those_of_the_settings() -> None:
@@ -115,16 +142,23 @@ def test_oks_of_a_pose_is_the_mean_over_labelled_views() -> None:
     assert np.isnan(pose_oks(off, truth, np.zeros_like(placed), sigmas)).all()
 
 
-def test_early_stopping_looks_at_the_same_tenth_every_round(make_workspace: Make, label: Label) -> None:
+def test_early_stopping_evaluates_whole_blocks_of_time_the_same_in_every_round(make_workspace: Make, label: Label) -> None:
+    """Frames 0 to 39 in blocks of 2 with a guard of 1: a tenth of 20 blocks, and no training frame next to them."""
     workspace = make_workspace(val_from=40)
+    sequence = frames.list_frames(workspace.store)[0].key.sequence
+    frames.save_split(workspace.store, sequence, SplitRule(0.2, 2, 1).to_json())
     label(workspace, list(range(0, 40, 2)))
     small = collect(workspace)
     label(workspace, list(range(1, 40, 2)))
     large = collect(workspace)
-    before = {small.keys[i] for i in small.rows("train")[held_out(small, small.rows("train"), 3)]}
-    after = {large.keys[i] for i in large.rows("train")[held_out(large, large.rows("train"), 3)]}
-    assert before == after & set(small.keys)
-    assert 0 < len(after) < 12  # 40 · 0.1 = 4
+    part = dict(zip([key.index for key in large.keys], early_stop_part(workspace, large, large.rows("train")), strict=True))
+    held = sorted(index for index, of in part.items() if of == "val")
+    assert len(held) == 4
+    assert {index // 2 for index in held} == {held[0] // 2, held[2] // 2}, "whole blocks"
+    beside = {index + away for index in held for away in (-1, 1)} - set(held)
+    assert {index for index, of in part.items() if of == "guard"} == beside & set(part)
+    before = dict(zip([key.index for key in small.keys], early_stop_part(workspace, small, small.rows("train")), strict=True))
+    assert before == {index: of for index, of in part.items() if index in before}
 
 
 def retrain(workspace: Workspace) -> VersionRow:
@@ -136,7 +170,7 @@ def retrain(workspace: Workspace) -> VersionRow:
 
 @pytest.mark.parametrize(("preset", "parent"), [("scratch", None), ("video_specific", 1)])
 def test_a_round_follows_the_preset(make_workspace: Make, label: Label, preset: str, parent: int | None) -> None:
-    workspace = make_workspace(train={"preset": preset})
+    workspace = make_workspace(train={"preset": preset, "max_minutes": 0.02})
     label(workspace, [0, 5])
     retrain(workspace)
     label(workspace, [10])
@@ -153,14 +187,22 @@ def test_acft_replays_new_frames_and_those_still_wrong(
     version = retrain(workspace)
     label(workspace, [15])
     snapshot = collect(workspace)
-    known = {0: 0.95, 5: 0.2, 10: 0.84}  # 0.8 and the margin of 0.05 are good enough
+    known = {0: 0.95, 5: 0.2, 10: 0.84}
 
     def similarities(*arguments: Any) -> Any:
         return np.array([known[snapshot.keys[i].index] for i in arguments[3]])
 
     monkeypatch.setattr("ml_backend.jobs.replay.similarities", similarities)
-    rows = misestimated(workspace, version, snapshot, snapshot.rows("train"), None)  # type: ignore[arg-type]
-    assert [snapshot.keys[i].index for i in rows] == [5, 10, 15]
+
+    def trained_on(**sections: Any) -> list[int]:
+        other = replace(workspace, spec=workspace.spec.model_validate(workspace.spec.model_dump() | sections))
+        rows = misestimated(other, version, snapshot, snapshot.rows("train"), None)  # type: ignore[arg-type]
+        return [snapshot.keys[i].index for i in rows]
+
+    assert trained_on() == [5, 10, 15], "up to 0.8, that of the stop advice, and the margin of 0.05"
+    assert trained_on(stop={"oks": 0.5}) == [5, 15]
+    margin = workspace.spec.train.model_dump() | {"acft": {"margin": 0.2}}
+    assert trained_on(train=margin) == [0, 5, 10, 15]
 
 
 def test_acft_in_the_loop(make_workspace: Make, label: Label, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +237,10 @@ def test_hybrid_stops_early_on_frames_that_it_does_not_train_on(
         return train(config, targets, *rest, **more)
 
     monkeypatch.setattr("ml_backend.jobs.training_run.train", spy)
-    monkeypatch.setattr("ml_backend.jobs.retrain_job.held_out", lambda snapshot, rows, seed: rows % 4 == 1)
+    monkeypatch.setattr(
+        "ml_backend.jobs.retrain_job.early_stop_part",
+        lambda workspace, snapshot, rows: np.where(rows % 4 == 1, "val", "train"),
+    )
     label(workspace, [31])
     retrain(workspace)
     mine, apart = calls[0]

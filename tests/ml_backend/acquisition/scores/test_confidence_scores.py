@@ -52,8 +52,11 @@ def test_margin_has_the_right_direction_and_the_released_one_has_not(world: Any)
     np.testing.assert_allclose(Margin().score(clear, None).raw, 0.2)
     np.testing.assert_allclose(Margin().score(with_peaks(world.chunk, 0.9), None).raw, 0.1)
     np.testing.assert_allclose(Margin(mode="paper").score(ambiguous, None).raw, 0.0)
-    np.testing.assert_allclose(Margin(mode="paper").score(clear, None).raw, 5 * 0.8)  # sum over five keypoints
-    np.testing.assert_allclose(Margin(mode="paper").score(with_peaks(world.chunk, 0.9), None).raw, 0.0)
+    np.testing.assert_allclose(Margin(mode="paper").score(clear, None).raw, -5 * 0.8)  # sum over five keypoints
+    np.testing.assert_allclose(Margin(mode="paper").score(with_peaks(world.chunk, 0.9), None).raw, -5 * 0.9)
+    np.testing.assert_allclose(Margin(mode="released").score(ambiguous, None).raw, 0.0)
+    np.testing.assert_allclose(Margin(mode="released").score(clear, None).raw, 5 * 0.8)
+    np.testing.assert_allclose(Margin(mode="released").score(with_peaks(world.chunk, 0.9), None).raw, 0.0)
 
 
 def test_mean_over_keypoints_then_over_views(world: Any) -> None:

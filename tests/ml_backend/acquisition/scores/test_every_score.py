@@ -20,6 +20,7 @@ QUICK: dict[str, dict[str, Any]] = {"wpu": {"epochs": 5}, "pictorial_logdet": {"
 VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, QUICK.get(name, {})) for name in SCORES]
 VARIANTS += [
     ("margin", {"mode": "paper"}),
+    ("margin", {"mode": "released"}),
     ("mpe", {"mode": "paper", "norm": "softmax_raw"}),
     ("mpe", {"norm": "softmax_x30"}),
     ("mc", {"power": 1}),

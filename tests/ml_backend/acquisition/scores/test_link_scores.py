@@ -11,6 +11,8 @@ import pytest
 from scipy import stats
 
 from label_config.values.prediction import Output
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.score import Chunk
 from ml_backend.acquisition.scores.confidence import peak_probability
 from ml_backend.acquisition.scores.link_peaks import (
     LinkLikelihood,
@@ -144,22 +146,65 @@ def test_vl4pose_with_one_peak_is_the_normal_density_of_each_limb(mode: Any, wor
     found = VL4Pose(mode=mode).score(single, None)
     links = world.chunk.outputs[Output.LINKS]
     expected, sigma = links[..., 0], np.maximum(np.exp(0.5 * links[..., 1]), 1.0)
+    cell = np.sqrt(world.chunk.size_px.prod(axis=1)) / 64  # the crop is the whole picture
     nll = -stats.norm.logpdf(limb_lengths_px(xy, np.array(world.skeleton.limbs)), expected, sigma)
     if mode == "fixed":  # lengths in units of the picture's mean expected one
         nll = (nll - np.log(expected.mean(axis=2, keepdims=True))).mean(axis=2)
     else:
-        nll = nll.sum(axis=2)
+        nll = (nll - np.log(cell)[:, None]).sum(axis=2)  # a density per cell; the root's single maximum has no entropy
     np.testing.assert_allclose(found.raw, nll.mean(axis=1))
-    assert (found.support == 3 * 4).all()
+    assert (found.support == 3 * (4 if mode == "fixed" else 5)).all()
 
 
-def test_vl4pose_does_not_depend_on_how_near_the_subject_is(world: Any) -> None:
-    # Far above the floor of one pixel.
+@pytest.mark.parametrize("mode", ["fixed", "paper"])
+def test_vl4pose_does_not_depend_on_how_near_the_subject_is(mode: Any, world: Any) -> None:
+    # Far above the floor of one pixel; crop and subject three times as large.
     links, maxima = np.maximum(world.chunk.outputs[Output.LINKS], [0.0, 2.0]), world.chunk.outputs[Output.PEAKS]
-    far = changed(world.chunk, {Output.LINKS: links})
-    near = changed(world.chunk, {Output.PEAKS: maxima * [3, 3, 1], Output.LINKS: links * [3, 1] + [0, 2 * np.log(3)]})
-    score = VL4Pose()
+    box = np.broadcast_to([0.0, 0.0, 120.0, 90.0], world.chunk.prediction.box_px.shape)
+    far = changed(world.chunk, {Output.LINKS: links}, box_px=box)
+    larger = {Output.PEAKS: maxima * [3, 3, 1], Output.LINKS: links * [3, 1] + [0, 2 * np.log(3)]}
+    near = changed(world.chunk, larger, box_px=3 * box)
+    score = VL4Pose(mode=mode)
     np.testing.assert_allclose(score.score(near, None).raw, score.score(far, None).raw)
+
+
+def one_limb(parent: Any, child: Any, values: Any) -> Chunk:
+    """One picture, one limb of expected length 10 and spread e; maxima (M, 2) and their heights (2, M)."""
+    points = np.array([parent, child], dtype=np.float64)[None, None]
+    outputs = {
+        Output.PEAKS: as_peaks(points, np.array(values, dtype=np.float64)[None, None]),
+        Output.LINKS: np.array([10.0, 2.0]).reshape(1, 1, 1, 2),
+    }
+    return Chunk(
+        sequence="s",
+        index=np.arange(1),
+        core=slice(0, 1),
+        prediction=predicted(points[..., 0, :], outputs=outputs),
+        size_px=np.array([[64.0, 64.0]]),
+        skeleton=Skeleton("two", ("head", "neck"), limbs=((0, 1),)),
+    )
+
+
+def test_the_root_of_the_tree_has_a_term_of_its_own_as_printed() -> None:
+    """Two maxima of the root at the same distance from the child: only their own entropy is added, 0.325 nat for 0.9 and 0.1."""
+    nan = np.nan
+    sure = one_limb([[20, 20], [nan, nan]], [[30, 20], [nan, nan]], [[0.9, nan], [0.8, nan]])
+    torn = one_limb([[20, 20], [40, 20]], [[30, 20], [nan, nan]], [[0.9, 0.1], [0.8, nan]])
+    density = 1 + 0.5 * np.log(2 * np.pi)  # −log N(10; 10, e)
+    paper = VL4Pose(mode="paper")
+    assert paper.score(sure, None).raw[0] == pytest.approx(density)
+    assert paper.score(torn, None).raw[0] == pytest.approx(density - 0.9 * np.log(0.9) - 0.1 * np.log(0.1))
+    assert VL4Pose().score(torn, None).raw[0] == pytest.approx(VL4Pose().score(sure, None).raw[0])
+
+
+@pytest.mark.parametrize(("weighted", "times"), [("both", 1), ("parent", 2), ("child", 2)])
+def test_both_readings_of_the_expectation(weighted: Any, times: int) -> None:
+    """Two maxima at each end, all four distances 10: weighted on one side alone, the other side's maxima are counted, here 2."""
+    half = 5 * np.sqrt(2)  # the corners of a square of side 10, parents on one diagonal and children on the other
+    chunk = one_limb([[30 - half, 30], [30 + half, 30]], [[30, 30 - half], [30, 30 + half]], [[0.7, 0.3], [0.6, 0.4]])
+    root = -(0.7 * np.log(0.7) + 0.3 * np.log(0.3))
+    found = VL4Pose(mode="paper", weighted=weighted).score(chunk, None)
+    assert found.raw[0] == pytest.approx(times * (1 + 0.5 * np.log(2 * np.pi)) + root)  # −log N(10; 10, e); cells are pixels here
 
 
 def test_what_a_picture_expects_of_its_limbs_decides(world: Any) -> None:
