@@ -15,9 +15,11 @@ from label_config.values.prediction import Output
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
 from ml_backend.jobs.job_context import JobContext, Report, StoppedError
-from ml_backend.jobs.scoring import ScoreKit, choose_scores, make_kit, score_chunk
+from ml_backend.jobs.labelled_crops import crops_of
+from ml_backend.jobs.scoring import ScoreKit, choose_scores, labelled_sizes, make_kit, score_chunk
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
+from ml_backend.pose.infer import Predictor
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
@@ -117,7 +119,7 @@ def work_on_shards(
                 return
             if model is None or kit is None:
                 model = load_predictor(workspace, workspace.models / version.path)
-                kit = make_kit(RoundState(workspace), _snapshot(workspace, version), getattr(model, "manifest", None))
+                kit = _kit(workspace, version, model)
                 earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
             _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)
@@ -125,6 +127,12 @@ def work_on_shards(
             report({"stage": "rescore", "step": done, "steps": len(rows)})
     finally:
         pictures.close()
+
+
+def _kit(workspace: Workspace, version: VersionRow, model: PoseModel) -> ScoreKit:
+    state, snapshot = RoundState(workspace), _snapshot(workspace, version)
+    crops = crops_of(snapshot, model.manifest, labelled_sizes(state, snapshot)) if isinstance(model, Predictor) else None
+    return make_kit(state, snapshot, crops)
 
 
 def _one(

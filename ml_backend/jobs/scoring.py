@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,11 @@ from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, 
 from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.heatmaps.crops import padded_box
-from ml_backend.labels.snapshot import Snapshot, box_or_none
+from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import Auxiliary, auxiliaries_for
 from ml_backend.project.round_state import RoundState
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
-
-if TYPE_CHECKING:
-    from ml_backend.pose.weights import Manifest
 
 #: Neighbours farther apart than this many times the usual distance are not neighbours.
 GAP = 2.5
@@ -72,12 +68,12 @@ def choose_scores(state: RoundState) -> Chosen:
     return Chosen(make_scores(weights.keys()), weights)
 
 
-def make_kit(state: RoundState, snapshot: Snapshot, manifest: Manifest | None = None) -> ScoreKit:
+def make_kit(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None = None) -> ScoreKit:
     """The project's scores, with what they learn from the labels.
 
-    manifest  of the network that predicts, so that a labelled pose has the crop that it would be predicted in
+    crop_px  (m, V, 4) the crops in which the labelled pictures would be predicted, None = the subject's boxes
     """
-    chosen, labelled = choose_scores(state), _labelled(state, snapshot, manifest)
+    chosen, labelled = choose_scores(state), _labelled(state, snapshot, crop_px)
     rig = next(iter(state.rigs.values()), None)
     states = {score.name: score.fit(labelled, rig, state.binding.skeleton) for score in chosen.scores}
     return ScoreKit(chosen, states, state.rigs, state.videos, usual_steps(list(state.frames.values())))
@@ -97,34 +93,21 @@ def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) ->
     return auxiliaries_for(needs)
 
 
-def _labelled(state: RoundState, snapshot: Snapshot, manifest: Manifest | None) -> Labelled:
-    rows = [state.frames[frame_id] for frame_id in snapshot.frame_ids.tolist()]
+def labelled_sizes(state: RoundState, snapshot: Snapshot) -> FloatArray:
+    """(V, 2) width and height of the labelled pictures of each view, NaN = not known."""
     size = np.full((len(state.views), 2), np.nan)
-    for row in rows:
+    for frame_id in snapshot.frame_ids.tolist():
         for v, view in enumerate(state.views):
-            ref = row.images.get(view)
+            ref = state.frames[frame_id].images.get(view)
             if ref is not None and ref.size_px is not None:
                 size[v] = ref.size_px
+    return size
+
+
+def _labelled(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None) -> Labelled:
     xyz = snapshot.xyz_world if np.isfinite(snapshot.xyz_world).any() else None
-    boxes = snapshot.box_px if manifest is None else crops_of(snapshot, manifest, size)
-    return Labelled(snapshot.xy_px, snapshot.state, size, xyz, boxes)
-
-
-def crops_of(snapshot: Snapshot, manifest: Manifest, size_px: FloatArray) -> FloatArray:
-    """(m, V, 4) the crop in which a network predicts each labelled picture (``Prediction.box_px``); NaN without a size."""
-    from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture  # loads torch, which the sync process must not
-
-    input_px = manifest.config.input_px
-    crops = np.full(snapshot.box_px.shape, np.nan)
-    for i, v in np.ndindex(*crops.shape[:2]):
-        box = box_or_none(snapshot.box_px[i, v])
-        if box is None and manifest.two_stage:
-            box = subject_box(snapshot.xy_px[i, v], manifest.subject_px)
-        if box is not None:
-            crops[i, v] = padded_box(box, input_px[0] / input_px[1], BOX_MARGIN)
-        elif np.isfinite(size_px[v]).all():
-            crops[i, v] = whole_picture((int(size_px[v, 0]), int(size_px[v, 1])), input_px)
-    return crops
+    boxes = snapshot.box_px if crop_px is None else crop_px
+    return Labelled(snapshot.xy_px, snapshot.state, labelled_sizes(state, snapshot), xyz, boxes)
 
 
 def score_chunk(

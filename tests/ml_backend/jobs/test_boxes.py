@@ -12,7 +12,8 @@ import pytest
 
 from label_config.values import Box, ByteArray, FrameKey
 from label_config.values.prediction import Output, Prediction
-from ml_backend.jobs import scoring
+from ml_backend.jobs.labelled_crops import crops_of
+from ml_backend.jobs.scoring import labelled_sizes
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.weights import Manifest
 from ml_backend.project.frame_pictures import Pictures
@@ -124,8 +125,8 @@ def test_a_labelled_pose_has_the_crop_that_it_would_be_predicted_in(workspace: W
     """Network input 32 × 32: BOX of 30 × 40 around (20, 26) → 40 × 40 → times 1.25; the picture of 64 × 64 is square."""
     config = config_for(workspace.spec.train, warm=False, round_=0)
     manifest = Manifest(config=config, skeleton=workspace.binding.skeleton, subject_px=30.0)
-    boxes = scoring._labelled(RoundState(workspace), collect(workspace), manifest).box_px
-    assert boxes is not None
+    snapshot = collect(workspace)
+    boxes = crops_of(snapshot, manifest, labelled_sizes(RoundState(workspace), snapshot))
     np.testing.assert_allclose(boxes[0, 0], (20 - 25, 26 - 25, 50, 50))
     np.testing.assert_allclose(boxes[2], [(-0.0, 0.0, 64.0, 64.0)] * 3)
     np.testing.assert_allclose(boxes[1, 0], (0.0, 0.0, 64.0, 64.0))  # its box lies outside of the picture
