@@ -19,7 +19,7 @@ def known_points(points: FloatArray) -> BoolArray:
 
 
 def pose3d_features(xyz_world: FloatArray, skeleton: Skeleton) -> FloatArray:
-    """Poses relative to their root, neither turned nor scaled (Feng et al. 2023, §3.2, CoreSet-Poses).
+    """Poses relative to their root, neither turned nor scaled (Feng et al. 2023, §3.3, CoreSet-Poses).
 
     xyz_world  (..., K, 3) world units, NaN = not known
 

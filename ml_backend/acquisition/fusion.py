@@ -90,8 +90,8 @@ _SCALINGS = {"percentile": percentiles, "minmax": min_max}
 def fuse(components: Sequence[Component], n: int, scaling: Scaling = "percentile") -> Fused:
     """Weighted mean over the scores that each frame has: C = sum(w * scaled) / sum(w).
 
-    ``n`` is the size of the pool.  ``scaling="minmax"`` is the combination of VATL4Pose, section 3.3, up to a final
-    ``min_max`` of the total.  Raises BadInputError when a component has another length or a name appears twice.
+    ``n`` is the size of the pool.  ``scaling="minmax"``, with a final ``min_max`` of the total, is that of VATL4Pose's released
+    code; the paper does not say how scores are scaled.  Raises BadInputError when a component has another length or a name appears twice.
     """
     if scaling not in _SCALINGS:
         raise BadInputError(f"fusion: expected a scaling among {', '.join(_SCALINGS)}, got {scaling!r}")

@@ -18,7 +18,7 @@ from label_config.values import BadInputError, BoolArray, FloatArray
 class Rule(StrEnum):
     """Criteria on the OKS of predictions against labels that the model had not seen.
 
-    MIN and ALL are those of VATL4Pose, section 3.6; MIN, despite its name, takes the mean.  One frame that nobody can
+    MIN and ALL are those of VATL4Pose, section 3.3; MIN, despite its name, takes the mean.  One frame that nobody can
     learn blocks ALL for ever, hence QUANTILE.
     """
 

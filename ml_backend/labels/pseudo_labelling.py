@@ -1,4 +1,4 @@
-"""Pseudo-labels from agreeing views (Feng et al. 2023, section 3.3 and algorithm 2).
+"""Pseudo-labels from agreeing views (Feng et al. 2023, section 3.4 and algorithm 2).
 
 Where the predictions of all cameras agree on a place in world coordinates, its projections become labels in every picture.
 Whole frames are rare while the model is young, so single keypoints are accepted too and the loss is masked.  Recordings without

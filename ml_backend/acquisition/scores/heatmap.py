@@ -38,7 +38,7 @@ class HeatmapEntropy(NothingToLearn):
     unit: ClassVar[str] = "nat"
     requires: ClassVar[frozenset[Need]] = frozenset({Output.HEATMAPS})
     halo: ClassVar[int] = 0
-    source: ClassVar[str] = "Taketsugu & Ukita 2024, baseline; multi-view mean Feng et al. 2023, eq. 1"
+    source: ClassVar[str] = "released code of Taketsugu & Ukita 2024, not in the paper; multi-view mean Feng et al. 2023, eq. 1"
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
         """Between 0 and ln(h·w)."""

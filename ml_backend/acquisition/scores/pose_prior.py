@@ -129,7 +129,7 @@ class PoseMahalanobis:
     unit: ClassVar[str] = "mean squared z"
     requires: ClassVar[frozenset[Need]] = frozenset({Context.LABELS})
     halo: ClassVar[int] = 0
-    source: ClassVar[str] = "sibling of Taketsugu & Ukita 2024, §3.2, with a Gaussian for the autoencoder"
+    source: ClassVar[str] = "sibling of Taketsugu & Ukita 2024, §4.2, with a Gaussian for the autoencoder"
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Mean, spread and correlation of the features for each view."""

@@ -24,6 +24,8 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Folder of results.csv and report.html.")] = Path(".bench/experiments/studio"),
     cache: Annotated[Path, typer.Option(help="Folder of rendered recordings.")] = Path(".bench/cache"),
     data: Annotated[Path, typer.Option(envvar="PARALLAX_DATA", help="Folder of labelled recordings.")] = Path("../shared/data"),
+    minutes_per_frame: Annotated[float, typer.Option(min=0.01, help="The report's clock: to label a frame in all views.")] = 1.0,
+    hours_per_training: Annotated[float, typer.Option(min=0.0, help="The report's clock: one training.")] = 1.0,
     report_only: Annotated[bool, typer.Option("--report-only", help="Only draw the report of what is there.")] = False,
 ) -> None:
     """Simulate annotation: strategies × seeds × rounds against the truth; resumes where it was stopped."""
@@ -33,6 +35,7 @@ def simulate(
     from ml_backend.simulation.experiments.design import DESIGNS
     from ml_backend.simulation.experiments.learner import fast_precision
     from ml_backend.simulation.experiments.report import write_report
+    from ml_backend.simulation.experiments.turnaround import TurnaroundClock
 
     if dataset not in DESIGNS:
         raise BadInputError(f"--dataset: expected one of {', '.join(DESIGNS)}, got {dataset!r}")
@@ -41,4 +44,5 @@ def simulate(
     campaign = Campaign(design, arms, tuple(range(first_seed, first_seed + seeds)), out, cache, data, minutes)
     if not report_only and not run(campaign, processes=processes, tell=typer.echo):
         typer.echo("time is up; the same command goes on")
-    typer.echo(f"report: {write_report(out)}")
+    clock = TurnaroundClock(minutes_per_frame, hours_per_training)
+    typer.echo(f"report: {write_report(out, clock=clock)}")
