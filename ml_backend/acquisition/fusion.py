@@ -91,7 +91,9 @@ def fuse(components: Sequence[Component], n: int, scaling: Scaling = "percentile
     """Weighted mean over the scores that each frame has: C = sum(w * scaled) / sum(w).
 
     ``n`` is the size of the pool.  ``scaling="minmax"``, with a final ``min_max`` of the total, is that of VATL4Pose's released
-    code; the paper does not say how scores are scaled.  Raises BadInputError when a component has another length or a name appears twice.
+    code; the paper does not say how scores are scaled.
+
+    Raises BadInputError when a component has another length or a name appears twice.
     """
     if scaling not in _SCALINGS:
         raise BadInputError(f"fusion: expected a scaling among {', '.join(_SCALINGS)}, got {scaling!r}")

@@ -138,23 +138,14 @@ def _efficiency(rows: Sequence[Row], design: Design, clock: turnaround.Turnaroun
             for name, ratio in efficiency(rows, kind, figure):
                 row = [prefix + name, kind, page.number(ratio.target), page.labels(ratio.mine), page.ratio(ratio)]
                 cells.setdefault(prefix + name, []).append([*row, *_hours(ratio, design, clock, whole)])
-    head = [
-        "target",
-        "strategy",
-        unit,
-        "labels needed",
-        "÷ random's",
-        "hours in turns",
-        "hours overlapped",
-        "÷ equal accuracy",
-        "÷ labelling all",
-    ]
+    hours = ["hours in turns", "hours overlapped", "÷ equal accuracy", "÷ labelling all"]
+    head = ["target", "strategy", unit, "labels needed", "÷ random's", *hours]
     return [
         "<h2>Labels and hours to a target</h2>",
         f"<p>The clock: {clock.minutes_per_frame:g} min per frame, {clock.hours_per_training:g} h per training. In turns: people "
-        "wait for the network, as published. Overlapped: they label the next batch while it trains. Equal accuracy: against labelling at one "
-        "go as many random frames as reach the target, without and with one training; above 1 the loop is <em>slower</em>. Labelling all "
-        f"{pool} frames of the pool takes {whole:.1f} h.</p>",
+        "wait for the network, as published. Overlapped: they label the next batch while it trains. Equal accuracy: against "
+        "labelling at one go as many random frames as reach the target, without and with one training; above 1 the loop is "
+        f"<em>slower</em>. Labelling all {pool} frames of the pool takes {whole:.1f} h.</p>",
         page.table(head, [row for group in cells.values() for row in group]),
     ]
 
@@ -165,12 +156,9 @@ def _hours(ratio: LabelRatio, design: Design, clock: turnaround.TurnaroundClock,
     rounds = turnaround.rounds_for(ratio.mine, design.initial, design.batch)
     turns = clock.sequential_hours(design.initial, design.batch, rounds)
     overlapped = clock.overlapped_hours(design.initial, design.batch, rounds)
-    equal = (
-        " / ".join(f"{share:.2f}" for share in clock.at_equal_accuracy(turns, ratio.chance))
-        if math.isfinite(ratio.chance)
-        else ""
-    )
-    return [f"{turns:.1f}", f"{overlapped:.1f}", equal, f"{turns / whole:.2f} / {overlapped / whole:.2f}"]
+    equal = clock.at_equal_accuracy(turns, ratio.chance) if math.isfinite(ratio.chance) else ()
+    shares = " / ".join(f"{share:.2f}" for share in equal)
+    return [f"{turns:.1f}", f"{overlapped:.1f}", shares, f"{turns / whole:.2f} / {overlapped / whole:.2f}"]
 
 
 def _has(rows: Sequence[Row], figure: str) -> bool:
