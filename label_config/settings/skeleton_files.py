@@ -9,6 +9,8 @@ A skeleton file looks like this; only ``keypoints`` is needed::
     pairs: [[left_ear, right_ear]]                               # left, right
     sigmas: {nose: 0.026}                                        # others get DEFAULT_SIGMA
     flip_augment: false
+    head: [nose, neck]                                           # whose distance is the unit of PCKh
+    torso: [neck, tail]                                          # … and of torso-PCK
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from label_config.values import BadInputError
 from label_config.values.errors import SettingsError
 from label_config.values.skeleton import DEFAULT_SIGMA, Skeleton, limbs_by_name
 
+#: Optional pairs of keypoints.
+_SPANS = ("head", "torso")
 _BUILT_IN = Path(__file__).parents[1] / "skeletons"
 
 #: Ways to write a side, strongest first: pattern of the left name and what makes it the right one.
@@ -48,6 +52,8 @@ class _SkeletonFile(BaseModel):
     pairs: list[tuple[str, str]] = []
     sigmas: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     flip_augment: bool = False
+    head: tuple[str, str] | None = None
+    torso: tuple[str, str] | None = None
 
 
 def built_in_skeletons() -> tuple[str, ...]:
@@ -82,6 +88,7 @@ def skeleton_to_mapping(skeleton: Skeleton) -> dict[str, Any]:
         "pairs": [[names[a], names[b]] for a, b in skeleton.pairs],
         "sigmas": dict(zip(names, skeleton.sigmas, strict=True)),
         "flip_augment": skeleton.flip_augment,
+        **{name: [names[i] for i in span] for name in _SPANS if (span := getattr(skeleton, name)) is not None},
     }
 
 
@@ -107,7 +114,14 @@ def draft_skeleton(labels: Sequence[str]) -> Skeleton:
         pairs=_guess_pairs(names),
         sigmas=tuple(known.sigmas[known.index[renamed[name]]] for name in names),
         flip_augment=known.flip_augment,
+        **{name: _kept(getattr(known, name), known, position) for name in _SPANS},
     )
+
+
+def _kept(span: tuple[int, int] | None, known: Skeleton, position: Mapping[str, int]) -> tuple[int, int] | None:
+    """A pair of ``known`` among the keypoints that are present; None when one is missing."""
+    ends = [position[known.keypoints[i]] for i in span or () if known.keypoints[i] in position]
+    return (ends[0], ends[1]) if len(ends) == 2 else None
 
 
 def _from_mapping(data: Any, name: str, origin: str) -> Skeleton:
@@ -116,7 +130,13 @@ def _from_mapping(data: Any, name: str, origin: str) -> Skeleton:
     except ValidationError as error:
         raise SettingsError(f"{origin}: not a skeleton:\n{explain(error, _SkeletonFile)}") from error
     keypoints = tuple(file.keypoints)
-    named = [("root", file.root)] + [("pairs", n) for pair in file.pairs for n in pair] + [("sigmas", n) for n in file.sigmas]
+    spans = {name: pair for name in _SPANS if (pair := getattr(file, name)) is not None}
+    named = (
+        [(place, n) for place, pair in spans.items() for n in pair]
+        + [("root", file.root)]
+        + [("pairs", n) for pair in file.pairs for n in pair]
+        + [("sigmas", n) for n in file.sigmas]
+    )
     for place, keypoint in named:
         if keypoint is not None and keypoint not in keypoints:
             raise SettingsError(f"{origin}: {place}: {keypoint!r} is not a keypoint; known: {', '.join(keypoints)}")
@@ -129,6 +149,7 @@ def _from_mapping(data: Any, name: str, origin: str) -> Skeleton:
             pairs=limbs_by_name(keypoints, file.pairs),
             sigmas=tuple(file.sigmas.get(keypoint, DEFAULT_SIGMA) for keypoint in keypoints),
             flip_augment=file.flip_augment,
+            **{name: limbs_by_name(keypoints, [pair])[0] for name, pair in spans.items()},
         )
     except BadInputError as error:
         raise SettingsError(f"{origin}: {error}") from error

@@ -22,6 +22,7 @@ class Skeleton:
     pairs      (left, right) index pairs
     sigmas     (K,) OKS sigmas, standard deviation of careful labels relative to the square root of the subject's area
     flip_augment  a mirrored picture is still a valid example (False when only colour distinguishes left from right)
+    head, torso   index pairs whose distance is the unit of PCKh and of torso-PCK, None = these cannot be computed
     """
 
     name: str
@@ -31,6 +32,8 @@ class Skeleton:
     pairs: tuple[tuple[int, int], ...] = ()
     sigmas: tuple[float, ...] = ()
     flip_augment: bool = False
+    head: tuple[int, int] | None = None
+    torso: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.keypoints)
@@ -43,7 +46,8 @@ class Skeleton:
             object.__setattr__(self, "sigmas", (DEFAULT_SIGMA,) * count)
         if len(self.sigmas) != count:
             raise BadInputError(f"skeleton {self.name!r}: expected {count} sigmas, got {len(self.sigmas)}")
-        for a, b in (*self.limbs, *self.pairs, (self.root, self.root)):
+        spans = [span for span in (self.head, self.torso) if span is not None]
+        for a, b in (*self.limbs, *self.pairs, *spans, (self.root, self.root)):
             if not (0 <= a < count and 0 <= b < count):
                 raise BadInputError(f"skeleton {self.name!r}: index pair ({a}, {b}) is outside 0..{count - 1}")
         self._check_forest()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray, ParallaxError
+from label_config.values.masked import mean_of
 from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.features import known_points, pose_size_px
 from ml_backend.evaluation.validation_error import Validation, predict_validation
@@ -20,6 +19,7 @@ from ml_backend.metrics.bootstrap import paired_bootstrap
 from ml_backend.metrics.confidence_calibration import Reliability, reliability
 from ml_backend.metrics.mpjpe import Alignment, PositionError, position_error
 from ml_backend.metrics.oks import (
+    THRESHOLDS,
     AreaSource,
     AveragePrecision,
     Detection,
@@ -29,7 +29,9 @@ from ml_backend.metrics.oks import (
     oks,
     pose_score,
 )
-from ml_backend.metrics.pck import Pck, Pcp, pck, pcp
+from ml_backend.metrics.ospa import ospa
+from ml_backend.metrics.pck import Pck, pck
+from ml_backend.metrics.protocols import ProtocolFigures, protocol_figures
 from ml_backend.metrics.subject_count import CountAccuracy, count_accuracy
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import collect, rigs_of
@@ -40,7 +42,6 @@ from ml_backend.store.workspace import Workspace
 #: Of the subject's size; confidence is held against the first.
 PCK_ALPHAS = (0.05, 0.1)
 PCK_REFERENCE = "diagonal of the box around the labelled points of the picture, at least three"
-PCP_ALPHA = 0.5
 #: No segmentation and no drawn box: the box is that around the labelled points.
 AREA_SOURCE: AreaSource = "bbox"
 AREA_OF = "width × height of the box around the labelled points of the picture"
@@ -64,10 +65,16 @@ class Distances:
 
 @dataclass(frozen=True)
 class Similarity:
-    """OKS of the subjects that have an area; a labelled point without a prediction counts 0.  NaN without a subject."""
+    """OKS of the subjects that have an area; a labelled point without a prediction counts 0.  NaN without a subject.
+
+    asked  threshold → average precision at it, for thresholds that somebody asked for
+    ospa   of 1 − OKS, mean over pictures
+    """
 
     mean: float
     ap: AveragePrecision
+    asked: dict[float, float]
+    ospa: float
     count: CountAccuracy
 
 
@@ -78,6 +85,7 @@ class WorldErrors:
     unit: str
     points: int
     by_alignment: dict[Alignment, PositionError]
+    protocol: ProtocolFigures
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Evaluation:
     error        pixels over all points; interval: 95 % of its mean, whole blocks of time drawn, NaN with a single block
     per_keypoint (K,)
     pck          alpha → share within alpha · PCK_REFERENCE
-    pcp          strict, over the skeleton's limbs; None when it has none
+    protocol     in units of the head, the torso and the limbs
     limbs        limbs whose ends both carry annotators' points
     reliability  of the confidences of predicted points against PCK at the first alpha
     world        None without calibration, or when rigs differ in unit
@@ -105,15 +113,15 @@ class Evaluation:
     interval: tuple[float, float]
     per_keypoint: tuple[Distances, ...]
     pck: dict[float, Pck]
-    pcp: Pcp | None
+    protocol: ProtocolFigures
     limbs: int
     oks: Similarity
     reliability: Reliability
     world: WorldErrors | None
 
 
-def evaluate(workspace: Workspace, version: VersionRow) -> Evaluation:
-    """Evaluate a version on annotators' points only, as the gate does.
+def evaluate(workspace: Workspace, version: VersionRow, thresholds: Sequence[float] = ()) -> Evaluation:
+    """Evaluate a version on annotators' points only, as the gate does; AP also at ``thresholds`` of OKS.
 
     Raises ParallaxError when no validation frame is labelled, BadInputError when the model cannot be loaded.
     """
@@ -125,10 +133,10 @@ def evaluate(workspace: Workspace, version: VersionRow) -> Evaluation:
         seen = predict_validation(workspace, model, snapshot, pictures)
     rigs = rigs_of(workspace)
     units = {rigs[name].unit for name in {frame.key.sequence for frame in seen.frames} if name in rigs}
-    return measure(seen, workspace.binding.skeleton, version.number, units.pop() if len(units) == 1 else None)
+    return measure(seen, workspace.binding.skeleton, version.number, units.pop() if len(units) == 1 else None, thresholds)
 
 
-def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None) -> Evaluation:
+def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None, thresholds: Sequence[float] = ()) -> Evaluation:
     """Compute all figures; ``unit`` is that of world coordinates, None = leave these out."""
     labelled = np.any(known_points(seen.truth_px), axis=-1)
     read: BoolArray = np.asarray(labelled & seen.predicted.read)
@@ -149,11 +157,11 @@ def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None
         interval=_interval(error, block),
         per_keypoint=tuple(_distances(error[:, k], placed[:, k]) for k in range(len(skeleton))),
         pck={alpha: pck(found, truth, size, alpha) for alpha in PCK_ALPHAS},
-        pcp=pcp(found, truth, skeleton.limbs, strict=True, alpha=PCP_ALPHA) if skeleton.limbs else None,
+        protocol=protocol_figures(found, truth, skeleton),
         limbs=int(placed[:, ends].all(axis=-1).sum()),
-        oks=_similarity(truth, found, confidence, np.array(skeleton.sigmas)),
+        oks=_similarity(truth, found, confidence, np.array(skeleton.sigmas), thresholds),
         reliability=_reliability(error, size, confidence),
-        world=_world_errors(seen, frames, skeleton.root, unit) if unit is not None else None,
+        world=_world_errors(seen, frames, skeleton, unit) if unit is not None else None,
     )
 
 
@@ -178,7 +186,9 @@ def _reliability(error: FloatArray, size: FloatArray, confidence: FloatArray) ->
     return reliability(confidence[known], np.asarray(ratio[known] <= PCK_ALPHAS[0]))
 
 
-def _similarity(truth: FloatArray, found: FloatArray, confidence: FloatArray, sigmas: FloatArray) -> Similarity:
+def _similarity(
+    truth: FloatArray, found: FloatArray, confidence: FloatArray, sigmas: FloatArray, thresholds: Sequence[float]
+) -> Similarity:
     """Of pictures (m, K, 2), each of which holds one labelled subject: whether further subjects are found is not asked.
 
     A picture counts as without detection when none of its labelled points is predicted.  A single labelled point, or several
@@ -186,115 +196,28 @@ def _similarity(truth: FloatArray, found: FloatArray, confidence: FloatArray, si
     """
     placed = known_points(truth)
     areas = labelled_area(truth, placed, AREA_SOURCE)
-    truths, detections, values = [], [], []
+    truths, detections, values, assigned = [], [], [], []
     for i, name in enumerate(map(str, range(len(truth)))):
         area = float(areas[i])
         if not area > 0:
             continue
         truths.append(Truth(name, truth[i], placed[i], area))
         values.append(float(oks(found[i], truth[i], placed[i], np.array(area), sigmas)))
-        if known_points(found[i, placed[i]]).any():
+        predicted = bool(known_points(found[i, placed[i]]).any())
+        assigned.append(ospa(np.full((1, int(predicted)), 1 - values[-1])))
+        if predicted:
             detections.append(Detection(name, found[i], float(pose_score(confidence[i]))))
+    asked = average_precision(truths, detections, sigmas, area_source=AREA_SOURCE, thresholds=thresholds or THRESHOLDS)
     return Similarity(
-        mean=float(np.mean(values)) if values else math.nan,
+        mean=mean_of(np.array(values)),
         ap=average_precision(truths, detections, sigmas, area_source=AREA_SOURCE),
+        asked={threshold: asked.at[threshold] for threshold in thresholds},
+        ospa=mean_of(np.array(assigned)),
         count=count_accuracy(truths, detections, sigmas, threshold=FOUND_OKS),
     )
 
 
-def _world_errors(seen: Validation, frames: BoolArray, root: int, unit: str) -> WorldErrors:
+def _world_errors(seen: Validation, frames: BoolArray, skeleton: Skeleton, unit: str) -> WorldErrors:
     predicted, truth = seen.predicted_world[frames], seen.truth_world[frames]
-    errors = {alignment: position_error(predicted, truth, alignment, root) for alignment in get_args(Alignment)}
-    return WorldErrors(unit, int(known_points(truth).sum()), errors)
-
-
-def as_json(found: Evaluation) -> dict[str, Any]:
-    """Every figure with its unit as a plain JSON value; null = not known."""
-    names, similarity, bins, world = found.skeleton.keypoints, found.oks, found.reliability, found.world
-    limbs = [f"{names[a]} – {names[b]}" for a, b in found.skeleton.limbs]
-    edges = np.linspace(0, 1, len(bins.count) + 1).round(6).tolist()
-    columns = (edges[:-1], edges[1:], bins.count.tolist(), bins.confidence.tolist(), bins.correct.tolist())
-    figures = {
-        "version": found.version,
-        "frames": found.frames,
-        "pictures": found.pictures,
-        "unreadable_pictures": found.unreadable,
-        "error": {
-            "unit": "px",
-            **asdict(found.error),
-            "mean_95": list(found.interval),
-            "interval": "bootstrap of whole blocks of time",
-            "per_keypoint": _named(names, map(asdict, found.per_keypoint)),
-        },
-        "pck": {
-            "unit": "share of labelled points",
-            "reference": PCK_REFERENCE,
-            "points": found.pck[PCK_ALPHAS[0]].count,
-            "at": [
-                {"alpha": alpha, "share": value.overall, "per_keypoint": _named(names, value.per_keypoint.tolist())}
-                for alpha, value in found.pck.items()
-            ],
-        },
-        "pcp": found.pcp
-        and {
-            "unit": "share of limbs, mean over the limbs of the skeleton",
-            "rule": "strict: both ends",
-            "alpha": PCP_ALPHA,
-            "limbs": found.limbs,
-            "mean": found.pcp.mean,
-            "per_limb": _named(limbs, found.pcp.per_limb.tolist()),
-        },
-        "oks": {
-            "unit": "1",
-            "area_source": similarity.ap.area_source,
-            "area": AREA_OF,
-            "sigmas": _named(names, found.skeleton.sigmas),
-            "subjects": similarity.count.subjects,
-            "mean": similarity.mean,
-            "ap": similarity.ap.ap,
-            "ap50": similarity.ap.at[0.5],
-            "ap75": similarity.ap.at[0.75],
-            "ar": similarity.ap.ar,
-        },
-        "person_count": {
-            "unit": f"matched_share: share of subjects, OKS ≥ {FOUND_OKS}; mean_count_error: subjects per picture",
-            **asdict(similarity.count),
-        },
-        "confidence": {
-            "unit": "1",
-            "correct": f"PCK@{PCK_ALPHAS[0]}",
-            "points": int(bins.count.sum()),
-            "ece": bins.ece,
-            "bins": [_named(("from", "to", "points", "confidence", "correct"), row) for row in zip(*columns, strict=True)],
-        },
-        "mpjpe": world
-        and {
-            "unit": world.unit,
-            "points": world.points,
-            "root": names[found.skeleton.root],
-            **{str(alignment): _position(error, names) for alignment, error in world.by_alignment.items()},
-        },
-    }
-    return dict(_without_nan(figures))
-
-
-def _position(error: PositionError, names: Sequence[str]) -> dict[str, Any]:
-    per_keypoint = _named(names, error.per_keypoint.tolist())
-    return {"mean": error.mean, "median": error.median, "coverage": error.coverage, "per_keypoint": per_keypoint}
-
-
-def _named(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
-    return dict(zip(names, values, strict=True))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_report(found: Evaluation, target: Path) -> None:
-    """The figures of :func:`as_json` as a file."""
-    target.write_text(json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    errors = {alignment: position_error(predicted, truth, alignment, skeleton.root) for alignment in get_args(Alignment)}
+    return WorldErrors(unit, int(known_points(truth).sum()), errors, protocol_figures(predicted, truth, skeleton))

@@ -47,6 +47,8 @@ STUDIO_SKELETON = Skeleton(
     pairs=tuple((KEYPOINTS.index(f"left_{part}"), KEYPOINTS.index(f"right_{part}"))
                 for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")),
     flip_augment=False,
+    head=(KEYPOINTS.index("head"), KEYPOINTS.index("neck")),
+    torso=(KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_hip")),
 )  # fmt: skip
 
 #: Angles that a motion may set; those of arms and legs exist once per side as ``left_…`` and ``right_…``.

@@ -22,6 +22,39 @@ def test_built_in_skeletons_are_trees_that_reach_every_keypoint(name: str, count
     assert DEFAULT_SIGMA not in skeleton.sigmas
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "last", "head", "unknown"),
+    [
+        ("mpii16", "right_ankle", "left_wrist", ("head_top", "upper_neck"), {"pelvis", "thorax", "upper_neck"}),
+        ("lsp14", "right_ankle", "head_top", ("head_top", "neck"), {"neck"}),
+        ("posetrack15", "nose", "right_ankle", ("head_top", "head_bottom"), set()),
+        ("jrdb17", "head", "left_foot", None, {"head", "center_shoulder", "center_hip"}),
+        ("h36m17", "root", "right_wrist", ("head", "neck_base"), {"root", "spine", "thorax", "neck_base", "head"}),
+        ("panoptic19", "neck", "right_ear", None, {"neck", "body_center"}),
+    ],
+)
+def test_skeletons_of_data_sets(name: str, first: str, last: str, head: tuple[str, str] | None, unknown: set[str]) -> None:
+    skeleton = load_skeleton(name)
+    assert len(skeleton) == int(name[-2:])
+    assert (skeleton.keypoints[0], skeleton.keypoints[-1]) == (first, last)
+    assert set(range(len(skeleton))) - {child for _, child in skeleton.limbs} == {skeleton.root}
+    assert skeleton.head == (head and (skeleton.index[head[0]], skeleton.index[head[1]]))
+    assert skeleton.torso == (skeleton.index["left_shoulder"], skeleton.index["right_hip"])
+    assert {k for k, sigma in zip(skeleton.keypoints, skeleton.sigmas, strict=True) if sigma == DEFAULT_SIGMA} == unknown
+    coco = load_skeleton("coco17")
+    for keypoint in set(skeleton.keypoints) & set(coco.keypoints):
+        assert skeleton.sigmas[skeleton.index[keypoint]] == coco.sigmas[coco.index[keypoint]]
+    paired = {skeleton.keypoints[k] for pair in skeleton.pairs for k in pair}
+    assert paired == {k for k in skeleton.keypoints if k.startswith(("left_", "right_"))}
+
+
+def test_units_of_pck_survive_a_draft_and_are_refused_for_unknown_keypoints() -> None:
+    assert draft_skeleton(["RightHip", "LeftShoulder", "Nose"]).torso == (1, 0)
+    assert draft_skeleton(["LeftShoulder", "Nose"]).torso is None
+    with pytest.raises(BadInputError, match="head: 'c'"):
+        load_skeleton({"keypoints": ["a", "b"], "head": ["a", "c"]})
+
+
 def test_coco_sigmas_are_the_published_ones() -> None:
     skeleton = load_skeleton("coco17")
     assert skeleton.sigmas[skeleton.index["nose"]] == 0.026

@@ -10,6 +10,7 @@ from ml_backend.acquisition.features import known_points, pose3d_features
 from ml_backend.metrics.curve_summaries import coverage_radius, pose_entropy
 from ml_backend.metrics.mpjpe import position_error
 from ml_backend.metrics.oks import pose_oks
+from ml_backend.metrics.protocols import protocol_figures
 from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.learner import Scan
 
@@ -37,6 +38,21 @@ def errors_of(recording: TrueRecording, seen: Scan) -> dict[str, float]:
     if seen.triangulated is not None:
         figures["coverage"] = float(known_points(seen.triangulated.xyz_world).mean())
     figures["val_oks_q05"] = float(np.quantile(frame_oks(recording, seen), 0.05))
+    return figures | _protocol(recording, seen)
+
+
+def _protocol(recording: TrueRecording, seen: Scan) -> dict[str, float]:
+    """The figures of published protocols, over all pictures; NaN where the skeleton or the recording has not what they take."""
+    points = seen.xy_px.shape[-2:]
+    flat = protocol_figures(seen.xy_px.reshape(-1, *points), recording.xy_px[seen.rows].reshape(-1, *points), recording.skeleton)
+    figures = {
+        "test_pckh": flat.head.overall if flat.head else np.nan,
+        "test_torso_pck": flat.torso.overall if flat.torso else np.nan,
+        "test_pcp": flat.strict.mean if flat.strict else np.nan,
+    }
+    if seen.triangulated is not None and recording.xyz is not None:
+        world = protocol_figures(seen.triangulated.xyz_world, recording.xyz[seen.rows], recording.skeleton)
+        figures["test_pcp_3d"] = world.strict.mean if world.strict else np.nan
     return figures
 
 

@@ -49,10 +49,17 @@ class Curve:
         return low, high
 
 
-def kinds_of(rows: Iterable[Row]) -> list[str]:
+def kinds_of(rows: Sequence[Row]) -> list[str]:
     """Strategies in the order in which they appear, random first, without the references."""
-    found = dict.fromkeys(Arm.parse(str(row["strategy"])).kind for row in rows)
-    return sorted((kind for kind in found if kind not in REFERENCES), key=lambda kind: kind != RANDOM)
+    arms = dict.fromkeys(str(row["strategy"]) for row in rows)
+    found = dict.fromkeys(arm.kind for arm in map(Arm.parse, arms) if arm.whole not in REFERENCES)
+    return sorted(found, key=lambda kind: kind != chance_of(rows))
+
+
+def chance_of(rows: Iterable[Row]) -> str:
+    """The strategy with which all others are compared: random, with the fewest words of training beside it; "" without any."""
+    arms = map(Arm.parse, dict.fromkeys(str(row["strategy"]) for row in rows))
+    return min((arm.kind for arm in arms if arm.whole == RANDOM), key=len, default="")
 
 
 def complete_cells(rows: Sequence[Row], rounds: int) -> list[Row]:
@@ -93,7 +100,7 @@ def complete_seeds(*curves: Curve) -> list[int]:
 
 def against_random(rows: Sequence[Row], kind: str, figure: str, summary: Callable[[FloatArray, FloatArray], float]) -> Comparison:
     """Paired over seeds: ``summary(labels, values)`` of the strategy minus that of the mean of the random draws."""
-    mine, chance = curve_of(rows, kind, figure), curve_of(rows, RANDOM, figure)
+    mine, chance = curve_of(rows, kind, figure), curve_of(rows, chance_of(rows), figure)
     seeds = complete_seeds(mine, chance)
     old = np.array([summary(chance.labels, values) for values in chance.of(seeds)])
     new = np.array([summary(mine.labels, values) for values in mine.of(seeds)])
@@ -143,7 +150,7 @@ def label_ratio(
     rows: Sequence[Row], kind: str, target_of: Callable[[Sequence[int], FloatArray], float], figure: str = "error"
 ) -> LabelRatio:
     """``target_of(seeds, mean random curve)`` → the error that counts as reached; it is drawn anew with the seeds."""
-    mine, chance = curve_of(rows, kind, figure), curve_of(rows, RANDOM, figure)
+    mine, chance = curve_of(rows, kind, figure), curve_of(rows, chance_of(rows), figure)
     seeds = complete_seeds(mine, chance)
 
     def needed(chosen: Sequence[int]) -> tuple[float, float, float]:

@@ -30,13 +30,13 @@ def number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def interval(found: Comparison) -> str:
+def interval(found: Comparison, digits: int = 2) -> str:
     """Difference and its interval."""
     if math.isnan(found.delta):
         return ""
     if math.isnan(found.lo):
-        return f"{found.delta:+.2f} (one seed)"
-    return f"{found.delta:+.2f} ({found.lo:+.2f} … {found.hi:+.2f})"
+        return f"{found.delta:+.{digits}f} (one seed)"
+    return f"{found.delta:+.{digits}f} ({found.lo:+.{digits}f} … {found.hi:+.{digits}f})"
 
 
 def verdict(found: Comparison) -> str:

@@ -10,8 +10,7 @@ import numpy as np
 
 from label_config.values import ParallaxError
 from ml_backend.metrics.bootstrap import Comparison
-from ml_backend.simulation.experiments.arms import RANDOM
-from ml_backend.simulation.experiments.learning_curves import curve_of, full_error, kinds_of
+from ml_backend.simulation.experiments.learning_curves import chance_of, curve_of, full_error, kinds_of
 from ml_backend.simulation.experiments.results_table import WATCHED, Row
 
 
@@ -31,8 +30,8 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def _style(kind: str, number: int) -> dict[str, Any]:
-    if kind == RANDOM:
+def _style(chance: bool, number: int) -> dict[str, Any]:
+    if chance:
         return {"color": "black", "linestyle": "--", "linewidth": 2.2, "marker": "o", "markersize": 3}
     return {"color": f"C{number % 10}", "linewidth": 1.5, "marker": "o", "markersize": 3}
 
@@ -46,8 +45,10 @@ def learning_curves(rows: Sequence[Row], unit: str, path: Path) -> Path:
     for axis, (name, title) in zip(axes, panels, strict=True):
         for number, kind in enumerate(kinds_of(rows)):
             curve = curve_of(rows, kind, name)
-            axis.plot(curve.labels, curve.mean, label=f"{kind} ({len(curve.seeds)} seeds)", **_style(kind, number))
-            if kind == RANDOM:
+            axis.plot(
+                curve.labels, curve.mean, label=f"{kind} ({len(curve.seeds)} seeds)", **_style(kind == chance_of(rows), number)
+            )
+            if kind == chance_of(rows):
                 axis.fill_between(curve.labels, *curve.interval(), color="black", alpha=0.12, linewidth=0)
         reference = list(full_error(rows, name).values())
         if reference:
@@ -76,7 +77,7 @@ def correlations(rows: Sequence[Row], path: Path) -> Path:
     """Spearman's rank correlation of every score with the true error, on the random draws."""
     figure, (axis,) = _axes(1, 6.5)
     for number, name in enumerate(WATCHED):
-        curve = curve_of(rows, RANDOM, f"rho_{name}")
+        curve = curve_of(rows, chance_of(rows), f"rho_{name}")
         if np.isfinite(curve.value).any():
             axis.plot(curve.labels, curve.mean, label=name, marker="o", markersize=3, color=f"C{number % 10}",
                       linestyle="-" if number < 10 else "--", linewidth=2.4 if name == "total" else 1.2)  # fmt: skip
@@ -92,7 +93,7 @@ def by_round(rows: Sequence[Row], kinds: Sequence[str], figures: Sequence[tuple[
     for axis, (name, title) in zip(axes, figures, strict=True):
         for number, kind in enumerate(kinds):
             curve = curve_of(rows, kind, name)
-            axis.plot(curve.labels, curve.mean, label=kind, **_style(kind, number))
+            axis.plot(curve.labels, curve.mean, label=kind, **_style(kind == chance_of(rows), number))
         axis.set(xlabel="labelled frames", ylabel=title)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=7)

@@ -14,12 +14,13 @@ import numpy as np
 from label_config.values import BadInputError, FloatArray
 from ml_backend.metrics.bootstrap import Comparison
 from ml_backend.simulation.experiments import page, plots, turnaround
-from ml_backend.simulation.experiments.arms import FULL, IDLE, RANDOM
+from ml_backend.simulation.experiments.arms import FULL, IDLE
 from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learning_curves import (
     LabelRatio,
     against_random,
     area,
+    chance_of,
     complete_cells,
     curve_of,
     full_error,
@@ -28,6 +29,7 @@ from ml_backend.simulation.experiments.learning_curves import (
     last,
     stopping,
 )
+from ml_backend.simulation.experiments.precision import pool_alc
 from ml_backend.simulation.experiments.results_table import WATCHED, Row, read_rows
 
 #: An error this many times the full-label error counts as "almost as good as labelling everything".
@@ -41,7 +43,7 @@ def write_report(folder: Path, *, clock: turnaround.TurnaroundClock = turnaround
         raise BadInputError(f"{folder}: expected the folder of an experiment, with a design.json; run one first")
     design = Design.from_json(json.loads(described.read_text(encoding="utf-8")))
     rows = complete_cells(read_rows(folder / "results.csv"), design.last_round)
-    if not any(row["strategy"] == RANDOM for row in rows):
+    if not chance_of(rows):
         raise BadInputError(f"{folder}: no finished run of strategy 'random', with which all others are compared; run it first")
     unit = "mm" if design.dataset == "studio" else "px"
     _write_curves(rows, folder / "curves.csv")
@@ -50,6 +52,7 @@ def write_report(folder: Path, *, clock: turnaround.TurnaroundClock = turnaround
         *_curves(rows, unit, folder),
         *_efficiency(rows, design, clock, unit),
         *_rare(rows, unit),
+        *_pool_precision(rows),
         *_stopping(rows),
         *_scores(rows, folder),
         *_coverage(rows, folder),
@@ -63,7 +66,7 @@ def write_report(folder: Path, *, clock: turnaround.TurnaroundClock = turnaround
 
 def compared(rows: Sequence[Row], figure: str = "error") -> list[tuple[str, Comparison, Comparison]]:
     """Strategy, its difference to random after the last round, and that of the area under its curve."""
-    others = [kind for kind in kinds_of(rows) if kind != RANDOM]
+    others = [kind for kind in kinds_of(rows) if kind != chance_of(rows)]
     pairs = [(kind, against_random(rows, kind, figure, last), against_random(rows, kind, figure, area)) for kind in others]
     return sorted(pairs, key=lambda item: (math.isnan(item[1].delta), item[1].delta))
 
@@ -98,9 +101,17 @@ def _introduction(design: Design, rows: Sequence[Row]) -> str:
 
 def _curves(rows: Sequence[Row], unit: str, folder: Path) -> list[str]:
     found = compared(rows)
-    chance = curve_of(rows, RANDOM)
+    chance = curve_of(rows, chance_of(rows))
     cells = [
-        [RANDOM, page.number(chance.mean[-1]), "", page.number(area(chance.labels, chance.mean)), "", "", str(len(chance.seeds))]
+        [
+            chance_of(rows),
+            page.number(chance.mean[-1]),
+            "",
+            page.number(area(chance.labels, chance.mean)),
+            "",
+            "",
+            str(len(chance.seeds)),
+        ]
     ]
     for kind, end, whole in found:
         curve = curve_of(rows, kind)
@@ -162,7 +173,7 @@ def _hours(ratio: LabelRatio, design: Design, clock: turnaround.TurnaroundClock,
 
 
 def _has(rows: Sequence[Row], figure: str) -> bool:
-    return bool(np.isfinite(curve_of(rows, RANDOM, figure).value).any())
+    return bool(np.isfinite(curve_of(rows, chance_of(rows), figure).value).any())
 
 
 def _rare(rows: Sequence[Row], unit: str) -> list[str]:
@@ -173,10 +184,36 @@ def _rare(rows: Sequence[Row], unit: str) -> list[str]:
         row = [kind]
         for figure in ("error_common", "error_rare"):
             row.append(page.number(curve_of(rows, kind, figure).mean[-1]))
-            row.append("" if kind == RANDOM else page.interval(against_random(rows, kind, figure, last)))
+            row.append("" if kind == chance_of(rows) else page.interval(against_random(rows, kind, figure, last)))
         cells.append(row)
     head = ["strategy", f"common ({unit})", "minus random", f"rare ({unit})", "minus random"]
     return ["<h2>Common and rare actions apart, after the last round</h2>", page.table(head, cells)]
+
+
+def _pool_precision(rows: Sequence[Row]) -> list[str]:
+    """Average precision over the pool, labelled frames as right, and the area under it over the labelled share."""
+    if not _has(rows, "pool_ap60"):
+        return []
+    pool = next(int(float(row["pool"])) for row in rows)
+
+    def alc(labels: FloatArray, values: FloatArray) -> float:
+        return pool_alc(labels, values, pool)
+
+    cells = []
+    for kind in kinds_of(rows):
+        row = [kind]
+        for figure in ("pool_ap60", "pool_ap80"):
+            curve = curve_of(rows, kind, figure)
+            row += [" ".join(f"{value:.3f}" for value in curve.mean), f"{alc(curve.labels, curve.mean):.4f}"]
+            row.append("" if kind == chance_of(rows) else page.interval(against_random(rows, kind, figure, alc), 4))
+        cells.append(row)
+    head = ["strategy", *(f"{name}{at}" for at in ("0.6", "0.8") for name in ("AP at OKS ", "ALC at ", "minus random at "))]
+    return [
+        "<h2>Over the whole pool</h2>",
+        "<p>Average precision over all pictures of the pool, round by round, with labelled frames counted as right; ALC is the "
+        "area under it over the labelled share, from the first round to the whole pool, where it is 1. Higher is better.</p>",
+        page.table(head, cells),
+    ]
 
 
 def _stopping(rows: Sequence[Row]) -> list[str]:
@@ -207,7 +244,7 @@ def _scores(rows: Sequence[Row], folder: Path) -> list[str]:
         "<p>Rank correlation of every score with the true error over the unlabelled pool, on the random draws. 1 = it ranks the "
         "frames as their errors do. That is not yet a better batch: the worst frames may all show the same thing.</p>",
         page.figure(plots.correlations(rows, folder / "spearman.png")),
-        _by_round(rows, [RANDOM], [(name, f"rho_{name}") for name in WATCHED], "score", lambda _, name: name),
+        _by_round(rows, [chance_of(rows)], [(name, f"rho_{name}") for name in WATCHED], "score", lambda _, name: name),
     ]
 
 
@@ -244,7 +281,7 @@ def _controls(rows: Sequence[Row], unit: str) -> str:
     if full:
         lines.append(f"All labels of the pool: {np.mean(full):.2f} {unit} (mean of {len(full)} seeds).")
     if any(row["strategy"] == IDLE for row in rows):
-        idle, chance = curve_of(rows, IDLE), curve_of(rows, RANDOM)
+        idle, chance = curve_of(rows, IDLE), curve_of(rows, chance_of(rows))
         seeds = [seed for seed in idle.seeds if seed in chance.seeds]
         lines.append(
             f"As many training steps without new labels: {idle.of(seeds).mean(axis=0)[-1]:.2f} {unit}, with random labels "
@@ -256,7 +293,7 @@ def _controls(rows: Sequence[Row], unit: str) -> str:
 def _by_round(
     rows: Sequence[Row], kinds: Sequence[str], figures: Sequence[tuple[str, str]], first: str, name: Callable[[str, str], str]
 ) -> str:
-    cells, labels = [], curve_of(rows, RANDOM).labels
+    cells, labels = [], curve_of(rows, chance_of(rows)).labels
     for kind in kinds:
         for title, figure in figures:
             curve = curve_of(rows, kind, figure)

@@ -26,11 +26,11 @@ from ml_backend.simulation.experiments.arms import COMPOSITE, FULL, TRUE_ERROR, 
 from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learner import Recipe, Scan, TrainingSet, predict, train_network
+from ml_backend.simulation.experiments.precision import picture_precision, pool_precision
 from ml_backend.simulation.experiments.results_table import WATCHED, Row
 from ml_backend.simulation.experiments.shared_files import locked
 from ml_backend.simulation.experiments.simulated_annotator import annotate, frames_per_batch
 from ml_backend.simulation.experiments.strategies import Knowledge, Raw, arm_fused, needs_of, pick, pseudo_label, score_pool
-from ml_backend.simulation.experiments.transductive import transductive
 
 Emit = Callable[[Row], None]
 
@@ -159,10 +159,10 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
     train_s = _train(cell, state, training_set)
     model = cell.model(state.round)
     row: dict[str, Any] = {"strategy": str(arm), "seed": cell.seed, "round": state.round}
-    row |= {"labels": _effort(design, recording, arm, state.labelled)}
+    row |= {"labels": _effort(design, recording, arm, state.labelled), "pool": len(recording.pool)}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_keypoints": state.pseudo_keypoints}
     row |= {"pseudo_error": state.pseudo_error}
-    row |= accuracy.errors_of(recording, predict(design, recording, model, recording.test))
+    row |= _tested(design, recording, model)
     row |= accuracy.covered(recording, state.labelled)
 
     started = time.monotonic()
@@ -179,7 +179,7 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
     row |= {f"rho_{name}": spearman(raw[name][new], error[new]) for name in WATCHED if name in raw}
     row |= _own_score(recording, raw, arm, error, np.flatnonzero(new))
     if design.scan_stride == 1:
-        row |= transductive(recording, seen, state.labelled)
+        row |= pool_precision(recording, seen, state.labelled)
     known = Knowledge(training_set, error, state.performance, _seed(cell.seed, state.round, arm.draw))
     batch = frames_per_batch(design, arm, len(recording.pictures), state.round, len(state.labelled), len(recording.pool))
     asked = replace(design, batch=batch) if batch else design
@@ -190,6 +190,12 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
     state.labelled = np.concatenate([state.labelled, picked])
     state.oks = accuracy.frame_oks(recording, seen)[np.searchsorted(rows, state.labelled)]
     return row
+
+
+def _tested(design: Design, recording: TrueRecording, model: Path) -> dict[str, float]:
+    """The figures of a model on the test frames."""
+    seen = predict(design, recording, model, recording.test)
+    return accuracy.errors_of(recording, seen) | picture_precision(recording, seen)
 
 
 def _own_score(recording: TrueRecording, raw: Raw, arm: Arm, error: FloatArray, new: IntArray) -> dict[str, float]:
@@ -281,8 +287,8 @@ def _full(cell: Cell) -> dict[str, Any]:
         design, recording, training_set, cell.home, init=None, steps=design.steps_full, seed=seed, recipe=cell.recipe(0)
     )
     row: dict[str, Any] = {"strategy": str(cell.arm), "seed": cell.seed, "round": 0}
-    row |= {"labels": len(recording.pool), "train_s": seconds}
-    row |= accuracy.errors_of(recording, predict(design, recording, cell.home, recording.test))
+    row |= {"labels": len(recording.pool), "pool": len(recording.pool), "train_s": seconds}
+    row |= _tested(design, recording, cell.home)
     row |= accuracy.covered(recording, recording.pool)
     shutil.rmtree(cell.home)
     return row

@@ -29,15 +29,17 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="JSON to write. Default: evaluation-px-N.json beside parallax.yaml.")
     ] = None,
+    ap: Annotated[list[float] | None, typer.Option(min=0.0, max=1.0, help="AP also at this OKS; repeat.")] = None,
 ) -> None:
-    """Evaluate a model on the labelled validation frames: pixels, PCK, PCP, OKS, AP and AR, calibration, 3-D errors."""
+    """Evaluate a model on the labelled validation frames: pixels, PCK, PCP, OKS, AP and AR, OSPA, calibration, 3-D errors."""
     from ml_backend.evaluation import version_metrics as job
+    from ml_backend.evaluation.evaluation_report import write_report
 
     workspace = open_project(ctx)
     version = chosen_version(workspace, number)
-    found = job.evaluate(workspace, version)
+    found = job.evaluate(workspace, version, ap or [])
     target = report or workspace.spec.folder / f"evaluation-px-{version.number}.json"
-    job.write_report(found, target)
+    write_report(found, target)
     out = console()
     for line in _basis(found):
         out.print(line, markup=False)
@@ -65,7 +67,8 @@ def _basis(found: Evaluation) -> list[str]:
 
 
 def _summary(found: Evaluation) -> Table:
-    from ml_backend.evaluation.version_metrics import FOUND_OKS, PCP_ALPHA
+    from ml_backend.evaluation.version_metrics import FOUND_OKS
+    from ml_backend.metrics.protocols import HEAD_ALPHA, PCP_ALPHA, TORSO_ALPHA
 
     table = Table("figure", "value", "over", box=None, pad_edge=False)
     error, oks, low_high = found.error, found.oks, found.interval
@@ -74,10 +77,17 @@ def _summary(found: Evaluation) -> Table:
     table.add_row("error, px: median", _number(error.median), f"{error.points} points")
     for alpha, pck in found.pck.items():
         table.add_row(f"PCK@{alpha}", _share(pck.overall), f"{pck.count} points")
-    table.add_row(f"PCP@{PCP_ALPHA}, strict", _share(found.pcp.mean if found.pcp else None), f"{found.limbs} limbs")
+    figures = found.protocol
+    for name, unit in ((f"PCKh@{HEAD_ALPHA}", figures.head), (f"PCK@{TORSO_ALPHA} of the torso", figures.torso)):
+        table.add_row(name, _share(unit.overall if unit else None), f"{unit.count if unit else 0} points")
+    for name, part in (("strict", figures.strict), ("loose", figures.loose)):
+        table.add_row(f"PCP@{PCP_ALPHA}, {name}", _share(part.mean if part else None), f"{found.limbs} limbs")
     table.add_row("OKS: mean", _number(oks.mean, 3), f"{oks.count.subjects} subjects")
     for name, value in (("AP", oks.ap.ap), ("AP50", oks.ap.at[0.5]), ("AP75", oks.ap.at[0.75]), ("AR", oks.ap.ar)):
         table.add_row(name, _number(value, 3), f"{oks.count.subjects} subjects")
+    for threshold, value in oks.asked.items():
+        table.add_row(f"AP at OKS {threshold:g}", _number(value, 3), f"{oks.count.subjects} subjects")
+    table.add_row("OSPA of 1 − OKS", _number(oks.ospa, 3), f"{oks.count.subjects} pictures")
     table.add_row(f"person count: found, OKS ≥ {FOUND_OKS}", _share(oks.count.matched_share), f"{oks.count.subjects} subjects")
     table.add_row("person count: mean error", _number(oks.count.mean_count_error), f"{oks.count.subjects} pictures")
     table.add_row("ECE of confidence", _number(found.reliability.ece, 3), f"{found.reliability.count.sum()} points")
@@ -85,6 +95,10 @@ def _summary(found: Evaluation) -> Table:
         world = found.world.by_alignment[alignment] if found.world else None
         over = f"{_share(world.coverage)} of {found.world.points} points" if found.world and world else "–"
         table.add_row(Text(f"MPJPE{_unit(found)}: {name}"), _number(world.mean if world else None), over)
+    if found.world:
+        parts = found.world.protocol
+        for name, part in (("strict", parts.strict), ("loose", parts.loose)):
+            table.add_row(f"PCP@{PCP_ALPHA} in 3-D, {name}", _share(part.mean if part else None), f"{found.world.points} points")
     return table
 
 

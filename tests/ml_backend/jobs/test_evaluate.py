@@ -11,8 +11,9 @@ import pytest
 from label_config.values import FloatArray, FrameKey
 from label_config.values.prediction import Prediction
 from label_config.values.skeleton import Skeleton
+from ml_backend.evaluation.evaluation_report import as_json
 from ml_backend.evaluation.validation_error import Validation
-from ml_backend.evaluation.version_metrics import as_json, measure
+from ml_backend.evaluation.version_metrics import measure
 from ml_backend.store.frames import FrameRow
 
 #: Four points whose box is 60 × 80 px: diagonal 100 px, area 4800 px².
@@ -87,9 +88,9 @@ def test_a_limb_is_right_when_both_ends_are_within_half_its_length() -> None:
     found_px = pictures(1)
     found_px[0, 0, 1] += [21.0, 28.0]  # 35 px: more than half of a–b (60 px), less than half of b–c (80 px)
     found = measure(seen(pictures(1), found_px), CHAIN, 3, None)
-    assert found.pcp is not None
-    assert (found.pcp.per_limb.tolist(), found.pcp.mean, found.limbs) == ([0.0, 1.0], 0.5, 2)
-    assert measure(seen(pictures(1), found_px), Skeleton("loose", CHAIN.keypoints), 3, None).pcp is None
+    assert found.protocol.strict is not None
+    assert (found.protocol.strict.per_limb.tolist(), found.protocol.strict.mean, found.limbs) == ([0.0, 1.0], 0.5, 2)
+    assert measure(seen(pictures(1), found_px), Skeleton("loose", CHAIN.keypoints), 3, None).protocol.strict is None
 
 
 def test_confidence_against_the_share_of_right_points() -> None:
@@ -112,8 +113,8 @@ def test_points_that_the_model_lacks_are_wrong_but_have_no_distance() -> None:
     assert (found.error.mean, found.error.points, found.error.labelled) == (5.0, 3, 8)
     assert math.isnan(found.per_keypoint[2].mean)
     assert found.pck[0.05].overall == 3 / 8
-    assert found.pcp is not None
-    assert found.pcp.per_limb.tolist() == [0.5, 0.0]
+    assert found.protocol.strict is not None
+    assert found.protocol.strict.per_limb.tolist() == [0.5, 0.0]
     assert found.oks.mean == pytest.approx(3 / 4 * math.exp(-25 / 96) / 2)
     count = found.oks.count
     # the first picture's 0.578 reaches OKS 0.5; nothing is found in the second
@@ -141,8 +142,15 @@ def test_what_cannot_be_told_is_not_a_zero() -> None:
     truth[0, 0, 1:] = np.nan
     found = measure(seen(truth, pictures(1) + [3.0, 4.0]), CHAIN, 3, None)
     assert (found.error.mean, found.error.points, found.limbs) == (5.0, 1, 0)
-    assert found.pcp is not None
-    figures = [*found.interval, found.pck[0.05].overall, found.pcp.mean, found.oks.mean, found.oks.ap.ap, found.reliability.ece]
+    assert found.protocol.strict is not None
+    figures = [
+        *found.interval,
+        found.pck[0.05].overall,
+        found.protocol.strict.mean,
+        found.oks.mean,
+        found.oks.ap.ap,
+        found.reliability.ece,
+    ]
     figures += [found.oks.count.matched_share, found.oks.count.mean_count_error, found.per_keypoint[1].median]
     assert all(math.isnan(figure) for figure in figures), figures
     said = as_json(found)
@@ -185,3 +193,24 @@ def test_alignments_in_space() -> None:
     assert [errors.by_alignment[name].mean for name in ("root", "absolute")] == pytest.approx([expected] * 2)
     assert errors.by_alignment["procrustes"].mean == pytest.approx(0, abs=1e-9)
     assert (errors.unit, errors.points) == ("m", 20)
+
+
+def test_figures_of_protocols_and_any_threshold_are_in_the_report() -> None:
+    truth = pictures(3)
+    found_px = truth + [3.0, 4.0]
+    found_px[2] = np.nan
+    skeleton = Skeleton("chain", CHAIN.keypoints, limbs=CHAIN.limbs, head=(0, 1), torso=(1, 3))  # 60 and 100 px
+    said = as_json(measure(seen(truth, found_px), skeleton, 3, None, (0.77, 0.78)))
+    similarity = math.exp(-25 / (2 * 4800 * 0.1**2))
+    assert said["oks"]["ap_at"] == {"0.77": pytest.approx(67 / 101), "0.78": 0.0}  # recall 2/3: 67 of the 101 places
+    assert said["oks"]["ospa"] == pytest.approx((2 * (1 - similarity) + 1) / 3)
+    assert (said["pckh"]["share"], said["pckh"]["alpha"], said["torso_pck"]["share"]) == (8 / 12, 0.5, 8 / 12)
+    assert (said["pcp"]["mean"], said["pcp"]["loose"]) == pytest.approx((2 / 3, 2 / 3))
+    assert as_json(measure(seen(truth, truth), CHAIN, 3, None))["pckh"] is None
+
+
+def test_limbs_in_the_world() -> None:
+    pose = np.array([[[0.0, 0, 0], [100, 0, 0], [200, 0, 0], [300, 0, 0]]])
+    moved = pose + [[[0, 0, 60.0], [0, 0, 20.0], [0, 0, 0], [0, 0, 0]]]  # first limb: one end beyond 50, mean 40
+    said = as_json(measure(seen(pictures(1), pictures(1), truth_world=pose, predicted_world=moved), CHAIN, 3, "mm"))
+    assert (said["mpjpe"]["pcp_strict"], said["mpjpe"]["pcp_loose"]) == (0.5, 1.0)

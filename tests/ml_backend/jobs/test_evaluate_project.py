@@ -14,8 +14,9 @@ import pytest
 from label_config.values import Box, ByteArray, FloatArray, ParallaxError
 from label_config.values.prediction import Output, Prediction
 from ml_backend.evaluation import version_metrics as job
+from ml_backend.evaluation.evaluation_report import write_report
 from ml_backend.evaluation.validation_error import validation_errors
-from ml_backend.evaluation.version_metrics import evaluate, write_report
+from ml_backend.evaluation.version_metrics import evaluate
 from ml_backend.jobs.run_job import run_here
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import collect
@@ -78,7 +79,7 @@ def test_an_exact_model(make_workspace: Make, label: Label, studio: CaptureStudi
     assert (found.error.mean, found.error.median, found.interval) == (0, 0, (0, 0))
     assert [keypoint.points for keypoint in found.per_keypoint] == [6] * 15
     assert {alpha: value.overall for alpha, value in found.pck.items()} == {0.05: 1, 0.1: 1}
-    assert (found.pcp.mean, found.limbs) == (1, 6 * 14)
+    assert (found.protocol.strict.mean, found.limbs) == (1, 6 * 14)
     assert (found.oks.mean, found.oks.ap.ap, found.oks.ap.at[0.75]) == pytest.approx((1, 1, 1))
     assert (found.oks.count.matched_share, found.oks.count.mean_count_error, found.oks.count.subjects) == (1, 0, 6)
     assert found.reliability.ece == pytest.approx(1 - 0.7)

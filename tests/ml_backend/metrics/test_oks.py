@@ -78,7 +78,7 @@ def test_pose_score_is_mean_plus_a_quarter_more_than_the_largest():
     assert pose_score(np.array([0.2, 0.6, np.nan])) == pytest.approx(0.8 / 3 + 1.25 * 0.6)
 
 
-def pycoco(truths, detections):
+def pycoco(truths, detections, thresholds=None):
     """COCOeval's precision (thresholds,) and recall (thresholds,) for all areas; NaN for its −1."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -122,6 +122,8 @@ def pycoco(truths, detections):
         evaluation.params.kpt_oks_sigmas = SIGMAS
         evaluation.params.areaRng = [[0, 1e10]]
         evaluation.params.areaRngLbl = ["all"]
+        if thresholds is not None:
+            evaluation.params.iouThrs = np.array(thresholds)
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][:, :, 0, 0, 0]
@@ -159,6 +161,14 @@ def test_average_precision_equals_pycocotools(seed):
     assert ours.ap == pytest.approx(precision.mean())
     assert ours.ar == pytest.approx(recall.mean())
     assert 0.6 in ours.at
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_at_any_threshold_equals_pycocotools(seed):
+    truths, detections = scene(seed)
+    thresholds = (0.07, 0.33, 0.6, 0.8, 0.97)
+    ours = average_precision(truths, detections, SIGMAS, area_source="seg", thresholds=thresholds)
+    np.testing.assert_allclose(list(ours.at.values()), pycoco(truths, detections, thresholds)[0], atol=1e-9)
 
 
 def test_more_than_twenty_detections_in_one_picture_are_cut_as_in_pycocotools():

@@ -18,10 +18,10 @@ from ml_backend.simulation.experiments.campaign import Campaign, run
 from ml_backend.simulation.experiments.data import load_recording, source_takes
 from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learner import Recipe, Scan, predict, train_network
+from ml_backend.simulation.experiments.precision import pool_alc, pool_precision
 from ml_backend.simulation.experiments.results_table import read_rows
 from ml_backend.simulation.experiments.simulated_annotator import annotate
 from ml_backend.simulation.experiments.strategies import Knowledge, check_arm, pick
-from ml_backend.simulation.experiments.transductive import pool_alc, transductive
 from ml_backend.simulation.experiments.trial import run_trial
 from plugins.cli.main import app
 from tests.predictions import predicted
@@ -252,10 +252,10 @@ def test_labelled_frames_count_as_right(recording):
     rows = recording.pool
     wrong = recording.xy_px[rows] + 1000.0
     seen = Scan(rows, predicted(wrong, np.full(wrong.shape[:3], 0.9), {}), None)
-    assert transductive(recording, seen, rows[:0])["pool_ap60"] == 0.0
-    assert transductive(recording, seen, rows)["pool_ap"] == pytest.approx(1.0)
+    assert pool_precision(recording, seen, rows[:0])["pool_ap60"] == 0.0
+    assert pool_precision(recording, seen, rows)["pool_ap"] == pytest.approx(1.0)
     # By hand: half of the pictures right and first in order, precision is 1 up to recall 1/2, 0 beyond: 51 of 101 places.
-    assert transductive(recording, seen, rows[:12])["pool_ap80"] == pytest.approx(51 / 101)
+    assert pool_precision(recording, seen, rows[:12])["pool_ap80"] == pytest.approx(51 / 101)
 
 
 def test_area_over_the_labelled_share():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ Run = Callable[..., Result]
 TRIANGLE = np.array([[10.0, 10.0], [70.0, 10.0], [70.0, 90.0]])
 
 
-def found(version: int, *, unit: str | None) -> job.Evaluation:
+def found(version: int, *, unit: str | None, thresholds: Sequence[float] = ()) -> job.Evaluation:
     """Two pictures in two blocks of time: all points 5 px off, then 15 px and the paw missing; in space 2 mm off."""
     truth = np.broadcast_to(TRIANGLE, (2, 1, 3, 2)).copy()
     said = truth + np.array([5.0, 15.0])[:, None, None, None] * [0.6, 0.8]
@@ -40,15 +40,15 @@ def found(version: int, *, unit: str | None) -> job.Evaluation:
         truth_world=world,
         predicted_world=world + [0.0, 0.0, 2.0],
     )
-    return job.measure(seen, Skeleton("mouse", KEYPOINTS), version, unit)
+    return job.measure(seen, Skeleton("mouse", KEYPOINTS, head=(0, 1)), version, unit, thresholds)
 
 
 @pytest.fixture
 def evaluated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A project whose live model, px-1, has been evaluated as ``found`` says."""
 
-    def evaluate(workspace: Workspace, version: VersionRow) -> job.Evaluation:
-        return found(version.number, unit="mm")
+    def evaluate(workspace: Workspace, version: VersionRow, thresholds: Sequence[float]) -> job.Evaluation:
+        return found(version.number, unit="mm", thresholds=thresholds)
 
     monkeypatch.setattr(job, "evaluate", evaluate)
     return workspace
@@ -62,7 +62,7 @@ def rows(result: Result) -> dict[str, list[str]]:
 
 
 def test_figures_with_what_they_rest_on(run: Run, evaluated: Workspace, tmp_path: Path) -> None:
-    result = run("evaluate")
+    result = run("evaluate", "--ap", "0.5")
     lines = result.output.splitlines()
     assert lines[0] == "px-1 on labelled validation frames: 2 frames, 2 pictures, 6 points of people"
     assert lines[1].startswith("1 of them without a prediction")
@@ -71,6 +71,11 @@ def test_figures_with_what_they_rest_on(run: Run, evaluated: Workspace, tmp_path
     assert table["error, px: median"] == ["5.00", "5 points"]
     assert table["PCK@0.05"] == ["50.0 %", "6 points"]
     assert table["PCP@0.5, strict"] == ["–", "0 limbs"]
+    assert table["PCKh@0.5"] == ["83.3 %", "6 points"]  # 15 px are within half of the head's 60
+    assert table["PCK@0.2 of the torso"] == ["–", "0 points"]
+    assert table["AP at OKS 0.5"] == ["0.505", "2 subjects"]
+    assert table["OSPA of 1 − OKS"][1] == "2 pictures"
+    assert table["PCP@0.5 in 3-D, strict"][0] == "–"
     assert table["AR"][1] == "2 subjects"
     assert table["AP50"] == ["0.505", "2 subjects"]  # precision 1 up to recall ½ on the grid of 101
     assert table["person count: mean error"] == ["0.00", "2 pictures"]
@@ -88,7 +93,7 @@ def test_figures_with_what_they_rest_on(run: Run, evaluated: Workspace, tmp_path
 
 
 def test_another_file_and_no_calibration(run: Run, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "evaluate", lambda workspace, version: found(version.number, unit=None))
+    monkeypatch.setattr(job, "evaluate", lambda workspace, version, thresholds: found(version.number, unit=None))
     target = tmp_path / "elsewhere.json"
     table = rows(run("evaluate", "--version", "1", "--report", str(target)))
     assert table["MPJPE: absolute"] == ["–", "–"]
