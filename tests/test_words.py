@@ -24,7 +24,19 @@ PAGES = sorted(
     if page.name not in HISTORY
 )
 #: Names in settings, files and the database, which stay as they are.
-STORED = ("blind_random", '"blind"', "row.blind", "per_joint", "mean_joint", "joint-mean-aligned")
+STORED = (
+    "blind_random",
+    '"blind"',
+    "row.blind",
+    "per_joint",
+    "mean_joint",
+    "joint-mean-aligned",
+    '"joints"',
+    "'joints'",
+    "joints.mat",
+    "joint_3d",
+    "joint_valid",
+)
 ROOMS = sorted({room_of(module) for module in MODULES})
 
 

@@ -19,7 +19,7 @@ from ml_backend.formats.label_studio import write_label_studio
 from ml_backend.formats.lightning_pose import write_lightning_pose
 from ml_backend.formats.matching import picture_parts
 from ml_backend.formats.movement import write_movement
-from ml_backend.formats.names import LabelFormat
+from ml_backend.formats.names import READ_ONLY, LabelFormat
 from ml_backend.formats.sleap import write_sleap
 from ml_backend.formats.yolo import write_yolo
 from ml_backend.recordings import SERVER, ViewTransform, probe
@@ -66,6 +66,8 @@ class Export:
 
     def write(self) -> list[str]:
         """Write everything; notes on what was lost.  Raises BadInputError for what the format cannot hold."""
+        if self.format in READ_ONLY:
+            raise LabelFileError(f"{self.format.value}: files of this data set are only read; export as coco or another format")
         if self.format is LabelFormat.YOLO and self.pictures is None:
             raise LabelFileError("YOLO finds labels by their pictures: expected --pictures")
         if self.format in TRACKS and self.pictures is not None:

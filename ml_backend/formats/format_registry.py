@@ -10,9 +10,11 @@ from label_config.values.errors import LabelFileError
 from ml_backend.formats.coco import Visibility, read_coco
 from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, read_table
 from ml_backend.formats.guarded import load_json
+from ml_backend.formats.interhand import is_interhand, read_interhand
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.label_studio import read_label_studio
 from ml_backend.formats.lightning_pose import read_lightning_pose
+from ml_backend.formats.mat_datasets import read_mat_labels
 from ml_backend.formats.movement import read_movement
 from ml_backend.formats.names import LabelFormat
 from ml_backend.formats.sleap import read_sleap
@@ -42,12 +44,17 @@ def detect_format(path: Path) -> LabelFormat:
         if "likelihood" in coords:  # anipose's tables are DeepLabCut's predictions
             return LabelFormat.ANIPOSE
         return LabelFormat.LIGHTNING_POSE if "visible" in coords else LabelFormat.DLC
+    elif suffix == ".mat":
+        return LabelFormat.MAT
+    elif is_interhand(path):
+        return LabelFormat.INTERHAND
     elif suffix == ".json":
         return LabelFormat.LABEL_STUDIO if isinstance(load_json(path), list) else LabelFormat.COCO
     raise LabelFileError(
         f"{path}: not a label file that can be read. Readable are: DeepLabCut (CollectedData .csv or .h5, a project folder), "
         "Lightning Pose (.csv), COCO (.json), SLEAP (.slp, .pkg.slp), YOLO-pose (data.yaml or its folder), "
-        "Label Studio (JSON export), movement (.nc), predictions of DeepLabCut, Lightning Pose, EKS and anipose (.csv, .h5)"
+        "Label Studio (JSON export), movement (.nc), MPII and Leeds Sports Pose (.mat), InterHand2.6M (_data.json), "
+        "predictions of DeepLabCut, Lightning Pose, EKS and anipose (.csv, .h5)"
     )
 
 
@@ -78,6 +85,8 @@ def read_labels(
         LabelFormat.YOLO: lambda: read_yolo(path),
         LabelFormat.LABEL_STUDIO: lambda: read_label_studio(path, words),
         LabelFormat.MOVEMENT: lambda: read_movement(path, video),
+        LabelFormat.MAT: lambda: read_mat_labels(path),
+        LabelFormat.INTERHAND: lambda: read_interhand(path),
         LabelFormat.ANIPOSE: lambda: read_dlc_predicted(path, video),
     }
     return readers[format or detect_format(path)]()

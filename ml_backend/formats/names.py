@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class LabelFormat(StrEnum):
-    """Label files of these tools are read and written."""
+    """Label files of these tools are read and written; data sets (READ_ONLY) are read."""
 
     DLC = "dlc"
     LIGHTNING_POSE = "lightning-pose"
@@ -16,3 +16,9 @@ class LabelFormat(StrEnum):
     LABEL_STUDIO = "label-studio"
     MOVEMENT = "movement"
     ANIPOSE = "anipose"
+    MAT = "mat"
+    INTERHAND = "interhand"
+
+
+#: Data sets, whose files are read and not written.
+READ_ONLY = frozenset({LabelFormat.MAT, LabelFormat.INTERHAND})

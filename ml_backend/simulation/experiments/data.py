@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,7 @@ class TrueRecording:
     rare      (m,) part of a rare action; False throughout where nobody knows
     rare_share  share of rare frames in an unbiased test, for the mean error
     video     neighbours in ``keys`` are neighbours in time
+    unseen    the same frames before cameras that nothing is trained on, None = no such cameras
     """
 
     skeleton: Skeleton
@@ -59,6 +61,7 @@ class TrueRecording:
     xyz: FloatArray | None = None
     rig: Rig | None = None
     video: bool = False
+    unseen: TrueRecording | None = None
 
     @property
     def size_px(self) -> FloatArray:
@@ -86,11 +89,11 @@ def load_recording(design: Design, seed: int, cache: Path, data: Path) -> TrueRe
 
 
 def _studio(design: Design, seed: int, cache: Path) -> TrueRecording:
-    stretch = TEST_STRETCH * design.test_frames
+    stretch, cameras = TEST_STRETCH * design.test_frames, design.views + design.unseen_views
     studio = CaptureStudio(
         seed=seed,
         n_frames=design.pool_frames + GUARD_FRAMES + stretch,
-        n_views=design.views,
+        n_views=cameras,
         size_px=design.input_px,
         rare_fraction=design.rare_fraction,
     )
@@ -98,20 +101,36 @@ def _studio(design: Design, seed: int, cache: Path) -> TrueRecording:
     number = np.concatenate([np.arange(design.pool_frames), _spread(after, studio.rare[after], design.test_frames)])
     pictures = _rendered(studio, number, cache)
     m = len(number)
-    return TrueRecording(
+    whole = TrueRecording(
         skeleton=studio.skeleton,
         pictures=pictures,
         xy_px=studio.truth_xy[number],
-        scale=np.ones((m, design.views)),
+        scale=np.ones((m, cameras)),
         keys=tuple(studio.frames[i] for i in number),
         pool=np.arange(design.pool_frames),
         test=np.arange(design.pool_frames, m),
         rare=studio.rare[number],
         rare_share=float(studio.rare[after].mean()),
-        hidden=studio.occluded[number] if design.annotator_px else np.zeros((m, design.views, len(studio.skeleton)), np.bool_),
+        hidden=studio.occluded[number] if design.annotator_px else np.zeros((m, cameras, len(studio.skeleton)), np.bool_),
         xyz=studio.truth_xyz[number],
         rig=studio.rig,
         video=True,
+    )
+    if not design.unseen_views:
+        return whole
+    # Evenly among the others, so that both sets stand around the subject.
+    away = {int((i + 0.5) * cameras / design.unseen_views) for i in range(design.unseen_views)}
+    return replace(_by_cameras(whole, sorted(set(range(cameras)) - away)), unseen=_by_cameras(whole, sorted(away)))
+
+
+def _by_cameras(recording: TrueRecording, views: Sequence[int]) -> TrueRecording:
+    """The same frames before some of the cameras."""
+    rig, chosen = recording.rig, list(views)
+    return replace(
+        recording,
+        pictures=tuple(recording.pictures[view] for view in chosen),
+        rig=None if rig is None else Rig(tuple(rig.cameras[view] for view in chosen), rig.unit),
+        **{name: getattr(recording, name)[:, chosen] for name in ("xy_px", "scale", "hidden")},
     )
 
 

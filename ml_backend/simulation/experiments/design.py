@@ -21,6 +21,7 @@ class Design:
     initial, batch, rounds   labelled frames before the first model, per round, and rounds after the first model
     pool_frames, test_frames frames that may be picked and frames that evaluate (capture studio; recordings have what they have)
     views, rare_fraction     of the capture studio
+    unseen_views             further cameras of the studio before which models are only tested (Feng et al. 2023)
     input_px                 (width, height) of the network's input
     steps_first, steps_round, steps_full   optimiser steps of a fresh model, of a warm start, of the model of all labels
     scan_stride              every n-th frame of the pool competes in a round, other ones in the next
@@ -41,6 +42,7 @@ class Design:
     pool_frames: int = 2000
     test_frames: int = 160
     views: int = 4
+    unseen_views: int = 0
     rare_fraction: float = 0.1
     input_px: tuple[int, int] = (96, 96)
     sigma_hm: float = 1.2
@@ -67,6 +69,7 @@ class Design:
         lowest = {
             "initial": least,
             "generic_takes": 0,
+            "unseen_views": 0,
             "generic_frames": 1,
             "batch": 1,
             "rounds": 0,

@@ -16,16 +16,17 @@ WATCHED = (
     "link_length", "pose_mahalanobis", "epipolar_residual", "affine_residual",
 )  # fmt: skip
 KEY = ("strategy", "seed", "round")
-#: labels: labelled frames, one of which only some views were labelled counting in proportion; pool: frames that may be labelled;
-#: error, error_common, error_rare: mean keypoint error on the test frames (mm with a rig, else px); coverage: share of keypoints
-#: that have an error; radius: largest distance from a pose of the pool to the nearest labelled one (mm); entropy: of the labelled
-#: frames over ten pose clusters (nat); rare_share: of the labelled frames; batch_oks: mean OKS of the frames picked next;
-#: seen_oks_min: least OKS of labelled and picked frames; val_oks_q05: 5 % quantile of OKS on the test frames; pseudo_error: true
-#: error of the pseudo-labels that this model learnt (mm); train_s, scan_s: seconds; test_…: of the test pictures
-#: (docs/evaluation.md); pool_ap…: see ``pool_precision``, with scan_stride 1; scored, rho_own: share of the frames for which the
-#: strategy's own score has a value, and its rank correlation with the true error; rho_…: see WATCHED.
+#: labels: labelled frames, one of which only some views were labelled counting in proportion; pool: frames that may be
+#: labelled; error, error_common, error_rare: mean keypoint error on the test frames (mm with a rig, else px); unseen_error: the
+#: same before cameras that nothing is trained on; coverage: share of keypoints that have an error; radius: largest distance
+#: from a pose of the pool to the nearest labelled one (mm); entropy: of the labelled frames over ten pose clusters (nat);
+#: rare_share: of the labelled frames; batch_oks: mean OKS of the frames picked next; seen_oks_min: least OKS of labelled and
+#: picked frames; val_oks_q05: 5 % quantile of OKS on the test frames; pseudo_error: true error of the pseudo-labels that this
+#: model learnt (mm); train_s, scan_s: seconds; test_…: of the test pictures (docs/evaluation.md); pool_ap…: see
+#: ``pool_precision``, with scan_stride 1; scored, rho_own: share of the frames for which the strategy's own score has a value,
+#: and its rank correlation with the true error; rho_…: see WATCHED.
 FIGURES = (
-    "labels", "pool", "error", "error_common", "error_rare", "coverage", "radius", "entropy", "rare_share",
+    "labels", "pool", "error", "error_common", "error_rare", "unseen_error", "coverage", "radius", "entropy", "rare_share",
     "batch_oks", "seen_oks_min", "val_oks_q05", "pseudo_frames", "pseudo_keypoints", "pseudo_error", "train_s", "scan_s",
     "test_ap", "test_ospa", "test_pckh", "test_torso_pck", "test_pcp", "test_pcp_3d",
     "pool_ap", "pool_ap60", "pool_ap80", "scored", "rho_own",

@@ -195,7 +195,11 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
 def _tested(design: Design, recording: TrueRecording, model: Path) -> dict[str, float]:
     """The figures of a model on the test frames."""
     seen = predict(design, recording, model, recording.test)
-    return accuracy.errors_of(recording, seen) | picture_precision(recording, seen)
+    figures = accuracy.errors_of(recording, seen) | picture_precision(recording, seen)
+    if recording.unseen is not None:
+        away = predict(design, recording.unseen, model, recording.test)
+        figures["unseen_error"] = accuracy.errors_of(recording.unseen, away)["error"]
+    return figures
 
 
 def _own_score(recording: TrueRecording, raw: Raw, arm: Arm, error: FloatArray, new: IntArray) -> dict[str, float]:

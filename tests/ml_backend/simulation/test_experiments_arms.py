@@ -285,3 +285,17 @@ def test_names_of_a_campaign_are_read_back_from_its_table(recording, cache, tmp_
     arms = parse_arms("thc+wpu+duw_paper+features+minmax,random#1")
     assert run(Campaign(TINY, arms, (5,), tmp_path, cache, cache), tell=lambda _: None)
     assert {str(row["strategy"]) for row in read_rows(tmp_path / "results.csv")} == {str(arm) for arm in arms}
+
+
+def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_path, monkeypatch):
+    design = TINY.but(views=3, unseen_views=2, rounds=0)
+    recording = load_recording(design, 5, cache, cache)
+    away = recording.unseen
+    assert (len(recording.pictures), len(away.pictures), recording.xy_px.shape[1], away.xy_px.shape[1]) == (3, 2, 3, 2)
+    centres = {tuple(np.round(camera.centre, 6)) for part in (recording, away) for camera in part.rig.cameras}
+    assert len(centres) == 5
+    np.testing.assert_array_equal(recording.xyz, away.xyz)
+    for part in (recording, away):  # points are where their own cameras see them
+        np.testing.assert_allclose(part.rig.project(part.xyz[3]), part.xy_px[3], atol=1e-6)
+    (row,) = rows_of(recording, tmp_path, "random", design)
+    assert np.isfinite(row["unseen_error"])

@@ -1,0 +1,166 @@
+"""Annotation files of data sets, written by scipy and json as the data sets describe them."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from label_config.values import BadInputError, PointState
+from ml_backend.formats.format_registry import detect_format, read_labels
+from ml_backend.formats.interhand import interhand_skeleton
+from ml_backend.formats.names import READ_ONLY, LabelFormat
+
+SEEN, HIDDEN, NONE = PointState.VISIBLE, PointState.OCCLUDED, PointState.UNLABELLED
+
+
+def test_leeds_sports_pose_says_occluded_and_its_extension_visible(tmp_path):
+    poses = np.arange(2 * 14 * 3, dtype=float).reshape(2, 14, 3) + 1
+    poses[..., 2] = 0
+    poses[0, 3, 2] = 1
+    savemat(tmp_path / "joints.mat", {"joints": poses.transpose(2, 1, 0)})
+    found = read_labels(tmp_path / "joints.mat")
+    assert found.skeleton.name == "lsp14"
+    assert [label.image.source for label in found.labels] == ["images/im0001.jpg", "images/im0002.jpg"]
+    np.testing.assert_array_equal(found.labels[1].xy_px, poses[1, :, :2] - 1)
+    assert found.labels[0].state.tolist() == [SEEN] * 3 + [HIDDEN] + [SEEN] * 10
+
+    poses[..., 2] = 1 - poses[..., 2]
+    savemat(tmp_path / "extended.mat", {"joints": poses.transpose(1, 2, 0)})
+    found = read_labels(tmp_path / "extended.mat")
+    assert found.labels[0].image.source == "images/im00001.jpg"
+    assert found.labels[0].state.tolist() == [SEEN] * 3 + [NONE] + [SEEN] * 10
+    assert np.isnan(found.labels[0].xy_px[3]).all()
+
+
+def mpii(tmp_path, pictures):
+    """pictures: [(name, [[(id, x, y, visible), …] of each person])]; ``visible`` None = the field is not there."""
+
+    def structs(items):
+        fields = list(items[0]) if items else []
+        array = np.zeros((1, len(items)), dtype=[(field, object) for field in fields])
+        for i, item in enumerate(items):
+            for field in fields:
+                array[0, i][field] = item[field]
+        return array
+
+    annolist = [
+        {
+            "image": {"name": name},
+            "annorect": structs(
+                [
+                    {
+                        "x1": 1.0,
+                        "annopoints": {
+                            "point": structs(
+                                [
+                                    {"id": k, "x": x, "y": y, "is_visible": np.zeros(0) if v is None else v}
+                                    for k, x, y, v in person
+                                ]
+                            )
+                        }
+                        if person
+                        else np.zeros((0, 0)),
+                    }
+                    for person in people
+                ]
+            )
+            if people
+            else np.zeros((0, 0)),
+        }
+        for name, people in pictures
+    ]
+    savemat(tmp_path / "mpii.mat", {"RELEASE": {"annolist": structs(annolist), "img_train": np.ones(len(pictures))}})
+    return tmp_path / "mpii.mat"
+
+
+def test_mpii_people_points_and_visibility(tmp_path):
+    first = [(9, 101.5, 51.0, None), (0, 11.0, 21.0, 0), (6, 31.0, 41.0, 1), (7, 5.0, 6.0, "1"), (8, 7.0, 8.0, "0")]
+    path = mpii(tmp_path, [("a.jpg", [first, [(15, 2.0, 3.0, 1)], []]), ("empty.jpg", []), ("b.jpg", [[(0, 1.0, 1.0, 1)]])])
+    found = read_labels(path)
+    assert detect_format(path) is LabelFormat.MAT
+    assert [(label.image.source, label.subject) for label in found.labels] == [("a.jpg", 0), ("a.jpg", 1), ("b.jpg", 0)]
+    label, at = found.labels[0], found.skeleton.index
+    assert label.xy_px[at["head_top"]].tolist() == [100.5, 50.0]
+    assert {found.skeleton.keypoints[k]: label.state[k] for k in np.flatnonzero(label.state != NONE)} == {
+        "head_top": SEEN, "right_ankle": HIDDEN, "pelvis": SEEN, "thorax": SEEN, "upper_neck": HIDDEN,
+    }  # fmt: skip
+    assert found.labels[2].xy_px[0].tolist() == [0.0, 0.0]
+    assert any("1 points do not say" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({"other": np.ones(3)}, "'joints'.*'RELEASE'"),
+        ({"joints": np.ones((2, 14, 5))}, r"\(3, 14, n\)"),
+        ({"joints": np.full((3, 14, 5), 7.0)}, "0 or 1"),
+        ({"joints": np.array(["a"])}, "numbers"),
+        ({"RELEASE": {"version": 12}}, "annolist"),
+    ],
+)
+def test_other_mat_files_are_refused_with_their_name(content, why, tmp_path):
+    savemat(tmp_path / "odd.mat", content)
+    with pytest.raises(BadInputError, match=rf"(?s)odd\.mat.*{why}"):
+        read_labels(tmp_path / "odd.mat")
+
+
+def test_a_damaged_mat_file_is_refused(tmp_path):
+    savemat(tmp_path / "joints.mat", {"joints": np.zeros((3, 14, 50))})
+    raw = (tmp_path / "joints.mat").read_bytes()
+    (tmp_path / "cut.mat").write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(BadInputError, match=r"cut\.mat"):
+        read_labels(tmp_path / "cut.mat")
+
+
+def interhand(tmp_path, world, valid, rotation, position):
+    focal, centre = [1200.0, 1210.0], [150.0, 250.0]
+    image = {"id": 7, "file_name": "Capture3/seq/cam400026/image69148.jpg", "width": 334, "height": 512}
+    image |= {"capture": 3, "subject": 3, "seq_name": "0390_dh_touchROM", "camera": "400026", "frame_idx": 69148}
+    annotation = {"id": 7, "image_id": 7, "bbox": [33.5, 164.9, 185.0, 142.7], "hand_type": "interacting"}
+    cameras = {"campos": {"400026": position.tolist()}, "camrot": {"400026": rotation.tolist()}}
+    cameras |= {"focal": {"400026": focal}, "princpt": {"400026": centre}}
+    points = {"world_coord": world.tolist(), "joint_valid": [[bool(v)] for v in valid], "hand_type": "interacting"}
+    for ending, content in {
+        "data": {"images": [image], "annotations": [annotation]},
+        "joint_3d": {"3": {"69148": points}},
+        "camera": {"3": cameras},
+    }.items():
+        (tmp_path / f"InterHand2.6M_val_{ending}.json").write_text(json.dumps(content))
+    return tmp_path / "InterHand2.6M_val_data.json", focal, centre
+
+
+def test_interhand_projects_as_opencv_does(tmp_path):
+    rng = np.random.default_rng(0)
+    rotation = cv2.Rodrigues(np.array([0.2, -0.5, 0.1]))[0]
+    position = np.array([30.0, -20.0, 15.0])
+    world = rng.normal(0, 60, (42, 3)) + position + rotation.T @ [0, 0, 900.0]
+    valid = np.ones(42)
+    valid[21:] = 0
+    path, focal, centre = interhand(tmp_path, world, valid, rotation, position)
+    found = read_labels(path)
+    (label,) = found.labels
+    matrix = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
+    expected = cv2.projectPoints(world, cv2.Rodrigues(rotation)[0], -rotation @ position, matrix, None)[0][:, 0]
+    np.testing.assert_allclose(label.xy_px[:21], expected[:21], atol=1e-6)
+    assert label.state.tolist() == [SEEN] * 21 + [NONE] * 21
+    assert (label.view, str(label.key), label.image.size_px) == ("400026", "capture3-0390_dh_touchROM/069148", (334, 512))
+    assert label.box_px == (33.5, 164.9, 185.0, 142.7)
+
+
+def test_interhand_skeleton_is_two_trees():
+    skeleton = interhand_skeleton()
+    assert (len(skeleton), len(skeleton.limbs), skeleton.keypoints[20], skeleton.keypoints[41]) == (42, 40, "R_Wrist", "L_Wrist")
+    assert {skeleton.keypoints[a][2:] == skeleton.keypoints[b][2:] for a, b in skeleton.pairs} == {True}
+
+
+def test_a_missing_frame_is_named(tmp_path):
+    path, *_ = interhand(tmp_path, np.ones((42, 3)), np.ones(42), np.eye(3), np.zeros(3))
+    (tmp_path / "InterHand2.6M_val_joint_3d.json").write_text(json.dumps({"3": {}}))
+    with pytest.raises(BadInputError, match="frame 69148"):
+        read_labels(path)
+
+
+def test_what_can_only_be_read_is_not_written():
+    assert {LabelFormat.MAT, LabelFormat.INTERHAND} == READ_ONLY
