@@ -10,6 +10,7 @@ from label_config.values import BadInputError
 from label_config.values.prediction import Output
 from ml_backend.acquisition.order_window import Strategy
 from ml_backend.acquisition.score_registry import SCORES
+from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.metrics.curve_summaries import area_under_learning_curve
 from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.simulation.experiments import trial as trial_module
@@ -288,7 +289,7 @@ def test_names_of_a_campaign_are_read_back_from_its_table(recording, cache, tmp_
 
 
 def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_path, monkeypatch):
-    design = TINY.but(views=3, unseen_views=2, rounds=0)
+    design = TINY.but(views=3, unseen_views=2, rounds=0, test_frames=40)  # common and rare ones
     recording = load_recording(design, 5, cache, cache)
     away = recording.unseen
     assert (len(recording.pictures), len(away.pictures), recording.xy_px.shape[1], away.xy_px.shape[1]) == (3, 2, 3, 2)
@@ -297,5 +298,13 @@ def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_
     np.testing.assert_array_equal(recording.xyz, away.xyz)
     for part in (recording, away):  # points are where their own cameras see them
         np.testing.assert_allclose(part.rig.project(part.xyz[3]), part.xy_px[3], atol=1e-6)
-    (row,) = rows_of(recording, tmp_path, "random", design)
-    assert np.isfinite(row["unseen_error"])
+    moved = {len(recording.pictures): 10.0, len(away.pictures): 30.0}  # mm: whoever predicts is off by that much in the world
+
+    def predict(design, recording, folder, rows, **_):
+        xyz = recording.xyz[rows] + [0, 0, moved[len(recording.pictures)]]
+        xy = recording.rig.project(xyz)
+        return Scan(rows, predicted(xy, np.ones(xy.shape[:3]), {}), triangulate_robust(recording.rig, xy, threshold_px=1.0))
+
+    monkeypatch.setattr(trial_module, "predict", predict)
+    figures = trial_module._tested(design, recording, tmp_path)
+    assert (figures["error"], figures["unseen_error"]) == pytest.approx((10, 30), abs=1e-3)
