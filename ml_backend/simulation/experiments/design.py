@@ -31,6 +31,7 @@ class Design:
     schedule                 labelled shares of the pool, increasing, one per round ([0.05, 0.1, …]); replaces batch and rounds
     generic_takes, generic_frames   the first model is trained on so many other takes of the studio, so many frames of each, all
                              labelled; the first frames of the take itself may then be none (initial=0)
+    acft_alpha               epochs of ACFT for a batch with G = 0
     acft_theta               ACFT trains again on labelled frames with an OKS of at most this + 0.05; 1 = on all
     annotator_px             standard deviation of the simulated annotator in pixels of the network's input, 0 = exact
     """
@@ -53,6 +54,7 @@ class Design:
     schedule: tuple[float, ...] = ()
     generic_takes: int = 0
     generic_frames: int = 60
+    acft_alpha: float = 250.0
     acft_theta: float = 1.0
     scan_stride: int = 4
     exclusion_frames: int = 5

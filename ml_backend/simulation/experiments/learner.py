@@ -114,7 +114,9 @@ def train_network(
         if (training_set.weight[i, view] > 0).any()
     ]
     if recipe.preset:
-        config = preset(recipe.preset, config, n_targets=len(targets), mean_oks=recipe.mean_oks)
+        own = preset(recipe.preset, config, n_targets=len(targets), mean_oks=recipe.mean_oks, alpha=design.acft_alpha)
+        # The printed 5,000 steps of 32 pictures are for a network a thousand times as large: --set steps_first says how many.
+        config = own.but(steps=steps, batch=config.batch) if recipe.preset == "scratch" else own
     if recipe.randaugment:
         config = config.but(augment=replace(config.augment, randaugment=RANDAUGMENT))
     return train(config, targets, recording.skeleton, load, folder, init=init).seconds

@@ -99,8 +99,7 @@ def labels_of_last_snapshot(workspace: Workspace, *, every_view: bool = False) -
 
     from label_config.values import PointState
     from ml_backend.formats.label_records import LabelledImage, LabelSet
-    from ml_backend.labels.snapshot import Snapshot
-    from ml_backend.project.label_snapshot import box_or_none
+    from ml_backend.labels.snapshot import Snapshot, box_or_none
     from ml_backend.store import frames, versions
 
     taken = versions.list_snapshots(workspace.store)

@@ -218,7 +218,7 @@ def test_a_schedule_labels_its_shares_of_the_pool(recording, models):
 
 
 def test_a_generic_model_knows_the_pool_before_any_label(cache, recording, models, monkeypatch):
-    design = TINY.but(initial=0, generic_takes=2, generic_frames=5, rounds=2, acft_theta=0.0)
+    design = TINY.but(initial=0, generic_takes=2, generic_frames=5, rounds=2, acft_theta=0.0, acft_alpha=2.0)
     trained = []
     original = train_network
 
@@ -227,7 +227,6 @@ def test_a_generic_model_knows_the_pool_before_any_label(cache, recording, model
         return original(design, recording, training_set, folder, **kwargs)
 
     monkeypatch.setattr(trial_module, "train_network", counted)
-    monkeypatch.setattr("ml_backend.pose.presets.MAX_EPOCHS", 2)
     source = source_takes(design, 5, cache)
     assert len(source.pool) == 10
     rows = rows_of(recording, models / "generic", "wpu+acft", design, source)
