@@ -25,6 +25,7 @@ from ml_backend.formats.label_studio import read_label_studio, write_label_studi
 from ml_backend.formats.lightning_pose import read_lightning_pose, write_lightning_pose
 from ml_backend.formats.yolo import read_yolo, write_yolo
 from tests.campaign import Target, campaign, read_here
+from tests.foreign.labels import sleap_package
 
 from .test_dlc_h5 import pandas_table
 
@@ -98,6 +99,17 @@ def sleap(folder: Path) -> Target:
     return folder / "c.slp", sleap_module.read_sleap
 
 
+def sleap_pictures(folder: Path) -> Target:
+    """Likewise, of a package: the pictures too."""
+    sleap_module.read_limited = read_here  # type: ignore[attr-defined]
+
+    def read(path: Path) -> None:
+        sleap_module.read_sleap(path)
+        sleap_module.embedded_pictures(path)
+
+    return sleap_package(folder, "left"), read
+
+
 TEXT = ["dlc", "predictions", "lightning_pose", "coco", "coco_of_others", "label_studio", "yolo", "yolo_yaml"]
 MANY = pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])
 
@@ -111,6 +123,6 @@ def test_damaged_files_are_read_or_refused(name: str, count: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("count", [100, MANY], ids=["a few", "many"])
-@pytest.mark.parametrize("name", ["deeplabcut_h5", "sleap"])
+@pytest.mark.parametrize("name", ["deeplabcut_h5", "sleap", "sleap_pictures"])
 def test_damaged_hdf5_files_cost_their_child_only(name: str, count: int, tmp_path: Path) -> None:
     assert campaign(f"{__name__}:{name}", tmp_path, count).problems == ()

@@ -16,7 +16,7 @@ from label_config.labelling.build_xml import build_label_config
 from label_config.values import BadInputError, FrameKey, ImageRef, PointState
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats.coco import write_coco
-from ml_backend.formats.exporting import Export
+from ml_backend.formats.exporting import TRACKS, Export
 from ml_backend.formats.format_registry import joined, read_labels
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.formats.names import LabelFormat
@@ -111,6 +111,7 @@ WAYS: dict[str, tuple[list[tuple[str, str | None]], dict[PointState, PointState]
     "sleap": ([("labels.slp", None)], {A: U}),
     "yolo": ([("data.yaml", None)], {A: U}),
     "dlc": ([("", None)], {A: U, H: V}),
+    "movement": ([("run_left.nc", None), ("run_right.nc", None)], {}),
 }
 
 
@@ -138,7 +139,8 @@ def test_labels_come_back_from_every_format(platform: Platform, client: Client, 
     for name, (files, lost) in WAYS.items():
         whole = labels_of_last_snapshot(first, every_view=name == "lightning-pose")
         assert {label.people for label in whole.labels} == {(me,)}
-        notes = Export(whole, LabelFormat(name), folder / name, _writer(first)).write()
+        pictures = None if LabelFormat(name) in TRACKS else _writer(first)
+        notes = Export(whole, LabelFormat(name), folder / name, pictures).write()
         assert all(any(state.name.lower() in note for note in notes) for state in lost)
         second = new_project(platform, client, folder / f"into {name}")
         paths = [folder / name / file for file, _ in files]
