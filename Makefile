@@ -18,7 +18,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e ".[test,plots,redis-server,postgres]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,research,redis-server,postgres]"
 	touch $@
 
 $(LS): constraints-label-studio.txt

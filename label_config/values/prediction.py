@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, FloatArray, PointState, Pose2D, Provenance
 
+__all__ = ["Output", "Prediction", "by_keypoint_name", "joined", "predicted_pose", "stacked"]
+
 #: What the first axis behind the batch axes of an output counts; None = there is one value, or vector, per picture.
 Axis = Literal["keypoint", "limb"] | None
 

@@ -21,6 +21,8 @@ from label_config.values.prediction import Output, Prediction
 from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Rig
 
+__all__ = ["Chunk", "Context", "Labelled", "Need", "Score", "Scores", "State"]
+
 #: What ``fit`` hands to ``score``: plain arrays that can be stored beside the model's weights.
 State = Mapping[str, FloatArray]
 

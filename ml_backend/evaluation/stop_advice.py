@@ -13,6 +13,7 @@ from ml_backend.acquisition.stopping import Forecast, Rule, StopAdvice, advise, 
 from ml_backend.metrics.oks import pose_oks
 from ml_backend.store import generations, submissions, versions, work
 from ml_backend.store.generations import PickRow
+from ml_backend.store.statuses import VersionStatus, WorkStatus
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -54,7 +55,7 @@ def _of_all_labelled(workspace: Workspace) -> list[FloatArray]:
     known = [
         (taken[row.snapshot_id], row)
         for row in versions.list_versions(workspace.store)
-        if row.status == "published" and row.snapshot_id in taken
+        if row.status is VersionStatus.PUBLISHED and row.snapshot_id in taken
     ]
     labels = submissions.list_annotations(workspace.store)
     sigmas = np.array(workspace.binding.skeleton.sigmas)
@@ -74,7 +75,7 @@ def _predictions(workspace: Workspace, version: VersionRow, rounds: range) -> di
     found: dict[int, FloatArray] = {}
     for round_ in rounds:
         for shard in work.list_shards(workspace.store, version.id, round_):
-            if shard.status == "done" and shard.path:
+            if shard.status is WorkStatus.DONE and shard.path:
                 arrays = workspace.arrays.load(shard.path)
                 found |= dict(zip(arrays["frame_ids"].tolist(), arrays["xy_px"], strict=True))
     return found

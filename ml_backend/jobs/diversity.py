@@ -21,6 +21,7 @@ from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import presence
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 #: Names in parallax.yaml.
@@ -59,7 +60,7 @@ def say_filtered(workspace: Workspace, passing: BoolArray) -> None:
         workspace.store,
         f"selection.hybrid: none of {len(passing)} frames passes the filter, so it has no effect: this network finds every "
         f"keypoint with more than {workspace.spec.selection.hybrid.found:g} (found); set selection.hybrid.quantile, such as 0.3",
-        level="warning",
+        level=EventLevel.WARNING,
         key=_NONE_PASS,
     )
 

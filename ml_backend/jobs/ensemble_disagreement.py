@@ -14,6 +14,7 @@ from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.store import versions
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.statuses import VersionStatus
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
 
@@ -30,7 +31,7 @@ def earlier_models(workspace: Workspace, live: VersionRow) -> list[PoseModel]:
     for row in sorted(known, key=lambda row: -row.number):
         if len(models) == ENSEMBLE_MODELS - 1:
             break
-        if row.status != "published" or row.removed_at is not None or row.id == live.id:
+        if row.status is not VersionStatus.PUBLISHED or row.removed_at is not None or row.id == live.id:
             continue
         try:
             model = load_predictor(workspace, workspace.models / row.path)

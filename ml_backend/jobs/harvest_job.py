@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal
 
 import numpy as np
 
@@ -25,11 +25,12 @@ from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.retrain_job import same_network
 from ml_backend.jobs.scoring import auxiliary_networks
 from ml_backend.jobs.training_run import TrainingRun
-from ml_backend.labels.harvested_labels import KEEP, Detections, Harvest, body_from_labels, harvest_points, harvest_targets
+from ml_backend.labels.harvested_labels import Detections, Harvest, body_from_labels, harvest_points, harvest_targets
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import preset
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.job_arguments import HarvestArguments, HarvestOptions
 from ml_backend.project.label_snapshot import known_boxes, rigs_of
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
@@ -38,42 +39,14 @@ from ml_backend.project.training_config import config_for, processes_of
 from ml_backend.project.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
 from ml_backend.store import versions, work
 from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.store.statuses import JobKind, VersionStatus, WorkStatus
 from ml_backend.store.versions import VersionRow
-from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
 
 #: Frames that are predicted before their poses are inferred; bounds the memory that heatmaps take.
 CHUNK = 32
 #: Without heatmaps: how far off a good point may be, as a share of the crop's side.
 SIGMA_SHARE = 0.03
-
-
-@dataclass(frozen=True)
-class HarvestOptions:
-    """What a harvest job is asked for.
-
-    sequences     recordings to harvest, None = all that are calibrated
-    keep          share of each keypoint's poses that become labels
-    stride        every n-th frame
-    train_frames  at most this many harvested frames are trained on, evenly spread: neighbours add little new
-    """
-
-    sequences: Sequence[str] | None = None
-    keep: float = KEEP
-    stride: int = 1
-    train_frames: int = 500
-
-    def __post_init__(self) -> None:
-        if not (0 < self.keep <= 1 and self.stride >= 1 and self.train_frames >= 1):
-            raise BadInputError(
-                f"harvest: expected keep in (0, 1], stride and train_frames of at least 1, "
-                f"got {self.keep}, {self.stride} and {self.train_frames}"
-            )
-
-    @classmethod
-    def of(cls, job: JobRow) -> Self:
-        """From the arguments of a job; what is missing has its default."""
-        return cls(**{name: job.arguments[name] for name in cls.__dataclass_fields__ if name in job.arguments})
 
 
 def harvest(context: JobContext) -> VersionRow:
@@ -96,7 +69,7 @@ def harvest(context: JobContext) -> VersionRow:
         pictures.prepare([target.image for target in targets])
         base = config_for(workspace.spec.train, warm=True, round_=row.round, auxiliary=auxiliary_networks(workspace.spec.scores))
         config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes_of(workspace.spec.train)))
-        poses = context.job.arguments["before"]
+        poses = HarvestArguments.of(context.job).before
         folder = workspace.models / model_folder_name(row, parent, config.to_json(), poses, asdict(options))
         run = TrainingRun(context, row, snapshot, parent, pictures)
         run, _ = run.train(config, targets, folder, init=workspace.models / parent.path, extra={"harvest": poses})
@@ -122,9 +95,9 @@ def _rigs(workspace: Workspace, options: HarvestOptions) -> dict[str, Rig]:
 
 def _parent(context: JobContext) -> tuple[VersionRow, JobContext]:
     """The model that harvests and that the personalised one starts from: the live one of the first try."""
-    workspace, arguments = context.workspace, context.job.arguments
-    if "parent" in arguments:
-        return versions.get(workspace.store, arguments["parent"]), context
+    workspace, parent = context.workspace, HarvestArguments.of(context.job).parent
+    if isinstance(parent, int):
+        return versions.get(workspace.store, parent), context
     live = versions.live(workspace.store)
     if live is None:
         raise ParallaxError("harvest: there is no model yet; label the first frames and `parallax train`")
@@ -160,14 +133,14 @@ class _PoseInference:
     pictures: Pictures
     keep: float
 
-    def points(self, context: JobContext, name: str, folder: Path) -> tuple[Harvest, JobContext]:
+    def points(self, context: JobContext, name: Literal["before", "after"], folder: Path) -> tuple[Harvest, JobContext]:
         """The poses by the model in ``folder``; the job remembers their array file by ``name``, so a later try finds them."""
-        arrays = context.workspace.arrays
-        if name not in context.job.arguments:
+        arrays, path = context.workspace.arrays, getattr(HarvestArguments.of(context.job), name)
+        if path is None:
             found = self._harvest(context, load_predictor(context.workspace, folder)).select(self.keep)
             path, _ = arrays.save("harvest", found.to_arrays())
             context = context.remember(**{name: path})
-        return Harvest.from_arrays(arrays.load(context.job.arguments[name])), context
+        return Harvest.from_arrays(arrays.load(path)), context
 
     def _harvest(self, context: JobContext, model: Predictor) -> Harvest:
         heatmaps, limit_px = Output.HEATMAPS in model.outputs, context.workspace.spec.pseudo_labels.threshold_px
@@ -253,14 +226,15 @@ class HarvestOutcome:
     @property
     def best(self) -> Harvest:
         """The personalised model's poses, unless the gate refused it."""
-        return self.before if self.version.status == "rejected" else self.after
+        return self.before if self.version.status is VersionStatus.REJECTED else self.after
 
 
 def last_harvest(workspace: Workspace) -> HarvestOutcome:
     """Raises ParallaxError when nothing was harvested yet."""
     jobs = work.list_jobs(workspace.store, limit=100_000)
-    arguments = next((job.arguments for job in jobs if job.kind == "harvest" and job.status == "done"), None)
-    if arguments is None:
+    job = next((job for job in jobs if job.kind == JobKind.HARVEST and job.status is WorkStatus.DONE), None)
+    left = HarvestArguments() if job is None else HarvestArguments.of(job)
+    if left.before is None or left.after is None or left.version_id is None:
         raise ParallaxError("nothing was harvested yet; run `parallax harvest`")
-    before, after = (Harvest.from_arrays(workspace.arrays.load(arguments[name])) for name in ("before", "after"))
-    return HarvestOutcome(before, after, versions.get(workspace.store, arguments["version_id"]))
+    before, after = (Harvest.from_arrays(workspace.arrays.load(path)) for path in (left.before, left.after))
+    return HarvestOutcome(before, after, versions.get(workspace.store, left.version_id))

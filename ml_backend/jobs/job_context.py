@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from label_config.values.errors import InterruptedWorkError
 from ml_backend.store import presence, work
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
 
@@ -41,6 +42,6 @@ class JobContext:
         """The same job after its arguments changed."""
         return replace(self, job=job)
 
-    def log_event(self, text: str, level: str = "info") -> None:
+    def log_event(self, text: str, level: EventLevel = EventLevel.INFO) -> None:
         """Write into the project's event log."""
         presence.tell(self.workspace.store, text, level=level)

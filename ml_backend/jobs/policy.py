@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from label_config.settings.spec import Spec
+from ml_backend.store.statuses import JobKind
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def decide(situation: Situation, spec: Spec) -> Decision:
     rescore = _rescore(situation)
     select, why_select = _select(situation, spec)
     # What is selected now takes the place of an order that people have overtaken.
-    renewed = _overtaken(situation, spec) and (select or "select" in situation.busy)
+    renewed = _overtaken(situation, spec) and (select or JobKind.SELECT in situation.busy)
     push = situation.selection_waits and not situation.config_broken and not renewed and _may_push(situation, spec)
     reasons = [why for flag, why in ((train, why_train), (select, why_select)) if flag]
     if rescore:
@@ -81,11 +82,11 @@ def decide(situation: Situation, spec: Spec) -> Decision:
 
 
 def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
-    if situation.halted or situation.config_broken or situation.n_labelled == 0 or "retrain" in situation.busy:
+    if situation.halted or situation.config_broken or situation.n_labelled == 0 or JobKind.RETRAIN in situation.busy:
         return False, ""
     if situation.train_requested and (situation.new_frames > 0 or not _still_unserved(situation)):
         return True, "training was asked for"
-    if not spec.train.auto or situation.new_frames == 0 or "retrain" in situation.failed:
+    if not spec.train.auto or situation.new_frames == 0 or JobKind.RETRAIN in situation.failed:
         return False, ""
     if situation.new_frames >= spec.train.min_new_frames:
         return True, f"{situation.new_frames} new labelled frames"
@@ -100,28 +101,28 @@ def _still_unserved(situation: Situation) -> bool:
 
     A request with nothing new to learn waits for that: whoever asks again and again would else keep all orders from being served.
     """
-    if not situation.has_model or situation.failed & {"rescore", "select"}:
+    if not situation.has_model or situation.failed & {JobKind.RESCORE, JobKind.SELECT}:
         return False
-    return not situation.live_is_scored or situation.selection_waits or bool(situation.busy & {"rescore", "select"})
+    return not situation.live_is_scored or situation.selection_waits or bool(situation.busy & {JobKind.RESCORE, JobKind.SELECT})
 
 
 def _rescore(situation: Situation) -> bool:
     if not situation.has_model or situation.live_is_scored:
         return False
-    return not (situation.busy | situation.failed) & {"rescore", "select"}
+    return not (situation.busy | situation.failed) & {JobKind.RESCORE, JobKind.SELECT}
 
 
 def _select(situation: Situation, spec: Spec) -> tuple[bool, str]:
     overtaken = _overtaken(situation, spec)
     if situation.n_frames == 0 or situation.config_broken or (situation.selection_waits and not overtaken):
         return False, ""
-    if situation.busy & {"select", "rescore"}:
+    if situation.busy & {JobKind.SELECT, JobKind.RESCORE}:
         return False, ""
-    if situation.has_model and not situation.live_is_scored and "rescore" not in situation.failed:
+    if situation.has_model and not situation.live_is_scored and JobKind.RESCORE not in situation.failed:
         return False, ""  # rescoring ends in a selection
     if situation.select_requested:
         return True, "a new order was asked for"
-    if "select" in situation.failed:
+    if JobKind.SELECT in situation.failed:
         return False, ""
     if overtaken:
         done = situation.selection_window - situation.open_in_selection

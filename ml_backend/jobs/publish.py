@@ -13,11 +13,13 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.metrics.bootstrap import gate
 from ml_backend.pose.weights import read_manifest
+from ml_backend.project.job_arguments import RescoreArguments
 from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.training_set import training_rows
 from ml_backend.store import versions, work
 from ml_backend.store.fault_points import reach
+from ml_backend.store.statuses import EventLevel, JobKind
 from ml_backend.store.versions import VersionRow
 
 
@@ -56,13 +58,15 @@ def publish_if_good(run: TrainingRun, folder: Path, live: VersionRow | None) -> 
     reach("version noted")
     if not decision.passed:
         versions.reject(workspace.store, version.id, status)
-        context.log_event(f"px-{version.number} was not published: {status}", "warning")
+        context.log_event(f"px-{version.number} was not published: {status}", EventLevel.WARNING)
     elif not versions.publish(workspace.store, version.id, attempt):
-        context.log_event(f"px-{version.number} was not published: a version is pinned, or a newer one is live", "warning")
+        context.log_event(
+            f"px-{version.number} was not published: a version is pinned, or a newer one is live", EventLevel.WARNING
+        )
     else:
         reach("published")
         context.log_event(f"px-{version.number} is live, {learnt_from(learnt, len(snapshot.keys))}; gate: {status}")
-        work.request(workspace.store, "rescore", {"version_id": version.id})
+        work.request(workspace.store, JobKind.RESCORE, RescoreArguments(version.id).to_json())
     return versions.get(workspace.store, version.id)
 
 

@@ -19,10 +19,11 @@ from rq.serializers import JSONSerializer
 
 from label_config.values.errors import ServiceError
 from ml_backend.store import work
+from ml_backend.store.statuses import JobKind
 from ml_backend.store.workspace import Workspace
 
 #: Which queue runs which kind of job.
-QUEUE_OF = {"retrain": "train", "harvest": "train", "rescore": "infer", "select": "infer"}
+QUEUE_OF: dict[str, str] = {JobKind.RETRAIN: "train", JobKind.HARVEST: "train", JobKind.RESCORE: "infer", JobKind.SELECT: "infer"}
 #: RQ must never end a training by its own clock; leases and ``train.max_minutes`` do that.
 JOB_TIMEOUT_S = 24 * 3600
 #: An annotator's request waits this long for a worker, and looks this often whether it is done.

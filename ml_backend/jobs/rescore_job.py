@@ -21,12 +21,14 @@ from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.infer import Predictor
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.job_arguments import SelectArguments
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.statuses import EventLevel, JobKind, WorkStatus
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import LostLeaseError, ShardRow
 from ml_backend.store.workspace import Workspace
@@ -49,14 +51,14 @@ def rescore(context: JobContext) -> None:
     if context.should_stop():
         raise StoppedError("stopped between two shards; those that are done stay done")
     rows = work.list_shards(workspace.store, live.id, round_)
-    failed = [row for row in rows if row.status == "failed"]
+    failed = [row for row in rows if row.status is WorkStatus.FAILED]
     if failed and len(failed) == len(rows):
         raise ParallaxError(f"none of the {len(rows)} shards could be scored; the first says: {failed[0].error}")
     for row in failed:
         text = f"{len(row.frame_ids)} frames of {row.sequence!r} could not be scored: {row.error}"
-        presence.tell(workspace.store, text, level="error", key=f"shard {row.id}")
-    if all(row.status in ("done", "failed") for row in rows):
-        work.request(workspace.store, "select", {"version_id": live.id, "round": round_})
+        presence.tell(workspace.store, text, level=EventLevel.ERROR, key=f"shard {row.id}")
+    if all(row.status in (WorkStatus.DONE, WorkStatus.FAILED) for row in rows):
+        work.request(workspace.store, JobKind.SELECT, SelectArguments(live.id, round_).to_json())
 
 
 def lay_out(state: RoundState, round_: int) -> list[dict[str, Any]]:
@@ -123,7 +125,7 @@ def work_on_shards(
                 earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
             _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)
-            done = sum(row.status in ("done", "failed") for row in rows)
+            done = sum(row.status in (WorkStatus.DONE, WorkStatus.FAILED) for row in rows)
             report({"stage": "rescore", "step": done, "steps": len(rows)})
     finally:
         pictures.close()

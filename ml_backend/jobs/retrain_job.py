@@ -20,11 +20,13 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.engine import TrainResult
 from ml_backend.pose.weights import MANIFEST_NAME, read_manifest
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.job_arguments import RetrainArguments
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.project.training_set import human_targets, model_folder_name, pseudo_targets, snapshot_of_job, training_rows
 from ml_backend.store import presence, versions
 from ml_backend.store.fault_points import reach
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.versions import SnapshotRow, VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
@@ -55,7 +57,7 @@ def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow 
     performance = last_batch_performance(RoundState(workspace)) if follows else None
     targets, apart, config = _targets_and_config(workspace, run.row, snapshot, rows, parent, performance)
     if not targets:
-        run.context.log_event("nothing to train on yet: no labelled frame lies in the training part", "warning")
+        run.context.log_event("nothing to train on yet: no labelled frame lies in the training part", EventLevel.WARNING)
         return None
     run.pictures.prepare([target.image for target in (*targets, *apart)])
     init = workspace.models / parent.path if parent else first_weights(workspace.spec.train)
@@ -71,9 +73,9 @@ def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow 
 
 def _parent(workspace: Workspace, job: JobRow, live: VersionRow | None) -> VersionRow | None:
     """The version to start from: the live one of the first try, when the network is the same."""
-    if "parent" in job.arguments:
-        wanted = job.arguments["parent"]
-        return None if wanted is None else versions.get(workspace.store, wanted)
+    parent = RetrainArguments.of(job).parent
+    if parent != "undecided":
+        return None if parent is None else versions.get(workspace.store, parent)
     return live if live is not None and same_network(workspace, live) else None
 
 
@@ -146,4 +148,4 @@ def say_length(context: JobContext, config: TrainConfig, result: TrainResult, pe
         f"train.max_minutes: the training ended after {config.max_minutes:g} minutes with {result.steps} of its {config.steps} "
         f"steps ({name}); raise train.max_minutes for the whole length"
     )
-    presence.tell(store, text, level="warning", key=_SQUEEZED)
+    presence.tell(store, text, level=EventLevel.WARNING, key=_SQUEEZED)

@@ -25,6 +25,7 @@ from ml_backend.jobs.select_job import select_window
 from ml_backend.jobs.unordered_frames import predict_misses
 from ml_backend.store import presence, versions, work
 from ml_backend.store.fault_points import reach
+from ml_backend.store.statuses import EventLevel, JobKind, WorkStatus
 from ml_backend.store.work import JobRow, LostLeaseError
 from ml_backend.store.workspace import Workspace, open_workspace
 
@@ -58,6 +59,7 @@ def run_job(job_id: int) -> None:
             _help(workspace, job_id)
         return
     reach(f"{job.kind} claimed")
+    log.info("job %s (%s): try %s begins", job.id, job.kind, job.tries)
     with _lease(workspace, job) as (report, lost):
         _run(JobContext(workspace, job, report, lambda: lost.is_set() or stopping.is_set()))
 
@@ -84,26 +86,27 @@ def _run(context: JobContext) -> None:
         presence.tell(
             workspace.store,
             f"{job.kind} failed (try {job.tries}): {text}",
-            level="error",
+            level=EventLevel.ERROR,
             key=f"job {job.id}",
         )
         end_if_device_is_gone(error)
     else:
         reach(f"{job.kind} done")
         work.finish(workspace.store, job)
+        log.info("job %s (%s) is done", job.id, job.kind)
         presence.settle(workspace.store, f"job {job.id}")
         remove_old_files(workspace)
 
 
 def _do(context: JobContext) -> None:
     job = context.job
-    if job.kind == "retrain":
+    if job.kind == JobKind.RETRAIN:
         retrain(context)
-    elif job.kind == "harvest":
+    elif job.kind == JobKind.HARVEST:
         harvest(context)
-    elif job.kind == "rescore":
+    elif job.kind == JobKind.RESCORE:
         rescore(context)
-    elif job.kind == "select":
+    elif job.kind == JobKind.SELECT:
         select_window(context)
     else:
         raise BadInputError(f"job {job.id}: unknown kind {job.kind!r}; was it written by a newer version?")
@@ -133,9 +136,9 @@ def run_here(workspace: Workspace, job: JobRow, show: Report) -> None:
 
 def _help(workspace: Workspace, job_id: int) -> None:
     """Shards are there for everybody: an idle worker takes some of a rescan that another one leads."""
-    running = [row for row in work.list_jobs(workspace.store) if row.id == job_id and row.status == "running"]
+    running = [row for row in work.list_jobs(workspace.store) if row.id == job_id and row.status is WorkStatus.RUNNING]
     live = versions.live(workspace.store)
-    if not running or running[0].kind != "rescore" or live is None:
+    if not running or running[0].kind != JobKind.RESCORE or live is None:
         return
     round_ = versions.current_round(workspace.store)
     work_on_shards(workspace, live, round_, owner_name(), lambda progress: None, stopping.is_set)

@@ -26,6 +26,7 @@ from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.job_arguments import RescoreArguments, SelectArguments
 from ml_backend.project.label_snapshot import collect_labels
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import Arrays, newest_scored_shards
@@ -33,6 +34,7 @@ from ml_backend.store import frames, generations, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
+from ml_backend.store.statuses import JobKind
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
@@ -69,7 +71,7 @@ def select_window(context: JobContext) -> None:
         return
     scored = _scored(state, context.job, live)
     if scored is None:  # rolled back to a version whose scores were thrown away
-        work.request(workspace.store, "rescore", {"version_id": live.id})
+        work.request(workspace.store, JobKind.RESCORE, RescoreArguments(live.id).to_json())
         return
     snapshot = collect_labels(state)
     note_unavailable(workspace, scored.chosen.scores, scored.unavailable)
@@ -102,7 +104,8 @@ def select_window(context: JobContext) -> None:
 
 def _scored(state: RoundState, job: JobRow, live: VersionRow) -> Scored | None:
     """What the shards of the newest rescan of the live model hold; None when there are none."""
-    newest = newest_scored_shards(state, live, int(job.arguments.get("round", state.round)))
+    asked = SelectArguments.of(job).round
+    newest = newest_scored_shards(state, live, state.round if asked is None else asked)
     if newest is None:
         return None
     chosen = choose_scores(state)

@@ -13,9 +13,11 @@ from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.training import Progress, TrainResult, train
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.job_arguments import RetrainArguments
 from ml_backend.project.training_config import processes_of
 from ml_backend.store import work
 from ml_backend.store.fault_points import reach
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.versions import SnapshotRow, VersionRow
 
 
@@ -77,14 +79,14 @@ def begin_training(context: JobContext, config: TrainConfig) -> tuple[JobContext
     Half of the last one when an earlier try's worker died over the training without a word: then memory may have run out.
     """
     job, batch = context.job, config.batch
-    died = job.arguments.get(work.TRAINING_BATCH)
+    died = RetrainArguments.of(job).training_batch
     if died is not None:
         died = min(died, (job.progress or {}).get("batch", died))  # the try itself may have halved it
         batch = min(batch, max(died // 2, 1))
         context.log_event(
             f"{job.kind}: its worker died while training with a batch of {died}, perhaps because memory ran out; "
             f"try {job.tries} goes on with {batch}",
-            "warning",
+            EventLevel.WARNING,
         )
     return context.remember(**{work.TRAINING_BATCH: batch}), batch
 

@@ -13,6 +13,7 @@ from ml_backend.jobs.scoring import choose_scores
 from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import presence
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 #: What a project lacks whatever its model is, with the remedy; the first that applies is the reason.
@@ -68,7 +69,7 @@ def note_unavailable(workspace: Workspace, scores: tuple[Score, ...], unavailabl
         key = f"score {score.name}"
         if workspace.spec.scores != "auto" and score.name in unavailable:
             text = f"the score {score.name!r} says nothing about any frame: {unavailable[score.name]}"
-            presence.tell(workspace.store, text, level="warning", key=key)
+            presence.tell(workspace.store, text, level=EventLevel.WARNING, key=key)
         else:
             presence.settle(workspace.store, key)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from label_config.values import TrainingTarget
 from ml_backend.pose.dataset import Skipped
 from ml_backend.store import frames, presence, tasks
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 #: Pictures of one trouble that are named; the rest is counted.
@@ -31,7 +32,7 @@ def say_left_out(workspace: Workspace, targets: Iterable[TrainingTarget], skippe
     text = "; ".join(f"{_listed(places)}: {reason}" for reason, places in kinds[:NAMED])
     more = f"; and {len(kinds) - NAMED} other reasons" if len(kinds) > NAMED else ""
     count = f"{len(skipped)} labelled picture{'s were' if len(skipped) > 1 else ' was'} left out of the training"
-    presence.tell(workspace.store, f"{count}: {text}{more}", level="warning", key=_KEY)
+    presence.tell(workspace.store, f"{count}: {text}{more}", level=EventLevel.WARNING, key=_KEY)
 
 
 def _names(workspace: Workspace) -> dict[tuple[str, str | None], str]:

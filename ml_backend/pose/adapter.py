@@ -11,6 +11,8 @@ from typing import Protocol, runtime_checkable
 from label_config.values import Box, ByteArray
 from label_config.values.prediction import Output, Prediction
 
+__all__ = ["PoseModel"]
+
 
 @runtime_checkable
 class PoseModel(Protocol):

@@ -18,7 +18,7 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.heads import Head
 from ml_backend.recordings import UnreadableImageError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("parallax.pose")
 
 LoadImage = Callable[[ImageRef], ByteArray]
 

@@ -38,7 +38,7 @@ from ml_backend.pose.weights import (
     without_pretrained,
 )
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("parallax.pose")
 
 #: Steps between two reports; losses stay on the device in between.
 REPORT_EVERY = 20

@@ -23,7 +23,7 @@ from ml_backend.pose.heads import Decoded, check_outputs, make_head
 from ml_backend.pose.networks import HeadKind, PoseNetwork
 from ml_backend.pose.weights import Manifest, load_model
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("parallax.pose")
 
 #: A point of the first forward pass counts when its confidence reaches this share of the picture's best, and this much itself.
 _CONFIDENT_SHARE = 0.5

@@ -30,7 +30,7 @@ from ml_backend.pose.weights import MANIFEST_NAME, load_model, read_manifest
 
 __all__ = ["Progress", "TrainResult", "run_hash", "train"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("parallax.pose")
 
 
 def train(

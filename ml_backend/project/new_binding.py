@@ -6,10 +6,14 @@ from typing import Any
 
 from label_config.labelling.binding import Binding
 from ml_backend.store import generations, presence, projects, pseudo_labels, submissions, versions
+from ml_backend.store.statuses import EventLevel, GenerationStatus
 from ml_backend.store.workspace import Workspace
 
 #: What becomes of an order that nobody has been served yet.
-_GIVEN_UP = {"selected": "cleaned", "pushing": "abandoned"}
+_GIVEN_UP = {
+    GenerationStatus.SELECTED: GenerationStatus.CLEANED,
+    GenerationStatus.PUSHING: GenerationStatus.ABANDONED,
+}
 
 
 def take_over_binding(workspace: Workspace, binding: Binding) -> None:
@@ -42,4 +46,4 @@ def _put_aside(workspace: Workspace) -> None:
             f"keypoints or views changed: px-{live.number} does not know the new ones and is no longer used; "
             "the next model is trained on all of them, and tasks come without points until then"
         )
-        presence.tell(store, text, level="warning", key="other keypoints")
+        presence.tell(store, text, level=EventLevel.WARNING, key="other keypoints")

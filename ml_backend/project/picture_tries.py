@@ -9,6 +9,7 @@ from ml_backend.store import frames as frame_rows
 from ml_backend.store import presence
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.picture_marks import PictureMark, mark
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 #: Event keys by what is wrong.
@@ -48,12 +49,12 @@ class Tries:
         unavailable, damaged = self._problems[_UNAVAILABLE], self._problems[_DAMAGED]
         if unavailable:
             text = f"{_pictures(len(unavailable))} could not be had and will be tried again; the first is {unavailable[0]}"
-            presence.tell(store, text, level="warning", key=_UNAVAILABLE)
+            presence.tell(store, text, level=EventLevel.WARNING, key=_UNAVAILABLE)
         elif self._worked:
             presence.settle(store, _UNAVAILABLE)
         if damaged:
             text = f"{_pictures(len(damaged))} cannot be decoded and are left out until replaced; the first is {damaged[0]}"
-            presence.tell(store, text, level="warning", key=_DAMAGED)
+            presence.tell(store, text, level=EventLevel.WARNING, key=_DAMAGED)
 
 
 def _pictures(count: int) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import work
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.statuses import WorkStatus
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
 
@@ -30,7 +31,11 @@ class ScoredShards:
 def newest_scored_shards(state: RoundState, version: VersionRow, round_: int) -> ScoredShards | None:
     """That of ``round_`` or the last one before; None when there is none."""
     for number in range(round_, -1, -1):
-        shards = [row for row in work.list_shards(state.workspace.store, version.id, number) if row.status == "done" and row.path]
+        shards = [
+            row
+            for row in work.list_shards(state.workspace.store, version.id, number)
+            if row.status is WorkStatus.DONE and row.path
+        ]
         if shards:
             break
     else:
@@ -51,7 +56,7 @@ def predicted_points(
     found: dict[int, npt.NDArray[np.float64]] = {}
     for number in range(round_, -1, -1):
         for shard in work.list_shards(workspace.store, version_id, number):
-            if shard.status == "done" and shard.path and (set(shard.frame_ids) & set(frame_ids)) - set(found):
+            if shard.status is WorkStatus.DONE and shard.path and (set(shard.frame_ids) & set(frame_ids)) - set(found):
                 arrays = workspace.arrays.load(shard.path)
                 mine = zip(arrays["frame_ids"].tolist(), arrays["xy_px"], strict=True)
                 found |= {frame: xy for frame, xy in mine if frame in frame_ids and frame not in found}

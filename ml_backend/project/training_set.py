@@ -10,6 +10,7 @@ import numpy as np
 
 from label_config.values import FloatArray, IntArray, TrainingTarget
 from ml_backend.labels.snapshot import Snapshot, box_or_none
+from ml_backend.project.job_arguments import RetrainArguments
 from ml_backend.project.label_snapshot import collect
 from ml_backend.store import versions, work
 from ml_backend.store.fault_points import reach
@@ -25,7 +26,7 @@ def snapshot_of_job(workspace: Workspace, job: JobRow, *, reuse: bool = False) -
     ``reuse``: take none, and so open no new round, when people said nothing new since the last one.
     """
     rows = versions.list_snapshots(workspace.store)
-    wanted = job.arguments.get("snapshot_id")
+    wanted = RetrainArguments.of(job).snapshot_id
     for row in rows:
         if row.id == wanted:
             return row, load_snapshot(workspace, row), job

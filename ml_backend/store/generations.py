@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row
 from ml_backend.store.database import ProjectStore
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import generations, picks, projects, versions
+from ml_backend.store.statuses import GenerationStatus
 
 #: Score of a frame that was added behind the order; scores lie in [0, 1].
 LAST = 1.0
@@ -26,7 +27,7 @@ class Generation:
     number: int
     version_id: int | None
     name: str
-    status: str
+    status: GenerationStatus
     created_at: float
     switched_at: float | None
 
@@ -53,7 +54,8 @@ class PickRow:
 
 
 def _generation(row: Row[Any]) -> Generation:
-    return Generation(**{name: value for name, value in row._mapping.items() if name != "project_id"})
+    values = {name: value for name, value in row._mapping.items() if name != "project_id"}
+    return Generation(**{**values, "status": GenerationStatus(row.status)})
 
 
 def _pick(row: Row[Any]) -> PickRow:
@@ -72,9 +74,9 @@ def add(store: ProjectStore, version_id: int | None, order: Sequence[PickRow]) -
         model = 0
         if version_id is not None:
             model = connection.execute(select(versions.c.number).where(versions.c.id == version_id)).scalar_one()
-        stale = (generations.c.project_id == store.project_id) & (generations.c.status == "selected")
-        connection.execute(update(generations).where(stale).values(status="cleaned"))
-        values = {"number": number, "version_id": version_id, "name": f"px-{model}.{number}", "status": "selected"}
+        stale = (generations.c.project_id == store.project_id) & (generations.c.status == GenerationStatus.SELECTED)
+        connection.execute(update(generations).where(stale).values(status=GenerationStatus.CLEANED))
+        values = {"number": number, "version_id": version_id, "name": f"px-{model}.{number}", "status": GenerationStatus.SELECTED}
         connection.execute(generations.insert().values(project_id=store.project_id, created_at=time.time(), **values))
         rows = [{"project_id": store.project_id, "generation": number, **_columns(pick)} for pick in order]
         for start in range(0, len(rows), 200):
@@ -90,11 +92,11 @@ def renumber(store: ProjectStore, number: int) -> Generation:
     """Abandon a generation whose push is ambiguous and give the same order a new number."""
     order = list_picks(store, number)
     old = get(store, number)
-    set_status(store, number, "abandoned")
+    set_status(store, number, GenerationStatus.ABANDONED)
     return add(store, old.version_id, order)
 
 
-def set_status(store: ProjectStore, number: int, status: str) -> None:
+def set_status(store: ProjectStore, number: int, status: GenerationStatus) -> None:
     """Move a generation on."""
     with store.write() as connection:
         where = (generations.c.project_id == store.project_id) & (generations.c.number == number)
@@ -105,8 +107,10 @@ def switch(store: ProjectStore, number: int) -> None:
     """Label Studio serves this generation now: it becomes current, the one before it past."""
     with store.write() as connection:
         mine = generations.c.project_id == store.project_id
-        connection.execute(update(generations).where(mine, generations.c.status == "current").values(status="past"))
-        values = {"status": "current", "switched_at": time.time()}
+        connection.execute(
+            update(generations).where(mine, generations.c.status == GenerationStatus.CURRENT).values(status=GenerationStatus.PAST)
+        )
+        values = {"status": GenerationStatus.CURRENT, "switched_at": time.time()}
         connection.execute(update(generations).where(mine, generations.c.number == number).values(**values))
         connection.execute(update(projects).where(projects.c.id == store.project_id).values(generation=number))
 

@@ -11,14 +11,15 @@ from sqlalchemy.exc import IntegrityError
 
 from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import events, heartbeats, leases
+from ml_backend.store.statuses import EventLevel
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the project's event log; ``level`` is info, warning or error."""
+    """One line of the project's event log."""
 
     at: float
-    level: str
+    level: EventLevel
     text: str
 
 
@@ -68,7 +69,7 @@ def alive(store: Store, within_s: float = 60.0) -> dict[str, float]:
         return {row.process: now - row.at for row in rows}
 
 
-def tell(store: ProjectStore, text: str, *, level: str = "info", key: str | None = None) -> None:
+def tell(store: ProjectStore, text: str, *, level: EventLevel = EventLevel.INFO, key: str | None = None) -> None:
     """Write an event.  Events that share a ``key`` are one event: its newest text counts."""
     values = {"at": time.time(), "level": level, "text": text}
     with store.write() as connection:
@@ -90,4 +91,4 @@ def list_events(store: ProjectStore, limit: int = 100) -> list[Event]:
     newest = (events.c.at.desc(), events.c.id.desc())
     query = select(events).where(events.c.project_id == store.project_id).order_by(*newest).limit(limit)
     with store.read() as connection:
-        return [Event(row.at, row.level, row.text) for row in connection.execute(query)]
+        return [Event(row.at, EventLevel(row.level), row.text) for row in connection.execute(query)]

@@ -9,12 +9,13 @@ from sqlalchemy import Connection, delete, select, update
 
 from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.schema import generations, jobs, shards, versions
+from ml_backend.store.statuses import OPEN_WORK, WAITING_ORDERS, GenerationStatus, JobKind, VersionStatus, WorkStatus
 from ml_backend.store.versions import VersionRow, list_versions, lock_project
 
 #: Versions beside the live one that keep their files: the one to go back to, and the other one that ensembles are made of.
 EARLIER = 2
 #: Kinds of jobs that write model folders.
-TRAINING = ("retrain", "harvest")
+TRAINING = (JobKind.RETRAIN, JobKind.HARVEST)
 
 
 def retire(store: ProjectStore) -> list[VersionRow]:
@@ -36,26 +37,28 @@ def retire(store: ProjectStore) -> list[VersionRow]:
 
 def _earlier(connection: Connection, project_id: int, live: int | None) -> set[int]:
     """The newest versions that were live and are not."""
-    mine = (versions.c.project_id == project_id) & (versions.c.status == "published") & versions.c.removed_at.is_(None)
+    mine = (
+        (versions.c.project_id == project_id) & (versions.c.status == VersionStatus.PUBLISHED) & versions.c.removed_at.is_(None)
+    )
     query = select(versions.c.id).where(mine, versions.c.id != live).order_by(versions.c.number.desc()).limit(EARLIER)
     return set(connection.execute(query).scalars())
 
 
 def _needed(connection: Connection, project_id: int) -> set[int]:
     """Versions of orders that are shown or about to be, of open jobs, and of shards in somebody's hands."""
-    waiting = (generations.c.project_id == project_id) & generations.c.status.in_(("selected", "pushing", "current"))
+    waiting = (generations.c.project_id == project_id) & generations.c.status.in_((*WAITING_ORDERS, GenerationStatus.CURRENT))
     found = set(connection.execute(select(generations.c.version_id).where(waiting)).scalars())
-    unfinished = (jobs.c.project_id == project_id) & jobs.c.status.in_(("pending", "running"))
+    unfinished = (jobs.c.project_id == project_id) & jobs.c.status.in_(OPEN_WORK)
     for arguments in connection.execute(select(jobs.c.arguments).where(unfinished)).scalars():
         found |= {arguments.get("version_id"), arguments.get("parent")}
-    held = (shards.c.project_id == project_id) & (shards.c.status == "running") & (shards.c.lease_until >= time.time())
+    held = (shards.c.project_id == project_id) & (shards.c.status == WorkStatus.RUNNING) & (shards.c.lease_until >= time.time())
     return found | set(connection.execute(select(shards.c.version_id).where(held)).scalars())
 
 
 def is_training(store: ProjectStore) -> bool:
     """A job that writes model folders runs, or waits to."""
     query = select(jobs.c.id).where(
-        jobs.c.project_id == store.project_id, jobs.c.kind.in_(TRAINING), jobs.c.status.in_(("pending", "running"))
+        jobs.c.project_id == store.project_id, jobs.c.kind.in_(TRAINING), jobs.c.status.in_(OPEN_WORK)
     )
     with store.read() as connection:
         return connection.execute(query).first() is not None

@@ -164,7 +164,7 @@ versions = Table(
     Column("number", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("snapshot_id", Integer, ForeignKey("snapshots.id"), nullable=True),
-    Column("status", String(12), nullable=False),  # candidate | published | rejected
+    Column("status", String(12), nullable=False),  # statuses.VersionStatus
     Column("path", String(200), nullable=False),  # folder under MODEL_URL
     Column("sha256", String(64), nullable=False),
     Column("metrics", JSON, nullable=False),
@@ -183,7 +183,7 @@ generations = Table(
     Column("number", Integer, nullable=False),
     Column("version_id", Integer, ForeignKey("versions.id"), nullable=True),
     Column("name", String(60), nullable=False),  # px-<model>.<generation>, model_version in Label Studio
-    Column("status", String(12), nullable=False),  # selected | pushing | current | past | abandoned | cleaned
+    Column("status", String(12), nullable=False),  # statuses.GenerationStatus
     Column("created_at", Float, nullable=False),
     Column("switched_at", Float, nullable=True),
     UniqueConstraint("project_id", "number"),
@@ -230,8 +230,8 @@ jobs = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _project(),
-    Column("kind", String(16), nullable=False),  # retrain | rescore | select | harvest | predict
-    Column("status", String(10), nullable=False),  # pending | running | done | failed
+    Column("kind", String(16), nullable=False),  # statuses.JobKind
+    Column("status", String(10), nullable=False),  # statuses.WorkStatus
     Column("arguments", JSON, nullable=False),
     Column("attempt", Integer, nullable=False, server_default="0"),  # fencing token of the last claim
     Column("tries", Integer, nullable=False, server_default="0"),
@@ -254,7 +254,7 @@ shards = Table(
     Column("sequence", String(300), nullable=False),
     Column("frame_ids", JSON, nullable=False),  # core frames in temporal order
     Column("halo_ids", JSON, nullable=False),  # neighbours of its frames: [before, after]
-    Column("status", String(10), nullable=False),  # pending | running | done | failed
+    Column("status", String(10), nullable=False),  # statuses.WorkStatus
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("owner", String(120), nullable=True),
     Column("lease_until", Float, nullable=True),
@@ -299,7 +299,7 @@ events = Table(
     Column("id", Integer, primary_key=True),
     _project(),
     Column("at", Float, nullable=False),
-    Column("level", String(8), nullable=False),  # info | warning | error
+    Column("level", String(8), nullable=False),  # statuses.EventLevel
     Column("text", Text, nullable=False),
     Column("key", String(200), nullable=True),  # events with one key are kept once
     UniqueConstraint("project_id", "key"),

@@ -14,6 +14,7 @@ from label_config.values import ParallaxError
 from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import label_annotations, projects, snapshots, versions
+from ml_backend.store.statuses import VersionStatus
 from ml_backend.store.work import JobRow, note
 
 
@@ -31,7 +32,7 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One trained model; ``status`` is candidate, published or rejected.
+    """One trained model.
 
     removed_at  since when its files are gone, or about to go (``store.retention``); None while they are kept
     """
@@ -40,7 +41,7 @@ class VersionRow:
     number: int
     attempt: int
     snapshot_id: int | None
-    status: str
+    status: VersionStatus
     path: str
     sha256: str
     metrics: dict[str, Any]
@@ -54,7 +55,8 @@ def _snapshot(row: Row[Any]) -> SnapshotRow:
 
 
 def _version(row: Row[Any]) -> VersionRow:
-    return VersionRow(**{name: value for name, value in row._mapping.items() if name != "project_id"})
+    values = {name: value for name, value in row._mapping.items() if name != "project_id"}
+    return VersionRow(**{**values, "status": VersionStatus(row.status)})
 
 
 def save_snapshot(
@@ -125,7 +127,7 @@ def add(
             number = next_number(connection, store.project_id, "version")
             connection.execute(
                 versions.insert().values(
-                    project_id=store.project_id, number=number, status="candidate", created_at=time.time(), **values
+                    project_id=store.project_id, number=number, status=VersionStatus.CANDIDATE, created_at=time.time(), **values
                 )
             )
             row = connection.execute(select(versions).where(where)).one()
@@ -151,7 +153,7 @@ def publish(store: ProjectStore, version_id: int, attempt: int) -> bool:
             == 1
         )
         if moved:
-            connection.execute(update(versions).where(versions.c.id == version_id).values(status="published"))
+            connection.execute(update(versions).where(versions.c.id == version_id).values(status=VersionStatus.PUBLISHED))
     return moved
 
 
@@ -171,7 +173,7 @@ def take_down(store: ProjectStore) -> None:
 def reject(store: Store, version_id: int, why: str) -> None:
     """Keep the version, visible, as not good enough."""
     with store.write() as connection:
-        connection.execute(update(versions).where(versions.c.id == version_id).values(status="rejected", note=why))
+        connection.execute(update(versions).where(versions.c.id == version_id).values(status=VersionStatus.REJECTED, note=why))
 
 
 def pin(store: ProjectStore, version_id: int) -> None:
@@ -195,7 +197,7 @@ def pin(store: ProjectStore, version_id: int) -> None:
             )
         values = {"live_version_id": version_id, "pinned": True}
         connection.execute(update(projects).where(projects.c.id == store.project_id).values(**values))
-        connection.execute(update(versions).where(versions.c.id == version_id).values(status="published"))
+        connection.execute(update(versions).where(versions.c.id == version_id).values(status=VersionStatus.PUBLISHED))
 
 
 def unpin(store: ProjectStore) -> None:

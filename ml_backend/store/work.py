@@ -14,6 +14,7 @@ from label_config.values.errors import InterruptedWorkError
 from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import jobs, shards
+from ml_backend.store.statuses import WorkStatus
 
 #: A lease that was not refreshed for this long is free again; it is refreshed every 10 s.
 LEASE_S = 45.0
@@ -35,7 +36,7 @@ class JobRow:
     id: int
     project_id: int
     kind: str
-    status: str
+    status: WorkStatus
     arguments: dict[str, Any]
     attempt: int
     tries: int
@@ -59,7 +60,7 @@ class ShardRow:
     sequence: str
     frame_ids: list[int]
     halo_ids: list[list[int]]
-    status: str
+    status: WorkStatus
     tries: int
     owner: str | None
     lease_until: float | None
@@ -68,24 +69,24 @@ class ShardRow:
 
 
 def _job(row: Row[Any]) -> JobRow:
-    return JobRow(**row._mapping)
+    return JobRow(**{**row._mapping, "status": WorkStatus(row.status)})
 
 
 def _shard(row: Row[Any]) -> ShardRow:
-    return ShardRow(**row._mapping)
+    return ShardRow(**{**row._mapping, "status": WorkStatus(row.status)})
 
 
 def request(store: ProjectStore, kind: str, arguments: dict[str, Any] | None = None) -> JobRow:
     """One running, one pending: a request while one is pending is that one, and it takes the newer arguments."""
     arguments = arguments or {}
     with store.write() as connection:
-        where = (jobs.c.project_id == store.project_id) & (jobs.c.kind == kind) & (jobs.c.status == "pending")
+        where = (jobs.c.project_id == store.project_id) & (jobs.c.kind == kind) & (jobs.c.status == WorkStatus.PENDING)
         row = connection.execute(select(jobs).where(where)).first()
         if row is not None:
             connection.execute(update(jobs).where(jobs.c.id == row.id).values(arguments=arguments))
             job_id = row.id
         else:
-            values = {"kind": kind, "status": "pending", "arguments": arguments, "created_at": time.time()}
+            values = {"kind": kind, "status": WorkStatus.PENDING, "arguments": arguments, "created_at": time.time()}
             job_id = connection.execute(
                 jobs.insert().values(project_id=store.project_id, **values).returning(jobs.c.id)
             ).scalar_one()
@@ -93,7 +94,7 @@ def request(store: ProjectStore, kind: str, arguments: dict[str, Any] | None = N
 
 
 def _free(table: Table) -> Any:
-    return or_(table.c.status == "pending", (table.c.status == "running") & (table.c.lease_until < time.time()))
+    return or_(table.c.status == WorkStatus.PENDING, (table.c.status == WorkStatus.RUNNING) & (table.c.lease_until < time.time()))
 
 
 def claim(store: Store, job_id: int, owner: str) -> JobRow | None:
@@ -104,14 +105,14 @@ def claim(store: Store, job_id: int, owner: str) -> JobRow | None:
             return None
         now = time.time()
         values = {
-            "status": "running",
+            "status": WorkStatus.RUNNING,
             "owner": owner,
             "attempt": next_number(connection, row.project_id, "attempt"),
             "tries": row.tries + 1,
             "lease_until": now + LEASE_S,
             "started_at": row.started_at or now,
         }
-        if row.status == "pending":  # the last try, if there was one, failed or was given back: its worker lived
+        if row.status == WorkStatus.PENDING:  # the last try, if there was one, failed or was given back: its worker lived
             values["arguments"] = {name: value for name, value in row.arguments.items() if name != TRAINING_BATCH}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
         return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
@@ -122,7 +123,7 @@ def _other_runs(connection: Connection, row: Row[Any]) -> bool:
         jobs.c.project_id == row.project_id,
         jobs.c.kind == row.kind,
         jobs.c.id != row.id,
-        jobs.c.status == "running",
+        jobs.c.status == WorkStatus.RUNNING,
         jobs.c.lease_until >= time.time(),
     )
     return bool(connection.execute(query).scalar_one())
@@ -132,7 +133,7 @@ def _worn_out(connection: Connection, table: Table, row: Row[Any]) -> bool:
     if row.tries < MAX_TRIES:
         return False
     why = _killed_training(row) or row.error or f"its worker died {row.tries} times"
-    values: dict[str, Any] = {"status": "failed", "error": f"put aside after {row.tries} tries: {why}"}
+    values: dict[str, Any] = {"status": WorkStatus.FAILED, "error": f"put aside after {row.tries} tries: {why}"}
     connection.execute(update(table).where(table.c.id == row.id).values(**values))
     return True
 
@@ -153,7 +154,7 @@ def heartbeat(store: Store, job: JobRow, progress: dict[str, Any] | None = None)
     if progress is not None:
         values["progress"] = progress
     with store.write() as connection:
-        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == WorkStatus.RUNNING)
         return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
 
 
@@ -166,7 +167,7 @@ def remember(store: Store, job: JobRow, **arguments: Any) -> JobRow:
 def note(connection: Connection, job: JobRow, **arguments: Any) -> JobRow:
     """:func:`remember` as a part of a larger change."""
     merged = {**job.arguments, **arguments}
-    where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+    where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == WorkStatus.RUNNING)
     if connection.execute(update(jobs).where(where).values(arguments=merged)).rowcount != 1:
         raise LostLeaseError(f"job {job.id} ({job.kind}) was taken over by another worker")
     return replace(job, arguments=merged)
@@ -174,24 +175,28 @@ def note(connection: Connection, job: JobRow, **arguments: Any) -> JobRow:
 
 def finish(store: Store, job: JobRow) -> bool:
     """The job is done; False when its lease had been lost."""
-    return _close(store, job, {"status": "done", "error": None, "finished_at": time.time()})
+    return _close(store, job, {"status": WorkStatus.DONE, "error": None, "finished_at": time.time()})
 
 
 def fail(store: Store, job: JobRow, error: str, *, again: bool = True) -> bool:
     """The job failed: pending again until its tries are used up, or at once for good when ``again`` is False."""
     final = not again or job.tries >= MAX_TRIES
-    status = {"status": "failed", "finished_at": time.time()} if final else {"status": "pending", "lease_until": None}
+    status = (
+        {"status": WorkStatus.FAILED, "finished_at": time.time()}
+        if final
+        else {"status": WorkStatus.PENDING, "lease_until": None}
+    )
     return _close(store, job, {**status, "error": error})
 
 
 def release(store: Store, job: JobRow) -> bool:
     """Give an unfinished job back because its worker ends; this was no failure, so the try does not count."""
-    return _close(store, job, {"status": "pending", "lease_until": None, "tries": job.tries - 1})
+    return _close(store, job, {"status": WorkStatus.PENDING, "lease_until": None, "tries": job.tries - 1})
 
 
 def _close(store: Store, job: JobRow, values: dict[str, Any]) -> bool:
     with store.write() as connection:
-        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == "running")
+        where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == WorkStatus.RUNNING)
         return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
 
 
@@ -224,7 +229,7 @@ def add_shards(store: ProjectStore, version_id: int, round_: int, runs: Sequence
         if connection.execute(select(func.count()).where(mine)).scalar_one():
             return
         for run in runs:
-            values = {"version_id": version_id, "round": round_, "status": "pending", **run}
+            values = {"version_id": version_id, "round": round_, "status": WorkStatus.PENDING, **run}
             connection.execute(shards.insert().values(project_id=store.project_id, **values))
 
 
@@ -243,7 +248,7 @@ def claim_shard(store: Store, version_id: int, round_: int, owner: str) -> Shard
         for row in connection.execute(query.with_for_update(skip_locked=True)).all():
             if _worn_out(connection, shards, row):
                 continue
-            values = {"status": "running", "owner": owner, "tries": row.tries + 1, "lease_until": time.time() + LEASE_S}
+            values = {"status": WorkStatus.RUNNING, "owner": owner, "tries": row.tries + 1, "lease_until": time.time() + LEASE_S}
             connection.execute(update(shards).where(shards.c.id == row.id).values(**values))
             return _shard(connection.execute(select(shards).where(shards.c.id == row.id)).one())
     return None
@@ -252,14 +257,16 @@ def claim_shard(store: Store, version_id: int, round_: int, owner: str) -> Shard
 def refresh_shard(store: Store, shard: ShardRow) -> bool:
     """Refresh the lease of a shard; False when it was lost."""
     with store.write() as connection:
-        where = (shards.c.id == shard.id) & (shards.c.owner == shard.owner) & (shards.c.status == "running")
+        where = (shards.c.id == shard.id) & (shards.c.owner == shard.owner) & (shards.c.status == WorkStatus.RUNNING)
         return connection.execute(update(shards).where(where).values(lease_until=time.time() + LEASE_S)).rowcount == 1
 
 
 def close_shard(store: Store, shard: ShardRow, *, path: str | None = None, error: str | None = None) -> None:
     """The shard is done (``path`` of its arrays), or failed and will be tried again."""
     values: dict[str, Any] = (
-        {"status": "done", "path": path, "error": None} if error is None else {"status": "pending", "error": error}
+        {"status": WorkStatus.DONE, "path": path, "error": None}
+        if error is None
+        else {"status": WorkStatus.PENDING, "error": error}
     )
     with store.write() as connection:
         where = (shards.c.id == shard.id) & (shards.c.owner == shard.owner)

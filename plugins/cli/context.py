@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ml_backend.store.workspace import Workspace
     from plugins.label_studio_sync.client import Client
 
+#: Makes this process, and all that it starts, log step by step.
+VERBOSE_VARIABLE = "PARALLAX_VERBOSE"
+
 _EXAMPLE = """\
 label_studio:
   url: http://localhost:8080
@@ -35,9 +38,14 @@ def console(*, wrap: bool = False) -> Console:
     return Console(highlight=False, soft_wrap=not wrap)
 
 
-def log_to_stderr() -> None:
-    """For commands that run on: what goes wrong inside, with its time."""
+def log_to_stderr(*, verbose: bool = False) -> None:
+    """For commands that run on: what goes wrong inside, with its time.
+
+    verbose  also what Parallax does step by step: all of its loggers lie below ``parallax``
+    """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if verbose:
+        logging.getLogger("parallax").setLevel(logging.DEBUG)
 
 
 def config_path(ctx: typer.Context) -> Path:

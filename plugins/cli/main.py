@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ from plugins.cli.commands import (
     version,
     worker,
 )
+from plugins.cli.context import VERBOSE_VARIABLE, log_to_stderr
 
 #: What a person mends: no permission, mounted for reading only, full.
 _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
@@ -91,8 +93,14 @@ def _settings(
     config: Annotated[Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="Settings of the project.")] = Path(
         "parallax.yaml"
     ),
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", envvar=VERBOSE_VARIABLE, help="Log step by step, on standard error.")
+    ] = False,
 ) -> None:
     """Read by every command through its context."""
+    if verbose:
+        os.environ[VERBOSE_VARIABLE] = "1"
+        log_to_stderr(verbose=True)
 
 
 for _command in (

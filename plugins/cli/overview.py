@@ -15,6 +15,7 @@ from ml_backend.labels.annotator_agreement import agreement
 from ml_backend.project.label_snapshot import as_annotation, pseudo_in_force
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, generations, presence, submissions, tasks, versions, work
+from ml_backend.store.statuses import OPEN_WORK, WAITING_ORDERS, WorkStatus
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow
@@ -167,7 +168,7 @@ def _number(value: Any) -> float | None:
 def _order(workspace: Workspace) -> str:
     number = workspace.project.generation
     rows = generations.list_generations(workspace.store)
-    waiting = [row.name for row in rows if row.status in ("selected", "pushing")]
+    waiting = [row.name for row in rows if row.status in WAITING_ORDERS]
     follows = f"; {waiting[-1]} waits to be pushed" if waiting else ""
     if number is None:
         return f"none pushed yet{follows}"
@@ -186,17 +187,19 @@ def _order(workspace: Workspace) -> str:
 
 def _jobs(workspace: Workspace) -> Iterator[Line]:
     rows = work.list_jobs(workspace.store)
-    current = [row for row in rows if row.status in ("running", "pending")]
+    current = [row for row in rows if row.status in OPEN_WORK]
     for row in current[:SHOWN_JOBS]:
         yield row.kind, job_line(row)
-    failed = next((row for row in rows if row.status == "failed"), None)
-    if failed is not None and not any(row.kind == failed.kind and row.status == "done" and row.id > failed.id for row in rows):
+    failed = next((row for row in rows if row.status is WorkStatus.FAILED), None)
+    if failed is not None and not any(
+        row.kind == failed.kind and row.status is WorkStatus.DONE and row.id > failed.id for row in rows
+    ):
         yield failed.kind, f"failed: {failed.error}"
 
 
 def job_line(job: JobRow) -> str:
     """State and progress of a job."""
-    if job.status == "pending":
+    if job.status is WorkStatus.PENDING:
         return f"waits for a worker{f' after: {job.error}' if job.error else ''}"
     progress = job.progress or {}
     parts = [str(progress.get("stage", "started"))]

@@ -21,6 +21,7 @@ from label_config.settings.spec import load_spec
 from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording
 from ml_backend.store import presence, versions
+from ml_backend.store.statuses import WorkStatus
 from ml_backend.store.workspace import Workspace
 from plugins.cli.processes.ports import free_port
 from plugins.demo.annotator_session import Annotator
@@ -179,7 +180,7 @@ class Demo:
         from ml_backend.store import work
 
         for job in work.list_jobs(self._ws.store, 3):
-            if job.status == "running" and job.progress:
+            if job.status is WorkStatus.RUNNING and job.progress:
                 p = job.progress
                 steps = f" {p['step']}/{p['steps']}" if "steps" in p else ""
                 loss = f", loss {p['loss']:.4f}, {p['eta_s']:.0f} s left" if "loss" in p else ""

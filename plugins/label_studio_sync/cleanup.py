@@ -12,6 +12,7 @@ import time
 from ml_backend.store import generations, ledger, submissions, tasks
 from ml_backend.store.fault_points import reach
 from ml_backend.store.generations import Generation
+from ml_backend.store.statuses import GenerationStatus
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.push_order import MAY_BE_SERVED
@@ -26,14 +27,14 @@ OURS = "px-"
 
 def clean_up(workspace: Workspace, client: Client, *, budget_s: float = BUDGET_S) -> int:
     """Delete predictions that nobody can have open; returns how many.  Goes on at the next tick where it stopped."""
-    old = {g.name: g for g in _generations(workspace) if g.status in ("past", "abandoned")}
+    old = {g.name: g for g in _generations(workspace) if g.status in (GenerationStatus.PAST, GenerationStatus.ABANDONED)}
     closed = [name for name, g in old.items() if _nobody_has_it_open(g, workspace)]
     deleted = 0
     if closed:
         deleted, finished = _delete(workspace, client, set(closed), None, budget_s)
         if finished:
             for name in closed:
-                generations.set_status(workspace.store, old[name].number, "cleaned")
+                generations.set_status(workspace.store, old[name].number, GenerationStatus.CLEANED)
                 _forget(workspace, name)
     settled = _settled(workspace) if old.keys() - closed else set()
     if settled:

@@ -15,6 +15,7 @@ from label_config.labelling.binding import Binding, bind
 from label_config.settings.spec import Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.store import presence, projects
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 
@@ -76,7 +77,7 @@ def _stop(workspace: Workspace, why: str) -> None:
     text = f"the labelling config no longer fits, so that training and pushing stand still: {why}"
     if workspace.project.binding_problem != text:
         projects.change(workspace.store, binding_problem=text)
-        presence.tell(workspace.store, text, level="error", key="config")
+        presence.tell(workspace.store, text, level=EventLevel.ERROR, key="config")
 
 
 def what_is_lost(old: Binding, new: Binding) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames, presence
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 #: One pull measures for at most this long; the next one goes on.
@@ -32,7 +33,7 @@ def measure_pictures(workspace: Workspace, frame_ids: Sequence[int]) -> set[int]
                     except UnreadableImageError as error:
                         text = f"{row.key}, view {view}: labels without the size of the picture wait for it: {error}"
                         key = f"unsized {row.key} {view}"[:200]
-                        presence.tell(workspace.store, text, level="warning", key=key)
+                        presence.tell(workspace.store, text, level=EventLevel.WARNING, key=key)
                     else:
                         images[view] = replace(ref, size_px=(width, height))
             if images != row.images:

@@ -14,6 +14,7 @@ from typing import Any
 
 from label_config.values import ParallaxError
 from ml_backend.store import presence, projects, submissions, tasks
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.config_watch import check_config
@@ -119,4 +120,4 @@ def _guard_against_loss(workspace: Workspace, reader: TaskReader) -> None:
         "If this was meant, run `parallax resume`; what they said is still in the store and in `parallax backup` archives"
     )
     projects.change(workspace.store, halted=text)
-    presence.tell(workspace.store, text, level="error", key="labels lost")
+    presence.tell(workspace.store, text, level=EventLevel.ERROR, key="labels lost")

@@ -15,6 +15,7 @@ from ml_backend.store import generations, ledger, presence, projects
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import list_frames
 from ml_backend.store.generations import Generation
+from ml_backend.store.statuses import EventLevel, GenerationStatus
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.new_tasks import ImportOpenError, create_missing
@@ -54,7 +55,7 @@ def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = 
                 return replace(report, seconds=time.monotonic() - started) if report.predictions else None
             generation = generations.renumber(workspace.store, generation.number)
     except ImportOpenError as error:
-        presence.tell(workspace.store, str(error), level="warning", key="push")
+        presence.tell(workspace.store, str(error), level=EventLevel.WARNING, key="push")
         return None
     except LabelStudioError as error:
         if not error.ambiguous:  # a task was deleted a moment ago, say
@@ -63,7 +64,7 @@ def push(workspace: Workspace, client: Client, *, step: Callable[[str], None] = 
     presence.tell(
         workspace.store,
         f"Label Studio took no complete order in {ATTEMPTS} attempts; the previous one stays and the next tick tries again",
-        level="warning",
+        level=EventLevel.WARNING,
         key="push",
     )
     return None
@@ -76,8 +77,8 @@ def _waiting(workspace: Workspace, client: Client) -> Generation | None:
     """
     store, project = workspace.store, workspace.project
     rows = generations.list_generations(store)
-    selected = [row for row in rows if row.status == "selected"]
-    interrupted = [row for row in rows if row.status == "pushing"]
+    selected = [row for row in rows if row.status is GenerationStatus.SELECTED]
+    interrupted = [row for row in rows if row.status is GenerationStatus.PUSHING]
     if interrupted:
         served = client.project(project.ls_project_id).get("model_version")
         for row in [row for row in interrupted if row.name == served]:
@@ -85,7 +86,7 @@ def _waiting(workspace: Workspace, client: Client) -> Generation | None:
             interrupted.remove(row)
     for row in interrupted:
         if selected or row is not interrupted[-1]:
-            generations.set_status(store, row.number, "abandoned")
+            generations.set_status(store, row.number, GenerationStatus.ABANDONED)
     if selected:
         return selected[-1]
     return generations.renumber(store, interrupted[-1].number) if interrupted else None
@@ -100,12 +101,12 @@ def _attempt(workspace: Workspace, client: Client, generation: Generation, step:
     step("tasks")
     predictions = predictions_of(workspace, generation, picks, frames)
     if not predictions:
-        generations.set_status(workspace.store, generation.number, "empty")
+        generations.set_status(workspace.store, generation.number, GenerationStatus.EMPTY)
         presence.tell(workspace.store, "no open task is left to put in order", key="push")
         return PushReport(generation.name, 0)
     predictions += reach_strangers(workspace, client, generation.name, client.project(ls_project))
     ledger.record(workspace.store, "generation", generation.name)
-    generations.set_status(workspace.store, generation.number, "pushing")
+    generations.set_status(workspace.store, generation.number, GenerationStatus.PUSHING)
     if not _import(client, ls_project, predictions, workspace.spec.sync.chunk, step):
         return None
     if not _complete(client, ls_project, generation.name, predictions):
@@ -208,5 +209,5 @@ def restore_service(workspace: Workspace, client: Client, settings: Mapping[str,
             raise
         projects.change(workspace.store, select_requested=True, pushed_at=None)
         text += f", and the predictions of {wanted['model_version']} are gone; a new order is selected"
-    presence.tell(workspace.store, f"{text}; set back, as order and points depend on it", level="warning", key="service")
+    presence.tell(workspace.store, f"{text}; set back, as order and points depend on it", level=EventLevel.WARNING, key="service")
     return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ml_backend.store import generations, ledger, presence, projects, submissions, tasks
 from ml_backend.store.ledger import Entry
+from ml_backend.store.statuses import GenerationStatus
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 from plugins.label_studio_sync.our_predictions import our_predictions
@@ -108,7 +109,7 @@ def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveRepor
     ledger.undone(workspace.store, entry.id)
     number = workspace.project.generation
     if entry.kind == "project_field" and entry.ls_id == "model_version" and number is not None:
-        generations.set_status(workspace.store, number, "cleaned")
+        generations.set_status(workspace.store, number, GenerationStatus.CLEANED)
         projects.change(workspace.store, generation=None)
 
 

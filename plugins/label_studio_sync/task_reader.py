@@ -14,6 +14,7 @@ from typing import Any
 
 from label_config.values import DEFAULT_SUBJECT, BadInputError, Box
 from ml_backend.store import frames, ledger, presence, pseudo_labels, submissions, tasks
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
@@ -132,7 +133,7 @@ class TaskReader:
                 ledger.undone(self.store, entry.id)
         self._list_tasks()
         text = f"{listed(gone)}: Label Studio gave the number of a deleted task to another one; what was known of it is put aside"
-        self._problem(text, key="numbers came back", level="info")
+        self._problem(text, key="numbers came back", level=EventLevel.INFO)
 
     def _save_tasks(self, batch: Sequence[Item]) -> set[int]:
         """Returns the tasks (row ids) that show another picture than before."""
@@ -262,7 +263,7 @@ class TaskReader:
             labels = () if row.deleted else self.held.get(row.id, {}).values()
             self.lost += sum(not label.deleted and not label.cancelled for label in labels)
 
-    def _problem(self, text: str, key: str | None = None, level: str = "warning") -> None:
+    def _problem(self, text: str, key: str | None = None, level: EventLevel = EventLevel.WARNING) -> None:
         self.problems.append(text)
         presence.tell(self.store, text, level=level, key=(key or text)[:200])
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml_backend.jobs.policy import Decision, Situation, decide
 from ml_backend.jobs.queue import JobQueue, QueueAwayError
+from ml_backend.project.job_arguments import RescoreArguments
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.generations import Generation
+from ml_backend.store.statuses import OPEN_WORK, WAITING_ORDERS, EventLevel, GenerationStatus, JobKind, WorkStatus
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.work import JobRow
@@ -22,8 +25,12 @@ from plugins.label_studio_sync.pull import PullReport, pull
 from plugins.label_studio_sync.push_order import PushReport, push, restore_service
 from plugins.label_studio_sync.task_marks import update_marks
 
+log = logging.getLogger("parallax.sync")
+
 #: A selection that failed for good is tried again by itself after this long.
 RETRY_S = 600.0
+#: Orders that say what annotators are served, or will be.
+SHOWN_OR_WAITING = (*WAITING_ORDERS, GenerationStatus.CURRENT, GenerationStatus.EMPTY)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ def _beat(workspace: Workspace, client: Client, queue: JobQueue, full: bool, ste
     pulled = pull(workspace, client, full=full)
     step("pulled")
     decision = decide(situation(workspace), workspace.spec)
+    log.debug("pulled: %s; decided: %s", pulled, decision)
     _request(workspace, decision)
     _enqueue(workspace, queue)
     pushed = push(workspace, client, step=step) if decision.push else None
@@ -82,7 +90,7 @@ def _enqueue(workspace: Workspace, queue: JobQueue) -> None:
     try:
         queue.enqueue_open_jobs(workspace)
     except QueueAwayError as error:
-        presence.tell(workspace.store, str(error), level="error", key="queue")
+        presence.tell(workspace.store, str(error), level=EventLevel.ERROR, key="queue")
     else:
         presence.settle(workspace.store, "queue")
 
@@ -91,12 +99,12 @@ def _request(workspace: Workspace, decision: Decision) -> None:
     """Jobs first, flags afterwards: a kill in between asks twice, never not at all."""
     store = workspace.store
     if decision.train:
-        work.request(store, "retrain")
+        work.request(store, JobKind.RETRAIN)
         projects.take_flag(store, "train_requested")
     if decision.rescore:
-        work.request(store, "rescore", {"version_id": workspace.project.live_version_id})
+        work.request(store, JobKind.RESCORE, RescoreArguments(workspace.project.live_version_id).to_json())
     if decision.select:
-        work.request(store, "select")
+        work.request(store, JobKind.SELECT)
         projects.take_flag(store, "select_requested")
     for reason in decision.reasons:
         presence.tell(store, reason)
@@ -109,15 +117,15 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
     current_round = versions.current_round(store)
     fresh = [row for row in labels if row.round == current_round]
     rows = generations.list_generations(store)
-    waiting = [row for row in rows if row.status in ("selected", "pushing")]
-    current = next((row for row in rows if row.status == "current"), None)
+    waiting = [row for row in rows if row.status in WAITING_ORDERS]
+    current = next((row for row in rows if row.status is GenerationStatus.CURRENT), None)
     wanted = _wanted(workspace, labels)
     served = _window(workspace, current, wanted)
     selected = _window(workspace, waiting[-1] if waiting else None, wanted)
     live = versions.live(store)
     now = time.time() if now is None else now
     newest_label_at = max((row.seen_at for row in fresh), default=None)
-    of_models = [row for row in rows if row.status in ("selected", "pushing", "current", "empty") and row.version_id]
+    of_models = [row for row in rows if row.status in SHOWN_OR_WAITING and row.version_id]
     return Situation(
         now=now,
         n_frames=frames.count(store),
@@ -141,8 +149,8 @@ def situation(workspace: Workspace, now: float | None = None) -> Situation:
         selection_window=selected.size,
         outside_selection=selected.outside,
         selection_has_new_model=bool(waiting) and (current is None or waiting[-1].version_id != current.version_id),
-        push_interrupted=any(row.status == "pushing" for row in waiting),
-        busy=frozenset(job.kind for job in work.list_jobs(store) if job.status in ("pending", "running")),
+        push_interrupted=any(row.status is GenerationStatus.PUSHING for row in waiting),
+        busy=frozenset(job.kind for job in work.list_jobs(store) if job.status in OPEN_WORK),
         failed=_failed(workspace, live, newest_label_at, now),
     )
 
@@ -182,11 +190,11 @@ def _failed(workspace: Workspace, live: VersionRow | None, newest_label_at: floa
     for kind, job in newest.items():
         ended = job.finished_at or 0.0
         of_live = live is not None and job.arguments.get("version_id") == live.id
-        hopeless = {
-            "retrain": (newest_label_at or 0.0) <= ended,
-            "rescore": of_live,
-            "select": of_live or now - ended < RETRY_S,
+        hopeless: dict[str, bool] = {
+            JobKind.RETRAIN: (newest_label_at or 0.0) <= ended,
+            JobKind.RESCORE: of_live,
+            JobKind.SELECT: of_live or now - ended < RETRY_S,
         }
-        if job.status == "failed" and hopeless.get(kind, False):
+        if job.status is WorkStatus.FAILED and hopeless.get(kind, False):
             failed.add(kind)
     return frozenset(failed)

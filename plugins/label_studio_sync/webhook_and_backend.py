@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from ml_backend.store import ledger, presence
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 
@@ -69,7 +70,7 @@ def keep_connected(workspace: Workspace, client: Client, secret: str | None) -> 
         done = connect(workspace, client, secret)
     except LabelStudioError as error:
         text = f"backend not registered: {str(error)[:300]}; `parallax doctor` says the fix"
-        presence.tell(workspace.store, text, level="warning", key="connect")
+        presence.tell(workspace.store, text, level=EventLevel.WARNING, key="connect")
         return []
     presence.settle(workspace.store, "connect")
     return done

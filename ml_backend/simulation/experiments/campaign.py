@@ -28,7 +28,7 @@ class Campaign:
 
     folder   results.csv, design.json and, while cells run, their models
     cache    rendered recordings, shared by all campaigns
-    data     folder with the labelled recordings
+    data     folder with the labelled recordings; None when only the studio is used
     minutes  no new cell is started after this time; None = until all are done
     """
 
@@ -37,7 +37,7 @@ class Campaign:
     seeds: tuple[int, ...]
     folder: Path
     cache: Path
-    data: Path
+    data: Path | None
     minutes: float | None = None
 
     @property

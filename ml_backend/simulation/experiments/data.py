@@ -74,16 +74,20 @@ class TrueRecording:
         return "px" if self.rig is None else self.rig.unit
 
 
-def load_recording(design: Design, seed: int, cache: Path, data: Path) -> TrueRecording:
+def load_recording(design: Design, seed: int, cache: Path, data: Path | None) -> TrueRecording:
     """The recording of one seed.
 
     Every seed is another take of the studio (motion, cameras, room), or another split of a labelled recording in ``data``.
     """
     if design.dataset == "studio":
         return _studio(design, seed, cache)
+    if data is None or not (data / design.dataset).is_dir():
+        where = "no folder of recordings was given" if data is None else f"there is no folder {design.dataset} in {data}"
+        raise BadInputError(
+            f"experiment: expected the labelled recording {design.dataset}, but {where}; give the folder that holds it "
+            "with --data or PARALLAX_DATA, or take the dataset studio, which is rendered"
+        )
     folder = data / design.dataset
-    if not folder.is_dir():
-        raise BadInputError(f"experiment: expected the recording {design.dataset} in {data}; give its folder with --data")
     build = _mirror_mouse if design.dataset == "lp_mirror_mouse" else _openfield
     return build(design, seed, folder)
 

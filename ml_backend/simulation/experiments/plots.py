@@ -1,7 +1,8 @@
-"""The figures of the report, each a PNG.  Needs matplotlib (the extra ``plots``)."""
+"""The figures of the report, each a PNG.  Needs matplotlib (the extra ``research``)."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,17 @@ from ml_backend.simulation.experiments.learning_curves import chance_of, curve_o
 from ml_backend.simulation.experiments.results_table import WATCHED, Row
 
 
+def require_matplotlib() -> None:
+    """Raises ParallaxError when the packages of research are not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ParallaxError("the report draws with matplotlib; install it: pip install 'label-studio-parallax[research]'")
+
+
 def _axes(columns: int, width: float = 5.0, height: float = 3.9) -> tuple[Any, Any]:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ParallaxError("the report draws with matplotlib; install it: pip install 'label-studio-parallax[plots]'") from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width * columns, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns, squeeze=False)[0]

@@ -30,15 +30,14 @@ def harvest(
     """Harvest with the live model, train a personalised one, put it before the gate, and harvest again."""
     if ctx.invoked_subcommand is not None:
         return
-    from dataclasses import asdict
-
-    from ml_backend.jobs.harvest_job import HarvestOptions
     from ml_backend.jobs.run_job import run_here
+    from ml_backend.project.job_arguments import HarvestOptions
     from ml_backend.store import work
+    from ml_backend.store.statuses import JobKind
 
     options = HarvestOptions(sequence or None, keep, stride, train_frames)
     workspace = open_project(ctx)
-    job = work.request(workspace.store, "harvest", asdict(options))
+    job = work.request(workspace.store, JobKind.HARVEST, options.to_json())
     out = console()
     if queue:
         out.print(f"job {job.id}: a worker for training takes it; `parallax harvest show` says what came out")

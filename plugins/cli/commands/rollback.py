@@ -17,6 +17,7 @@ def rollback(
     """Make a version live and pin it: nothing newer is published until `parallax unpin`."""
     from ml_backend.pose.weights import read_manifest
     from ml_backend.store import presence, versions, work
+    from ml_backend.store.statuses import JobKind
 
     workspace = open_project(ctx)
     known = {row.number: row for row in versions.list_versions(workspace.store)}
@@ -34,7 +35,7 @@ def rollback(
                 f"{', '.join(learnt)}; choose a later version, or `parallax train`"
             )
     versions.pin(workspace.store, row.id)
-    work.request(workspace.store, "rescore")  # it ends in an order from this version
+    work.request(workspace.store, JobKind.RESCORE)  # it ends in an order from this version
     text = f"px-{row.number} is live and pinned; an order from it follows"
     presence.tell(workspace.store, text)
     console().print(f"{text}. `parallax unpin` lets newer models go live again.")

@@ -23,7 +23,7 @@ def simulate(
     setting: Annotated[list[str] | None, typer.Option("--set", help="field=value of the design; repeat.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of results.csv and report.html.")] = Path(".bench/experiments/studio"),
     cache: Annotated[Path, typer.Option(help="Folder of rendered recordings.")] = Path(".bench/cache"),
-    data: Annotated[Path, typer.Option(envvar="PARALLAX_DATA", help="Folder of labelled recordings.")] = Path("../shared/data"),
+    data: Annotated[Path | None, typer.Option(envvar="PARALLAX_DATA", help="Folder of labelled recordings.")] = None,
     minutes_per_frame: Annotated[float, typer.Option(min=0.01, help="The report's clock: to label a frame in all views.")] = 1.0,
     hours_per_training: Annotated[float, typer.Option(min=0.0, help="The report's clock: one training.")] = 1.0,
     report_only: Annotated[bool, typer.Option("--report-only", help="Only draw the report of what is there.")] = False,
@@ -34,11 +34,13 @@ def simulate(
     from ml_backend.simulation.experiments.campaign import Campaign, run
     from ml_backend.simulation.experiments.design import DESIGNS
     from ml_backend.simulation.experiments.learner import fast_precision
+    from ml_backend.simulation.experiments.plots import require_matplotlib
     from ml_backend.simulation.experiments.report import write_report
     from ml_backend.simulation.experiments.turnaround import TurnaroundClock
 
     if dataset not in DESIGNS:
         raise BadInputError(f"--dataset: expected one of {', '.join(DESIGNS)}, got {dataset!r}")
+    require_matplotlib()  # before hours of simulation, not after
     design = DESIGNS[dataset].but(precision=fast_precision()).with_settings(setting or [])
     arms = parse_arms(strategies)
     campaign = Campaign(design, arms, tuple(range(first_seed, first_seed + seeds)), out, cache, data, minutes)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from label_config.values import ParallaxError
 from ml_backend.store import presence
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class TickClock:
         pause = back_off_s(self._failures)
         self.say(f"tick failed ({error}); next attempt in {pause:.0f} s")
         with contextlib.suppress(OperationalError):  # it may be the database that is away
-            presence.tell(self.workspace.store, f"sync: {error}", level="error", key="sync")
+            presence.tell(self.workspace.store, f"sync: {error}", level=EventLevel.ERROR, key="sync")
         return pause
 
     def _wait(self, pause: float) -> None:

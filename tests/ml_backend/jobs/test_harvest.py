@@ -16,7 +16,7 @@ from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, 
 from ml_backend.formats.points_world import write_points_world
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_linear
-from ml_backend.jobs.harvest_job import HarvestOptions, harvest, last_harvest
+from ml_backend.jobs.harvest_job import harvest, last_harvest
 from ml_backend.jobs.job_context import JobContext
 from ml_backend.jobs.run_job import run_here
 from ml_backend.labels.harvested_labels import (
@@ -30,6 +30,7 @@ from ml_backend.labels.harvested_labels import (
 )
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.training import TrainResult, train
+from ml_backend.project.job_arguments import HarvestOptions
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace

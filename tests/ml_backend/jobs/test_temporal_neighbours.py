@@ -15,7 +15,7 @@ from ml_backend.project.label_snapshot import collect
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import newest_scored_shards
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import frames, versions
+from ml_backend.store import frames, versions, work
 from ml_backend.store.frames import FrameRow, SequenceRow
 from ml_backend.store.workspace import Workspace
 from tests.predictions import predicted
@@ -51,7 +51,7 @@ def rescored(
         snapshot = versions.save_snapshot(workspace.store, sha256="x", path=path, n_frames=1)
         row = versions.add(workspace.store, attempt=1, snapshot_id=snapshot.id, path="m", sha256="0", metrics={})
         assert versions.publish(workspace.store, row.id, 1)
-        job = rescore_job.work.request(workspace.store, "rescore", {})
+        job = work.request(workspace.store, "rescore", {})
         rescore_job.rescore(JobContext(workspace, job, lambda progress: None, lambda: False))
         found = newest_scored_shards(RoundState(workspace), row, 1)
         assert found is not None
