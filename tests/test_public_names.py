@@ -19,7 +19,7 @@ PUBLIC = {
     "ml_backend.acquisition.score": {"Chunk", "Context", "Labelled", "Need", "Score", "Scores", "State"},
     "ml_backend.pose.adapter": {"PoseModel"},
     "ml_backend.pose.networks": {
-        "NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "map_shapes", "part_of",
+        "NETWORKS", "HeadKind", "Part", "PoseNetwork", "PoseOutput", "build_network", "map_shapes", "part_of", "takes",
     },
 }  # fmt: skip
 
