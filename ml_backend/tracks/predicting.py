@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from label_config.values import ByteArray, FloatArray, Frame, IntArray
@@ -64,7 +66,7 @@ def predict_recording(
     """
     outcome, first = Outcome(), chunks.done
     started = time.perf_counter()
-    with ReadingAhead(frames, views, stream, first * FRAMES) as reader:
+    with _one_thread_for_crops(), ReadingAhead(frames, views, stream, first * FRAMES) as reader:
         for number in range(first, chunks.count):
             start, stop = number * FRAMES, min((number + 1) * FRAMES, len(frames))
             run = _Run(model, start, stop - start, len(views), outcome)
@@ -77,6 +79,17 @@ def predict_recording(
             rate = (stop - first * FRAMES) / max(seconds, 1e-9)
             progress(Progress(stop, len(frames), outcome.pictures / max(seconds, 1e-9), (len(frames) - stop) / rate))
     return outcome
+
+
+@contextmanager
+def _one_thread_for_crops() -> Iterator[None]:
+    """OpenCV's threads wait for one another longer than a crop takes, on cores that decoders use."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class _Run:
