@@ -22,6 +22,7 @@ import numpy as np
 
 from bench.measure import in_turn, peak_mib
 from label_config.values import ByteArray
+from ml_backend.recordings import UnreadableImageError
 from ml_backend.recordings.videos import read_video
 
 #: (video, frames) → the numbers of the frames that came.
@@ -46,14 +47,16 @@ def write(path: Path, frames: int, codec: str) -> None:
         container.mux(stream.encode())
 
 
-def number(picture: ByteArray) -> int:
-    """The frame's number, from its pixels."""
+def number(picture: ByteArray | UnreadableImageError) -> int:
+    """The frame's number, from its pixels.  Raises the error that a frame is."""
+    if isinstance(picture, UnreadableImageError):
+        raise picture
     return sum(1 << bit for bit in range(12) if picture[8:56, bit * 160 + 40 : bit * 160 + 120].mean() > 127)
 
 
 def ours(path: str, indices: Sequence[int]) -> list[int]:
     """Frame numbers found."""
-    return [number(np.asarray(picture)) for _, picture in read_video(path, sorted(indices))]
+    return [number(picture) for _, picture in read_video(path, sorted(indices))]
 
 
 def one_by_one(path: str, indices: Sequence[int]) -> list[int]:
