@@ -117,7 +117,7 @@ def _studio(design: Design, seed: int, cache: Path) -> TrueRecording:
         rare_share=float(studio.rare[after].mean()),
         hidden=studio.occluded[number] if design.annotator_px else np.zeros((m, cameras, len(studio.skeleton)), np.bool_),
         xyz=studio.truth_xyz[number],
-        rig=studio.rig,
+        rig=studio.rig if design.views > 1 else None,  # one view has no 3-D error
         video=True,
     )
     if not design.unseen_views:

@@ -85,6 +85,10 @@ class Design:
                 raise BadInputError(f"experiment: {name} must be at least {low}, got {getattr(self, name)}")
         if any(not low < high <= 1 for low, high in pairwise((0.0, *self.schedule))):
             raise BadInputError(f"experiment: schedule must increase within (0, 1], got {list(self.schedule)}")
+        if self.unseen_views and (self.views < 2 or self.unseen_views < 2):
+            raise BadInputError(
+                "experiment: unseen_views are compared by 3-D errors; expected at least two of them, and two views"
+            )
         if self.generic_takes and self.dataset != "studio":
             raise BadInputError("experiment: generic_takes are takes of the studio; expected dataset 'studio', or 0 of them")
 

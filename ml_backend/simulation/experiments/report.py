@@ -45,7 +45,7 @@ def write_report(folder: Path, *, clock: turnaround.TurnaroundClock = turnaround
     rows = complete_cells(read_rows(folder / "results.csv"), design.last_round)
     if not chance_of(rows):
         raise BadInputError(f"{folder}: no finished run of strategy 'random', with which all others are compared; run it first")
-    unit = "mm" if design.dataset == "studio" else "px"
+    unit = "mm" if design.dataset == "studio" and design.views > 1 else "px"
     _write_curves(rows, folder / "curves.csv")
     parts = [
         _introduction(design, rows),

@@ -8,8 +8,10 @@ import pytest
 from scipy.io import savemat
 
 from label_config.values import BadInputError, PointState
+from ml_backend.formats.exporting import Export
 from ml_backend.formats.format_registry import detect_format, read_labels
 from ml_backend.formats.interhand import interhand_skeleton
+from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.names import READ_ONLY, LabelFormat
 
 SEEN, HIDDEN, NONE = PointState.VISIBLE, PointState.OCCLUDED, PointState.UNLABELLED
@@ -162,5 +164,8 @@ def test_a_missing_frame_is_named(tmp_path):
         read_labels(path)
 
 
-def test_what_can_only_be_read_is_not_written():
-    assert {LabelFormat.MAT, LabelFormat.INTERHAND} == READ_ONLY
+@pytest.mark.parametrize("format", sorted(READ_ONLY))
+def test_what_is_only_read_is_not_written(format, tmp_path):
+    with pytest.raises(BadInputError, match="only read"):
+        Export(LabelSet(interhand_skeleton(), ()), format, tmp_path / "out").write()
+    assert not (tmp_path / "out").exists()

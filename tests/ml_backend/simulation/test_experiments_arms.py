@@ -307,3 +307,15 @@ def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_
     monkeypatch.setattr(trial_module, "predict", predict)
     figures = trial_module._tested(design, recording, tmp_path)
     assert (figures["error"], figures["unseen_error"]) == pytest.approx((10, 30), abs=1e-3)
+
+
+def test_one_view_of_the_studio_is_measured_in_pixels(cache, tmp_path):
+    design = TINY.but(views=1, test_frames=40)
+    recording = load_recording(design, 5, cache, cache)
+    rows = rows_of(recording, tmp_path, "least_confidence", design)
+    assert recording.unit == "px"
+    assert all(np.isfinite(row["error"]) and np.isfinite(row["rho_own"]) for row in rows)
+    with pytest.raises(BadInputError, match="rig"):
+        check_arm(recording, Arm.parse("mc"))
+    with pytest.raises(BadInputError, match="two views"):
+        TINY.but(views=1, unseen_views=2)
