@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from label_config.values import BadInputError
@@ -32,8 +32,9 @@ class Skeleton:
     pairs: tuple[tuple[int, int], ...] = ()
     sigmas: tuple[float, ...] = ()
     flip_augment: bool = False
-    head: tuple[int, int] | None = None
-    torso: tuple[int, int] | None = None
+    # They measure and do not change what a network is: a model that does not name them fits a skeleton that does.
+    head: tuple[int, int] | None = field(default=None, compare=False)
+    torso: tuple[int, int] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         count = len(self.keypoints)

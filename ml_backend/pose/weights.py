@@ -33,6 +33,11 @@ MANIFEST_NAME = "manifest.json"
 FORMAT = 1
 
 
+def _pair(stored: list[int] | None) -> tuple[int, int] | None:
+    """Two keypoints; None also in manifests of earlier releases."""
+    return None if stored is None else (stored[0], stored[1])
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a model is, apart from its numbers.
@@ -83,6 +88,8 @@ class Manifest:
             pairs=tuple((a, b) for a, b in shape["pairs"]),
             sigmas=tuple(shape["sigmas"]),
             flip_augment=shape["flip_augment"],
+            head=_pair(shape.get("head")),
+            torso=_pair(shape.get("torso")),
         )
         subject = data["subject_px"]
         return cls(
