@@ -17,10 +17,9 @@ APART = 5
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """Position of an instant, how bad it is (larger = worse), and why in words."""
+    """Position of an instant, and why in words."""
 
     at: int
-    badness: float
     why: str
 
 
@@ -102,8 +101,6 @@ def worst_frames(tracks: Tracks, count: int = 30) -> list[WorstFrame]:
         if total[at] > 0 and seen[at].any() and all(abs(at - other) >= APART for other in chosen):
             chosen.append(at)
     return [
-        WorstFrame(
-            at, float(total[at]), ", ".join(f"{share[at]:.0%} {name}" for name, share in parts.items() if share[at] >= 0.01)
-        )
+        WorstFrame(at, ", ".join(f"{share[at]:.0%} {name}" for name, share in parts.items() if share[at] >= 0.01))
         for at in chosen
     ]

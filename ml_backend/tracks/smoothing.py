@@ -17,8 +17,8 @@ from label_config.values import BoolArray, FloatArray
 from ml_backend.tracks.kalman import smooth_points
 from ml_backend.tracks.tracks import Tracks
 
-#: Frames of the median's window, and of Savitzky and Golay's with its degree.
-MEDIAN_FRAMES, SAVGOL_FRAMES, SAVGOL_DEGREE = 5, 7, 2
+#: Of the polynomials that Savitzky and Golay's filter fits.
+SAVGOL_DEGREE = 2
 
 
 class Method(StrEnum):
@@ -27,6 +27,10 @@ class Method(StrEnum):
     MEDIAN = "median"
     SAVGOL = "savgol"
     KALMAN = "kalman"
+
+
+#: Frames of the window.
+_FRAMES = {Method.MEDIAN: 5, Method.SAVGOL: 7}
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,11 @@ def filtered(points: FloatArray, method: Method) -> FloatArray:
     for k in range(flat.shape[1]):
         for run in _runs(np.asarray(np.isfinite(flat[:, k]).all(axis=-1))):
             length = run.stop - run.start
+            window = min(_FRAMES[method], length - 1 + length % 2)
             if method is Method.MEDIAN:
-                window = min(MEDIAN_FRAMES, length - 1 + length % 2)
                 out[run, k] = median_filter(flat[run, k], size=(window, 1), mode="nearest")
-            else:
-                window = min(SAVGOL_FRAMES, length - 1 + length % 2)
-                if window > SAVGOL_DEGREE:
-                    out[run, k] = savgol_filter(flat[run, k], window, SAVGOL_DEGREE, axis=0, mode="interp")
+            elif window > SAVGOL_DEGREE:
+                out[run, k] = savgol_filter(flat[run, k], window, SAVGOL_DEGREE, axis=0, mode="interp")
     return out.reshape(points.shape)
 
 
