@@ -80,6 +80,30 @@ def angle_triples(skeleton: Skeleton) -> IntArray:
     return np.array(triples, dtype=np.int64).reshape(-1, 3)
 
 
+#: The eight angles of VATL4Pose's released code, by the names of COCO's keypoints: a, b, c with the angle at b.
+RELEASED_ANGLES = (
+    ("right_elbow", "right_shoulder", "right_hip"),
+    ("right_shoulder", "right_elbow", "right_wrist"),
+    ("left_shoulder", "left_elbow", "left_wrist"),
+    ("left_elbow", "left_shoulder", "left_hip"),
+    ("left_hip", "right_hip", "right_knee"),
+    ("right_hip", "left_hip", "left_knee"),
+    ("right_hip", "right_knee", "right_ankle"),
+    ("left_hip", "left_knee", "left_ankle"),
+)
+
+
+def released_triples(skeleton: Skeleton) -> IntArray:
+    """(8, 3) :data:`RELEASED_ANGLES` as positions.  Raises BadInputError with the names that the skeleton lacks."""
+    place = {name: position for position, name in enumerate(skeleton.keypoints)}
+    missing = sorted({name for triple in RELEASED_ANGLES for name in triple} - set(place))
+    if missing:
+        raise BadInputError(
+            f"wpu, angles: 'released' needs COCO's keypoints by name; the skeleton lacks {', '.join(missing)}; take 'limbs'"
+        )
+    return np.array([[place[name] for name in triple] for triple in RELEASED_ANGLES], dtype=np.int64)
+
+
 def hybrid_features(xy_px: FloatArray, skeleton: Skeleton, size_px: FloatArray | None = None) -> FloatArray:
     """Limb vectors in units of the subject's size, and signed angles between limbs.
 

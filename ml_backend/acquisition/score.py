@@ -121,6 +121,7 @@ class Labelled:
     xyz_world  (m, K, 3) triangulated labels, None without a rig; NaN = not known
     size_px    (V, 2) width and height of the pictures
     box_px     (m, V, 4) x, y, width, height of the crop that the network is given, as in Prediction; None = not known
+    source     poses of another project to begin with, None = none
     """
 
     xy_px: FloatArray
@@ -128,6 +129,19 @@ class Labelled:
     size_px: FloatArray
     xyz_world: FloatArray | None = None
     box_px: FloatArray | None = None
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled poses of the project that the common model comes from, with cameras of their own.
+
+    xy_px   (s, W, K, 2) image pixels, NaN = not labelled
+    box_px  (s, W, 4) x, y, width, height of their crops, NaN = not known
+    """
+
+    xy_px: FloatArray
+    box_px: FloatArray
 
 
 @dataclass(frozen=True)

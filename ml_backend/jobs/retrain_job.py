@@ -9,15 +9,17 @@ from pathlib import Path
 from label_config.values import IntArray, TrainingTarget
 from ml_backend.evaluation.batch_performance import BatchPerformance, last_batch_performance
 from ml_backend.jobs.job_context import JobContext
+from ml_backend.jobs.labelled_crops import crops_of
 from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.replay import early_stop_part, misestimated
-from ml_backend.jobs.scoring import auxiliary_networks
+from ml_backend.jobs.scoring import auxiliary_networks, labelled_sizes
 from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.jobs.unused_pictures import say_left_out
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.labels.split import TRAIN, VALIDATION
 from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.engine import TrainResult
+from ml_backend.pose.source_poses import write_poses
 from ml_backend.pose.weights import MANIFEST_NAME, read_manifest
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.job_arguments import RetrainArguments
@@ -66,6 +68,8 @@ def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow 
     run, result = run.train(config, targets, folder, init=init, validation=apart)
     say_length(run.context, config, result, performance)
     say_left_out(workspace, [*targets, *apart], result.skipped)
+    sizes = labelled_sizes(RoundState(workspace), snapshot)
+    write_poses(folder, snapshot.xy_px[rows], crops_of(snapshot, read_manifest(folder), sizes)[rows])
     reach("trained")
     run.context.report({"stage": "validate"})
     return publish_if_good(run, folder, live)

@@ -13,13 +13,15 @@ import numpy.typing as npt
 from label_config.settings.spec import ScoreSettings
 from label_config.values import FloatArray, IntArray, Triangulation
 from label_config.values.prediction import Output, Prediction
-from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, Scores, State
+from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, Scores, Source, State
 from ml_backend.acquisition.score_registry import default_weights, make_scores
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import Auxiliary, auxiliaries_for
+from ml_backend.pose.source_poses import read_poses
 from ml_backend.project.round_state import RoundState
+from ml_backend.project.training_config import first_weights
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
@@ -107,7 +109,16 @@ def labelled_sizes(state: RoundState, snapshot: Snapshot) -> FloatArray:
 def _labelled(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None) -> Labelled:
     xyz = snapshot.xyz_world if np.isfinite(snapshot.xyz_world).any() else None
     boxes = snapshot.box_px if crop_px is None else crop_px
-    return Labelled(snapshot.xy_px, snapshot.state, labelled_sizes(state, snapshot), xyz, boxes)
+    return Labelled(snapshot.xy_px, snapshot.state, labelled_sizes(state, snapshot), xyz, boxes, _source(state))
+
+
+def _source(state: RoundState) -> Source | None:
+    """The poses that the model of ``train.weights`` was trained on, where its folder holds them and the keypoints are as many."""
+    folder = first_weights(state.spec.train)
+    poses = None if folder is None else read_poses(folder)
+    if poses is None or poses[0].shape[2] != len(state.binding.skeleton):
+        return None
+    return Source(*poses)
 
 
 def score_chunk(

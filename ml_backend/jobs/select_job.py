@@ -18,6 +18,7 @@ from ml_backend.acquisition.selection import select, without
 from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.after_window import following
 from ml_backend.jobs.cold_start import describe_pictures, first_poses
+from ml_backend.jobs.common_model import take_over
 from ml_backend.jobs.diversity import embedded_frames, feature_space, say_filtered, strategy_of, uncertain_frames
 from ml_backend.jobs.job_context import JobContext, Report
 from ml_backend.jobs.preannotations import points_to_show
@@ -67,7 +68,11 @@ def select_window(context: JobContext) -> None:
     state = RoundState(workspace)
     live = state.live
     if live is None:
-        _cold_start(state, context.report)
+        common = take_over(context)
+        if common is None:
+            _cold_start(state, context.report)
+        else:
+            work.request(workspace.store, "rescore", {"version_id": common.id})
         return
     scored = _scored(state, context.job, live)
     if scored is None:  # rolled back to a version whose scores were thrown away

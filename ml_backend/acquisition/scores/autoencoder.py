@@ -93,9 +93,13 @@ def train(
     epochs: int,
     batch: int,
     learning_rate: float,
+    begin_from: AutoEncoder | None = None,
 ) -> AutoEncoder:
-    """Fit an autoencoder to features (n, D), finite everywhere and filled in where ``valid`` (n, D) is False."""
-    network = AutoEncoder.random(features.shape[1], sigmoid, seed)
+    """Fit an autoencoder to features (n, D), finite everywhere and filled in where ``valid`` (n, D) is False.
+
+    begin_from  goes on from this one, which stays as it is; None = random weights
+    """
+    network = AutoEncoder.random(features.shape[1], sigmoid, seed) if begin_from is None else begin_from
     parameters = [p.copy() for p in (*network.weights, *network.biases)]
     layers = len(network.weights)
     network = AutoEncoder(tuple(parameters[:layers]), tuple(parameters[layers:]), sigmoid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from label_config.values import BoolArray, FloatArray
 from label_config.values.masked import divide, masked_mean
 from label_config.values.skeleton import Skeleton
-from ml_backend.acquisition.features import paper_features
+from ml_backend.acquisition.features import paper_features, released_triples
 from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Scores, State
 from ml_backend.acquisition.scores.aggregation import nothing
 from ml_backend.acquisition.scores.autoencoder import AutoEncoder, train
@@ -42,9 +42,12 @@ class WholeBodyUnnaturalness:
 
     ``fixed``: limb vectors and signed turn angles, z-scored, linear output, error over the features that are there.
     ``paper``: positions in units of the box height (of the picture's height where there is no box), angles between lines,
-    sigmoid output, plain features.  One network serves all views; it is trained from scratch on every fit.
+    sigmoid output, plain features.  One network serves all views, trained on the labelled poses.  Where the common model of
+    ``train.weights`` brings poses of its own, it is trained on these and then fine-tuned on the labelled ones, as published.
 
-    min_poses  with fewer labelled poses (over all views) nothing is fitted
+    min_poses  with fewer poses (over all views) nothing is fitted
+    tuning_epochs, tuning_batch, tuning_rate  of the fine-tuning
+    angles     "limbs" all pairs of limbs that follow each other; "released" the eight of VATL4Pose's code, for COCO's keypoints
     """
 
     mode: Literal["fixed", "paper"] = "fixed"
@@ -52,6 +55,10 @@ class WholeBodyUnnaturalness:
     epochs: int = 300
     batch: int = 64
     learning_rate: float = 1e-3
+    tuning_epochs: int = 20
+    tuning_batch: int = 10
+    tuning_rate: float = 8e-4
+    angles: Literal["limbs", "released"] = "limbs"
     seed: int = 0
 
     name: ClassVar[str] = "wpu"
@@ -62,24 +69,40 @@ class WholeBodyUnnaturalness:
 
     def fit(self, labelled: Labelled, rig: Rig | None, skeleton: Skeleton) -> State | None:
         """Weights of the network, mean and spread of the features."""
-        body = Body.from_labels(labelled.xy_px, skeleton)
-        features = self._features(body, labelled.xy_px, None, labelled.box_px, labelled.size_px)
-        poses = _known(features.reshape(-1, features.shape[-1]))
-        if len(poses) < self.min_poses:
+        source = labelled.source
+        body = Body.from_labels(labelled.xy_px if source is None else source.xy_px, skeleton)
+        if self.angles == "released":
+            body = replace(body, triples=released_triples(skeleton))
+        mine = self._poses(body, labelled.xy_px, labelled.box_px, labelled.size_px)
+        first = mine if source is None else self._poses(body, source.xy_px, source.box_px, None)
+        if len(first) < self.min_poses:
             return None
-        mean, std = _moments(poses)
+        mean, std = _moments(first)
         if self.mode == "paper":
             mean, std = np.zeros_like(mean), np.ones_like(std)
-        filled, valid = _standardise(poses, mean, std)
+        filled, valid = _standardise(first, mean, std)
+        sigmoid = self.mode == "paper"
         network = train(
             filled,
             valid,
-            sigmoid=self.mode == "paper",
+            sigmoid=sigmoid,
             seed=self.seed,
             epochs=self.epochs,
             batch=self.batch,
             learning_rate=self.learning_rate,
         )
+        if source is not None and len(mine):
+            filled, valid = _standardise(mine, mean, std)
+            network = train(
+                filled,
+                valid,
+                sigmoid=sigmoid,
+                seed=self.seed,
+                epochs=self.tuning_epochs,
+                batch=self.tuning_batch,
+                learning_rate=self.tuning_rate,
+                begin_from=network,
+            )
         return {"mean": mean, "std": std} | body.to_state() | network.to_state()
 
     def score(self, chunk: Chunk, state: State | None) -> Scores:
@@ -98,6 +121,12 @@ class WholeBodyUnnaturalness:
         raw, _ = masked_mean(masked_mean(squared, axis=2)[0], axis=1)
         support = valid.sum(axis=(1, 2))
         return Scores(raw, support, self._per_point(squared, body, xy.shape[2]))
+
+    def _poses(self, body: Body, xy: FloatArray, box: FloatArray | None, size_px: FloatArray | None) -> FloatArray:
+        """(p, D) features of the labelled poses of all views that have any."""
+        size = np.full((xy.shape[1], 2), np.nan) if size_px is None else size_px
+        features = self._features(body, xy, None, box, size)
+        return _known(features.reshape(-1, features.shape[-1]))
 
     def _features(
         self, body: Body, xy: FloatArray, confidence: FloatArray | None, box: FloatArray | None, size_px: FloatArray

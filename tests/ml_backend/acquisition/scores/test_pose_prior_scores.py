@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.values import BadInputError
+from label_config.values.skeleton import Skeleton
+from ml_backend.acquisition.features import released_triples
+from ml_backend.acquisition.score import Source
 from ml_backend.acquisition.scores.autoencoder import HIDDEN, AutoEncoder, train
 from ml_backend.acquisition.scores.body_features import Body
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis, WholeBodyUnnaturalness, _gaussian, _mahalanobis
@@ -106,3 +110,34 @@ def test_the_worst_poses_are_found_with_joints_missing(score: Any, make_world: C
     raw = score.score(changed(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton)).raw
     clean, wild = raw[:20], raw[20:]
     assert (wild[:, None] > clean[None]).mean() > 0.9
+
+
+def test_the_autoencoder_begins_with_poses_of_another_project(world: Any) -> None:
+    """Without a label it knows those; with labels it is tuned from there, which brings it nearer to them."""
+    foreign = Source(world.labelled.xy_px[:, :1], np.full((len(world.labelled.xy_px), 1, 4), np.nan))
+    nothing = replace(world.labelled, xy_px=world.labelled.xy_px[:0], state=world.labelled.state[:0], xyz_world=None, box_px=None)
+    score = WholeBodyUnnaturalness(epochs=60, min_poses=5)
+    assert score.fit(nothing, None, world.skeleton) is None
+    alone = score.fit(replace(nothing, source=foreign), None, world.skeleton)
+    tuned = score.fit(replace(world.labelled, source=foreign), None, world.skeleton)
+    assert alone is not None
+    assert tuned is not None
+    before, after = (float(np.nanmean(score.score(world.chunk, state).raw)) for state in (alone, tuned))
+    assert after < before
+    again = score.fit(replace(world.labelled, source=foreign), None, world.skeleton)
+    assert again is not None
+    np.testing.assert_array_equal(again["weight0"], tuned["weight0"])  # always from the pre-trained one
+
+
+COCO = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow"),
+    *("left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+
+
+def test_the_eight_released_angles_are_those_of_cocos_indices() -> None:
+    triples = released_triples(Skeleton("coco", COCO)).tolist()
+    printed = [[8, 6, 12], [6, 8, 10], [5, 7, 9], [7, 5, 11], [11, 12, 14], [12, 11, 13], [12, 14, 16], [11, 13, 15]]
+    assert triples == printed
+    with pytest.raises(BadInputError, match=r"lacks left_ankle, .*take 'limbs'"):
+        released_triples(Skeleton("hand", ("left_hip", "thumb")))
