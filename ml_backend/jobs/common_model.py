@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+from ml_backend.acquisition.score import Source
 from ml_backend.jobs.job_context import JobContext
 from ml_backend.jobs.retrain_job import common_model
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.pose.source_poses import read_poses
 from ml_backend.pose.weights import MANIFEST_NAME, WEIGHTS_NAME, read_manifest
 from ml_backend.project.label_snapshot import collect
 from ml_backend.project.training_config import first_weights, starts_warm
 from ml_backend.project.training_set import model_folder_name
 from ml_backend.store import versions
 from ml_backend.store.versions import VersionRow
+from ml_backend.store.workspace import Workspace
 
 
 def take_over(context: JobContext) -> VersionRow | None:
@@ -49,3 +52,12 @@ def take_over(context: JobContext) -> VersionRow | None:
 def _without_labels(snapshot: Snapshot) -> Snapshot:
     arrays = {name: value[:0] for name, value in vars(snapshot).items() if name not in ("keys", "annotations")}
     return replace(snapshot, keys=(), annotations=(), **arrays)
+
+
+def source_of(workspace: Workspace) -> Source | None:
+    """The poses that the model of ``train.weights`` was trained on, where its folder holds them and the keypoints are as many."""
+    folder = first_weights(workspace.spec.train)
+    poses = None if folder is None else read_poses(folder)
+    if poses is None or poses[0].shape[2] != len(workspace.binding.skeleton):
+        return None
+    return Source(*poses)

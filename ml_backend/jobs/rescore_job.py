@@ -12,6 +12,7 @@ import numpy as np
 
 from label_config.values import ParallaxError
 from label_config.values.prediction import Output
+from ml_backend.jobs.common_model import source_of
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
 from ml_backend.jobs.job_context import JobContext, Report, StoppedError
@@ -134,7 +135,7 @@ def work_on_shards(
 def _kit(workspace: Workspace, version: VersionRow, model: PoseModel) -> ScoreKit:
     state, snapshot = RoundState(workspace), _snapshot(workspace, version)
     crops = crops_of(snapshot, model.manifest, labelled_sizes(state, snapshot)) if isinstance(model, Predictor) else None
-    return make_kit(state, snapshot, crops)
+    return make_kit(state, snapshot, crops, source_of(workspace))
 
 
 def _one(

@@ -19,9 +19,7 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import Auxiliary, auxiliaries_for
-from ml_backend.pose.source_poses import read_poses
 from ml_backend.project.round_state import RoundState
-from ml_backend.project.training_config import first_weights
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
@@ -70,12 +68,13 @@ def choose_scores(state: RoundState) -> Chosen:
     return Chosen(make_scores(weights.keys()), weights)
 
 
-def make_kit(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None = None) -> ScoreKit:
+def make_kit(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None = None, source: Source | None = None) -> ScoreKit:
     """The project's scores, with what they learn from the labels.
 
     crop_px  (m, V, 4) the crops in which the labelled pictures would be predicted, None = the subject's boxes
+    source   poses of the project that the common model comes from
     """
-    chosen, labelled = choose_scores(state), _labelled(state, snapshot, crop_px)
+    chosen, labelled = choose_scores(state), _labelled(state, snapshot, crop_px, source)
     rig = next(iter(state.rigs.values()), None)
     states = {score.name: score.fit(labelled, rig, state.binding.skeleton) for score in chosen.scores}
     return ScoreKit(chosen, states, state.rigs, state.videos, usual_steps(list(state.frames.values())))
@@ -106,19 +105,10 @@ def labelled_sizes(state: RoundState, snapshot: Snapshot) -> FloatArray:
     return size
 
 
-def _labelled(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None) -> Labelled:
+def _labelled(state: RoundState, snapshot: Snapshot, crop_px: FloatArray | None, source: Source | None) -> Labelled:
     xyz = snapshot.xyz_world if np.isfinite(snapshot.xyz_world).any() else None
     boxes = snapshot.box_px if crop_px is None else crop_px
-    return Labelled(snapshot.xy_px, snapshot.state, labelled_sizes(state, snapshot), xyz, boxes, _source(state))
-
-
-def _source(state: RoundState) -> Source | None:
-    """The poses that the model of ``train.weights`` was trained on, where its folder holds them and the keypoints are as many."""
-    folder = first_weights(state.spec.train)
-    poses = None if folder is None else read_poses(folder)
-    if poses is None or poses[0].shape[2] != len(state.binding.skeleton):
-        return None
-    return Source(*poses)
+    return Labelled(snapshot.xy_px, snapshot.state, labelled_sizes(state, snapshot), xyz, boxes, source)
 
 
 def score_chunk(
