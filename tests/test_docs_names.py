@@ -7,9 +7,15 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from label_config.settings.spec import Spec
+from label_config.values import ParallaxError
+from ml_backend.acquisition.score_registry import make_scores
+from ml_backend.simulation.experiments.arms import parse_arms
 from tests.test_import_rules import MODULES, ROOT
 
 PAGES = [ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / name for name in ("methods.md", "papers.md", "architecture.md"))]
@@ -67,6 +73,49 @@ def test_every_row_of_the_papers_names_code_and_a_test() -> None:
     named = [row for row in rows if not row.startswith("| in the paper")]
     assert len(named) > 30
     assert [row for row in named if not (DOTTED.search(row) and TESTS.search(row))] == []
+
+
+def ways_to_run() -> list[str]:
+    """What stands in backquotes in the column "how to run it"."""
+    rows = re.findall(r"^\| .+ \|$", (ROOT / "docs" / "papers.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    cells = [row.split(" | ")[3] for row in rows if not row.startswith("| in the paper")]
+    assert [cell for cell in cells if not ("`" in cell or cell in ("always", "see the last column"))] == []
+    return sorted({way for cell in cells for way in re.findall(r"`([^`]+)`", cell)})
+
+
+def runs(way: str) -> None:
+    """Raises when a command, an option, a score, a parameter or a setting does not exist."""
+    words = way.split()
+    if words[0] == "parallax":
+        source = (ROOT / "plugins" / "cli" / "commands" / f"{words[1]}.py").read_text(encoding="utf-8")
+        options = [word[2:].replace("-", "_") for word in words if word.startswith("--")]
+        assert [name for name in options if not re.search(rf"^    {name}: Annotated", source, flags=re.MULTILINE)] == [], way
+        if "--strategies" in words:
+            parse_arms(words[words.index("--strategies") + 1])
+        return
+    name, _, value = way.partition(": ")
+    if name.startswith("scores."):
+        _, score, *parameter = name.split(".")
+        make_scores({score: dict(zip(parameter, [yaml.safe_load(value)], strict=False))})
+        return
+    *sections, field = name.split(".")
+    model: Any = Spec
+    for section in sections:
+        model = model.model_fields[section].annotation
+    if value:
+        model(**{field: yaml.safe_load(value)})
+    assert field in model.model_fields
+
+
+@pytest.mark.parametrize("way", ways_to_run())
+def test_how_to_run_a_row_of_the_papers_exists(way: str) -> None:
+    runs(way)
+
+
+@pytest.mark.parametrize("way", ["parallax simulate --nothing", "scores.nothing", "train.nothing", "stop.rule: no"])
+def test_the_check_sees_a_way_that_is_not_there(way: str) -> None:
+    with pytest.raises((AssertionError, AttributeError, KeyError, ValueError, ParallaxError)):
+        runs(way)
 
 
 @pytest.mark.parametrize(
