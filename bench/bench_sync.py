@@ -24,8 +24,8 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bench.sync_lab import NoQueue, Submitter, SyncLab, make_lab
+from label_config.settings.caller_secret import SECRET_HEADER
 from label_config.values import FloatArray
-from ml_backend.server.access import SECRET_HEADER
 from ml_backend.server.app import create_app
 from ml_backend.store import projects, tasks
 from plugins.demo.platform import Platform

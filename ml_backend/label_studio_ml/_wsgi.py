@@ -8,7 +8,8 @@ import os
 from label_studio_ml.api import init_app
 from model import Parallax
 
-from ml_backend.server.access import BASIC_USER, protect
+from label_config.settings.caller_secret import BASIC_USER
+from ml_backend.server.access import protect
 
 SECRET_VARIABLE = "PARALLAX_SECRET"
 #: The host's own check knows basic auth only, and would refuse our webhook, which brings a header.

@@ -6,16 +6,25 @@ import base64
 import binascii
 import hmac
 import json
+from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import Any
 
 from flask import Flask, Request, Response, jsonify, request
 
-SECRET_HEADER = "X-Parallax-Secret"
-BASIC_USER = "parallax"
+from label_config.settings.caller_secret import BASIC_USER, SECRET_HEADER, webhook_key
+
+#: Paths that everybody may ask for.
+OPEN_PATHS = ("/", "/health")
 #: A task with its annotations, predictions and drafts; a batch of tasks is sent whole by "Retrieve predictions".
 MAX_PREDICT_BYTES = 64 * 2**20
 MAX_BODY_BYTES = 2 * 2**20
 MAX_DEPTH = 64
+#: Lists, mappings and values of a body; a byte limit alone lets thirty million of them through.
+MAX_VALUES = 2_000_000
+
+#: Name of a header → its value, None where it was not brought.
+Headers = Callable[[str], str | None]
 
 
 class RefusedError(Exception):
@@ -25,47 +34,78 @@ class RefusedError(Exception):
         super().__init__(text)
         self.status, self.text = status, text
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Headers that belong to the answer."""
+        return [("WWW-Authenticate", 'Basic realm="Parallax", charset="UTF-8"')] if self.status == 401 else []
+
+
+class Rights(IntEnum):
+    """What a caller may do."""
+
+    NOTHING = 0
+    #: Say that somebody labelled.
+    RING = 1
+    EVERYTHING = 2
+
 
 def protect(app: Flask, secret: str | None) -> None:
     """Let only callers with the secret reach anything but the health checks; a refusal says how to bring it."""
 
     @app.before_request
     def _check() -> None:
-        if request.endpoint is not None and request.path not in ("/health", "/"):
-            check_secret(request, secret)
+        if request.endpoint is not None and (refused := refusal(secret, request.path, request.headers.get)) is not None:
+            raise refused
 
     @app.errorhandler(RefusedError)
     def _refused(error: RefusedError) -> Response:
         answer = jsonify(error=error.text)
         answer.status_code = error.status
-        if error.status == 401:
-            answer.headers["WWW-Authenticate"] = 'Basic realm="Parallax", charset="UTF-8"'
+        answer.headers.extend(error.headers)
         return answer
 
 
-def check_secret(request: Request, secret: str | None) -> None:
-    """Let the request pass if it brings the secret: as our header (webhook) or as basic auth (ML backend).
+def refusal(secret: str | None, path: str, headers: Headers) -> RefusedError | None:
+    """Why a caller may not have this path, None when it may.
 
     ``secret`` None lets everybody pass; only ``--insecure`` asks for that.
     """
+    needed = Rights.NOTHING if path in OPEN_PATHS else Rights.RING if path == "/webhook" else Rights.EVERYTHING
+    if needed is Rights.NOTHING or rights_of(secret, headers) >= needed:
+        return None
+    return RefusedError(401, f"this backend needs its secret: header {SECRET_HEADER}, or basic auth as user {BASIC_USER!r}")
+
+
+def rights_of(secret: str | None, headers: Headers) -> Rights:
+    """What the caller may do who brings these headers: the secret, as our header or as basic auth, or a webhook's key."""
     if secret is None:
-        return
-    offered = [request.headers.get(SECRET_HEADER, "")]
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        offered.append(_basic_password(value))
+        return Rights.EVERYTHING
     # Every value is compared, each in constant time: the response time reveals nothing about the secret.
-    matches = [hmac.compare_digest(text.encode(), secret.encode()) for text in offered]
-    if not any(matches):
-        raise RefusedError(401, f"this backend needs its secret: header {SECRET_HEADER}, or basic auth as user {BASIC_USER!r}")
+    offered = list(_offered(headers))
+    everything = [hmac.compare_digest(value, known) for value in offered for known in _spellings(secret)]
+    ring = [hmac.compare_digest(value, webhook_key(secret).encode()) for value in offered]
+    return Rights.EVERYTHING if any(everything) else Rights.RING if any(ring) else Rights.NOTHING
 
 
-def _basic_password(value: str) -> str:
+def _offered(headers: Headers) -> Iterator[bytes]:
+    # A server hands the bytes of headers over as if they were Latin-1.
+    yield (headers(SECRET_HEADER) or "").encode("latin-1", "replace")
+    scheme, _, value = (headers("Authorization") or "").partition(" ")
+    if scheme.lower() == "basic":
+        yield _basic_password(value)
+
+
+def _spellings(secret: str) -> set[bytes]:
+    """Callers encode what is not ASCII in one of two ways."""
+    return {secret.encode(), secret.encode("latin-1", "replace") if max(secret) <= "\xff" else secret.encode()}
+
+
+def _basic_password(value: str) -> bytes:
     try:
-        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
-    return password if user == BASIC_USER else ""
+        user, _, password = base64.b64decode(value, validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return b""
+    return password if user == BASIC_USER.encode() else b""
 
 
 def read_json(request: Request, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
@@ -81,20 +121,19 @@ def read_json(request: Request, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
         raise RefusedError(400, f"the body is not JSON: {type(error).__name__}") from error
     if not isinstance(value, dict):
         raise RefusedError(400, f"expected a JSON object, got {type(value).__name__}")
-    if _too_deep(value):
-        raise RefusedError(400, f"the body is nested deeper than {MAX_DEPTH}")
+    _check_shape(value)
     return value
 
 
-def _too_deep(value: Any) -> bool:
+def _check_shape(value: dict[str, Any]) -> None:
     layer: list[Any] = [value]
+    values = 0
     for _ in range(MAX_DEPTH):
-        layer = [child for item in layer if isinstance(item, dict | list) for child in _children(item)]
+        children = [child for item in layer for child in (item.values() if isinstance(item, dict) else item)]
+        values += len(children)
+        if values > MAX_VALUES:
+            raise RefusedError(413, f"the body has more than {MAX_VALUES} values")
+        layer = [child for child in children if isinstance(child, dict | list)]
         if not layer:
-            return False
-    return True
-
-
-def _children(item: dict[str, Any] | list[Any]) -> list[Any]:
-    children = item.values() if isinstance(item, dict) else item
-    return [child for child in children if isinstance(child, dict | list)]
+            return
+    raise RefusedError(400, f"the body is nested deeper than {MAX_DEPTH}")

@@ -13,10 +13,10 @@ from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
-from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, protect, read_json
+from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, Rights, protect, read_json, rights_of
 from ml_backend.server.events import NO_VERSION, note_address, ring, serving
 from ml_backend.server.gauges import StoreGauges
-from ml_backend.server.predictions import Compute, ForeignProjectError, PoolMissError, Predictions
+from ml_backend.server.predictions import Compute, ForeignProjectError, PoolMissError, Predictions, TooManyTasksError
 from ml_backend.store import generations
 from ml_backend.store.fault_points import reach
 from ml_backend.store.workspace import Workspace
@@ -34,7 +34,7 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
     """
     if secret == "":
         raise ValueError("the secret is empty")
-    app = Flask("parallax")
+    app = Flask("parallax", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_PREDICT_BYTES
     registry = CollectorRegistry()
     calls = Counter("parallax_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry)
@@ -96,13 +96,15 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
             return jsonify(results=predictions.of(tasks, body.get("project")))
         except ForeignProjectError as foreign:
             raise RefusedError(404, str(foreign)) from foreign
+        except TooManyTasksError as many:
+            raise RefusedError(413, str(many)) from many
         except PoolMissError as miss:
             # A short or empty answer would be stored as if it were the model's word.
             raise RefusedError(503, str(miss)) from miss
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        ring(workspace, read_json(request))
+        ring(workspace, read_json(request), may_train=rights_of(secret, request.headers.get) is Rights.EVERYTHING)
         return jsonify(status="accepted"), 202
 
     @app.get("/metrics")

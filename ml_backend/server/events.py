@@ -38,13 +38,16 @@ def note_address(workspace: Workspace, hostname: object) -> None:
             frames.readdress(workspace.store, lambda source: wherever_it_is(source, url, address))
 
 
-def ring(workspace: Workspace, body: dict[str, Any]) -> None:
-    """Set the flags that an event asks for; a flag that stands already is not written again, however often it rings."""
+def ring(workspace: Workspace, body: dict[str, Any], *, may_train: bool) -> None:
+    """Set the flags that an event asks for; a flag that stands already is not written again, however often it rings.
+
+    may_train  the caller may start a training, which the button "Start training" asks for
+    """
     action, project, state = body.get("action"), body.get("project"), workspace.project
     if not isinstance(project, dict) or project.get("id") != state.ls_project_id:
         return
     wanted = {"pull_requested": True} if isinstance(action, str) and action in LABEL_ACTIONS else {}
-    if action == "START_TRAINING":
+    if action == "START_TRAINING" and may_train:
         wanted = {"pull_requested": True, "train_requested": True}
     new = {flag: True for flag in wanted if not getattr(state, flag)}
     if new:

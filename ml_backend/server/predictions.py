@@ -20,12 +20,18 @@ Compute = Callable[[list[int]], None]
 
 #: Requests that may wait for a worker at the same time; the other threads stay free for health checks and webhooks.
 MAX_WAITING = 4
+#: Tasks in one call.  Label Studio sends what somebody selected in the Data Manager, and gives up after 100 s.
+MAX_TASKS = 5000
 #: Label Studio's numbers fit into this; anything else is no task.
 _LARGEST_ID = 2**31
 
 
 class PoolMissError(Exception):
     """No prediction is at hand for a task, and none could be made in time."""
+
+
+class TooManyTasksError(Exception):
+    """A call asks for more than one batch."""
 
 
 class ForeignProjectError(Exception):
@@ -43,14 +49,16 @@ class Predictions:
         """One answer per task in the order asked.
 
         project  as Label Studio names it: its number, mostly with a dot and the second it was created in; None = not named
-        Raises ForeignProjectError when that is not ours, PoolMissError when a task has no prediction.
+        Raises ForeignProjectError when that is not ours, TooManyTasksError, PoolMissError when a task has no prediction.
         """
         self._check(project)
+        if len(asked) > MAX_TASKS:
+            raise TooManyTasksError(f"{len(asked)} tasks in one call, at most {MAX_TASKS} are answered; select fewer")
         number = self.workspace.project.generation
         if number is None:
             raise PoolMissError("no order has been pushed yet")
         generation = generations.get(self.workspace.store, number)
-        rows = [self._task(task) for task in asked]
+        rows = self._tasks(asked)
         picks = self._picks(number, rows)
         missing = sorted({row.frame_id for row in rows} - picks.keys())
         if missing:
@@ -71,19 +79,17 @@ class Predictions:
                 "connect each project to a backend of its own"
             )
 
-    def _task(self, task: Mapping[str, Any]) -> TaskRow:
-        number = task.get("id")
-        row = None
-        if isinstance(number, int) and 0 < number < _LARGEST_ID:
-            row = tasks.by_ls_id(self.workspace.store, number)
-        if row is None:
-            raise PoolMissError(f"task {str(number)[:20]!r} is not known yet; new tasks are found at the next tick")
-        return row
+    def _tasks(self, asked: Sequence[Mapping[str, Any]]) -> list[TaskRow]:
+        numbers = [_number(task.get("id")) for task in asked]
+        known = tasks.by_ls_ids(self.workspace.store, sorted({number for number in numbers if number is not None}))
+        found = [known.get(number) if number is not None else None for number in numbers]
+        if None in found:
+            unknown = str(asked[found.index(None)].get("id"))[:20]
+            raise PoolMissError(f"task {unknown!r} is not known yet; new tasks are found at the next tick")
+        return [row for row in found if row is not None]
 
     def _picks(self, number: int, rows: Sequence[TaskRow]) -> dict[int, PickRow]:
-        store = self.workspace.store
-        found = {frame: generations.pick_of(store, number, frame) for frame in {row.frame_id for row in rows}}
-        return {frame: pick for frame, pick in found.items() if pick is not None}
+        return generations.picks_of(self.workspace.store, number, sorted({row.frame_id for row in rows}))
 
     def _wait_for(self, frame_ids: list[int]) -> None:
         if self.compute is None:
@@ -94,6 +100,11 @@ class Predictions:
             self.compute(frame_ids)
         finally:
             self._waiting.release()
+
+
+def _number(value: object) -> int | None:
+    """A task's number, None for what can be none."""
+    return value if type(value) is int and 0 < value < _LARGEST_ID else None
 
 
 class _Shapes:

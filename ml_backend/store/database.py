@@ -18,6 +18,8 @@ from sqlalchemy.exc import ArgumentError
 
 from label_config.values import BadInputError, ParallaxError
 
+#: Rows or numbers in one statement; well under SQLite's limit on bound values.
+BATCH = 500
 #: SQLite waits this long for another writer before it gives up.
 BUSY_TIMEOUT_S = 30
 #: Processes write a heartbeat every 10 to 30 seconds; one whose last heartbeat is older than this is gone.

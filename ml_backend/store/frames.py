@@ -11,12 +11,9 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import DEFAULT_SUBJECT, Box, FrameKey, ImageRef
-from ml_backend.store.database import ProjectStore, Store
+from ml_backend.store.database import BATCH, ProjectStore, Store
 from ml_backend.store.picture_marks import PictureMark, valid_marks
 from ml_backend.store.schema import frames, sequences
-
-#: Rows per statement; well under SQLite's limit on bound values.
-BATCH = 500
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import ProjectStore
+from ml_backend.store.database import BATCH, ProjectStore
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import generations, picks, projects, versions
 from ml_backend.store.statuses import GenerationStatus
@@ -144,6 +144,17 @@ def pick_of(store: ProjectStore, number: int, frame_id: int) -> PickRow | None:
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _pick(row)
+
+
+def picks_of(store: ProjectStore, number: int, frame_ids: Sequence[int]) -> dict[int, PickRow]:
+    """Frame id → what one generation showed for it, of the frames that it contains."""
+    query = select(picks).where(picks.c.project_id == store.project_id, picks.c.generation == number)
+    found: dict[int, PickRow] = {}
+    with store.read() as connection:
+        for start in range(0, len(frame_ids), BATCH):
+            chosen = query.where(picks.c.frame_id.in_(frame_ids[start : start + BATCH]))
+            found |= {row.frame_id: _pick(row) for row in connection.execute(chosen)}
+    return found
 
 
 def append(store: ProjectStore, number: int, frame_id: int, poses: dict[str, Any]) -> None:

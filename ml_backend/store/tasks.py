@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import ProjectStore
+from ml_backend.store.database import BATCH, ProjectStore
 from ml_backend.store.schema import tasks
 
 
@@ -60,6 +60,17 @@ def list_tasks(store: ProjectStore, *, deleted: bool = False) -> list[TaskRow]:
         query = query.where(~tasks.c.deleted)
     with store.read() as connection:
         return [_task(row) for row in connection.execute(query)]
+
+
+def by_ls_ids(store: ProjectStore, ls_task_ids: Sequence[int]) -> dict[int, TaskRow]:
+    """Label Studio's number → task, of those that are known."""
+    query = select(tasks).where(tasks.c.project_id == store.project_id)
+    found: dict[int, TaskRow] = {}
+    with store.read() as connection:
+        for start in range(0, len(ls_task_ids), BATCH):
+            chosen = query.where(tasks.c.ls_task_id.in_(ls_task_ids[start : start + BATCH]))
+            found |= {row.ls_task_id: _task(row) for row in connection.execute(chosen)}
+    return found
 
 
 def by_ls_id(store: ProjectStore, ls_task_id: int) -> TaskRow | None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from label_config.settings.caller_secret import SECRET_HEADER, webhook_key
 from label_config.settings.spec import Spec
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.finding import Finding
 from plugins.label_studio_sync.new_tasks import OUR_FOLDER
 from plugins.label_studio_sync.overlap import wanted_annotations, what_happens
-from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER
 
 _ANNOTATION_PAGE = "under Settings › Annotation"
 
@@ -73,7 +73,9 @@ def what_is_wrong(hook: Mapping[str, Any], spec: Spec) -> str:
     secret, brought = spec.backend.secret, (hook.get("headers") or {}).get(SECRET_HEADER)
     if brought is None:
         return f"it brings no {SECRET_HEADER} header, so it is refused"
-    if secret is not None and brought != secret.get_secret_value():
+    if secret is not None and brought == secret.get_secret_value():
+        return "it brings the backend's secret, which every annotator can read there"
+    if secret is not None and brought != webhook_key(secret.get_secret_value()):
         return "it brings another secret, so it is refused"
     if not hook.get("is_active"):
         return "it is switched off"

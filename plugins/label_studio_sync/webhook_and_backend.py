@@ -1,4 +1,4 @@
-"""The webhook and the ML backend entry in Label Studio, and the secret that both must bring."""
+"""The webhook and the ML backend entry in Label Studio, and what each must bring."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from typing import Any
 
 import httpx
 
+from label_config.settings.caller_secret import BASIC_USER, SECRET_HEADER, webhook_key
 from ml_backend.store import ledger, presence
 from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
 
-SECRET_HEADER = "X-Parallax-Secret"
-BASIC_USER = "parallax"
 BACKEND_TITLE = "Parallax"
 #: The only events that a pull cares about; others would ring for nothing, our own imports among them.
 ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED")
@@ -86,7 +85,7 @@ def answers(url: str) -> bool:
 
 def _webhook(workspace: Workspace, client: Client, project: int, url: str, secret: str) -> list[str]:
     wanted: dict[str, Any] = {
-        "headers": {SECRET_HEADER: secret},
+        "headers": {SECRET_HEADER: webhook_key(secret)},
         "send_for_all_actions": False,
         "send_payload": True,
         "actions": sorted(ACTIONS),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from label_config.settings.caller_secret import SECRET_HEADER, webhook_key
 from label_config.settings.spec import load_spec
 from ml_backend.store.workspace import open_workspace
 from plugins.cli.processes.ports import free_port
@@ -18,7 +19,6 @@ from plugins.demo.platform import Platform
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.hop_checks import examine
 from plugins.label_studio_sync.pull import pull
-from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER
 from tests.s3 import S3Server
 
 from .other_team import OtherTeam, picture, region, truth
@@ -41,7 +41,7 @@ def team(platform: Platform, tmp_path: Path, s3: S3Server, monkeypatch: pytest.M
     made = OtherTeam(platform, tmp_path, client, number, {("kp-1", "img"): 0}, lambda data: (int(data["t"]), (0,)))
     backend = f"http://127.0.0.1:{free_port()}"
     made.settings = {"frames": {"index": "t"}, "backend": {"url": backend, "secret": "hush-hush"}}
-    hook = client.create_webhook(number, f"{backend}/webhook", {SECRET_HEADER: "hush-hush"}, ["ANNOTATION_CREATED"])
+    hook = client.create_webhook(number, f"{backend}/webhook", {SECRET_HEADER: webhook_key("hush-hush")}, ["ANNOTATION_CREATED"])
     client.change_webhook(hook["id"], send_payload=False)
     s3.make_bucket(f"never-{number}")
     storage = {"project": number, "title": "their bucket", "bucket": f"never-{number}", "s3_endpoint": s3.url}

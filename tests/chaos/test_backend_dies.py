@@ -21,24 +21,38 @@ HEADERS = {"X-Parallax-Secret": SECRET}
 EVENT = {"action": "ANNOTATION_CREATED", "project": {"id": 7}}
 
 
+class Backend:
+    """A backend at an address that stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        environment = {**own_environment(), "PARALLAX_CONFIG": str(folder / "parallax.yaml"), "PARALLAX_SECRET": SECRET}
+        self.process = Process([*own_command("serve"), "--port", str(port)], environment, folder / "serve.log")
+
+    def start(self, kill_at: str = "") -> str:
+        """Start it; it dies at a named place (empty: never).  Returns its address."""
+        self.process.start(**({fault_points.VARIABLE: kill_at} if kill_at else {}))
+        wait_until("the backend answers", lambda: answers(self.url), 120, lambda: self.process.log.read_text())
+        return self.url
+
+    def restart(self) -> None:
+        """Start the one that died again, as ``parallax up`` and the compose file do."""
+        wait_until("the backend is dead", self.process.look, 20)
+        self.start()
+
+
 @pytest.fixture
-def backend(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Starts a backend that dies at a named place (empty: never); returns its address."""
-    started: list[Process] = []
+def make_backend(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[[], Backend]]:
+    """Makes backends, which end with the test."""
+    made: list[Backend] = []
 
-    def start(kill_at: str) -> str:
-        port = free_port()
-        environment = {**own_environment(), "PARALLAX_CONFIG": str(tmp_path / "parallax.yaml"), "PARALLAX_SECRET": SECRET}
-        process = Process([*own_command("serve"), "--port", str(port)], environment, tmp_path / "serve.log")
-        started.append(process)
-        process.start(**({fault_points.VARIABLE: kill_at} if kill_at else {}))
-        url = f"http://127.0.0.1:{port}"
-        wait_until("the backend answers", lambda: answers(url), 120, lambda: process.log.read_text())
-        return url
+    def make() -> Backend:
+        made.append(Backend(tmp_path))
+        return made[-1]
 
-    yield start
-    for process in started:
-        process.kill()
+    yield make
+    for backend in made:
+        backend.process.kill()
 
 
 def answers(url: str) -> bool:
@@ -56,30 +70,31 @@ def ring(url: str) -> httpx.Response:
     return httpx.post(f"{url}/webhook", json=EVENT, headers=HEADERS, timeout=30)
 
 
-# gunicorn's own parent starts another worker process when one dies, as ``parallax up`` does with the whole backend.
 @pytest.mark.parametrize("place", ["asked predict", "answering predict"])
-def test_a_backend_that_dies_while_predicting(backend: Callable[[str], str], place: str) -> None:
-    expected = predict(backend("")).json()
+def test_a_backend_that_dies_while_predicting(make_backend: Callable[[], Backend], place: str) -> None:
+    expected = predict(make_backend().start()).json()
     assert [len(answer["result"]) for answer in expected["results"]] == [6, 6]
-    dying = backend(f"{place}:2")
-    assert predict(dying).json() == expected
+    dying = make_backend()
+    url = dying.start(f"{place}:2")
+    assert predict(url).json() == expected
     with pytest.raises(httpx.HTTPError):
-        predict(dying)
-    wait_until("the backend answers again", lambda: answers(dying), 60)
-    assert predict(dying).json() == expected
+        predict(url)
+    dying.restart()
+    assert predict(url).json() == expected
 
 
 @pytest.mark.parametrize(("place", "noted"), [("asked webhook", False), ("answering webhook", True)])
 def test_a_backend_that_dies_while_an_event_rings(
-    backend: Callable[[str], str], workspace: Workspace, place: str, noted: bool
+    make_backend: Callable[[], Backend], workspace: Workspace, place: str, noted: bool
 ) -> None:
-    dying = backend(f"{place}:2")
-    assert ring(dying).status_code == 202
+    dying = make_backend()
+    url = dying.start(f"{place}:2")
+    assert ring(url).status_code == 202
     assert projects.take_flag(workspace.store, "pull_requested")
     with pytest.raises(httpx.HTTPError):
-        ring(dying)
+        ring(url)
     assert workspace.project.pull_requested == noted
     projects.take_flag(workspace.store, "pull_requested")
-    wait_until("the backend answers again", lambda: answers(dying), 60)
-    assert ring(dying).status_code == 202
+    dying.restart()
+    assert ring(url).status_code == 202
     assert workspace.project.pull_requested

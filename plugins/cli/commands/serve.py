@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ml_backend.server.predictions import Compute
     from ml_backend.store.workspace import Workspace
 
-#: One process, because the store's connections are shared by its threads; some may wait for a worker, others stay free.
-THREADS = 12
 BEAT_S = 10.0
 
 
@@ -40,11 +38,19 @@ def serve(
             f"no secret: `parallax init` and `parallax up` make one, or set {SECRET_VARIABLE}; "
             "--insecure lets everybody who reaches the port see tasks and start trainings"
         )
-    open_project(ctx).store.close()  # what is wrong is said here; the server's own process opens the store anew
-    bind = f"{host or spec.backend.host}:{port or spec.backend.port}"
+    from ml_backend.server.http_server import make_server
+
+    host, port = host or spec.backend.host, port or spec.backend.port
     log_to_stderr()
-    console().print(f"backend on http://{bind}")
-    _run(bind, lambda: _application(ctx, spec, secret))
+    application = _application(ctx, spec, secret)
+    try:
+        server = make_server(application, host, port, secret)
+    except OSError as error:
+        raise ParallaxError(
+            f"the backend cannot listen on {host}:{port}: {error.strerror}; --host and --port choose another"
+        ) from error
+    console().print(f"backend on http://{host}:{port}")
+    server.run()
 
 
 def _application(ctx: typer.Context, spec: Spec, secret: str | None) -> Flask:
@@ -74,28 +80,3 @@ def _beat(workspace: Workspace) -> None:
         except Exception as error:  # the database may be away for a moment
             logging.getLogger("parallax.server").warning("no heartbeat: %s", type(error).__name__)
         time.sleep(BEAT_S)
-
-
-def _run(bind: str, application: Any) -> None:
-    from gunicorn.app.base import BaseApplication
-
-    class Server(BaseApplication):  # type: ignore[misc]
-        def load_config(self) -> None:
-            settings = {
-                "bind": bind,
-                "workers": 1,
-                "worker_class": "gthread",
-                "threads": THREADS,
-                "timeout": 60,
-                "graceful_timeout": 5,
-                "loglevel": "warning",
-                "control_socket_disable": True,  # newer releases would open a socket in the home folder
-            }
-            for name, value in settings.items():
-                if name in self.cfg.settings:
-                    self.cfg.set(name, value)
-
-        def load(self) -> Any:
-            return application()
-
-    Server().run()

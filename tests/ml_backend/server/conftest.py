@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from ml_backend.server.access import SECRET_HEADER
+from label_config.settings.caller_secret import SECRET_HEADER
 from ml_backend.server.app import create_app
 from ml_backend.store.workspace import Workspace
 from tests.small_project import SECRET

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from ml_backend.server.access import BASIC_USER, SECRET_HEADER
+from label_config.settings.caller_secret import BASIC_USER, SECRET_HEADER
 from ml_backend.server.app import create_app
 from ml_backend.store.workspace import Workspace
 from tests.small_project import KEYPOINTS, SECRET, VIEWS

@@ -13,7 +13,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from ml_backend.server.access import BASIC_USER, MAX_DEPTH, SECRET_HEADER
+from label_config.settings.caller_secret import BASIC_USER, SECRET_HEADER
+from ml_backend.server.access import MAX_DEPTH
 from ml_backend.server.app import create_app
 from ml_backend.server.events import LABEL_ACTIONS
 from ml_backend.store import generations, projects, submissions, work

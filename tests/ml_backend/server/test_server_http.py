@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ml_backend.server.access import SECRET_HEADER
+from label_config.settings.caller_secret import SECRET_HEADER
 from ml_backend.store import presence
 from ml_backend.store.workspace import Workspace
 from plugins.cli.commands.up import own_command, own_environment

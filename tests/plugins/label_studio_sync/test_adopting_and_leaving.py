@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.settings.caller_secret import SECRET_HEADER, webhook_key
 from ml_backend.project.label_snapshot import collect
 from ml_backend.store import frames, generations, ledger, presence, submissions, tasks
 from ml_backend.store.generations import PickRow
@@ -23,7 +24,7 @@ from plugins.label_studio_sync.push_order import push
 from plugins.label_studio_sync.reason_header import HEADER, add_header
 from plugins.label_studio_sync.set_up import carry_out
 from plugins.label_studio_sync.take_back import leave
-from plugins.label_studio_sync.webhook_and_backend import SECRET_HEADER, connect
+from plugins.label_studio_sync.webhook_and_backend import connect
 from plugins.label_studio_sync.which_project import NoProjectError
 
 from .conftest import FaultyClient, Lab, make_spec
@@ -255,7 +256,9 @@ def test_the_webhook_brings_the_secret_and_rings_only_for_annotations(lab: Lab, 
         from flask import request
 
         if request.path == "/webhook":
-            seen.append((request.json["action"] if request.json else "", request.headers.get(SECRET_HEADER) == "hush"))
+            seen.append(
+                (request.json["action"] if request.json else "", request.headers.get(SECRET_HEADER) == webhook_key("hush"))
+            )
 
     serve_backend(workspace, port, before=note)
     connect(workspace, lab.client, "hush")
@@ -281,7 +284,7 @@ def test_a_new_secret_reaches_webhook_and_backend_entry(lab: Lab, serve_backend:
     ]
     assert "registered" not in " ".join(connect(workspace, lab.client, "new"))
     (mended,) = lab.client.webhooks(lab.project)
-    assert (mended["id"], mended["headers"]) == (hook["id"], {SECRET_HEADER: "new"})
+    assert (mended["id"], mended["headers"]) == (hook["id"], {SECRET_HEADER: webhook_key("new")})
     lab.client.change_webhook(hook["id"], headers={SECRET_HEADER: "old"})
     assert any("its secret" in line for line in connect(workspace, lab.client, "new"))
     assert lab.client.project(lab.project)["model_version"] == ""

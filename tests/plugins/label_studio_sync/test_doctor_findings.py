@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from label_config.settings.caller_secret import SECRET_HEADER
 from label_config.settings.spec import Spec
 from ml_backend.store import presence, projects
 from ml_backend.store.workspace import Workspace
@@ -17,7 +18,7 @@ from plugins.cli.processes.ports import free_port
 from plugins.label_studio_sync import hop_checks
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.hop_checks import Finding, examine
-from plugins.label_studio_sync.webhook_and_backend import ACTIONS, SECRET_HEADER, connect
+from plugins.label_studio_sync.webhook_and_backend import ACTIONS, connect
 
 from .conftest import Lab
 
@@ -160,6 +161,15 @@ def test_a_backend_with_another_secret(healthy: Lab) -> None:
     healthy.client.change_webhook(healthy.client.webhooks(healthy.project)[0]["id"], headers={SECRET_HEADER: "other"})
     (hook,) = findings(healthy)["webhook"]
     assert (hook.state, "another secret" in hook.seen) == ("warning", True)
+
+
+def test_a_webhook_that_shows_the_backends_secret_to_annotators(healthy: Lab) -> None:
+    secret = healthy.workspace.spec.backend.secret
+    assert secret is not None
+    brought = {SECRET_HEADER: secret.get_secret_value()}
+    healthy.client.change_webhook(healthy.client.webhooks(healthy.project)[0]["id"], headers=brought)
+    (hook,) = findings(healthy)["webhook"]
+    assert (hook.state, "every annotator can read" in hook.seen) == ("warning", True)
 
 
 def test_a_webhook_that_is_missing_has_no_header_or_is_off(healthy: Lab) -> None:

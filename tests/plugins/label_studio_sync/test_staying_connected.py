@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
+from label_config.settings.caller_secret import SECRET_HEADER, webhook_key
 from ml_backend.server.app import create_app
 from ml_backend.store import ledger, presence
 from ml_backend.store.workspace import Workspace
 from plugins.cli.processes.ports import free_port
 from plugins.label_studio_sync.client import Client, LabelStudioError
-from plugins.label_studio_sync.webhook_and_backend import ACTIONS, SECRET_HEADER, keep_connected
+from plugins.label_studio_sync.webhook_and_backend import ACTIONS, keep_connected
 from tests.small_project import SECRET, make_project
 
 
@@ -117,7 +118,11 @@ def test_what_is_missing_is_registered_once(workspace: Workspace, start_backend:
         f"connected the ML backend {url}",
     ]
     (hook,), (backend,) = label_studio.hooks, label_studio.connected
-    assert (hook["url"], hook["headers"], hook["send_for_all_actions"]) == (f"{url}/webhook", {SECRET_HEADER: SECRET}, False)
+    assert (hook["url"], hook["headers"], hook["send_for_all_actions"]) == (
+        f"{url}/webhook",
+        {SECRET_HEADER: webhook_key(SECRET)},
+        False,
+    )
     assert set(hook["actions"]) == set(ACTIONS)
     assert (backend["url"], backend["basic_auth_pass"]) == (url, SECRET)
     posts = [call for call in label_studio.calls if call.startswith("POST")]

@@ -182,17 +182,18 @@ def test_a_task_whose_data_tells_no_frame_any_more_is_left_out_until_it_does(for
 
 def test_one_unusable_camera_is_named_and_the_others_are_used(foreign: Any) -> None:
     lab = foreign
-    wrong = {
-        "s3://nobodys/s_001.jpg": "got 's3'",
-        "/data/upload\\1\\s_001.jpg": "backslashes",
-        "https://me:secret@cam/s_001.jpg": "user name or password",
-        "side_001.jpg": "expected an address",
-    }
-    numbers = lab.client.import_tasks(lab.project, [data_of(i, side=value) for i, value in enumerate(wrong)])
+    wrong: list[tuple[Any, str]] = [
+        ("s3://nobodys/s_001.jpg", "got 's3'"),
+        ("/data/upload\\1\\s_001.jpg", "backslashes"),
+        ("https://me:secret@cam/s_001.jpg", "user name or password"),
+        ("side_001.jpg", "expected an address"),
+        (["/data/upload/1/s_001.jpg"], "expected one address of a picture, got a list"),
+    ]
+    numbers = lab.client.import_tasks(lab.project, [data_of(i, side=value) for i, (value, _) in enumerate(wrong)])
     report = pull(lab.workspace, lab.client)
     text = "\n".join(report.problems)
     assert "secret" not in text
-    for number, words in zip(numbers, wrong.values(), strict=True):
+    for number, (_, words) in zip(numbers, wrong, strict=True):
         assert any(line.startswith(f"task {number}: side") and words in line for line in report.problems), (words, text)
         assert list(frame_of(lab, number).images) == ["front"]
 
