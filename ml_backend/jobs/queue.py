@@ -18,6 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from label_config.values.errors import ServiceError
+from ml_backend.jobs.messages import PREDICT_NOW, RUN_JOB
 from ml_backend.store import work
 from ml_backend.store.statuses import JobKind
 from ml_backend.store.workspace import Workspace
@@ -69,7 +70,7 @@ class JobQueue:
             if name in queue.job_ids:
                 continue
             queue.enqueue(
-                "ml_backend.jobs.run_job.run_job",
+                RUN_JOB,
                 args=(job.id,),
                 job_id=name,
                 job_timeout=JOB_TIMEOUT_S,
@@ -95,7 +96,7 @@ class JobQueue:
         try:
             with contextlib.suppress(DuplicateJobError):
                 queue.enqueue(
-                    "ml_backend.jobs.run_job.predict_now",
+                    PREDICT_NOW,
                     args=(numbers,),
                     job_id=name,
                     unique=True,

@@ -9,20 +9,35 @@ from types import FrameType
 
 import redis
 from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
+from ml_backend.jobs.messages import Message
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.jobs.run_job import open_from_environment, owner_name, stopping
 from ml_backend.store import presence
 
 BEAT_S = 10.0
 
+log = logging.getLogger("parallax.worker")
+
 
 class InProcessWorker(SimpleWorker):
     """Runs jobs without forking; their time is limited by leases and budgets, not by signals."""
 
     death_penalty_class = TimerDeathPenalty
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
+        """The next message; one that RQ cannot even read does not end the worker."""
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except (redis.RedisError, StopRequested):
+                raise
+            except Exception as error:
+                log.warning("a message in Redis cannot be read and is left out: %s", str(error)[:200] or type(error).__name__)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT: the job in progress stops at its next step, then the worker ends."""
@@ -44,14 +59,15 @@ def run_worker(queues: Sequence[str], redis_url: str, *, burst: bool = False) ->
                 # Not only sync looks for jobs whose worker died or whose message was lost: it may be away itself.
                 messages.enqueue_open_jobs(workspace)
             except Exception as error:  # database or Redis may be away for a moment
-                logging.getLogger("parallax.worker").warning("no heartbeat: %s", error)
+                log.warning("no heartbeat: %s", error)
             if over.wait(BEAT_S):
                 return
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     connection = redis.Redis.from_url(redis_url, health_check_interval=30)
-    named = [Queue(name, connection=connection, serializer=JSONSerializer) for name in queues]
+    named = [Queue(name, connection=connection, serializer=JSONSerializer, job_class=Message) for name in queues]
+    worker = InProcessWorker(named, connection=connection, serializer=JSONSerializer, job_class=Message)
     try:
-        InProcessWorker(named, connection=connection, serializer=JSONSerializer).work(burst=burst, logging_level="WARNING")
+        worker.work(burst=burst, logging_level="WARNING")
     finally:
         over.set()
