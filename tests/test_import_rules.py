@@ -63,7 +63,7 @@ PACKAGES: dict[str, set[str]] = {
     "ml_backend.labels": _NUMBERS | {"scipy"},
     # Pictures alone are encoded with cv2, those in label files, by a child that imports no room of pictures.
     "ml_backend.formats": _NUMBERS | {"yaml", "h5py", "pandas", "sleap_io", "xarray", "cv2"},
-    "ml_backend.server": _NUMBERS | {"flask", "werkzeug", "prometheus_client"},
+    "ml_backend.server": _NUMBERS | {"flask", "waitress", "werkzeug", "prometheus_client"},
     "ml_backend.project": _NUMBERS | {"cv2", "pydantic"},  # what the rows of jobs hold is checked
     "ml_backend.evaluation": _NUMBERS,
     "ml_backend.jobs": _NUMBERS | {"redis", "rq"},

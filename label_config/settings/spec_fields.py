@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo
 
+from label_config.values.shown_address import shown_address
+
 
 def _folder(info: ValidationInfo) -> Path:
     context = info.context or {}
@@ -30,7 +32,9 @@ def _location(text: str, info: ValidationInfo) -> str:
 def _database(text: str, info: ValidationInfo) -> str:
     prefix = "sqlite:///"
     if "://" not in text:
-        raise ValueError(f"expected an address such as sqlite:///parallax.sqlite3 or postgresql+psycopg://…, got {text!r}")
+        raise ValueError(
+            f"expected an address such as sqlite:///parallax.sqlite3 or postgresql+psycopg://…, got {shown_address(text)!r}"
+        )
     if not text.startswith(prefix) or ":memory:" in text:
         return text
     return prefix + _resolve(text.removeprefix(prefix), _folder(info))
@@ -85,9 +89,13 @@ def http_address(url: str) -> str:
         number = f", and project: {page[2]}" if page[2] else ""
         raise ValueError(f"expected the address of the server, got that of one of its pages; write url: {page[1]}{number}")
     if "?" in address or "#" in address:
-        raise ValueError(f"expected an address without ? and #, got {url!r}; write {re.split('[?#]', address)[0].rstrip('/')}")
+        raise ValueError(
+            f"expected an address without ? and #, got {shown_address(url)!r}; write {re.split('[?#]', address)[0].rstrip('/')}"
+        )
     if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", address):
-        raise ValueError(f"expected an address such as http://localhost:8080, without user or password, got {url!r}")
+        raise ValueError(
+            f"expected an address such as http://localhost:8080, without user or password, got {shown_address(url)!r}"
+        )
     return address
 
 

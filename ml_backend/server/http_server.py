@@ -25,7 +25,7 @@ from waitress.utilities import Error
 from ml_backend.server.access import MAX_BODY_BYTES, MAX_PREDICT_BYTES, RefusedError, refusal
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from wsgiref.types import WSGIApplication
 
 #: One process, because the store's connections are shared by its threads; some may wait for a worker, others stay free.
 THREADS = 12

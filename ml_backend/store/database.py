@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from label_config.values import BadInputError, ParallaxError
+from label_config.values.errors import ServiceError, SettingsError
+from label_config.values.shown_address import shown_address
 
 #: Rows or numbers in one statement; well under SQLite's limit on bound values.
 BATCH = 500
@@ -67,33 +70,73 @@ class ProjectStore(Store):
         self.project_id = project_id
 
 
-def open_store(url: str, *, migrate: bool = True) -> Store:
+def open_store(url: str, *, migrate: bool = True, create: bool = True) -> Store:
     """Connect to ``url`` (``sqlite:///path`` or ``postgresql+psycopg://…``) and bring its schema up to date.
 
-    Raises BadInputError for an address that is neither.
+    create  make an SQLite file that is not there yet
+    Raises SettingsError for an address that is neither, BadInputError for a file that is no store of ours, and ServiceError
+    for a database that cannot be opened.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise BadInputError(
-            f"store: expected sqlite:///path or postgresql+psycopg://user:password@host/name, got {url!r}"
+        engine = _engine(parsed, create)
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        raise SettingsError(
+            "store: expected sqlite:///path or postgresql+psycopg://user:password@host:port/name, "
+            f"got {shown_address(url)!r}: {shown_address(str(error))}"
         ) from error
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
-        _prepare_sqlite(engine)
-    elif backend == "postgresql":
-        engine = create_engine(parsed, pool_pre_ping=True)
-    else:
-        raise BadInputError(
-            f"store: expected SQLite or PostgreSQL, got {backend!r} in {parsed.render_as_string(hide_password=True)}"
-        )
     store = Store(engine)
     if migrate:
-        upgrade(store)
+        try:
+            upgrade(store)
+        except DBAPIError as error:
+            store.close()
+            raise _unopened(url, error.orig) from error
     return store
+
+
+def _unopened(url: str, error: BaseException | None) -> ServiceError:
+    return ServiceError(
+        f"store: the database {shown_address(url)} cannot be opened: {str(error).strip()}. Is it there, whole, and writable for "
+        "this user? If it is damaged, `parallax restore` fills a new one from a backup"
+    )
+
+
+def _engine(url: URL, create: bool) -> Engine:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        if url.database and url.database != ":memory:":
+            _check_file(Path(url.database), create)
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        _prepare_sqlite(engine)
+        return engine
+    if backend == "postgresql":
+        return create_engine(url, pool_pre_ping=True)
+    raise ArgumentError(f"{backend!r} is neither SQLite nor PostgreSQL")
+
+
+def _check_file(path: Path, create: bool) -> None:
+    """A file that was lost, cut to nothing or belongs to somebody else must not become a new store."""
+    if not path.exists():
+        if not create:
+            raise BadInputError(f"store: there is no database at {path}; `parallax init` makes one, `parallax restore` too")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    if path.is_file() and path.stat().st_size == 0:
+        raise BadInputError(
+            f"store: {path} is empty, as after a full disk or a copy that broke off; a new store would hide that its content is "
+            "lost. Put the file back from a backup, or delete it and run `parallax restore` or `parallax init`"
+        )
+    # Looked at for reading only: whatever else opens it turns its journal into ours.
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    except sqlite3.Error as error:
+        raise _unopened(str(path), error) from error
+    if names and "alembic_version" not in names:
+        raise BadInputError(
+            f"store: {path} is a database of something else (tables {', '.join(names)[:80]}); name another file in parallax.yaml"
+        )
 
 
 def upgrade(store: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from label_config.labelling.binding import Binding
 from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
+from label_config.values.shown_address import shown_address
 from ml_backend.store import projects
 from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import ProjectStore, open_store
@@ -59,18 +60,19 @@ class Workspace:
 
 def open_workspace(spec: Spec) -> Workspace:
     """Open the store of a project that ``parallax init`` has registered.  Raises ParallaxError when it has not."""
-    store = open_store(spec.store)
+    store = open_store(spec.store, create=False)
     number = spec.label_studio.project
     project = projects.find(store, spec.label_studio.url, number) if number is not None else None
     if project is None or project.binding is None:
+        where = shown_address(spec.store)
         wanted = f"project {number}" if number is not None else "a project"
         elsewhere = [
             row for row in projects.list_all(store) if row.ls_project_id == number and row.ls_url != spec.label_studio.url
         ]
         if project is None and elsewhere:
             raise ParallaxError(
-                f"{wanted} on {spec.label_studio.url} is not set up in {spec.store}, but {wanted} on {elsewhere[-1].ls_url} is. "
+                f"{wanted} on {spec.label_studio.url} is not set up in {where}, but {wanted} on {elsewhere[-1].ls_url} is. "
                 "If Label Studio has moved, run `parallax init`: it takes the project over with its labels and models"
             )
-        raise ParallaxError(f"{wanted} on {spec.label_studio.url} is not set up in {spec.store}; run `parallax init` first")
+        raise ParallaxError(f"{wanted} on {spec.label_studio.url} is not set up in {where}; run `parallax init` first")
     return Workspace(spec, store.of_project(project.id), ArrayStore(Path(spec.arrays)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from label_config.settings.spec import CONFIG_VARIABLE, Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
-from plugins.cli.redaction import hide_in_logs
+from plugins.cli.redaction import HidingOutput, hide
 
 if TYPE_CHECKING:
     from ml_backend.store.versions import VersionRow
@@ -35,7 +35,7 @@ def console(*, wrap: bool = False) -> Console:
 
     wrap  break lines between words to the width of the terminal; else each is one line, however long
     """
-    return Console(highlight=False, soft_wrap=not wrap)
+    return Console(file=cast(IO[str], HidingOutput()), highlight=False, soft_wrap=not wrap)
 
 
 def log_to_stderr(*, verbose: bool = False) -> None:
@@ -65,21 +65,15 @@ def read_spec(ctx: typer.Context) -> Spec:
     os.environ[CONFIG_VARIABLE] = str(path)
     spec = load_spec(path)
     secrets = [value.get_secret_value() for value in (spec.label_studio.token, spec.backend.secret, spec.redis) if value]
-    hide_in_logs([*secrets, *(urlsplit(value).password or "" for value in secrets if "://" in value)])
+    hide([*secrets, *([spec.store] if urlsplit(spec.store).password else [])])
     return spec
 
 
 def open_project(ctx: typer.Context) -> Workspace:
     """The store and project of parallax.yaml.  Raises ParallaxError when they cannot be opened."""
-    from sqlalchemy.exc import DBAPIError
-
     from ml_backend.store.workspace import open_workspace
 
-    spec = read_spec(ctx)
-    try:
-        workspace = open_workspace(spec)
-    except DBAPIError as error:
-        raise ParallaxError(f"store in {config_path(ctx)}: the database cannot be opened ({error.orig})") from error
+    workspace = open_workspace(read_spec(ctx))
     ctx.call_on_close(workspace.store.close)
     return workspace
 

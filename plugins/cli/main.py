@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,7 @@ from plugins.cli.commands import (
     worker,
 )
 from plugins.cli.context import VERBOSE_VARIABLE, log_to_stderr
+from plugins.cli.redaction import without_secrets
 
 #: What a person mends: no permission, mounted for reading only, full.
 _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
@@ -60,12 +62,19 @@ class _CleanErrors(TyperGroup):
             _check_packages()
             return super().invoke(ctx)
         except ParallaxError as error:
-            typer.echo(f"parallax: {error}", err=True)
+            typer.echo(without_secrets(f"parallax: {error}"), err=True)
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno not in _OF_THE_DISK or error.filename is None:
                 raise
             typer.echo(f"parallax: {error.filename}: {error.strerror}; it must be possible to write there", err=True)
+            raise typer.Exit(1) from error
+        except Exception as error:
+            database = sys.modules.get("sqlalchemy.exc")  # there when somebody opened a store
+            if database is None or not isinstance(error, database.DBAPIError):
+                raise
+            text = f"parallax: the database refused: {str(error.orig).strip()}; is it there, whole, and writable for this user?"
+            typer.echo(without_secrets(text), err=True)
             raise typer.Exit(1) from error
 
 
