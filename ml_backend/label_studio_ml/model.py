@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flask import g
 from label_studio_ml.model import LabelStudioMLBase
 
 from label_config.settings.spec import load_spec
@@ -49,5 +50,5 @@ class Parallax(LabelStudioMLBase):  # type: ignore[misc]
 
     def fit(self, event: str, data: dict[str, Any], **additional_params: Any) -> dict[str, str]:
         """Set the flags that the event asks for; a training runs in a worker."""
-        ring(served()[0], {"action": event, **data})
+        ring(served()[0], {"action": event, **data}, may_train=g.may_train)
         return {"status": "accepted"}

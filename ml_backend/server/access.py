@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 
 from label_config.settings.caller_secret import BASIC_USER, SECRET_HEADER, webhook_key
 
@@ -56,6 +56,7 @@ def protect(app: Flask, secret: str | None) -> None:
     def _check() -> None:
         if request.endpoint is not None and (refused := refusal(secret, request.path, request.headers.get)) is not None:
             raise refused
+        g.may_train = rights_of(secret, request.headers.get) is Rights.EVERYTHING
 
     @app.errorhandler(RefusedError)
     def _refused(error: RefusedError) -> Response:

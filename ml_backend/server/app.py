@@ -9,11 +9,11 @@ import logging
 import secrets
 import time
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
-from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, Rights, protect, read_json, rights_of
+from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, protect, read_json
 from ml_backend.server.events import NO_VERSION, note_address, ring, serving
 from ml_backend.server.gauges import StoreGauges
 from ml_backend.server.predictions import Compute, ForeignProjectError, PoolMissError, Predictions, TooManyTasksError
@@ -104,7 +104,7 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        ring(workspace, read_json(request), may_train=rights_of(secret, request.headers.get) is Rights.EVERYTHING)
+        ring(workspace, read_json(request), may_train=g.may_train)
         return jsonify(status="accepted"), 202
 
     @app.get("/metrics")

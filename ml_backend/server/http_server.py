@@ -84,7 +84,7 @@ class RefusedAtTheDoor(Error):
         self.error = error
 
     def to_response(  # type: ignore[override]  # the stubs have text where waitress wants bytes
-        self, ident: str | None = None
+        self, _ident: str | None = None
     ) -> tuple[str, list[tuple[str, str]], bytes]:
         """Status line, headers and body, as the application would have answered."""
         status = HTTPStatus(self.error.status)
