@@ -127,7 +127,7 @@ def _check_file(path: Path, create: bool) -> None:
             f"store: {path} is empty, as after a full disk or a copy that broke off; a new store would hide that its content is "
             "lost. Put the file back from a backup, or delete it and run `parallax restore` or `parallax init`"
         )
-    # Looked at for reading only: whatever else opens it turns its journal into ours.
+    # Opened for reading only: whatever else opens it turns its journal into ours.
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
