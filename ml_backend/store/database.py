@@ -119,7 +119,7 @@ def _check_file(path: Path, create: bool) -> None:
     """A file that was lost, cut to nothing or belongs to somebody else must not become a new store."""
     if not path.exists():
         if not create:
-            raise BadInputError(f"store: there is no database at {path}; `parallax init` makes one, `parallax restore` too")
+            raise BadInputError(f"store: there is no database at {path}; run `parallax init` first, or `parallax restore`")
         path.parent.mkdir(parents=True, exist_ok=True)
         return
     if path.is_file() and path.stat().st_size == 0:

@@ -87,7 +87,7 @@ def test_a_store_that_cannot_be_opened(run: Run, tmp_path: Path) -> None:
     write_spec(tmp_path, store="postgresql+psycopg://nobody@127.0.0.1:9/none")
     result = run("status")
     assert result.exit_code == 1
-    assert "the database cannot be opened" in result.stderr
+    assert "cannot be opened: connection" in result.stderr
 
 
 def test_unexpected_errors_keep_their_traceback(run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +354,7 @@ def test_label_studio_that_does_not_answer_is_one_line(run: Run, workspace: Work
 def test_a_folder_that_cannot_be_written_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write_spec(tmp_path, store="sqlite:///file/below/project.sqlite3")
-    result = run("status")
+    result = run("restore", str(tmp_path / "file"))
     assert result.exit_code == 1
     assert "must be possible to write there" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
