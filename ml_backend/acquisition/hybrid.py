@@ -27,7 +27,7 @@ def passes_filter(
     rule        the paper does not spell out the comparison.  A: at least ``least`` keypoints not found.
                 B: fewer than ``least`` keypoints found.
 
-    Frames without a person pass both rules; ``filter_frames`` caps them.
+    Frames without a person pass both rules; ``filter_views`` caps them.
     """
     if confidence.ndim != 2:
         raise BadInputError(f"hybrid filter: expected confidence of shape (n, K), got {confidence.shape}")
@@ -38,28 +38,6 @@ def passes_filter(
     if rule == "B":
         return n_found < least
     return confidence.shape[1] - n_found >= least
-
-
-def filter_frames(
-    confidence: FloatArray,
-    uncertainty: FloatArray,
-    *,
-    most_empty: int,
-    found: float = FOUND,
-    least: int | None = None,
-    rule: Literal["A", "B"] = "A",
-) -> BoolArray:
-    """(n,) True for frames that pass the filter, of those without any found keypoint only the ``most_empty`` most uncertain.
-
-    uncertainty  (n,) NaN comes last; ties go to the lowest position
-    """
-    if uncertainty.shape != confidence.shape[:1] or most_empty < 0:
-        raise BadInputError(
-            f"hybrid filter: expected one uncertainty for each of {len(confidence)} frames and most_empty >= 0, "
-            f"got {uncertainty.shape} and {most_empty}"
-        )
-    passing = passes_filter(confidence, found=found, least=least, rule=rule)
-    return _capped(passing, np.asarray(~(confidence >= found).any(axis=1)), uncertainty, most_empty)
 
 
 def _capped(passing: BoolArray, empty: BoolArray, uncertainty: FloatArray, most_empty: int) -> BoolArray:
@@ -87,8 +65,11 @@ def filter_views(
     uncertainty  (n,) ranks the frames in which no view found anything; of these at most ``empty_share * batch``, rounded up, pass
     quantile     of each view, this share of its confidences counts as not found, whatever their size; None = by ``found``
     """
-    if confidence.ndim != 3:
-        raise BadInputError(f"hybrid filter: expected confidence of shape (n, V, K), got {confidence.shape}")
+    if confidence.ndim != 3 or uncertainty.shape != confidence.shape[:1]:
+        raise BadInputError(
+            "hybrid filter: expected confidence of shape (n, V, K) and one uncertainty for each frame, "
+            f"got {confidence.shape} and {uncertainty.shape}"
+        )
     there: BoolArray = np.asarray(np.isfinite(confidence).any(axis=2))
     limit = [found if quantile is None else _quantile(confidence[:, v], quantile) for v in range(confidence.shape[1])]
     passing: BoolArray = np.asarray(~there.any(axis=1))

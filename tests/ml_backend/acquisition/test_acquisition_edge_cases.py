@@ -21,7 +21,7 @@ from ml_backend.acquisition.features import (
     pose_size_px,
 )
 from ml_backend.acquisition.fusion import Component, Fused, fuse, min_max, percentiles
-from ml_backend.acquisition.hybrid import filter_frames, passes_filter, suppress_neighbours
+from ml_backend.acquisition.hybrid import filter_views, passes_filter, suppress_neighbours
 from ml_backend.acquisition.kcenter import Balance, Coverage, greedy, k_center
 from ml_backend.acquisition.kmeans import flatten_poses, k_means
 from ml_backend.acquisition.large_pools import ShardedRows
@@ -188,12 +188,12 @@ def test_clusters_at_the_edges() -> None:
 def test_the_filter_at_the_edges() -> None:
     assert passes_filter(np.zeros((0, 6))).shape == (0,)
     assert passes_filter(np.full((2, 6), np.nan)).all()
-    assert filter_frames(np.full((3, 6), np.nan), np.full(3, np.nan), most_empty=1).tolist() == [True, False, False]
+    assert filter_views(np.full((3, 1, 6), np.nan), np.full(3, np.nan), 1).tolist() == [True, False, False]
     for call in (
         lambda: passes_filter(np.zeros(6)),
         lambda: passes_filter(np.zeros((2, 6)), rule="C"),  # type: ignore[arg-type]
-        lambda: filter_frames(np.zeros((2, 6)), np.zeros(3), most_empty=1),
-        lambda: filter_frames(np.zeros((2, 6)), np.zeros(2), most_empty=-1),
+        lambda: filter_views(np.zeros((2, 1, 6)), np.zeros(3), 1),
+        lambda: filter_views(np.zeros((2, 6)), np.zeros(2), 1),
     ):
         with pytest.raises(BadInputError, match="expected"):
             call()

@@ -3,7 +3,7 @@ import pytest
 
 from label_config.values import BadInputError
 from ml_backend.acquisition.feature_spaces import make_space
-from ml_backend.acquisition.hybrid import filter_frames, filter_views, passes_filter, suppress_neighbours
+from ml_backend.acquisition.hybrid import filter_views, passes_filter, suppress_neighbours
 
 
 def frames_with(found: list[int], keypoints: int = 18) -> np.ndarray:
@@ -37,8 +37,8 @@ def test_the_level_itself_counts_as_found() -> None:
 def test_frames_without_anybody_are_capped() -> None:
     confidence = frames_with([0, 0, 3, 0, 18, 0])
     uncertainty = np.array([0.1, 0.9, 0.0, np.nan, 1.0, 0.9])
-    assert filter_frames(confidence, uncertainty, most_empty=2).tolist() == [False, True, True, False, False, True]
-    assert filter_frames(confidence, uncertainty, most_empty=0).tolist() == [False, False, True, False, False, False]
+    assert filter_views(confidence[:, None], uncertainty, 2, empty_share=1.0).tolist() == [False, True, True, False, False, True]
+    assert filter_views(confidence[:, None], uncertainty, 0).tolist() == [False, False, True, False, False, False]
 
 
 def test_neighbours_are_suppressed() -> None:

@@ -11,7 +11,7 @@ import torch
 from label_config.values import ByteArray, FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
-from ml_backend.acquisition.hybrid import filter_frames
+from ml_backend.acquisition.hybrid import filter_views
 from ml_backend.acquisition.large_pools import ShardedRows
 from ml_backend.acquisition.order_window import Params, Strategy
 from ml_backend.acquisition.pool import Pool
@@ -44,7 +44,7 @@ def test_uncertain_frames_of_every_scene_are_picked(tmp_path: Path) -> None:
     confidence[kinds == 2] = 0.05
     # The stripes are the most uncertain by far: by score alone nothing else would come up.
     uncertainty = np.where(kinds == 0, 0.9, 0.2) + 0.01 * rng.random(len(kinds))
-    passing = filter_frames(confidence, uncertainty, most_empty=4)
+    passing = filter_views(confidence[:, None], uncertainty, 4, empty_share=1.0)
     assert passing.sum() == 4 + 4 + 4
     pool = Pool.from_keys([FrameKey("trial", 10 * i) for i in range(len(kinds))])
     fused = fuse([Component("doubt", uncertainty, 1.0)], len(kinds))
