@@ -19,7 +19,7 @@ class Strategy(StrEnum):
     DUW_PAPER = "duw_paper"  #: the printed formula: raw distances, raw G, fused score stretched to [0, 1]
     K_CENTER = "k_center"  #: distance alone (core-set)
     K_MEANS = "k_means"  #: the frame nearest to the centre of each cluster, largest cluster first
-    HYBRID = "hybrid"  #: most uncertain first, near neighbours suppressed; filter with ``hybrid.filter_frames``
+    HYBRID = "hybrid"  #: most uncertain first, near neighbours suppressed; filter with ``hybrid.filter_views``
     TOP = "top"  #: fused score alone
     RANDOM = "random"  #: no preference at all, no temporal exclusion
 

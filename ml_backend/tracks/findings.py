@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray
-from ml_backend.tracks.tracks import Tracks
+from ml_backend.tracks.track_arrays import Tracks
 
 #: A step is a jump when it is so many times the usual one of its keypoint, in the median.
 JUMP = 8.0

@@ -19,7 +19,7 @@ from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.recording_rig import rig_of_recording
 from ml_backend.recordings import Recording, ViewTransform, is_url, open_recording
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
-from ml_backend.tracks.tracks import Tracks, world_of
+from ml_backend.tracks.track_arrays import Tracks, world_of
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from ml_backend.recordings import UnreadableImageError
 from ml_backend.tracks.chunk_files import FRAMES, ChunkFiles
 from ml_backend.tracks.reading_ahead import ReadingAhead, Stream
 from ml_backend.tracks.stage_times import StageTimes
-from ml_backend.tracks.tracks import PictureState, arrays_of
+from ml_backend.tracks.track_arrays import PictureState, arrays_of
 
 #: Pictures that the network predicts together; fewer where they are so large that these bytes would not hold them.
 BATCH, BATCH_BYTES = 32, 512 * 2**20
 
 
 @dataclass
-class Progress:
+class PredictingProgress:
     """How far it is.
 
     done, total  frames, those of earlier calls among them
@@ -57,7 +57,7 @@ def predict_recording(
     *,
     rig: Rig | None = None,
     threshold_px: float | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[PredictingProgress], None] = lambda _: None,
 ) -> Outcome:
     """Predict what ``chunks`` do not hold yet.  Every frame is predicted by itself, without the ones before it.
 
@@ -77,7 +77,7 @@ def predict_recording(
                 chunks.save(number, arrays_of(run.xy_px, run.confidence, run.state, world))
             seconds = time.perf_counter() - started
             rate = (stop - first * FRAMES) / max(seconds, 1e-9)
-            progress(Progress(stop, len(frames), outcome.pictures / max(seconds, 1e-9), (len(frames) - stop) / rate))
+            progress(PredictingProgress(stop, len(frames), outcome.pictures / max(seconds, 1e-9), (len(frames) - stop) / rate))
     return outcome
 
 

@@ -15,7 +15,7 @@ from scipy.signal import savgol_filter
 
 from label_config.values import BoolArray, FloatArray
 from ml_backend.tracks.kalman import smooth_points
-from ml_backend.tracks.tracks import Tracks
+from ml_backend.tracks.track_arrays import Tracks
 
 #: Of the polynomials that Savitzky and Golay's filter fits.
 SAVGOL_DEGREE = 2

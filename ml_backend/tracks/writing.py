@@ -21,7 +21,7 @@ from ml_backend.formats.trc import write_trc
 from ml_backend.geometry.cameras import Rig
 from ml_backend.recordings.sources import is_video
 from ml_backend.tracks.smoothing import Smoothed
-from ml_backend.tracks.tracks import Tracks
+from ml_backend.tracks.track_arrays import Tracks
 
 
 class TrackFormat(StrEnum):

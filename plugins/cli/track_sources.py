@@ -41,7 +41,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Source:
+class GivenSource:
     """model  what its tracks are of, for people;  task_of  (recording, instant) → address of its task in Label Studio"""
 
     model: str
@@ -54,14 +54,14 @@ class Source:
     close: Callable[[], None] = lambda: None
 
 
-def source_of_folder(config: Path, asked: Asked, model: Path) -> Source:
+def source_of_folder(config: Path, asked: Asked, model: Path) -> GivenSource:
     """A model folder; recordings and settings are those of parallax.yaml where there is one, and no database is opened."""
     os.environ[CONFIG_VARIABLE] = str(config)  # own networks are found beside it, there or not
     spec = load_spec(config) if config.exists() else Spec()
     predictor = _predictor(spec, model, asked)
     opened = _Namer(spec, asked, spec.views or _views(spec), {}).opened()
     stream = partial(iter_images, limits=limits_of(spec.cache), decode=decoding_process(limits_of(spec.cache)))
-    return Source(
+    return GivenSource(
         model.name,
         predictor,
         opened,
@@ -72,7 +72,7 @@ def source_of_folder(config: Path, asked: Asked, model: Path) -> Source:
     )
 
 
-def source_of_project(ctx: typer.Context, asked: Asked, version: str | None) -> Source:
+def source_of_project(ctx: typer.Context, asked: Asked, version: str | None) -> GivenSource:
     """A version of the project.  Raises ParallaxError without a model."""
     from ml_backend.project.frame_pictures import Pictures
     from ml_backend.project.label_snapshot import rigs_of
@@ -84,7 +84,7 @@ def source_of_project(ctx: typer.Context, asked: Asked, version: str | None) -> 
     predictor = _predictor(spec, workspace.models / row.path, asked)
     namer = _Namer(spec, asked, workspace.views, rigs_of(workspace), lambda name: _frames(workspace, name))
     pictures = Pictures(workspace)
-    return Source(
+    return GivenSource(
         f"px-{row.number}",
         predictor,
         namer.opened(),

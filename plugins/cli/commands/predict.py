@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from ml_backend.tracks.opening import Opened
-    from ml_backend.tracks.predicting import Outcome, Progress
+    from ml_backend.tracks.predicting import Outcome, PredictingProgress
     from ml_backend.tracks.stage_times import StageTimes
-    from ml_backend.tracks.tracks import Tracks
-    from plugins.cli.track_sources import Source
+    from ml_backend.tracks.track_arrays import Tracks
+    from plugins.cli.track_sources import GivenSource
 
 FORMATS = ("csv", "dlc", "sleap", "movement", "anipose", "trc")
 #: Of what is worst, beside the files.
@@ -86,7 +86,9 @@ def predict(
 class _Writer:
     """One recording: predicted as far as it is not yet, then written."""
 
-    def __init__(self, screen: Console, source: Source, recording: Opened, folder: Path, method: str | None, force: bool) -> None:
+    def __init__(
+        self, screen: Console, source: GivenSource, recording: Opened, folder: Path, method: str | None, force: bool
+    ) -> None:
         self._screen, self._source, self._recording, self._folder = screen, source, recording, folder
         self._method, self._force = method, force
 
@@ -106,7 +108,7 @@ class _Writer:
         with chunks.opened(force=self._force), self._screen.status(recording.sequence) as status:
             due = self._due(wanted)
 
-            def show(progress: Progress) -> None:
+            def show(progress: PredictingProgress) -> None:
                 status.update(f"{recording.sequence}: {_in_words(progress)}")
 
             outcome = predict_recording(
@@ -133,10 +135,10 @@ class _Writer:
 
     def _write(self, tracks: Tracks, due: Sequence[str], times: StageTimes, status: Status) -> list[str]:
         """Each of what is due, whole or not at all; notes."""
-        from ml_backend.tracks.page import page
-        from ml_backend.tracks.render import render
+        from ml_backend.tracks.findings_page import page
         from ml_backend.tracks.results import Results
         from ml_backend.tracks.smoothing import Method, smooth
+        from ml_backend.tracks.video_of_points import render
         from ml_backend.tracks.writing import TrackFormat, write_tracks
 
         recording, source, results = self._recording, self._source, Results(self._folder)
@@ -171,7 +173,7 @@ class _Writer:
     ) -> None:
         import numpy as np
 
-        from ml_backend.tracks.tracks import PictureState
+        from ml_backend.tracks.track_arrays import PictureState
 
         counts = {state: int((tracks.state == state).sum()) for state in PictureState}
         self._say(
@@ -207,7 +209,7 @@ class _Writer:
         self._screen.print(text, markup=False)
 
 
-def _in_words(progress: Progress) -> str:
+def _in_words(progress: PredictingProgress) -> str:
     minutes, seconds = divmod(round(progress.eta_s), 60)
     return f"frame {progress.done} of {progress.total}, {progress.per_second:.1f} pictures a second, {minutes}:{seconds:02d} left"
 

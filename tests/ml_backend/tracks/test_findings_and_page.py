@@ -16,9 +16,9 @@ from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.recordings import ViewTransform
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.tracks.findings import bone_lengths, gaps, jumps, stretched, worst_frames
-from ml_backend.tracks.page import curve, page
-from ml_backend.tracks.render import drawn, render
-from ml_backend.tracks.tracks import PictureState, Tracks
+from ml_backend.tracks.findings_page import curve, page
+from ml_backend.tracks.track_arrays import PictureState, Tracks
+from ml_backend.tracks.video_of_points import drawn, render
 
 N, SIZE = 60, (96, 96)
 

@@ -15,7 +15,7 @@ import numpy as np
 from label_config.values import ByteArray, FloatArray, Frame
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.tracks.reading_ahead import ReadingAhead, Stream
-from ml_backend.tracks.tracks import Tracks
+from ml_backend.tracks.track_arrays import Tracks
 
 #: Height of one camera, and of the whole at most, in pixels.
 HEIGHT, LARGEST = 480, 1440

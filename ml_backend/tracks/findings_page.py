@@ -9,7 +9,7 @@ import numpy as np
 
 from label_config.values import FloatArray
 from ml_backend.tracks.findings import bone_lengths, gaps, jumps, worst_frames
-from ml_backend.tracks.tracks import PictureState, Tracks
+from ml_backend.tracks.track_arrays import PictureState, Tracks
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1b2a41; }
