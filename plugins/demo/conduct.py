@@ -25,7 +25,7 @@ from ml_backend.store.statuses import WorkStatus
 from ml_backend.store.workspace import Workspace
 from plugins.cli.processes.ports import free_port
 from plugins.demo.annotator_session import Annotator
-from plugins.demo.demo_recordings import Source
+from plugins.demo.demo_recordings import DemoRecording
 from plugins.demo.held_out_error import HeldOut, PseudoError, held_out_error, pseudo_error, random_arm
 from plugins.demo.memory import PeakMemory
 from plugins.demo.oracle import Oracle
@@ -62,7 +62,7 @@ class Demo:
     """Everything that the demo started, and what it saw."""
 
     folder: Path
-    source: Source
+    source: DemoRecording
     seed: int
     console: Console
     platform: Platform

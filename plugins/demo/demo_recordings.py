@@ -48,7 +48,7 @@ class DemoTruth:
 
 
 @dataclass(frozen=True)
-class Source:
+class DemoRecording:
     """One recording with its truth.
 
     entry      the ``recordings`` entry of parallax.yaml
@@ -73,7 +73,7 @@ def _every_frame(entry: dict[str, Any]) -> tuple[Frame, ...]:
     return open_recording(RecordingSpec.model_validate({**entry, "stride": 1})).frames
 
 
-def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 60, views: int = 4) -> Source:
+def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 60, views: int = 4) -> DemoRecording:
     """A simulated recording.  Every second frame is in the pool; the held-out frames lie evenly between those."""
     studio = CaptureStudio(seed=seed, n_frames=2 * pool, n_views=views, size_px=(192, 192))
     recording = folder / "recording"
@@ -88,7 +88,7 @@ def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 
     truth = DemoTruth(studio.truth_xy, studio.occluded, studio.truth_xyz, studio.rare)
     kept = np.arange(1, 2 * pool, 2 * pool // held_out)
     every = _every_frame(entry)
-    return Source(
+    return DemoRecording(
         title=f"capture studio, seed {seed}",
         entry=entry,
         skeleton=studio.skeleton,
@@ -101,7 +101,7 @@ def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 
     )
 
 
-def real_recording(folder: Path, work: Path) -> Source:
+def real_recording(folder: Path, work: Path) -> DemoRecording:
     """A folder of ``pose2sim_single_4cam`` or ``lp_mirror_mouse``; ``work`` takes what must be written."""
     if (folder / "calibration" / "Calib.qca.txt").is_file():
         return _pose2sim(folder)
@@ -129,7 +129,7 @@ _MIN_CONFIDENCE = 0.4
 _THRESHOLD_PX = 40.0
 
 
-def _pose2sim(folder: Path) -> Source:
+def _pose2sim(folder: Path) -> DemoRecording:
     """Detections in four videos, triangulated robustly; their projections are the oracle's labels."""
     videos = {path.stem: path for path in sorted((folder / "videos").glob("*.mp4"))}
     views = tuple(videos)
@@ -157,7 +157,7 @@ def _pose2sim(folder: Path) -> Source:
     truth = DemoTruth(projected, np.zeros(projected.shape[:-1], dtype=np.bool_), world)
     kept = np.arange(1, n, 4)
     every = _every_frame(entry)
-    return Source(
+    return DemoRecording(
         title="pose2sim_single_4cam",
         entry=entry,
         skeleton=skeleton,
@@ -205,7 +205,7 @@ def _misfit(rig: Rig, people: list[FloatArray], choice: list[int]) -> float:
 _MOUSE_SPLIT_Y = 203
 
 
-def _mirror_mouse(folder: Path, work: Path) -> Source:
+def _mirror_mouse(folder: Path, work: Path) -> DemoRecording:
     """Hand-labelled pictures with two views each, uncalibrated; every third labelled picture is held out."""
     labels = read_dlc(folder / "CollectedData.csv")
     names = [name for name in labels.skeleton.keypoints if not name.startswith("obs")]  # the obstacle is no body part
@@ -225,7 +225,7 @@ def _mirror_mouse(folder: Path, work: Path) -> Source:
         views = {view: {"source": str(work / name), "crop": list(crop)} for view, crop in crops.items()}
         entries[name] = {"sequence": "mouse", "views": views}
         truths[name] = _mouse_truth(found, [path.name for path in chosen])
-    return Source(
+    return DemoRecording(
         title="lp_mirror_mouse",
         entry=entries["pool"],
         skeleton=replace(found.skeleton, name="mouse"),

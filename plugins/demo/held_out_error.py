@@ -20,7 +20,7 @@ from ml_backend.store import pseudo_labels, versions, work
 from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
-from plugins.demo.demo_recordings import Source
+from plugins.demo.demo_recordings import DemoRecording
 from plugins.demo.oracle import TOLERANCE_PX
 
 
@@ -34,7 +34,7 @@ class HeldOut:
     unit: str = ""
 
 
-def held_out_error(source: Source, folder: Path) -> HeldOut:
+def held_out_error(source: DemoRecording, folder: Path) -> HeldOut:
     """Predict the held-out frames with the model in ``folder`` and compare with the truth."""
     predicted = _predict(source, source.held_out, Predictor.load(folder, "cpu"))
     truth = source.held_out_truth
@@ -48,7 +48,7 @@ def held_out_error(source: Source, folder: Path) -> HeldOut:
     return HeldOut(float(np.nanmean(error)), world, rare, source.rig.unit if source.rig is not None else "")
 
 
-def _predict(source: Source, frames: Sequence[Frame], model: Predictor) -> FloatArray:
+def _predict(source: DemoRecording, frames: Sequence[Frame], model: Predictor) -> FloatArray:
     slots = [(f, v) for f, frame in enumerate(frames) for v, view in enumerate(source.views) if view in frame.images]
     refs = [frames[f].images[source.views[v]] for f, v in slots]
     result = np.full((len(frames), len(source.views), len(source.skeleton), 2), np.nan)
@@ -68,7 +68,7 @@ class PseudoError:
     pool_median_px: float
 
 
-def pseudo_error(workspace: Workspace, source: Source, version: VersionRow) -> PseudoError:
+def pseudo_error(workspace: Workspace, source: DemoRecording, version: VersionRow) -> PseudoError:
     """How right the pseudo-labels are that came with the order of this version."""
     round_ = versions.current_round(workspace.store)
     rows = pseudo_labels.list_pseudo(workspace.store, round_=round_, withdrawn=True)
@@ -95,7 +95,7 @@ def _median(values: list[float]) -> float:
 
 def random_arm(
     workspace: Workspace,
-    source: Source,
+    source: DemoRecording,
     pool: Sequence[Frame],
     budgets: Sequence[int],
     folder: Path,
@@ -115,7 +115,7 @@ def random_arm(
     return errors
 
 
-def _label_as_the_oracle(source: Source, frames: Sequence[Frame], model: Path | None) -> list[tuple[Frame, FloatArray]]:
+def _label_as_the_oracle(source: DemoRecording, frames: Sequence[Frame], model: Path | None) -> list[tuple[Frame, FloatArray]]:
     """Points that a model shows and that are off by no more than the tolerance are left where they are, as in the loop."""
     truth = source.truth.px[[frame.key.index for frame in frames]]
     if model is not None and len(frames):
@@ -125,7 +125,7 @@ def _label_as_the_oracle(source: Source, frames: Sequence[Frame], model: Path | 
     return list(zip(frames, truth, strict=True))
 
 
-def _shown(source: Source, predicted: FloatArray) -> FloatArray:
+def _shown(source: DemoRecording, predicted: FloatArray) -> FloatArray:
     """What the loop would show: the place that the cameras agree on, where they do."""
     if source.rig is None:
         return predicted
@@ -133,7 +133,7 @@ def _shown(source: Source, predicted: FloatArray) -> FloatArray:
     return np.where(np.isfinite(agreed), agreed, predicted)
 
 
-def _targets(source: Source, labels: Sequence[tuple[Frame, FloatArray]]) -> list[TrainingTarget]:
+def _targets(source: DemoRecording, labels: Sequence[tuple[Frame, FloatArray]]) -> list[TrainingTarget]:
     return [
         TrainingTarget(frame.images[view], xy[v], np.isfinite(xy[v]).all(axis=-1).astype(np.float64), key=frame.key, view=view)
         for frame, xy in labels

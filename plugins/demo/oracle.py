@@ -10,7 +10,7 @@ import numpy as np
 
 from label_config.labelling.region_frame import POINT_WIDTH, to_percent, to_px
 from plugins.demo.annotator_session import Annotator
-from plugins.demo.demo_recordings import Source
+from plugins.demo.demo_recordings import DemoRecording
 
 #: A shown point that is off by no more than this is left alone.
 TOLERANCE_PX = 3.0
@@ -24,7 +24,7 @@ class Oracle:
     """Takes one task at a time.  ``served`` and ``edits`` record what was seen and done, by Label Studio's own numbers."""
 
     annotator: Annotator
-    source: Source
+    source: DemoRecording
     seed: int
     served: list[dict[str, Any]] = field(default_factory=list)
     submitted: list[tuple[int, int]] = field(default_factory=list)  #: annotation, task
