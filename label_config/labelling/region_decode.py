@@ -242,7 +242,8 @@ class _RegionReader:
         for key, point in chosen.items():
             _write(poses[key[0]], point, *_said_of(point, states))
             ours = RegionId.parse(point.region)
-            if ours is not None:
+            # Labels and boxes may be changed, a region never goes to another picture: such an id was made up.
+            if ours is not None and ours.view == key[1] and (ours.keypoint or 0) < len(self.binding.skeleton):
                 shown[key] = ours
         arrays = self._box_arrays(boxes, subjects)
         return DecodedAnnotation(dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized))

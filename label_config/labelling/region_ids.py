@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_NUMBER = r"(0|[1-9][0-9]{0,17})"
+_NUMBER = r"(0|[1-9][0-9]{0,9})"
+#: What we ever write is smaller: generations fit into a database's integer, the others are positions in short lists.
+_MOST_GENERATIONS, _MOST_OTHERS = 2**31, 10_000
 _PATTERN = re.compile(rf"px:{_NUMBER}:{_NUMBER}:{_NUMBER}:(?:{_NUMBER}|b)")
 
 
@@ -33,4 +35,6 @@ class RegionId:
         if match is None:
             return None
         generation, view, subject, keypoint = match.groups()
-        return cls(int(generation), int(view), int(subject), None if keypoint is None else int(keypoint))
+        found = cls(int(generation), int(view), int(subject), None if keypoint is None else int(keypoint))
+        small = max(found.view, found.subject, found.keypoint or 0) < _MOST_OTHERS
+        return found if small and found.generation < _MOST_GENERATIONS else None

@@ -66,7 +66,7 @@ class FrameKey:
     @classmethod
     def parse(cls, text: str) -> FrameKey:
         """Inverse of ``str(key)``.  Raises BadInputError for anything else."""
-        match = re.fullmatch(r"(.+)/(\d+)", text)
+        match = re.fullmatch(r"(.+)/([0-9]+)", text)
         if match is None:
             raise BadInputError(f"frame key: expected 'sequence/index' such as 'trial1/000412', got {text!r}")
         return cls(match.group(1), int(match.group(2)))

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from waitress import utilities
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
-from waitress.utilities import Error
 
 from ml_backend.server.access import MAX_BODY_BYTES, MAX_PREDICT_BYTES, RefusedError, refusal
 
@@ -76,7 +76,7 @@ def make_server(
     return BackendServer(application, adj=adjustments)
 
 
-class RefusedAtTheDoor(Error):
+class HeadAnswer(utilities.Error):
     """The answer to a request that was not read to its end."""
 
     def __init__(self, error: RefusedError) -> None:
@@ -105,7 +105,7 @@ class Request(HTTPRequestParser):
         if self.headers_finished and not self.empty and self.error is None and not self.body_bytes_received:
             refused = self._refusal()
             if refused is not None:
-                self.error, self.completed = RefusedAtTheDoor(refused), True
+                self.error, self.completed = HeadAnswer(refused), True
         return consumed
 
     def _refusal(self) -> RefusedError | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +44,14 @@ def _task(row: Row[Any]) -> TaskRow:
     return TaskRow(**values)
 
 
-def save(store: ProjectStore, rows: Iterable[dict[str, Any]]) -> None:
-    """Insert or change tasks by ``ls_task_id``; each dict holds columns of the table."""
+def save(store: ProjectStore, rows: Sequence[dict[str, Any]]) -> int:
+    """Insert or change tasks by ``ls_task_id``; each dict holds columns of the table.  Returns how many there were."""
     with store.write() as connection:
         for row in rows:
             where = (tasks.c.project_id == store.project_id) & (tasks.c.ls_task_id == row["ls_task_id"])
             if connection.execute(update(tasks).where(where).values(**row)).rowcount == 0:
                 connection.execute(tasks.insert().values(project_id=store.project_id, **row))
+    return len(rows)
 
 
 def list_tasks(store: ProjectStore, *, deleted: bool = False) -> list[TaskRow]:

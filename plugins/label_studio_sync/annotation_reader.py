@@ -34,6 +34,7 @@ class AnnotationReader:
         self.client, self.names, self.troubles = client, names, Troubles()
         self.round = versions.current_round(self.store)
         everything = generations.list_generations(self.store)
+        self._generations = {g.number for g in everything}
         self._points_were_shown = any(g.switched_at is not None and g.version_id is not None for g in everything)
 
     def read(self, task: TaskRow, frame: FrameRow, item: Item) -> dict[str, Any]:
@@ -66,7 +67,8 @@ class AnnotationReader:
 
     def _generation(self, decoded: DecodedAnnotation, item: Item) -> int | None:
         """The generation that the task was opened with, None when nothing says so."""
-        generation = max((region.generation for region in decoded.shown.values()), default=None)
+        named = {region.generation for region in decoded.shown.values()}
+        generation = max(named & self._generations, default=None)
         if generation is not None or not self._points_were_shown or item.get("parent_prediction") is None:
             return generation
         # Every shown point was deleted, or none was shown: only the prediction itself still says.

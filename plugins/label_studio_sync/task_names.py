@@ -101,7 +101,8 @@ class TaskNames:
             return None
         with contextlib.suppress(BadInputError, ValueError):
             key = FrameKey.parse(text)
-            return key if len(key.sequence) <= LONGEST_SEQUENCE and key.index < _LARGEST_INDEX else None
+            usable = len(key.sequence) <= LONGEST_SEQUENCE and key.sequence.isprintable() and key.index < _LARGEST_INDEX
+            return key if usable else None
         return None
 
     def _key(self, data: Mapping[str, Any]) -> FrameKey | Refusal:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from label_config.values import DEFAULT_SUBJECT, BadInputError, Box
+from label_config.values.refusal import Refusal
 from ml_backend.store import frames, ledger, presence, pseudo_labels, submissions, tasks
 from ml_backend.store.statuses import EventLevel
 from ml_backend.store.submissions import AnnotationRow
@@ -21,6 +23,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.annotation_reader import AnnotationReader
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.known_frames import FrameFinder, TaskFrame
+from plugins.label_studio_sync.second_net import UNUSABLE, is_away, save_what_can_be
 from plugins.label_studio_sync.task_identity import is_another
 from plugins.label_studio_sync.task_names import KEY, Reading
 from plugins.label_studio_sync.times import instant
@@ -158,8 +161,7 @@ class TaskReader:
             elif known and (known.is_labeled, known.skipped, known.deleted) == (row["is_labeled"], row["skipped"], False):
                 continue
             rows.append(row)
-        if rows:
-            tasks.save(self.store, rows)
+        save_what_can_be(rows, partial(tasks.save, self.store), self._task_refused)
         unusable = [number for number, place in places.items() if place is None and self._live(number) is not None]
         self._count_lost(unusable)
         tasks.mark_deleted(self.store, unusable)
@@ -167,6 +169,10 @@ class TaskReader:
         if rows or unusable:
             self._list_tasks()
         return self._moved(before)
+
+    def _task_refused(self, row: Mapping[str, Any], error: Exception) -> None:
+        why = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+        self._problem(f"task {row['ls_task_id']} cannot be stored and is left out: {why}", key="task not stored")
 
     def _places(self, anew: Sequence[Item]) -> dict[int, TaskFrame | None]:
         """Number → place; None for a task that shows nothing that can be used, which is said."""
@@ -250,8 +256,21 @@ class TaskReader:
         if not news:
             return
         rows_of = {row.id: row for row in frames.list_frames(self.store, [task.frame_id for task, _ in news])}
-        rows = [self.annotations.read(task, rows_of[task.frame_id], item) for task, item in news]
-        self.changed += submissions.save(self.store, rows)
+        numbers = {task.id: task.ls_task_id for task, _ in news}
+        rows = []
+        for task, item in news:
+            try:
+                rows.append(self.annotations.read(task, rows_of[task.frame_id], item))
+            except UNUSABLE as error:
+                self._unusable(task.ls_task_id, error)
+        save = partial(submissions.save, self.store)
+        self.changed += save_what_can_be(rows, save, lambda row, error: self._unusable(numbers[row["task_id"]], error))
+
+    def _unusable(self, number: int, error: Exception) -> None:
+        if is_away(error):
+            raise error
+        wanted = "annotations that cannot be read or stored; they are left out"
+        self.annotations.troubles.add(number, Refusal(wanted, f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"))
 
     def forget(self, numbers: Sequence[int]) -> None:
         """These tasks are gone, and their annotations with them."""
