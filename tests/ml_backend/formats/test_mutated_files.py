@@ -17,6 +17,7 @@ import pytest
 from label_config.values import FrameKey, ImageRef
 from label_config.values.skeleton import Skeleton
 from ml_backend.formats import dlc as dlc_module
+from ml_backend.formats import movement as movement_module
 from ml_backend.formats import sleap as sleap_module
 from ml_backend.formats.coco import read_coco, write_coco
 from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, write_dlc
@@ -99,6 +100,15 @@ def sleap(folder: Path) -> Target:
     return folder / "c.slp", sleap_module.read_sleap
 
 
+def movement(folder: Path) -> Target:
+    """Likewise."""
+    (folder / "m").mkdir()
+    movement_module.write_movement(labels(), folder / "m")
+    movement_module.read_limited = read_here  # type: ignore[attr-defined]
+    (path,) = (folder / "m").glob("*.nc")
+    return path, movement_module.read_movement
+
+
 def sleap_pictures(folder: Path) -> Target:
     """Likewise, of a package: the pictures too."""
     sleap_module.read_limited = read_here  # type: ignore[attr-defined]
@@ -123,6 +133,6 @@ def test_damaged_files_are_read_or_refused(name: str, count: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("count", [100, MANY], ids=["a few", "many"])
-@pytest.mark.parametrize("name", ["deeplabcut_h5", "sleap", "sleap_pictures"])
+@pytest.mark.parametrize("name", ["deeplabcut_h5", "sleap", "sleap_pictures", "movement"])
 def test_damaged_hdf5_files_cost_their_child_only(name: str, count: int, tmp_path: Path) -> None:
     assert campaign(f"{__name__}:{name}", tmp_path, count).problems == ()
