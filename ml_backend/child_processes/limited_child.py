@@ -24,6 +24,7 @@ import numpy as np
 
 from label_config.values import BadInputError
 from label_config.values.errors import LabelFileError, SettingsError
+from ml_backend.child_processes.child_environment import child_environment
 from ml_backend.child_processes.memory_limit import limit_memory
 
 #: Address space that reading may take on top of what the program and its libraries need, and more for each byte of the file.
@@ -56,7 +57,6 @@ def read_limited(
     request = json.dumps(
         {"path": sys.path, "function": function, "file": str(path.resolve()), "memory": memory_bytes, "cpu_s": cpu_s}
     )
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     # Imported by its name, which the parent's own path finds: the child reads its settings from nowhere else.
     program = "import json, sys; r = json.load(sys.stdin); sys.path[:] = r['path']; "
     program += "from ml_backend.child_processes.limited_child import serve; serve(r)"
@@ -66,7 +66,7 @@ def read_limited(
             input=request.encode(),
             capture_output=True,
             timeout=seconds,
-            env=environment,
+            env=child_environment(),
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from label_config.values import ByteArray
+from ml_backend.child_processes.child_environment import child_environment
 from ml_backend.recordings.picture_errors import UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, check_encoded
 
@@ -135,8 +136,7 @@ class _Child:
         self._memory = _anonymous_file()
         self._shared = mmap.mmap(-1, 1)
         descriptor = self._memory.fileno()
-        # It needs one thread, and no setting of Python's that a folder or a user could have made.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+        # No setting of Python's that a folder or a user could have made.
         program = f"import sys; sys.path[:] = {sys.path!r}; "
         program += f"from ml_backend.recordings.decoding_child import serve; serve({descriptor}, {allowance})"
         self._process = subprocess.Popen(
@@ -145,7 +145,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env=environment,
+            env=child_environment(MALLOC_ARENA_MAX="2"),
             pass_fds=[descriptor],
         )
         self._unread = b""

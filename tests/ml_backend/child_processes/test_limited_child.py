@@ -16,7 +16,7 @@ from ml_backend.child_processes.limited_child import read_limited
 _MEMORY = "ml_backend.child_processes.memory_limit"
 
 READERS = """
-import ctypes, time
+import ctypes, os, time
 import numpy as np
 from label_config.values import BadInputError
 
@@ -44,6 +44,9 @@ def crashes(path):
 
 def hangs(path):
     time.sleep(600)
+
+def environment(path):
+    return {"names": sorted(os.environ)}
 
 def spins(path):
     while True:
@@ -127,4 +130,14 @@ def test_a_child_starts_with_what_its_reader_needs(reader: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     ours = {name for name in done.stdout.split() if name.startswith(("ml_backend.", "label_config."))}
     expected = {"label_config.values", "label_config.values.errors", "ml_backend.child_processes", reader}
-    assert ours - {"ml_backend.formats"} == expected | {"ml_backend.child_processes.limited_child", _MEMORY}
+    expected |= {f"ml_backend.child_processes.{name}" for name in ("limited_child", "memory_limit", "child_environment")}
+    assert ours - {"ml_backend.formats"} == expected
+
+
+def test_a_child_knows_no_secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LABEL_STUDIO_API_KEY", "PARALLAX_SECRET", "PARALLAX_REDIS_URL", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hush")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    names = read_limited("readers_of_this_test:environment", file)["names"]
+    assert {"LANG", "PATH", "OMP_NUM_THREADS"} <= set(names)
+    assert not [name for name in names if name.startswith(("PARALLAX", "LABEL", "PG", "AWS"))]

@@ -232,3 +232,14 @@ def test_threads_do_not_pile_up(make: SimpleNamespace, tmp_path: Path) -> None:
 
 def threads() -> int:
     return psutil.Process().num_threads()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the environment of another process is read from /proc")
+def test_the_child_knows_no_secrets(decode: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "hush-hush")
+    decode.close()
+    decode(encoded(picture()), "x", LIMITS)
+    (child,) = decode._idle
+    held = Path(f"/proc/{child._process.pid}/environ").read_bytes()
+    assert b"OMP_NUM_THREADS=1" in held
+    assert b"hush" not in held
