@@ -13,8 +13,6 @@ from label_config.values import BadInputError
 from ml_backend.child_processes import limited_child
 from ml_backend.child_processes.limited_child import read_limited
 
-_MEMORY = "ml_backend.child_processes.memory_limit"
-
 READERS = """
 import ctypes, os, time
 import numpy as np
