@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from label_config.settings.spec import load_spec
-from label_config.values import FrameKey
+from label_config.settings.spec import RecordingSettings, load_spec
+from label_config.values import BadInputError, Frame, FrameKey, ImageRef
 from ml_backend.formats.format_registry import joined, read_labels
 from ml_backend.formats.names import LabelFormat
+from ml_backend.recordings import Recording
 from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.existing_labels import read_existing_labels
 from plugins.label_studio_sync.label_import import plan_import
 from tests.foreign.labels import FRAMES, LABELS, XY_PX, state_of
+from tests.small_project import SIZE, VIEWS
 
 Run = Callable[..., Result]
 
@@ -39,6 +42,33 @@ def test_files_of_other_tools_are_labels_of_their_frames(name: str, workspace: W
         np.testing.assert_allclose(pose.xy_px[0], expected, atol=0.01)
         assert np.isnan(pose.xy_px[1]).all()
         np.testing.assert_array_equal(pose.state[0], state)
+
+
+def recorded() -> Recording:
+    """Videos ``left`` and ``right`` of six frames, as ``recordings`` of parallax.yaml has them."""
+    images = [{view: ImageRef(f"/videos/{view}.mp4", i, size_px=SIZE) for view in VIEWS} for i in range(6)]
+    return Recording("s", VIEWS, tuple(Frame(FrameKey("s", i), of) for i, of in enumerate(images)), dict.fromkeys(VIEWS, SIZE))
+
+
+@pytest.mark.parametrize("name", sorted(LABELS.keys() - {"lightning pose", "anipose"}))
+def test_recordings_bring_the_labels_of_other_tools(name: str, workspace: Workspace, tmp_path: Path) -> None:
+    """What ``init --dry-run`` reads for ``labels`` of a recording."""
+    write, _ = LABELS[name]
+    path = write(tmp_path, "left")
+    entry = RecordingSettings.model_validate({"sequence": "s", "views": {"left": {"source": "left.mp4"}}, "labels": str(path)})
+    found = read_existing_labels(entry, recorded(), workspace.binding.skeleton, VIEWS, workspace.spec)
+    assert sorted(key.index for key in found.poses) == list(FRAMES)
+    for frame, expected, state in zip(FRAMES, XY_PX, state_of(name), strict=True):
+        (pose,) = found.poses[FrameKey("s", frame)].values()
+        np.testing.assert_allclose(pose.xy_px[0], expected, atol=0.01)
+        np.testing.assert_array_equal(pose.state[0], state)
+
+
+def test_predictions_are_no_labels_of_a_recording(workspace: Workspace, tmp_path: Path) -> None:
+    path = LABELS["anipose"][0](tmp_path, "left")
+    entry = RecordingSettings.model_validate({"sequence": "s", "views": {"left": {"source": "left.mp4"}}, "labels": str(path)})
+    with pytest.raises(BadInputError, match="expected labels that people made, got only"):
+        read_existing_labels(entry, recorded(), workspace.binding.skeleton, VIEWS, workspace.spec)
 
 
 #: Real file with its pictures → what its first keypoints are here; pictures that are beside it or in it; one of them as a frame,
