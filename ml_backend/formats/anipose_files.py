@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import FloatArray, IntArray
+from label_config.values.file_names import file_name
 from ml_backend.formats.dlc_project import write_table
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.movement import names_of
@@ -71,7 +72,7 @@ def write_anipose_tracks(
         )
     for sequence, track_world in world.items():
         (folder / "pose-3d").mkdir(exist_ok=True)
-        _write_world(folder / "pose-3d" / f"{sequence.replace('/', '_')}.csv", keypoints, track_world)
+        _write_world(folder / "pose-3d" / f"{file_name(sequence)}.csv", keypoints, track_world)
         notes.append(f"pose-3d/{sequence}.csv: lengths in {track_world.unit}, in the world of the calibration")
     return notes
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from label_config.values import ImageRef, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.file_names import file_name, inner_path
 from ml_backend.formats.anipose_files import WorldTrack, write_anipose
 from ml_backend.formats.coco import write_coco
 from ml_backend.formats.dlc_project import write_dlc_project
@@ -118,7 +119,7 @@ class Export:
             write_yolo(labels, target)
         elif self.format is LabelFormat.LIGHTNING_POSE:
             views = dict.fromkeys(label.view for label in labels.labels)
-            paths = {view: target / f"{view or 'CollectedData'}.csv" for view in views}
+            paths = {view: target / f"{file_name(view or 'CollectedData')}.csv" for view in views}
             write_lightning_pose(labels, paths, scorer=_scorer(labels.labels), occluded_as_visible=self.occluded_as_visible)
         elif self.format is LabelFormat.MOVEMENT:
             write_movement(labels, target)
@@ -201,7 +202,7 @@ def _own_names(labels: Sequence[LabelledImage], top: str) -> list[str]:
 
 def _folder(label: LabelledImage, several: bool) -> str:
     sequence = label.key.sequence if label.key is not None else "pictures"
-    return f"{sequence}_{label.view}" if several and label.view else sequence
+    return inner_path(f"{sequence}_{label.view}" if several and label.view else sequence)
 
 
 def _named(labels: Sequence[LabelledImage], format: LabelFormat) -> tuple[LabelledImage, ...]:
@@ -220,7 +221,9 @@ def _named(labels: Sequence[LabelledImage], format: LabelFormat) -> tuple[Labell
         else:
             source, frame = tails[ref.source], None
             if format is LabelFormat.DLC:
-                source = f"labeled-data/{PurePosixPath(source).parent.name or 'pictures'}/{PurePosixPath(source).name}"
+                source = inner_path(
+                    f"labeled-data/{PurePosixPath(source).parent.name or 'pictures'}/{PurePosixPath(source).name}"
+                )
         size = _source_size(ref)
         xy = label.xy_px
         if ref != replace(ref, crop=None, flip=False, rotation=0):

@@ -15,6 +15,7 @@ import numpy as np
 
 from label_config.values import FloatArray, IntArray, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.file_names import file_name
 from label_config.values.skeleton import Skeleton
 from ml_backend.child_processes.limited_child import read_limited
 from ml_backend.formats.guarded import understood
@@ -143,7 +144,7 @@ def names_of(tracks: Sequence[Track]) -> list[str]:
     """Names of files, with the folder of the video where two videos have one name."""
     names = [track.name for track in tracks]
     return [
-        name if names.count(name) == 1 else "_".join(track.video.rpartition(".")[0].split("/"))
+        name if names.count(name) == 1 else file_name("_".join(track.video.rpartition(".")[0].split("/")))
         for track, name in zip(tracks, names, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from label_config.values import FloatArray, ImageRef, IntArray, PointState
+from label_config.values.file_names import file_name
 from ml_backend.formats.label_records import PLACED, LabelledImage, LabelSet
 from ml_backend.formats.matching import picture_parts
 
@@ -37,7 +38,7 @@ class Track:
     def name(self) -> str:
         """For a file: the video without its ending, or recording and camera."""
         parts = PurePosixPath(self.video).parts
-        return PurePosixPath(parts[-1]).stem if PurePosixPath(self.video).suffix else "_".join(parts)
+        return file_name(PurePosixPath(parts[-1]).stem if PurePosixPath(self.video).suffix else "_".join(parts))
 
 
 def picture_of(video: str, frame: int) -> ImageRef:

@@ -11,6 +11,7 @@ import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, FloatArray, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.file_names import file_name
 from ml_backend.formats.anipose_files import WorldTrack, write_anipose_tracks
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.movement import names_of, write_movement_tracks, write_movement_world
@@ -103,7 +104,7 @@ def _movement(tracks: Tracks, target: Path) -> list[str]:
     write_movement_tracks(_of_views(tracks) if _apart(tracks) else _named(tracks), tracks.skeleton.keypoints, target)
     world = tracks.world
     if world is not None and tracks.rig is not None:
-        confidence, path = _least_confidence(tracks), target / f"{tracks.sequence}_3d.nc"
+        confidence, path = _least_confidence(tracks), target / f"{file_name(tracks.sequence)}_3d.nc"
         write_movement_world(path, tracks.index.tolist(), tracks.skeleton.keypoints, world.xyz_world, confidence, tracks.rig.unit)
         return [f"movement/{path.name}: lengths in {tracks.rig.unit}, in the world of the calibration"]
     return []
@@ -142,7 +143,7 @@ def _trc(tracks: Tracks, target: Path) -> list[str]:
     assert tracks.world is not None
     assert tracks.rig is not None
     assert tracks.fps is not None
-    path = target / f"{tracks.sequence}.trc"
+    path = target / f"{file_name(tracks.sequence)}.trc"
     write_trc(path, tracks.skeleton.keypoints, tracks.world.xyz_world, fps=tracks.fps, unit=tracks.rig.unit)
     return [f"trc: lengths in {tracks.rig.unit}, with the axes of the calibration; OpenSim's models have y upwards"]
 
@@ -179,7 +180,7 @@ def _csv(tracks: Tracks, target: Path, smoothed: Smoothed | None) -> list[str]:
         write_track_csv(target / f"{track.name}.csv", track.frames, times, columns)
     if tracks.world is not None:
         columns = _world_columns(tracks, smoothed)
-        write_track_csv(target / f"{tracks.sequence}_3d.csv", tracks.index, tracks.times_s, columns)
+        write_track_csv(target / f"{file_name(tracks.sequence)}_3d.csv", tracks.index, tracks.times_s, columns)
         assert tracks.rig is not None
         return [f"csv/{tracks.sequence}_3d.csv: lengths in {tracks.rig.unit}, in the world of the calibration"]
     return []

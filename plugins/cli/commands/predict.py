@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from label_config.values import BadInputError
+from label_config.values.file_names import file_name
 from plugins.cli.context import config_path, console
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def predict(
     source = source_of_project(ctx, asked, version) if model is None else source_of_folder(config_path(ctx), asked, model)
     try:
         for recording in source.recordings:
-            _Writer(console(), source, recording, out / recording.sequence, method, force).write(
+            _Writer(console(), source, recording, out / file_name(recording.sequence), method, force).write(
                 list(dict.fromkeys(formats)), video=video
             )
     finally:

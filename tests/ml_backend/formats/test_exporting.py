@@ -250,3 +250,25 @@ def test_several_people_have_one_name_in_tables_and_that_is_said(tmp_path: Path)
     left, right = videos().labels
     notes = export(LabelSet(SKELETON, (left, replace(right, people=("max",)))), "dlc", tmp_path / "d")
     assert "several people labelled; the format has one name, which is 'parallax'" in notes
+
+
+HOSTILE = ["../../evil", "/nowhere/evil", "..", "a/../../../evil", "x\\..\\..\\evil", "e" * 400, ".", "C:evil"]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:20])
+@pytest.mark.parametrize("format", ["dlc", "lightning-pose", "yolo", "coco", "movement", "sleap"])
+def test_names_of_a_project_never_lead_out_of_the_folder(format: str, name: str, tmp_path: Path) -> None:
+    """Cameras are called as the labelling config says, recordings as tasks say."""
+    target = tmp_path / "a" / "b" / "c" / "out"
+    target.parent.mkdir(parents=True)
+    given = [
+        replace(label(ImageRef(f"{view}/img{i}.png", size_px=SIZE), [V, V, V], view, i), key=FrameKey(name, i))
+        for view in (name, "right")
+        for i in (1, 2)
+    ]
+    pictures = format in ("yolo", "coco", "sleap", "dlc")
+    with contextlib.suppress(BadInputError):  # two pictures of one name, say
+        export(LabelSet(SKELETON, tuple(given)), format, target, pictures=pictures)
+    written = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert [path for path in written if not path.is_relative_to(target)] == []
+    assert not Path("/nowhere").exists()
