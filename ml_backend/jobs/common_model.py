@@ -15,6 +15,7 @@ from ml_backend.project.label_snapshot import collect
 from ml_backend.project.training_config import first_weights, starts_warm
 from ml_backend.project.training_set import model_folder_name
 from ml_backend.store import versions
+from ml_backend.store.statuses import VersionStatus
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
 
@@ -27,7 +28,7 @@ def take_over(context: JobContext) -> VersionRow | None:
     """
     workspace, attempt = context.workspace, context.job.attempt
     source = first_weights(workspace.spec.train)
-    had_one = any(row.status == "published" for row in versions.list_versions(workspace.store))
+    had_one = any(row.status == VersionStatus.PUBLISHED for row in versions.list_versions(workspace.store))
     if had_one or source is None or not starts_warm(workspace.spec.train) or not common_model(workspace):
         return None
     snapshot = _without_labels(collect(workspace))

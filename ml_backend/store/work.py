@@ -97,10 +97,15 @@ def _free(table: Table) -> Any:
     return or_(table.c.status == WorkStatus.PENDING, (table.c.status == WorkStatus.RUNNING) & (table.c.lease_until < time.time()))
 
 
-def claim(store: Store, job_id: int, owner: str) -> JobRow | None:
-    """Take the job if it is free and no other of its kind runs; None otherwise.  The claim has a new, larger attempt number."""
+def claim(store: ProjectStore, job_id: int, owner: str) -> JobRow | None:
+    """Take the project's job if it is free and no other of its kind runs; None otherwise.
+
+    Workers of several projects may share a Redis, so that a message of another project may reach them.  The claim has a new,
+    larger attempt number.
+    """
     with store.write() as connection:
-        row = connection.execute(select(jobs).where(jobs.c.id == job_id, _free(jobs)).with_for_update()).one_or_none()
+        mine = (jobs.c.project_id == store.project_id) & (jobs.c.id == job_id)
+        row = connection.execute(select(jobs).where(mine, _free(jobs)).with_for_update()).one_or_none()
         if row is None or _other_runs(connection, row) or _worn_out(connection, jobs, row):
             return None
         now = time.time()

@@ -39,7 +39,7 @@ def fill(workspace: Workspace) -> None:
     ledger.record(store.of_project(project), "project_field", "sampling", old=None, new="Uncertainty sampling")
     presence.tell(store.of_project(project), 'ü "quoted" \\ line\nbreak', level="warning", key="k")
     presence.beat(store, "sync")
-    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
+    job = work.claim(store.of_project(project), work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     work.heartbeat(store, job, {"loss": 0.1, "step": 3})
     workspace.arrays.save("shards/1", {"xy": np.arange(6.0)})

@@ -67,6 +67,15 @@ def test_only_versions_move_the_live_model(store: Store, project: int) -> None:
         projects.change(store.of_project(project), live_version_id=1)
 
 
+def test_a_job_is_claimed_for_its_own_project_only(store: Store, project: int) -> None:
+    other = projects.register(store, "http://ls/", 4, "2026-01-01T00:00:00Z", title="other").id
+    job = work.request(store.of_project(project), "retrain")
+    assert work.claim(store.of_project(other), job.id, "w") is None
+    claimed = work.claim(store.of_project(project), job.id, "w")
+    assert claimed is not None
+    assert claimed.owner == "w"
+
+
 def test_a_flag_is_taken_once(store: Store, project: int) -> None:
     projects.change(store.of_project(project), pull_requested=True)
     assert projects.take_flag(store.of_project(project), "pull_requested")
@@ -195,13 +204,13 @@ def test_pseudo_labels_of_a_round_are_replaced_and_withdrawn(store: Store, proje
 def test_one_running_one_pending(store: Store, project: int) -> None:
     first = work.request(store.of_project(project), "retrain")
     assert work.request(store.of_project(project), "retrain").id == first.id
-    running = work.claim(store, first.id, "w1")
+    running = work.claim(store.of_project(project), first.id, "w1")
     assert running is not None
     second = work.request(store.of_project(project), "retrain", {"why": "new labels"})
     assert second.id != first.id
-    assert work.claim(store, second.id, "w2") is None, "one of its kind runs already"
+    assert work.claim(store.of_project(project), second.id, "w2") is None, "one of its kind runs already"
     assert work.finish(store, running)
-    assert work.claim(store, second.id, "w2") is not None
+    assert work.claim(store.of_project(project), second.id, "w2") is not None
 
 
 def expire(store: Store, table: Any, row_id: int) -> None:
@@ -211,12 +220,12 @@ def expire(store: Store, table: Any, row_id: int) -> None:
 
 def test_a_lost_lease_is_taken_over_with_a_larger_attempt_and_the_first_worker_is_told(store: Store, project: int) -> None:
     job = work.request(store.of_project(project), "retrain")
-    first = work.claim(store, job.id, "w1")
+    first = work.claim(store.of_project(project), job.id, "w1")
     assert first is not None
-    assert work.claim(store, job.id, "w2") is None
+    assert work.claim(store.of_project(project), job.id, "w2") is None
     expire(store, jobs, job.id)
     assert [row.id for row in work.open_jobs(store.of_project(project))] == [job.id]
-    second = work.claim(store, job.id, "w2")
+    second = work.claim(store.of_project(project), job.id, "w2")
     assert second is not None
     assert second.attempt > first.attempt
     assert not work.heartbeat(store, first)
@@ -228,9 +237,9 @@ def test_a_lost_lease_is_taken_over_with_a_larger_attempt_and_the_first_worker_i
 def test_a_job_that_keeps_dying_is_put_aside_with_its_reason(store: Store, project: int) -> None:
     job = work.request(store.of_project(project), "retrain")
     for _ in range(work.MAX_TRIES):
-        assert work.claim(store, job.id, "w") is not None
+        assert work.claim(store.of_project(project), job.id, "w") is not None
         expire(store, jobs, job.id)
-    assert work.claim(store, job.id, "w") is None
+    assert work.claim(store.of_project(project), job.id, "w") is None
     (row,) = work.list_jobs(store.of_project(project))
     assert row.status == "failed"
     assert "put aside after 3 tries" in (row.error or "")
@@ -239,7 +248,7 @@ def test_a_job_that_keeps_dying_is_put_aside_with_its_reason(store: Store, proje
 def test_a_failing_job_is_pending_again_until_its_tries_are_used_up(store: Store, project: int) -> None:
     job = work.request(store.of_project(project), "rescore")
     for left in (True, True, False):
-        claimed = work.claim(store, job.id, "w")
+        claimed = work.claim(store.of_project(project), job.id, "w")
         assert claimed is not None
         assert work.fail(store, claimed, "no GPU")
         assert bool(work.open_jobs(store.of_project(project))) is left
@@ -333,7 +342,7 @@ def test_counted_is_what_would_be_listed(store: Store, project: int) -> None:
 
 def test_jobs_are_counted_by_kind_and_status(store: Store, project: int) -> None:
     for kind in ("retrain", "retrain", "select"):  # a request while one is pending is that one
-        claimed = work.claim(store, work.request(store.of_project(project), kind).id, "w")
+        claimed = work.claim(store.of_project(project), work.request(store.of_project(project), kind).id, "w")
         assert claimed is not None
         work.finish(store, claimed)
     work.request(store.of_project(project), "retrain")

@@ -131,7 +131,7 @@ def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
     store, project = workspace.store, workspace.store.project_id
     label(workspace, 0)
     label(workspace, 1, moved_px=6.0)
-    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
+    job = work.claim(store.of_project(project), work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     progress = {"stage": "train", "step": 30, "steps": 400, "eta_s": 125.0, "loss": 0.0123, "validation_px": 2.345}
     work.heartbeat(store, job, progress)
@@ -154,11 +154,11 @@ def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
 
 def test_status_shows_a_failure_until_the_next_success(run: Run, workspace: Workspace) -> None:
     store, project = workspace.store, workspace.store.project_id
-    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
+    job = work.claim(store.of_project(project), work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     work.fail(store, job, "no picture can be read", again=False)
     assert "retrain failed: no picture can be read" in said(run("status"))
-    job = work.claim(store, work.request(store.of_project(project), "retrain").id, "w")
+    job = work.claim(store.of_project(project), work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None
     work.finish(store, job)
     assert "failed" not in said(run("status"))
