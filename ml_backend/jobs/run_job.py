@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from label_config.settings.spec import load_spec
+from label_config.settings.spec import CONFIG_VARIABLE, load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.jobs.dead_device import end_if_device_is_gone, ending_without_device
 from ml_backend.jobs.harvest_job import harvest
@@ -31,8 +31,6 @@ from ml_backend.store.workspace import Workspace, open_workspace
 
 log = logging.getLogger("parallax.jobs")
 
-#: Environment variable that gives workers the parallax.yaml they serve.
-CONFIG_VARIABLE = "PARALLAX_CONFIG"
 REFRESH_S = 10.0
 #: Set when this process was asked to end: a job stops at its next step and waits for another worker.
 stopping = threading.Event()

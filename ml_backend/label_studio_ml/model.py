@@ -10,13 +10,12 @@ from typing import Any
 from flask import g
 from label_studio_ml.model import LabelStudioMLBase
 
-from label_config.settings.spec import load_spec
+from label_config.settings.spec import CONFIG_VARIABLE, load_spec
 from ml_backend.server.events import NO_VERSION, ring, serving
 from ml_backend.server.predictions import Compute, Predictions
 from ml_backend.store.workspace import Workspace, open_workspace
 
 #: Path of parallax.yaml, as for the command ``parallax``.
-CONFIG_VARIABLE = "PARALLAX_CONFIG"
 
 
 @cache

@@ -94,7 +94,7 @@ def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make,
     names = set()
     for scores in ({"mc": 1.0}, {"mc": 1.0, "vl4pose": 0.0}, {"mc": 2.0}):
         workspace = with_scores(plain, scores)
-        *_, config = retrain_module._targets_and_config(workspace, row, snapshot, training_rows(workspace, snapshot), None)
+        *_, config = retrain_module._targets_and_config(workspace, row, snapshot, training_rows(workspace, snapshot), None, None)
         names.add(retrain_module.model_folder_name(row, None, config.to_json()))
     assert len(names) == 2
 
