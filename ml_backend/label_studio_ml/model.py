@@ -15,8 +15,6 @@ from ml_backend.server.events import NO_VERSION, ring, serving
 from ml_backend.server.predictions import Compute, Predictions
 from ml_backend.store.workspace import Workspace, open_workspace
 
-#: Path of parallax.yaml, as for the command ``parallax``.
-
 
 @cache
 def served() -> tuple[Workspace, Predictions]:
