@@ -106,7 +106,7 @@ def test_a_recordings_model_starts_from_the_common_one(make_workspace: Make, lab
     assert version is not None
     assert len(versions.list_versions(mine.store)) == versions_before + 1
     config = read_manifest(mine.models / version.path).config
-    assert config.lr == pytest.approx(0.25 * mine.spec.train.lr), "the recipe, not the default of a fresh start"
+    assert config.lr == pytest.approx(2.5e-4), "the rate of ACFT, not the default of a fresh start"
     assert config.steps == 6
 
 
