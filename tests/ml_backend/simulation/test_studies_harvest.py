@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.labels.harvested_labels import Detections, body_from_labels
+from ml_backend.simulation.experiments.learner import Recipe
 from ml_backend.simulation.studies import harvesting
 from ml_backend.simulation.studies.harvesting import STEPS, HarvestStudy, most_confident, run
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, reconstructed
@@ -188,7 +189,7 @@ def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(finished, tmp_pa
     monkeypatch.setattr(harvesting, "train_network", counted)
     rows = run(TINY, (1,), tmp_path, quiet)
     # the generic network is asked for and found finished
-    assert taught == [("generic", None), *((step, "personalise") for step in STEPS[3:])]
+    assert taught == [("generic", None), *((step, Recipe("personalise")) for step in STEPS[3:])]
     for row, known in zip(rows, finished[1], strict=True):
         np.testing.assert_equal(row, known)
     taught.clear()
