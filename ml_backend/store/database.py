@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -21,12 +21,19 @@ from label_config.values import BadInputError, ParallaxError
 from label_config.values.errors import ServiceError, SettingsError
 from label_config.values.shown_address import shown_address
 
+T = TypeVar("T")
+
 #: Rows or numbers in one statement; well under SQLite's limit on bound values.
 BATCH = 500
 #: SQLite waits this long for another writer before it gives up.
 BUSY_TIMEOUT_S = 30
 #: Processes write a heartbeat every 10 to 30 seconds; one whose last heartbeat is older than this is gone.
 STILL_ALIVE_S = 60.0
+
+
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values in pieces that one statement can take."""
+    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))
 
 
 class Store:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values import DEFAULT_SUBJECT, Box, FrameKey, ImageRef
-from ml_backend.store.database import BATCH, ProjectStore, Store
+from ml_backend.store.database import ProjectStore, Store, batches
 from ml_backend.store.picture_marks import PictureMark, valid_marks
 from ml_backend.store.schema import frames, sequences
 
@@ -137,8 +137,8 @@ def add_frames(store: ProjectStore, new: Iterable[tuple[FrameKey, Mapping[str, I
             for key, images, split in new
             if key not in known
         ]
-        for start in range(0, len(rows), BATCH):
-            connection.execute(frames.insert(), rows[start : start + BATCH])
+        for some in batches(rows):
+            connection.execute(frames.insert(), some)
     return len(rows)
 
 
@@ -181,8 +181,8 @@ def list_frames(store: ProjectStore, ids: Sequence[int] | None = None) -> list[F
         if ids is None:
             return [_frame(row) for row in connection.execute(query)]
         found: list[FrameRow] = []
-        for start in range(0, len(ids), BATCH):
-            found += [_frame(row) for row in connection.execute(query.where(frames.c.id.in_(ids[start : start + BATCH])))]
+        for some in batches(ids):
+            found += [_frame(row) for row in connection.execute(query.where(frames.c.id.in_(some)))]
     return sorted(found, key=lambda frame: frame.key)
 
 

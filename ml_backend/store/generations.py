@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import BATCH, ProjectStore
+from ml_backend.store.database import ProjectStore, batches
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import generations, picks, projects, versions
 from ml_backend.store.statuses import GenerationStatus
@@ -151,9 +151,8 @@ def picks_of(store: ProjectStore, number: int, frame_ids: Sequence[int]) -> dict
     query = select(picks).where(picks.c.project_id == store.project_id, picks.c.generation == number)
     found: dict[int, PickRow] = {}
     with store.read() as connection:
-        for start in range(0, len(frame_ids), BATCH):
-            chosen = query.where(picks.c.frame_id.in_(frame_ids[start : start + BATCH]))
-            found |= {row.frame_id: _pick(row) for row in connection.execute(chosen)}
+        for ids in batches(frame_ids):
+            found |= {row.frame_id: _pick(row) for row in connection.execute(query.where(picks.c.frame_id.in_(ids)))}
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.engine import Row
 
-from ml_backend.store.database import BATCH, ProjectStore
+from ml_backend.store.database import ProjectStore, batches
 from ml_backend.store.schema import tasks
 
 
@@ -68,9 +68,8 @@ def by_ls_ids(store: ProjectStore, ls_task_ids: Sequence[int]) -> dict[int, Task
     query = select(tasks).where(tasks.c.project_id == store.project_id)
     found: dict[int, TaskRow] = {}
     with store.read() as connection:
-        for start in range(0, len(ls_task_ids), BATCH):
-            chosen = query.where(tasks.c.ls_task_id.in_(ls_task_ids[start : start + BATCH]))
-            found |= {row.ls_task_id: _task(row) for row in connection.execute(chosen)}
+        for numbers in batches(ls_task_ids):
+            found |= {row.ls_task_id: _task(row) for row in connection.execute(query.where(tasks.c.ls_task_id.in_(numbers)))}
     return found
 
 
