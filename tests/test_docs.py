@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from label_config.settings.frame_rules import FrameRules
-from label_config.settings.spec import RecordingSettings, Spec, ViewSource, load_spec
+from label_config.settings.recording_settings import RecordingSettings, ViewSource
+from label_config.settings.spec import Spec, load_spec
 from plugins.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]

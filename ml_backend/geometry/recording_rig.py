@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from label_config.settings.spec import RecordingSettings
+from label_config.settings.recording_settings import RecordingSettings
 from ml_backend.geometry.calibration import read_calibration, rig_of_views
 from ml_backend.geometry.calibration.check import check_rig
 from ml_backend.geometry.cameras import Rig

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from label_config.settings.spec import ScoreSettings
+from label_config.settings.learning_settings import ScoreSettings
 from label_config.values import FloatArray, IntArray, Triangulation
 from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, Scores, Source, State

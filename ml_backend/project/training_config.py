@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from label_config.settings.spec import Train
+from label_config.settings.learning_settings import Train
 from label_config.values import BadInputError
 from ml_backend.pose.config import Auxiliary, TrainConfig
 from ml_backend.pose.device import count_processes

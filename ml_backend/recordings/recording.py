@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_config.settings.spec import RecordingSettings as RecordingSpec
-from label_config.settings.spec import ViewSource
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
+from label_config.settings.recording_settings import ViewSource
 from label_config.values import FloatArray, Frame, FrameKey, ImageRef
 from label_config.values.errors import RecordingError
 from ml_backend.recordings.pairing import FrameClock, Pairs, pair

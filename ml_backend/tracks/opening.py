@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from label_config.settings.spec import RecordingSettings, Spec, ViewSource
+from label_config.settings.recording_settings import RecordingSettings, ViewSource
+from label_config.settings.spec import Spec
 from label_config.values import FloatArray, Frame, ImageRef
 from label_config.values.errors import RecordingError
 from label_config.values.skeleton import Skeleton

@@ -15,8 +15,8 @@ import httpx
 import yaml
 from rich.console import Console
 
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.settings.skeleton_files import skeleton_to_mapping
-from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.settings.spec import load_spec
 from label_config.values import ParallaxError
 from ml_backend.recordings import open_recording

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.settings.spec import RecordingSettings as RecordingSpec
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.values import BadInputError, BoolArray, FloatArray, Frame, IntArray
 from label_config.values.skeleton import Skeleton, limbs_by_name
 from ml_backend.formats.dlc import read_dlc

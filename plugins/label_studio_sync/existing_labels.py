@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from label_config.settings.spec import RecordingSettings as RecordingSpec
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.settings.spec import Spec
 from label_config.values import (
     DEFAULT_SUBJECT,

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from label_config.settings.frame_rules import FrameName, FrameRules
-from label_config.settings.spec import ScoreSettings, Spec, load_spec
+from label_config.settings.learning_settings import ScoreSettings
+from label_config.settings.spec import Spec, load_spec
 from label_config.values import BadInputError
 
 FULL = """

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from label_config.settings.spec import ScoreSettings
+from label_config.settings.learning_settings import ScoreSettings
 from ml_backend.jobs import retrain_job as retrain_module
 from ml_backend.jobs.retrain_job import same_network
 from ml_backend.pose.training import TrainResult, train

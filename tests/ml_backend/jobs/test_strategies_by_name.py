@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from label_config.settings.spec import ColdStart, Hybrid, SelectionSettings
+from label_config.settings.learning_settings import ColdStart, Hybrid, SelectionSettings
 from label_config.values import DEFAULT_SUBJECT, BadInputError, FrameKey, ImageRef
 from ml_backend.acquisition.explain import explain
 from ml_backend.acquisition.order_window import Kind, Strategy

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.settings.spec import Train
+from label_config.settings.learning_settings import Train
 from label_config.values import BadInputError, ByteArray, ImageRef, ParallaxError, TrainingTarget
 from label_config.values.skeleton import Skeleton
 from ml_backend.jobs.run_job import run_here

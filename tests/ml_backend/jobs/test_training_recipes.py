@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.settings.spec import AcftSettings, Train
+from label_config.settings.learning_settings import AcftSettings, Train
 from label_config.values import BadInputError, TrainingTarget
 from ml_backend.jobs.replay import early_stop_part, misestimated
 from ml_backend.jobs.run_job import run_here

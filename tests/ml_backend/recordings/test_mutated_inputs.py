@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.settings.spec import RecordingSettings as RecordingSpec
-from label_config.settings.spec import ViewSource
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
+from label_config.settings.recording_settings import ViewSource
 from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.recording import open_recording
 from ml_backend.recordings.sources import probe

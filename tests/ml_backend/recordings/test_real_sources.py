@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from label_config.settings.spec import RecordingSettings as RecordingSpec
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.values import ImageRef
 from ml_backend.recordings import iter_images, open_recording, probe, read_image, reconcile_size
 

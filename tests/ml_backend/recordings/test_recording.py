@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.settings.spec import Cache
-from label_config.settings.spec import RecordingSettings as RecordingSpec
 from label_config.values import BadInputError, FrameKey
 from ml_backend.recordings.extract import write_picture
 from ml_backend.recordings.picture_errors import UnreadableImageError

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from label_config.settings.spec import RecordingSettings, Spec
+from label_config.settings.recording_settings import RecordingSettings
+from label_config.settings.spec import Spec
 from ml_backend.geometry.calibration import Calibration, convert_unit, read_calibration
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.adoption_plan import _recording

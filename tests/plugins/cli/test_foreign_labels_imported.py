@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from label_config.settings.spec import RecordingSettings, load_spec
+from label_config.settings.recording_settings import RecordingSettings
+from label_config.settings.spec import load_spec
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef
 from ml_backend.formats.format_registry import joined, read_labels
 from ml_backend.formats.names import LabelFormat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from label_config.settings.spec import ScoreSettings
+from label_config.settings.learning_settings import ScoreSettings
 from plugins.label_studio_sync.hop_checks import Finding, _scores
 from tests.small_project import make_project
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from label_config.settings.spec import RecordingSettings as RecordingSpec
+from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.settings.spec import Spec
 from label_config.values import BadInputError, ParallaxError
 from plugins.label_studio_sync import adoption_plan

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from label_config.settings.spec import Spec, Train
+from label_config.settings.learning_settings import Train
+from label_config.settings.spec import Spec
 from label_config.values import BadInputError
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
