@@ -43,7 +43,7 @@ def last_batch_performance(state: RoundState) -> BatchPerformance:
     workspace = state.workspace
     earlier = [row for row in state.annotations if row.round < state.round]
     last = max((row.round for row in earlier), default=0)
-    rows = [row for row in earlier if row.round == last and str(DEFAULT_SUBJECT) in row.poses]
+    rows = [row for row in earlier if row.round == last and str(DEFAULT_SUBJECT) in row.poses and row.frame_id not in state.of_several]
     orders = [order for order in generations.list_generations(workspace.store) if order.version_id is not None]
     by_version: dict[int, list[AnnotationRow]] = defaultdict(list)
     for row in rows:

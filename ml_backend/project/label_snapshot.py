@@ -31,7 +31,7 @@ def unit_of(workspace: Workspace) -> str:
 
 
 def collect(workspace: Workspace) -> Snapshot:
-    """Everything that people say at this moment about the default subject."""
+    """Everything that people say at this moment about the subject; frames in which they labelled several are left out."""
     return collect_labels(RoundState(workspace))
 
 
@@ -66,8 +66,11 @@ def collect_labels(now: RoundState) -> Snapshot:
 
 
 def pseudo_in_force(now: RoundState) -> list[PseudoRow]:
-    """The newest pseudo-labels, unless they are switched off or the live model was trained on them (docs/methods.md §1.6)."""
-    if not now.spec.pseudo_labels.enabled:
+    """The newest pseudo-labels, unless they are switched off or the live model was trained on them (docs/methods.md §1.6).
+
+    None in a project in which people labelled several subjects: points of two subjects may agree on a place where nobody is.
+    """
+    if not now.spec.pseudo_labels.enabled or now.of_several:
         return []
     last = -1 if now.live_snapshot is None else now.live_snapshot.round
     return [row for row in now.pseudo_labels if row.round > last]
@@ -109,7 +112,8 @@ def _merge(now: RoundState) -> dict[int, Pose2D]:
     views_of = _task_views(now)
     by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
     for row in now.annotations:
-        by_task[row.task_id].append(row)
+        if row.frame_id not in now.of_several:
+            by_task[row.task_id].append(row)
     poses: dict[int, Pose2D] = {}
     for task_id, rows in by_task.items():
         merged = merge_annotations([as_annotation(row) for row in rows])

@@ -9,6 +9,7 @@ from functools import cached_property
 from label_config.labelling.binding import Binding
 from label_config.settings.spec import Spec
 from ml_backend.geometry.cameras import Rig
+from ml_backend.project.several_subjects import frames_of_several
 from ml_backend.store import frames, pseudo_labels, submissions, tasks, versions
 from ml_backend.store.frames import FrameRow, SequenceRow
 from ml_backend.store.projects import Project
@@ -85,6 +86,11 @@ class RoundState:
     def labelled(self) -> frozenset[int]:
         """Ids of the frames that somebody labelled."""
         return frozenset(row.frame_id for row in self.annotations)
+
+    @cached_property
+    def of_several(self) -> Mapping[int, int]:
+        """Frame id → how many subjects people labelled there, where these are more than one."""
+        return frames_of_several(self.annotations)
 
     @cached_property
     def pseudo_labels(self) -> list[PseudoRow]:

@@ -14,6 +14,7 @@ from label_config.values import FloatArray, Pose2D
 from label_config.values.problem import Problem
 from label_config.values.refusal import Refusal
 from ml_backend.labels.edit_distance import edit_distance
+from ml_backend.project import several_subjects
 from ml_backend.store import generations, versions
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -44,6 +45,8 @@ class AnnotationReader:
         for problem in decoded.problems:
             self.troubles.add(task.ls_task_id, trouble_of(problem))
         cancelled = bool(item["was_cancelled"])
+        if not cancelled and (several := trouble_of_several(decoded)) is not None:
+            self.troubles.add(task.ls_task_id, several)
         number = None if cancelled else self._generation(decoded, item)
         pick = None if number is None else generations.pick_of(self.store, number, task.frame_id)
         shown = pick if pick is not None and not pick.without_points else None
@@ -97,6 +100,14 @@ def trouble_of(problem: Problem) -> Refusal:
     place = ", ".join(part for part in (problem.view, problem.keypoint) if part)
     where = f"{place}: " if place and not problem.message.startswith(place) else ""
     return Refusal(f"annotations: {where}{problem.message}", problem.got)
+
+
+def trouble_of_several(decoded: DecodedAnnotation) -> Refusal | None:
+    """What is said of an annotation with points of several subjects."""
+    count = several_subjects.labelled_subjects({subject: pose.to_json() for subject, pose in decoded.poses.items()})
+    if count < 2:
+        return None
+    return Refusal(f"annotations: {several_subjects.EXPECTED}", f"{count} subjects", several_subjects.FIX)
 
 
 def _drawn(boxes_px: FloatArray) -> list[list[float] | None]:

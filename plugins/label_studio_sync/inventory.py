@@ -8,7 +8,7 @@ from typing import Any
 from label_config.labelling.region_decode import decode
 from label_config.values import BadInputError, FrameKey
 from label_config.values.refusal import Refusal
-from plugins.label_studio_sync.annotation_reader import trouble_of
+from plugins.label_studio_sync.annotation_reader import trouble_of, trouble_of_several
 from plugins.label_studio_sync.client import PULL_FIELDS, Client
 from plugins.label_studio_sync.known_frames import find_clash
 from plugins.label_studio_sync.task_names import Reading, TaskNames
@@ -65,6 +65,9 @@ class _Inventory:
             decoded = decode(annotation["result"], binding)
             for problem in decoded.problems:
                 self.troubles.add(task["id"], trouble_of(problem))
+            several = None if annotation.get("was_cancelled") else trouble_of_several(decoded)
+            if several is not None:
+                self.troubles.add(task["id"], several)
             if decoded.unsized:
                 what = "annotations without the size of their picture; they are used once it was measured"
                 self.troubles.add(task["id"], Refusal(what))

@@ -91,6 +91,36 @@ def test_a_drawn_box_is_kept_with_its_annotation(workspace: Workspace) -> None:
     assert frame(workspace).boxes == {}
 
 
+def test_boxes_of_several_subjects_are_refused_in_words(workspace: Workspace) -> None:
+    read(workspace, task(100, {"box": {"left": [[1, 2, 30, 40], [50, 2, 30, 40]]}}))
+    assert frame(workspace).boxes == {}
+    (event,) = [event for event in presence.list_events(workspace.store) if "task 100" in event.text]
+    assert "got 2 boxes; Parallax labels one subject per frame" in event.text
+
+
+def test_points_of_several_subjects_are_said_with_their_tasks(workspace: Workspace) -> None:
+    skeleton = workspace.binding.skeleton
+    binding = bind(build_label_config(skeleton, VIEWS, boxes=True), skeleton)
+    projects.change(workspace.store, binding=binding.to_json())
+    view = binding.views[0]
+    size = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
+
+    def mouse(name: str, left: float) -> list[dict[str, Any]]:
+        box = {"x": left, "y": 25.0, "width": 20.0, "height": 50.0, "rotation": 0, "rectanglelabels": list(view.box_labels)}
+        nose = {"x": left + 5, "y": 30.0, "width": 0.5, "keypointlabels": ["nose"]}
+        point = {"id": f"p{name}", "type": "keypointlabels", "from_name": next(iter(view.points)), "parentID": name, "value": nose}
+        around = {"id": name, "type": "rectanglelabels", "from_name": view.box, "value": box}
+        return [{**region, "to_name": view.image, **size} for region in (around, point)]
+
+    labelled = {"id": 7, "updated_at": TIMES["updated_at"], "was_cancelled": False}
+    read(workspace, task(100, {}, [{**labelled, "result": mouse("a", 10.0)}]))
+    assert not [event for event in presence.list_events(workspace.store) if "one subject" in event.text]
+    read(workspace, task(101, {}, [{**labelled, "id": 8, "result": mouse("a", 10.0) + mouse("b", 60.0)}]))
+    (event,) = [event for event in presence.list_events(workspace.store) if "one subject" in event.text]
+    assert event.text.startswith("task 101: annotations: expected points of one subject in a frame, got 2 subjects")
+    assert "not trained on" in event.text
+
+
 def test_the_dry_run_says_that_boxes_were_understood(workspace: Workspace) -> None:
     names = FrameFinder(workspace).names
     pictures = {"left": "/data/a.jpg", "right": "/data/b.jpg"}
