@@ -35,8 +35,8 @@ def _box(view: str, value: object) -> Box:
             return x, y, width, height
     if isinstance(value, list) and len(value) > 1 and all(isinstance(part, list | dict) for part in value):
         raise LabellingConfigError(
-            f"{view}: expected the box of one subject, [x, y, width, height], got {len(value)} boxes; Parallax labels one subject "
-            "per frame and cannot know which is meant: give the same subject's box in every camera"
+            f"{view}: expected the box of one subject, [x, y, width, height], got {len(value)} boxes; Parallax labels one "
+            "subject per frame and cannot know which is meant: give the same subject's box in every camera"
         )
     raise LabellingConfigError(f"{view}: expected [x, y, width, height] in pixels, the last two above 0, got {_short(value)}")
 

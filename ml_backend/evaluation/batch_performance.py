@@ -41,9 +41,9 @@ class BatchPerformance:
 def last_batch_performance(state: RoundState) -> BatchPerformance:
     """G of the last round that has labels: random picks included, on the network's own points, whatever annotators were shown."""
     workspace = state.workspace
-    earlier = [row for row in state.annotations if row.round < state.round]
+    earlier = [row for row in state.annotations if row.round < state.round and row.frame_id not in state.of_several]
     last = max((row.round for row in earlier), default=0)
-    rows = [row for row in earlier if row.round == last and str(DEFAULT_SUBJECT) in row.poses and row.frame_id not in state.of_several]
+    rows = [row for row in earlier if row.round == last and str(DEFAULT_SUBJECT) in row.poses]
     orders = [order for order in generations.list_generations(workspace.store) if order.version_id is not None]
     by_version: dict[int, list[AnnotationRow]] = defaultdict(list)
     for row in rows:

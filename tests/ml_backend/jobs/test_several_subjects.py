@@ -25,7 +25,8 @@ def add_a_second(workspace: Workspace, index: int) -> None:
     row = next(row for row in submissions.list_annotations(workspace.store) if row.frame_id == frames_of(workspace)[index])
     first = Pose2D.from_json(row.poses["0"])
     other = Pose2D(first.xy_px + 20.0, first.confidence, first.state, first.provenance)
-    fields: dict[str, Any] = {name: getattr(row, name) for name in ("ls_annotation_id", "task_id", "person", "cancelled", "round")}
+    same = ("ls_annotation_id", "task_id", "person", "cancelled", "round")
+    fields: dict[str, Any] = {name: getattr(row, name) for name in same}
     poses = {**row.poses, "1": other.to_json()}
     later = {"updated_at": "2026-01-02T00:00:00.000000Z", "poses": poses, "problems": [], "seen_at": 2.0}
     submissions.save(workspace.store, [{**fields, **later}])

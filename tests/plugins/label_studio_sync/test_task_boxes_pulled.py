@@ -108,7 +108,8 @@ def test_points_of_several_subjects_are_said_with_their_tasks(workspace: Workspa
     def mouse(name: str, left: float) -> list[dict[str, Any]]:
         box = {"x": left, "y": 25.0, "width": 20.0, "height": 50.0, "rotation": 0, "rectanglelabels": list(view.box_labels)}
         nose = {"x": left + 5, "y": 30.0, "width": 0.5, "keypointlabels": ["nose"]}
-        point = {"id": f"p{name}", "type": "keypointlabels", "from_name": next(iter(view.points)), "parentID": name, "value": nose}
+        control = next(iter(view.points))
+        point = {"id": f"p{name}", "type": "keypointlabels", "from_name": control, "parentID": name, "value": nose}
         around = {"id": name, "type": "rectanglelabels", "from_name": view.box, "value": box}
         return [{**region, "to_name": view.image, **size} for region in (around, point)]
 
