@@ -50,6 +50,7 @@ class Train(Section):
     amplitude   height of the target
     grid        relation of input and heatmap pixels; "stride" for weights published with SimpleBaseline or HRNet
     flip_test   predict from the mirrored picture too, and average the heatmaps
+    limb_refinement  where a keypoint has several maxima, take those whose limbs have the lengths that the network expects
     randaugment  (operations, magnitude 0..10) of photometric RandAugment in every recipe, None = off
     lr_parts    factors of ``lr`` for backbone, decoder and last layer of the network
     precision   "auto" = bfloat16 on CUDA, and in training on processors that multiply it natively; float32 elsewhere
@@ -85,6 +86,7 @@ class Train(Section):
     amplitude: Positive = 1.0
     grid: Literal["centre", "stride"] = "centre"
     flip_test: bool = False
+    limb_refinement: bool = False
     randaugment: tuple[Count, Annotated[float, Field(ge=0, le=10)]] | None = None
     window: Count | None = None
     seed: CountOrZero = 0

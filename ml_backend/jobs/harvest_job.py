@@ -67,7 +67,12 @@ def harvest(context: JobContext) -> VersionRow:
         targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
         targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
         pictures.prepare([target.image for target in targets])
-        base = config_for(workspace.spec.train, warm=True, round_=row.round, auxiliary=auxiliary_networks(workspace.spec.scores))
+        base = config_for(
+            workspace.spec.train,
+            warm=True,
+            round_=row.round,
+            auxiliary=auxiliary_networks(workspace.spec.scores, limb_refinement=workspace.spec.train.limb_refinement),
+        )
         config = preset("personalise", base, n_targets=math.ceil(len(targets) / processes_of(workspace.spec.train)))
         poses = HarvestArguments.of(context.job).before
         folder = workspace.models / model_folder_name(row, parent, config.to_json(), poses, asdict(options))

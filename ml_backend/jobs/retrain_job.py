@@ -115,7 +115,7 @@ def _targets_and_config(
 ) -> tuple[list[TrainingTarget], list[TrainingTarget], TrainConfig]:
     """What to train on, what early stopping evaluates (nothing unless the recipe asks for it), and the recipe."""
     spec = workspace.spec.train
-    auxiliary = auxiliary_networks(workspace.spec.scores)
+    auxiliary = auxiliary_networks(workspace.spec.scores, limb_refinement=workspace.spec.train.limb_refinement)
 
     def recipe(count: int) -> TrainConfig:
         return recipe_for(

@@ -88,10 +88,12 @@ def usual_steps(rows: Sequence[FrameRow]) -> dict[str, float]:
     return {name: float(np.median(np.diff(of))) if len(of) > 1 else 1.0 for name, of in numbers.items()}
 
 
-def auxiliary_networks(scores: Literal["auto"] | Mapping[str, ScoreSettings]) -> tuple[Auxiliary, ...]:
-    """The auxiliary networks that must be trained beside the pose network for the scores of parallax.yaml."""
+def auxiliary_networks(
+    scores: Literal["auto"] | Mapping[str, ScoreSettings], *, limb_refinement: bool = False
+) -> tuple[Auxiliary, ...]:
+    """The auxiliary networks that must be trained beside the pose network for scores and predictions of parallax.yaml."""
     needs = frozenset[Need]() if scores == "auto" else frozenset[Need]().union(*(s.requires for s in make_scores(list(scores))))
-    return auxiliaries_for(needs)
+    return auxiliaries_for(needs | {Output.LINKS} if limb_refinement else needs)
 
 
 def labelled_sizes(state: RoundState, snapshot: Snapshot) -> FloatArray:

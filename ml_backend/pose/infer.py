@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ from label_config.values import Box, ByteArray, Float32Array, FloatArray
 from label_config.values.errors import ModelError
 from label_config.values.prediction import Output, Prediction, joined
 from ml_backend.heatmaps.crops import CropTransform, padded_box
+from ml_backend.heatmaps.limb_refinement import most_likely_peaks
 from ml_backend.pose.config import AUXILIARY_OUTPUT
 from ml_backend.pose.dataset import BOX_MARGIN, subject_box, whole_picture
 from ml_backend.pose.device import autocast, choose_device, free_memory, is_out_of_memory, threads, to_network
@@ -46,10 +48,12 @@ class Predictor:
         batch: int = 32,
         n_threads: int = 1,
         flip_test: bool = False,
+        limb_refinement: bool = False,
     ) -> None:
-        """``flip_test`` averages the maps of crop and mirrored crop.
+        """``flip_test`` averages the maps of crop and mirrored crop; ``limb_refinement`` chooses among all maxima by the limbs.
 
-        Raises BadInputError where that cannot be: without heatmaps, or for a skeleton whose mirrored pictures are not valid.
+        Raises BadInputError where the first cannot be: without heatmaps, or for a skeleton whose mirrored pictures are not valid.
+        Without an auxiliary network for the lengths of limbs the second changes nothing, and a warning says so.
         """
         self.manifest, self.keypoints = manifest, manifest.skeleton.keypoints
         self.device = choose_device(device)
@@ -66,6 +70,12 @@ class Predictor:
                 f"skeleton {manifest.skeleton.name!r}; set it to false"
             )
         self.flip_test = flip_test
+        self.limb_refinement = limb_refinement and Output.LINKS in self.outputs
+        if limb_refinement and not self.limb_refinement:
+            log.warning(
+                "train.limb_refinement: this model has no auxiliary network for the lengths of limbs; its points are the largest "
+                "maxima. The next version that is trained has one"
+            )
         #: Seconds so far: crops cut out, the network, its maps read as points.
         self.spent_s = {"crop": 0.0, "network": 0.0, "points": 0.0}
 
@@ -79,10 +89,19 @@ class Predictor:
         n_threads: int = 1,
         plugins: Collection[str] = (),
         flip_test: bool = False,
+        limb_refinement: bool = False,
     ) -> Self:
         """Read a model folder after checking its hashes.  Raises BadInputError."""
         network, manifest = load_model(folder, plugins=plugins)
-        return cls(network, manifest, device=device, batch=batch, n_threads=n_threads, flip_test=flip_test)
+        return cls(
+            network,
+            manifest,
+            device=device,
+            batch=batch,
+            n_threads=n_threads,
+            flip_test=flip_test,
+            limb_refinement=limb_refinement,
+        )
 
     def predict(
         self, images: Sequence[ByteArray], boxes_px: Sequence[Box | None] | None = None, *, heatmaps: bool = False
@@ -115,20 +134,20 @@ class Predictor:
     def _predict(self, images: Sequence[ByteArray], boxes: Sequence[Box | None], heatmaps: bool) -> Prediction:
         input_px = self.manifest.config.input_px
         aspect = input_px[0] / input_px[1]
-        looks = [
+        crops_px = [
             whole_picture((image.shape[1], image.shape[0]), input_px) if box is None else padded_box(box, aspect, BOX_MARGIN)
             for image, box in zip(images, boxes, strict=True)
         ]
         unknown = [i for i, box in enumerate(boxes) if box is None]
         if self.manifest.two_stage and unknown:
-            coarse = self._look([images[i] for i in unknown], [looks[i] for i in unknown], heatmaps=False, flip_test=False)
+            coarse = self._forward([images[i] for i in unknown], [crops_px[i] for i in unknown], heatmaps=False, flip_test=False)
             for position, i in enumerate(unknown):
                 found = confident_box(coarse.xy_px[position], coarse.confidence[position], self.manifest.subject_px)
                 if found is not None:
-                    looks[i] = padded_box(found, aspect, BOX_MARGIN)
-        return self._look(images, looks, heatmaps=heatmaps, flip_test=self.flip_test)
+                    crops_px[i] = padded_box(found, aspect, BOX_MARGIN)
+        return self._forward(images, crops_px, heatmaps=heatmaps, flip_test=self.flip_test)
 
-    def _look(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> Prediction:
+    def _forward(self, images: Sequence[ByteArray], boxes: Sequence[Box], *, heatmaps: bool, flip_test: bool) -> Prediction:
         h, w = self.head.size_hm
         config = self.manifest.config
         clock = [time.perf_counter()]
@@ -144,6 +163,8 @@ class Predictor:
         maps = _array(prediction)
         clock.append(time.perf_counter())
         decoded = self.head.decode(maps)
+        if self.limb_refinement:
+            decoded = self._refined(decoded, _array(beside[Output.LINKS]))
         peak_xy = _per_picture(transforms, decoded.peak_xy_hm)
         outputs = {
             Output.PEAKS: np.concatenate([peak_xy, decoded.peak_value[..., None]], axis=-1),
@@ -163,6 +184,19 @@ class Predictor:
             self.spent_s[name] += seconds
         return found
 
+    def _refined(self, decoded: Decoded, links_hm: Float32Array) -> Decoded:
+        """The same with other maxima as points where the limbs say so; what keeps its largest maximum keeps its finer place."""
+        chosen = most_likely_peaks(
+            decoded.peak_xy_hm, decoded.peak_value, links_hm[..., 0], links_hm[..., 1], self.manifest.skeleton.limbs
+        )[..., None]
+        xy = np.take_along_axis(decoded.peak_xy_hm, chosen[..., None], axis=2)[:, :, 0]
+        value = np.take_along_axis(decoded.peak_value, chosen, axis=2)[..., 0]
+        return replace(
+            decoded,
+            xy_hm=np.where(chosen > 0, xy, decoded.xy_hm),
+            confidence=np.where(chosen[..., 0] > 0, np.clip(value, 0.0, 1.0), decoded.confidence),
+        )
+
     def _mirrored(self, crops: ByteArray) -> Tensor:
         """Maps of the mirrored crops, mirrored back."""
         maps: Tensor = self.network(to_network(crops[:, :, ::-1], self.device)).prediction.float().flip(-1)
@@ -178,7 +212,7 @@ class Predictor:
 
 
 def confident_box(xy_px: FloatArray, confidence: FloatArray, subject_px: float) -> Box | None:
-    """A box around the points (K, 2) that the first look is sure of; None when fewer than two, or a quarter, are."""
+    """A box around the points (K, 2) that the first forward pass is sure of; None when fewer than two, or a quarter, are."""
     sure = (confidence >= max(_CONFIDENT, _CONFIDENT_SHARE * float(confidence.max(initial=0.0)))) & np.isfinite(xy_px).all(axis=1)
     if sure.sum() < min(max(2, len(xy_px) / 4), len(xy_px)):
         return None

@@ -12,4 +12,6 @@ from ml_backend.store.workspace import Workspace
 def load_predictor(workspace: Workspace, folder: Path) -> Predictor:
     """The model in ``folder``.  Raises BadInputError as :meth:`Predictor.load`."""
     train = workspace.spec.train
-    return Predictor.load(folder, train.device, plugins=own_networks(train), flip_test=train.flip_test)
+    return Predictor.load(
+        folder, train.device, plugins=own_networks(train), flip_test=train.flip_test, limb_refinement=train.limb_refinement
+    )

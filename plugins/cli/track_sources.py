@@ -212,12 +212,17 @@ def _predictor(spec: Spec, folder: Path, asked: Asked) -> Predictor:
         n_threads=usable_threads(),
         plugins=(*own_networks(spec.train), *asked.networks),
         flip_test=spec.train.flip_test,
+        limb_refinement=spec.train.limb_refinement,
     )
 
 
 def _about(spec: Spec, predictor: Predictor) -> dict[str, Any]:
     manifest = predictor.manifest
-    settings = {"flip_test": predictor.flip_test, "threshold_px": spec.pseudo_labels.threshold_px}
+    settings = {
+        "flip_test": predictor.flip_test,
+        "limb_refinement": predictor.limb_refinement,
+        "threshold_px": spec.pseudo_labels.threshold_px,
+    }
     return {"format": 1, "model": dict(manifest.files), "settings": settings}
 
 

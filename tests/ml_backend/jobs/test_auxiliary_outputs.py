@@ -25,6 +25,11 @@ def test_scores_decide_which_auxiliary_networks_are_trained(scores: Any, network
     assert auxiliary_networks(scores) == networks
 
 
+def test_refinement_by_limbs_needs_their_lengths() -> None:
+    assert auxiliary_networks("auto", limb_refinement=True) == ("links",)
+    assert auxiliary_networks({"vl4pose": 1.0}, limb_refinement=True) == ("links",)
+
+
 def test_pictures_find_their_place_and_missing_views_are_nan() -> None:
     batch = Prediction(
         xy_px=np.ones((2, 3, 2)),

@@ -16,7 +16,8 @@ from ml_backend.pose import infer
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor, confident_box
-from ml_backend.pose.networks import build_network
+from ml_backend.pose.auxiliaries import attach
+from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
 from ml_backend.pose.training import train
 from ml_backend.pose.weights import Manifest
 
@@ -146,3 +147,41 @@ def test_points_are_matched_by_name() -> None:
     np.testing.assert_array_equal(mapped.confidence, [[0.3, 0, 0.1]])
     with pytest.raises(BadInputError, match="no name in common"):
         by_keypoint_name(batch, ("a", "b", "c"), ("d",))
+
+
+class TwoMaxima(PoseNetwork):
+    """Keypoint 0 at (12, 4) or, a little less, at (2, 4); 1 at (12, 4); 2 at (4, 10).  The limb from 2 to 0 is √40 long, to 1 10."""
+
+    def forward(self, crops: torch.Tensor) -> PoseOutput:
+        y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+        right, left, foot = (torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 4) for cx, cy in ((12, 4), (2, 4), (4, 10)))
+        maps = torch.stack([torch.maximum(right, 0.9 * left), right, foot])
+        return PoseOutput(maps.expand(len(crops), -1, -1, -1), torch.zeros(len(crops), 4), (torch.zeros(len(crops), 2, 16, 16),))
+
+
+class KnownLengths(torch.nn.Module):
+    def forward(self, maps: Any) -> dict[Output, torch.Tensor]:
+        return {Output.LINKS: torch.tensor([[[40**0.5, 0.0], [10.0, 0.0]]]).expand(len(maps[0]), -1, -1)}
+
+
+def test_limbs_choose_among_the_maxima_of_a_map(make_blobs: Any) -> None:
+    skeleton, picture = make_blobs().skeleton, np.zeros((64, 64, 3), np.uint8)
+    config = TrainConfig(input_px=(64, 64), auxiliary=("links",), two_stage=False)
+    network = TwoMaxima()
+    attach(network, config, skeleton)
+    network.auxiliary = KnownLengths()  # type: ignore[assignment]
+    plain = Predictor(network, Manifest(skeleton, config), device="cpu").predict([picture])
+    refined = Predictor(network, Manifest(skeleton, config), device="cpu", limb_refinement=True).predict([picture])
+    np.testing.assert_allclose(plain.xy_px[0], [[49.5, 17.5], [49.5, 17.5], [17.5, 41.5]], atol=0.3)
+    np.testing.assert_allclose(refined.xy_px[0, 0], [9.5, 17.5], atol=0.3)
+    np.testing.assert_array_equal(refined.xy_px[0, 1:], plain.xy_px[0, 1:])
+    assert (plain.confidence[0, 0], refined.confidence[0, 0]) == pytest.approx((1.0, 0.9), abs=0.02)
+
+
+def test_a_model_without_lengths_of_limbs_says_that_it_cannot_refine(
+    untrained: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    without = Predictor(untrained.network, untrained.manifest, device="cpu", limb_refinement=True)
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(without.predict([picture]).xy_px, untrained.predict([picture]).xy_px)
+    assert "limb_refinement: this model has no auxiliary network" in caplog.text
