@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ml_backend.simulation.studies import limb_likelihoods
 from ml_backend.simulation.studies.bad_poses import CORRUPTIONS, DETECTORS
 from ml_backend.simulation.studies.harvesting import STEPS
 from ml_backend.simulation.studies.reconstruction import METHODS
@@ -89,6 +90,36 @@ def bad_poses_sections(rows: Sequence[Row]) -> list[SummarySection]:
 
 def _auroc(rows: Sequence[Row], where: Row) -> str:
     return in_words(over_seeds(rows, "auroc", matching(where)), 3, sign=False)
+
+
+def limb_sections(rows: Sequence[Row]) -> list[SummarySection]:
+    """How scores of single pictures rank them by their true error, and what the limbs make of the maxima."""
+    counts = sorted({int(row["labelled"]) for row in rows})
+    seeds = len({row["seed"] for row in rows})
+    columns = tuple(f"{count} labels" for count in counts)
+
+    def over(figure: str, digits: int, sign: bool, minus: str = "") -> tuple[str, ...]:
+        less = [{**row, "less": row[figure] - (row[minus] if minus else 0.0)} for row in rows]
+        return tuple(in_words(over_seeds(less, "less", matching({"labelled": count})), digits, sign=sign) for count in counts)
+
+    return [
+        SummarySection(
+            f"Rank correlation of each score with the true error of a picture, {seeds} seeds",
+            ("score", *columns),
+            tuple((name, *over(name, 2, True)) for name in limb_likelihoods.SCORES),
+        ),
+        SummarySection(
+            f"Points among the maxima of each heatmap, {seeds} seeds, mean error in px",
+            ("point", *columns),
+            (
+                *((name, *over(name, 2, False)) for name in limb_likelihoods.POINTS),
+                ("limbs minus largest", *over("limbs", 3, True, "largest")),
+                ("share of keypoints moved", *over("moved", 4, False)),
+                ("network, ms a picture", *over("alone_ms", 2, False)),
+                ("network and lengths of limbs, ms", *over("beside_ms", 2, False)),
+            ),
+        ),
+    ]
 
 
 def matching(where: Row) -> Callable[[Row], bool]:

@@ -54,6 +54,23 @@ def bad_poses(
     _show(bad_poses_sections(run(study, range(first_seed, first_seed + seeds), out, typer.echo)), out)
 
 
+@app.command()
+def limbs(
+    seeds: Seeds = 5,
+    first_seed: FirstSeed = 0,
+    setting: Setting = None,
+    out: Annotated[Path, typer.Option(help="Folder of results.csv.")] = Path(".bench/studies/limbs"),
+) -> None:
+    """Which score of a single picture knows how wrong the network is, and do limbs repair it?  Resumes where it was stopped."""
+    from ml_backend.simulation.experiments.learner import fast_precision
+    from ml_backend.simulation.studies.limb_likelihoods import LimbStudy, run
+    from ml_backend.simulation.studies.study_table import changed
+    from ml_backend.simulation.studies.summary import limb_sections
+
+    study = changed(LimbStudy(precision=fast_precision()), setting or [])
+    _show(limb_sections(run(study, range(first_seed, first_seed + seeds), out, typer.echo)), out)
+
+
 def _show(sections: list[SummarySection], folder: Path) -> None:
     out = console()
     for section in sections:
