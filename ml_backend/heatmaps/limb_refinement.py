@@ -29,7 +29,7 @@ def most_likely_peaks(
     Returns (n, K) numbers of maxima; 0 where a keypoint has none.  A limb with an end that has no maximum is left out.
     """
     found = np.isfinite(peak_xy_hm).all(axis=-1) & (peak_value > 0)
-    some = found.any(axis=-1)
+    some = np.asarray(found.any(axis=-1))
     share = np.where(found, peak_value, 0.0)
     total = share.sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore"):

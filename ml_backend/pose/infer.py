@@ -186,9 +186,10 @@ class Predictor:
 
     def _refined(self, decoded: Decoded, links_hm: Float32Array) -> Decoded:
         """The same with other maxima as points where the limbs say so; what keeps its largest maximum keeps its finer place."""
-        chosen = most_likely_peaks(
-            decoded.peak_xy_hm, decoded.peak_value, links_hm[..., 0], links_hm[..., 1], self.manifest.skeleton.limbs
-        )[..., None]
+        length, log_variance = np.moveaxis(links_hm.astype(np.float64), -1, 0)
+        chosen = most_likely_peaks(decoded.peak_xy_hm, decoded.peak_value, length, log_variance, self.manifest.skeleton.limbs)[
+            ..., None
+        ]
         xy = np.take_along_axis(decoded.peak_xy_hm, chosen[..., None], axis=2)[:, :, 0]
         value = np.take_along_axis(decoded.peak_value, chosen, axis=2)[..., 0]
         return replace(

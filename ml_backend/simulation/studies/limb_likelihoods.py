@@ -1,4 +1,4 @@
-"""Which score of a single picture knows how wrong the network is, and do limbs repair it?  (Shukla et al. 2022; docs/methods.md §6)
+"""Which score of one picture knows how wrong the network is, and do limbs repair it?  (Shukla et al. 2022; docs/methods.md §6)
 
 Networks learn from some labelled pictures of a take of the capture studio, each with the auxiliary networks beside it, and
 predict later pictures of the same take.  Scores are ranked against the true error of each picture; then the points are

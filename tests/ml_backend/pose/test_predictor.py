@@ -14,9 +14,9 @@ from label_config.values import BadInputError
 from label_config.values.prediction import Output, Prediction, by_keypoint_name
 from ml_backend.pose import infer
 from ml_backend.pose.adapter import PoseModel
+from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor, confident_box
-from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
 from ml_backend.pose.training import train
 from ml_backend.pose.weights import Manifest
@@ -150,7 +150,7 @@ def test_points_are_matched_by_name() -> None:
 
 
 class TwoMaxima(PoseNetwork):
-    """Keypoint 0 at (12, 4) or, a little less, at (2, 4); 1 at (12, 4); 2 at (4, 10).  The limb from 2 to 0 is √40 long, to 1 10."""
+    """Keypoint 0 at (12, 4) or, a little less, at (2, 4); 1 at (12, 4); 2 at (4, 10).  The limb 2–0 is √40 long, 2–1 10."""
 
     def forward(self, crops: torch.Tensor) -> PoseOutput:
         y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
