@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,9 +97,19 @@ def postgres_url() -> Iterator[str]:
     Not in pytest's folder: every run of pytest that starts on this machine closes that one to other users, and so to a server
     that will not run as root.
     """
+    with temporary_postgres() as url:
+        if url is None:
+            pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
+        yield url
+
+
+@contextmanager
+def temporary_postgres() -> Iterator[str | None]:
+    """The address of a server that lasts as long as the context; None where its programs are not installed."""
     programs = _postgres_programs()
     if programs is None:
-        pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
+        yield None
+        return
     with tempfile.TemporaryDirectory(prefix="parallax-postgres-") as folder:
         yield from _postgres_server(programs, Path(folder), free_port())
 

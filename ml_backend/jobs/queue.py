@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 
 from label_config.values.errors import ServiceError
 from ml_backend.jobs.messages import PREDICT_NOW, RUN_JOB
+from ml_backend.jobs.total_deadline import within
 from ml_backend.store import work
 from ml_backend.store.statuses import JobKind
 from ml_backend.store.workspace import Workspace
@@ -31,8 +32,9 @@ JOB_TIMEOUT_S = 24 * 3600
 PREDICT_WAIT_S = 20
 PREDICT_POLL_S = 0.05
 
-#: A Redis that takes longer than this to answer counts as away.
+#: A Redis that takes longer than this to answer counts as away; so does one that answers, and not within the second limit.
 ANSWER_S = 5
+ENQUEUE_S = 20.0
 
 log = logging.getLogger("parallax.queue")
 
@@ -45,8 +47,13 @@ class JobQueue:
     """The two queues of one Redis."""
 
     def __init__(self, url: str) -> None:
-        self.connection = redis.Redis.from_url(
-            url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S, retry=Retry(NoBackoff(), 1), health_check_interval=30
+        self.url = url
+        self.connection = self._client(tries_again=1)
+
+    def _client(self, *, tries_again: int) -> redis.Redis:
+        retry = Retry(NoBackoff(), tries_again)
+        return redis.Redis.from_url(
+            self.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S, retry=retry, health_check_interval=30
         )
 
     def enqueue_open_jobs(self, workspace: Workspace) -> int:
@@ -56,8 +63,8 @@ class JobQueue:
         that a worker took says nothing, as the worker may have died before it could claim the job.  Raises QueueAwayError.
         """
         try:
-            return self._enqueue(workspace)
-        except redis.RedisError as error:
+            return within(ENQUEUE_S, lambda: self._enqueue(workspace), lambda: cut(self.connection))
+        except (redis.RedisError, TimeoutError) as error:
             raise QueueAwayError(
                 f"Redis does not answer ({type(error).__name__}): jobs wait until it does. Is it running, and is `redis` right?"
             ) from error
@@ -91,22 +98,36 @@ class JobQueue:
         # A worker that died over them blocks the name no longer than this.
         turn = int(time.time() // PREDICT_WAIT_S)
         name = f"parallax-predict-{workspace.store.project_id}-{digest}-{turn}"
-        queue = Queue("infer", connection=self.connection, serializer=JSONSerializer)
-        deadline = time.monotonic() + wait_s
-        try:
-            with contextlib.suppress(DuplicateJobError):
-                queue.enqueue(
-                    PREDICT_NOW,
-                    args=(numbers,),
-                    job_id=name,
-                    unique=True,
-                    at_front=True,
-                    ttl=max(1, round(wait_s)),
-                    job_timeout=JOB_TIMEOUT_S,
-                    result_ttl=0,
-                    failure_ttl=0,
-                )
-            while Job.exists(name, connection=self.connection) and time.monotonic() < deadline:
-                time.sleep(PREDICT_POLL_S)
-        except redis.RedisError as error:
-            log.warning("no worker can be asked for predictions: Redis does not answer (%s)", type(error).__name__)
+        # A connection of its own, which can be cut without others noticing.
+        with self._client(tries_again=0) as connection:
+            try:
+                within(wait_s, lambda: _ask(connection, name, numbers, wait_s), lambda: cut(connection))
+            except TimeoutError:
+                log.info("no worker predicted %d frames within %g s", len(numbers), wait_s)
+            except redis.RedisError as error:
+                log.warning("no worker can be asked for predictions: Redis does not answer (%s)", type(error).__name__)
+
+
+def _ask(connection: redis.Redis, name: str, numbers: Sequence[int], wait_s: float) -> None:
+    """Put the message in front of all others and wait until it is done."""
+    queue = Queue("infer", connection=connection, serializer=JSONSerializer)
+    deadline = time.monotonic() + wait_s
+    with contextlib.suppress(DuplicateJobError):
+        queue.enqueue(
+            PREDICT_NOW,
+            args=(list(numbers),),
+            job_id=name,
+            unique=True,
+            at_front=True,
+            ttl=max(1, round(wait_s)),
+            job_timeout=JOB_TIMEOUT_S,
+            result_ttl=0,
+            failure_ttl=0,
+        )
+    while Job.exists(name, connection=connection) and time.monotonic() < deadline:
+        time.sleep(PREDICT_POLL_S)
+
+
+def cut(connection: redis.Redis) -> None:
+    """Close every connection of this client, also those that wait for an answer."""
+    connection.connection_pool.disconnect(inuse_connections=True)

@@ -17,6 +17,7 @@ from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, protect, r
 from ml_backend.server.events import NO_VERSION, note_address, ring, serving
 from ml_backend.server.gauges import StoreGauges
 from ml_backend.server.predictions import Compute, ForeignProjectError, PoolMissError, Predictions, TooManyTasksError
+from ml_backend.server.wishes import Wishes
 from ml_backend.store import generations
 from ml_backend.store.fault_points import reach
 from ml_backend.store.workspace import Workspace
@@ -40,7 +41,8 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
     calls = Counter("parallax_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry)
     took = Histogram("parallax_request_seconds", "Time to answer", ["endpoint"], registry=registry)
     registry.register(StoreGauges(workspace))
-    predictions = Predictions(workspace, compute)
+    predictions, wishes = Predictions(workspace, compute), Wishes(workspace)
+    project_number = workspace.project.ls_project_id
 
     @app.before_request
     def _enter() -> None:
@@ -104,7 +106,7 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        ring(workspace, read_json(request), may_train=g.may_train)
+        ring(wishes, project_number, read_json(request), may_train=g.may_train)
         return jsonify(status="accepted"), 202
 
     @app.get("/metrics")

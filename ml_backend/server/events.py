@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from label_config.settings.spec_fields import http_address
+from ml_backend.server.wishes import Wishes
 from ml_backend.store import frames, generations, projects
 from ml_backend.store.workspace import Workspace
 
@@ -38,17 +39,15 @@ def note_address(workspace: Workspace, hostname: object) -> None:
             frames.readdress(workspace.store, lambda source: wherever_it_is(source, url, address))
 
 
-def ring(workspace: Workspace, body: dict[str, Any], *, may_train: bool) -> None:
-    """Set the flags that an event asks for; a flag that stands already is not written again, however often it rings.
+def ring(wishes: Wishes, project_number: int, body: dict[str, Any], *, may_train: bool) -> None:
+    """Ask for the flags that an event of the project of this number wants set.
 
     may_train  the caller may start a training, which the button "Start training" asks for
     """
-    action, project, state = body.get("action"), body.get("project"), workspace.project
-    if not isinstance(project, dict) or project.get("id") != state.ls_project_id:
+    action, project = body.get("action"), body.get("project")
+    if not isinstance(project, dict) or project.get("id") != project_number:
         return
-    wanted = {"pull_requested": True} if isinstance(action, str) and action in LABEL_ACTIONS else {}
     if action == "START_TRAINING" and may_train:
-        wanted = {"pull_requested": True, "train_requested": True}
-    new = {flag: True for flag in wanted if not getattr(state, flag)}
-    if new:
-        projects.change(workspace.store, **new)
+        wishes.ask({"pull_requested", "train_requested"})
+    elif isinstance(action, str) and action in LABEL_ACTIONS:
+        wishes.ask({"pull_requested"})

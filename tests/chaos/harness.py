@@ -23,7 +23,7 @@ import yaml
 from label_config.labelling import regions
 from label_config.settings.skeleton_files import skeleton_to_mapping
 from label_config.settings.spec import load_spec
-from label_config.values import FrameKey, PointState, Pose2D, Provenance
+from label_config.values import FrameKey, ParallaxError, PointState, Pose2D, Provenance
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import fault_points, generations, presence, tasks, versions, work
@@ -35,6 +35,7 @@ from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync import adoption_plan, set_up
 from plugins.label_studio_sync.client import Client
+from tests.chaos.stand_in_platform import StandIn
 
 SECRET = "a-secret-for-the-chaos-tests"
 SIZE = (96, 96)
@@ -115,7 +116,9 @@ class RedisServer:
         self.process.popen.wait(timeout=20)
 
 
-def wait_until(what: str, condition: Callable[[], Any], timeout_s: float, say: Callable[[], str] = lambda: "") -> Any:
+def wait_until(
+    what: str, condition: Callable[[], Any], timeout_s: float, say: Callable[[], str] = lambda: "", poll_s: float = POLL_S
+) -> Any:
     """The first true value of ``condition``; fails with what was awaited and how things stand."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -124,18 +127,29 @@ def wait_until(what: str, condition: Callable[[], Any], timeout_s: float, say: C
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:.0f} s: {what}\n{say()}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 class Loop:
     """One project with its processes.  Use as a context manager: at its end everything started here has ended."""
 
-    def __init__(self, folder: Path, platform: Platform, studio: CaptureStudio, recording: Path, **settings: Any) -> None:
+    poll_s = POLL_S
+
+    def __init__(
+        self,
+        folder: Path,
+        platform: Platform | StandIn,
+        studio: CaptureStudio,
+        recording: Path,
+        *,
+        store: str = "",
+        **settings: Any,
+    ) -> None:
         self.folder, self.platform, self.studio = folder, platform, studio
         folder.mkdir(parents=True)
         self.redis = RedisServer(folder)
         self.port = free_port()
-        self.config = self._settings(recording, settings)
+        self.config = self._settings(recording, settings) | ({"store": store} if store else {})
         self.file = folder / "parallax.yaml"
         self._write()
         spec = load_spec(self.file)
@@ -149,7 +163,7 @@ class Loop:
         self.submitted: list[int] = []
         self.recoveries: list[tuple[str, float]] = []
         self.may_fail = False  #: a job may be given up
-        self._waiting: list[tuple[str, float, str]] = []
+        self.waiting: list[tuple[str, float, str]] = []
         self.annotator = Annotator(platform.url, f"chaos{self.number}@parallax.test", "chaos-password-1")
 
     def _settings(self, recording: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -254,20 +268,25 @@ class Loop:
         for name, process in self.processes.items():
             if process.look():
                 process.start()
-                self._waiting.append((name, time.monotonic(), self.owner(name)))
-        for waiting in list(self._waiting):
+                self.waiting.append((name, time.monotonic(), self.owner(name)))
+        for waiting in list(self.waiting):
             name, since, owner = waiting
-            if self._does_its_work(name, owner):
+            if self.does_its_work(name, owner):
                 self.recoveries.append((name, time.monotonic() - since))
-                self._waiting.remove(waiting)
+                self.waiting.remove(waiting)
 
-    def _does_its_work(self, name: str, owner: str) -> bool:
-        """The restarted process has taken up what it is there for."""
+    def does_its_work(self, name: str, owner: str = "") -> bool:
+        """The process that runs under this name has taken up what it is there for."""
+        owner = owner or self.owner(name)
         if name == "serve":
             return self.backend_answers()
         if name in ("worker", "spare"):
-            return any(job.owner == owner for job in self.jobs())
-        return self.leader() == owner
+            there = {self.owner("worker"), self.owner("spare")}
+            listed = self.jobs()
+            orphans = any(job.status == "running" and job.owner not in there for job in listed)
+            waits = any(job.status == "pending" for job in listed)
+            return not orphans and (not waits or any(job.owner == owner for job in listed))
+        return self.leader() in {owner, self.owner("standby")}
 
     def until(self, what: str, condition: Callable[[], Any], timeout_s: float = 240.0) -> Any:
         """Wait, reviving meanwhile what dies."""
@@ -278,7 +297,7 @@ class Loop:
             assert not failed, f"a job was given up while waiting: {what}\n{self.describe()}"
             return condition()
 
-        return wait_until(what, look, timeout_s, self.describe)
+        return wait_until(what, look, timeout_s, self.describe, self.poll_s)
 
     def has_died(self, name: str) -> bool:
         """The process has died at least once."""
@@ -385,35 +404,66 @@ def check_recoveries(loop: Loop, deaths: dict[str, int]) -> None:
 
 def check_invariants(loop: Loop) -> None:
     """What must hold once everything has recovered, by Label Studio's own word where it has one."""
-    from ml_backend.pose.weights import load_model
+    found = violations(loop)
+    assert not any(found.values()), f"{found}\n{loop.describe()}"
 
-    store, project = loop.workspace.store, loop.workspace.store.project_id
+
+def violations(loop: Loop) -> dict[str, list[str]]:
+    """Kind → what does not hold once everything has recovered, by Label Studio's own word where it has one."""
+    store = loop.workspace.store
     unwanted = ("pending", "running") if loop.may_fail else ("pending", "running", "failed")
-    assert not any(job.status in unwanted for job in loop.jobs()), loop.describe()
+    found: dict[str, list[str]] = {name: [] for name in KINDS}
+    found["open jobs"] = [f"job {job.id} {job.kind} {job.status}" for job in loop.jobs() if job.status in unwanted]
     # Every label is in the last snapshot, once.
-    in_snapshot = Counter(number for number, _ in last_snapshot(loop).annotations)
-    assert in_snapshot == Counter(loop.submitted)
+    in_snapshot, wanted_there = Counter(number for number, _ in last_snapshot(loop).annotations), Counter(loop.submitted)
+    found["lost labels"] = [f"annotation {number}" for number in (wanted_there - in_snapshot).elements()]
+    found["doubled labels"] = [f"annotation {number}" for number in (in_snapshot - wanted_there).elements()]
     # One task per key.
     listed = loop.client.call("GET", "api/tasks", params={"project": loop.number, "fields": "all", "page_size": 1000})["tasks"]
     keys = Counter(task["data"]["parallax_key"] for task in listed)
-    assert set(keys.values()) == {1}, f"tasks more than once: {[key for key, n in keys.items() if n > 1]}"
-    held = tasks.list_tasks(store.of_project(project))
-    assert {row.ls_task_id for row in held} == {task["id"] for task in listed}
+    found["doubled tasks"] = [key for key, count in keys.items() if count > 1]
+    held = tasks.list_tasks(store)
+    unlike = {row.ls_task_id for row in held} ^ {task["id"] for task in listed}
+    found["tasks that one side lacks"] = [f"task {number}" for number in sorted(unlike)]
     # Exactly one prediction of the served generation on every task of the window.
     assert loop.workspace.project.generation is not None
-    current = generations.get(store.of_project(project), loop.workspace.project.generation)
-    assert loop.served() == current.name
-    window = {pick.frame_id for pick in generations.list_picks(store.of_project(project), current.number)}
+    current = generations.get(store, loop.workspace.project.generation)
+    served = loop.served()
+    found["served"] = [] if served == current.name else [f"{served} instead of {current.name}"]
+    window = {pick.frame_id for pick in generations.list_picks(store, current.number)}
     wanted = {row.ls_task_id for row in held if row.frame_id in window and not row.is_labeled}
     carried = Counter(p["task"] for p in predictions(loop) if p["model_version"] == current.name)
-    assert set(carried.values()) == {1}, f"tasks with more than one prediction of {current.name}: {carried}"
-    assert wanted <= carried.keys(), f"tasks of the window without a prediction: {wanted - carried.keys()}"
-    # The live version loads, and is what was published.
-    live = versions.live(store.of_project(project))
-    assert live is not None
-    _, manifest = load_model(loop.workspace.models / live.path)
-    assert manifest.files["weights.safetensors"] == live.sha256
-    assert current.version_id == live.id
+    found["doubled predictions"] = [f"task {task}: {count}" for task, count in carried.items() if count > 1]
+    found["missing predictions"] = [f"task {task}" for task in sorted(wanted - carried.keys())]
+    found["versions that do not verify"] = _unverified(loop, current)
+    return found
+
+
+#: What must be empty after every run.
+KINDS = (
+    *("lost labels", "doubled labels", "doubled tasks", "tasks that one side lacks", "doubled predictions"),
+    *("missing predictions", "versions that do not verify", "served", "open jobs"),
+)
+
+
+def _unverified(loop: Loop, current: generations.Generation) -> list[str]:
+    """Every version whose files are kept loads, and is what was noted of it; the live one is what annotators see."""
+    from ml_backend.pose.weights import load_model
+
+    store, found = loop.workspace.store, []
+    live = versions.live(store)
+    if live is None or current.version_id != live.id:
+        found.append(f"the order is of version {current.version_id}, live is {live and live.id}")
+    for version in versions.list_versions(store):
+        if version.removed_at is not None:
+            continue
+        try:
+            _, manifest = load_model(loop.workspace.models / version.path)
+            if manifest.files["weights.safetensors"] != version.sha256:
+                found.append(f"px-{version.number} is not what was noted")
+        except (ParallaxError, OSError) as error:
+            found.append(f"px-{version.number}: {error}")
+    return found
 
 
 def predictions(loop: Loop) -> list[dict[str, Any]]:
