@@ -13,7 +13,10 @@ import numpy as np
 from label_config.values import FloatArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
-from ml_backend.geometry.view_agreement import agreement_px
+from ml_backend.labels.leave_one_out import LIMIT_SIGMA, Deleted, deleted_residuals
+
+#: Labels that are exchanged are so much more likely the other way round: e to the half of this, 3000 to 1.
+SWAP_EVIDENCE = 16.0
 
 
 @dataclass(frozen=True)
@@ -48,59 +51,68 @@ class Swap:
     swapped_px: float
 
 
-def contradicted_clicks(rig: Rig, xy_px: FloatArray, *, threshold_px: float | None = None) -> list[Conflict]:
+def contradicted_clicks(
+    rig: Rig, xy_px: FloatArray, *, threshold_px: float | None = None, found: Deleted | None = None
+) -> list[Conflict]:
     """Conflicts among labels (m, V, K, 2), NaN = not labelled; the worst first.  Points seen by fewer than two views pass.
 
-    threshold_px  distance up to which a click agrees; None = :func:`ml_backend.geometry.view_agreement.agreement_px`
+    threshold_px  distance up to which a click agrees; None = :func:`ml_backend.geometry.view_agreement.agreement_px`.  Beyond
+                  it, a click is a conflict that lies farther off than labels of this project usually scatter
+    found         :func:`deleted_residuals` of the same labels, where that is known already
     """
-    solved = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
-    placed = np.isfinite(xy_px).all(axis=-1)
-    witnesses = (solved.inlier & placed).sum(axis=1)
-    accused = placed & ~solved.inlier & solved.consensus[:, None]
-    expected = rig.project(solved.xyz_world)
+    found = found or deleted_residuals(rig, xy_px, threshold_px)
     conflicts = [
         Conflict(
             frame=int(f),
             keypoint=int(k),
             view=int(v),
-            residual_px=float(solved.reprojection_px[f, v, k]),
-            expected_px=(float(expected[f, v, k, 0]), float(expected[f, v, k, 1])),
-            witnesses=int(witnesses[f, k]),
-            certain=bool(witnesses[f, k] >= 3),
+            residual_px=float(found.distance_px[f, v, k]),
+            expected_px=(float(found.expected_px[f, v, k, 0]), float(found.expected_px[f, v, k, 1])),
+            witnesses=int(found.witnesses[f, k]),
+            certain=bool(found.witnesses[f, k] >= 3),
         )
-        for f, v, k in np.argwhere(accused)
+        for f, v, k in np.argwhere(found.accused)
     ]
-    undecided = ~solved.consensus & (placed.sum(axis=1) >= 2)
-    worst = np.where(placed & np.isfinite(solved.reprojection_px), solved.reprojection_px, -np.inf).max(axis=1)
-    conflicts += [
-        Conflict(int(f), int(k), None, float(worst[f, k]) if np.isfinite(worst[f, k]) else float("nan"), None, 0, False)
-        for f, k in np.argwhere(undecided)
-    ]
+    placed = np.isfinite(xy_px).all(axis=-1)
+    undecided = np.argwhere(~found.consensus & (placed.sum(axis=1) >= 2))
+    if len(undecided):
+        solved = triangulate_robust(rig, xy_px[undecided[:, 0]], threshold_px=threshold_px)
+        residual = np.take_along_axis(solved.reprojection_px, undecided[:, 1][:, None, None], axis=-1)[..., 0]
+        worst = np.where(np.isfinite(residual), residual, -np.inf).max(axis=1)
+        conflicts += [
+            Conflict(int(f), int(k), None, float(px) if np.isfinite(px) else float("nan"), None, 0, False)
+            for (f, k), px in zip(undecided, worst, strict=True)
+        ]
     return sorted(conflicts, key=lambda c: (-np.nan_to_num(c.residual_px, nan=np.inf), c.frame, c.keypoint, c.view or 0))
 
 
 def swapped_pairs(
-    rig: Rig, xy_px: FloatArray, pairs: tuple[tuple[int, int], ...], *, threshold_px: float | None = None
+    rig: Rig,
+    xy_px: FloatArray,
+    pairs: tuple[tuple[int, int], ...],
+    *,
+    threshold_px: float | None = None,
+    found: Deleted | None = None,
 ) -> list[Swap]:
     """Views in which exchanging left and right makes both labels (m, V, K, 2) agree with the other cameras.
 
-    Both clicks must contradict the consensus of the others as they are, and both must fit it once exchanged.
+    Both must fit what the others see once exchanged, and far better than as they are: :data:`SWAP_EVIDENCE` is the difference
+    of the squared distances in standard deviations, twice the logarithm of the ratio of the likelihoods.
     """
-    solved = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
-    expected = rig.project(solved.xyz_world)
-    accused = np.isfinite(xy_px).all(axis=-1) & ~solved.inlier & solved.consensus[:, None]
-    limit = agreement_px(rig, xy_px, threshold_px)
-    found: list[Swap] = []
+    found = found or deleted_residuals(rig, xy_px, threshold_px)
+    swaps: list[Swap] = []
     for left, right in pairs:
-        exchanged = np.stack([_distance(xy_px, left, expected, right), _distance(xy_px, right, expected, left)])
-        labelled = solved.reprojection_px[:, :, [left, right]].mean(axis=-1)
-        swap = accused[:, :, left] & accused[:, :, right] & (exchanged <= limit).all(axis=0)
-        for f, v in np.argwhere(swap):
-            found.append(Swap(int(f), int(v), left, right, float(labelled[f, v]), float(exchanged[:, f, v].mean())))
-    return sorted(found, key=lambda s: (s.frame, s.view, s.left))
-
-
-def _distance(xy_px: FloatArray, clicked: int, expected: FloatArray, meant: int) -> FloatArray:
-    """(m, V) distance of one keypoint's click from where another keypoint is expected; inf where either is missing."""
-    distance = np.linalg.norm(xy_px[:, :, clicked] - expected[:, :, meant], axis=-1)
-    return np.where(np.isfinite(distance), distance, np.inf)
+        labelled = found.sigma[..., left] ** 2 + found.sigma[..., right] ** 2
+        squared, away = [], []
+        for clicked, meant in ((left, right), (right, left)):
+            off = xy_px[:, :, clicked] - found.expected_px[:, :, meant]
+            squared.append(np.einsum("...i,...ij,...j->...", off, found.spread[:, :, meant], off))
+            away.append(np.linalg.norm(off, axis=-1))
+        exchanged = np.stack(away)
+        known = np.isfinite(labelled) & np.isfinite(exchanged).all(axis=0)
+        fits = ((exchanged <= found.limit_px) | (np.stack(squared) <= LIMIT_SIGMA**2)).all(axis=0)
+        off_px = found.distance_px[..., [left, right]]
+        wrong = (off_px > found.limit_px[..., None]).any(axis=-1) & (labelled - sum(squared) > SWAP_EVIDENCE)
+        for f, v in np.argwhere(known & fits & wrong):
+            swaps.append(Swap(int(f), int(v), left, right, float(off_px[f, v].mean()), float(exchanged[:, f, v].mean())))
+    return sorted(swaps, key=lambda s: (s.frame, s.view, s.left))

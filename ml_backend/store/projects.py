@@ -39,6 +39,7 @@ class Project:
     public_url: str | None
     halted: str | None
     seed: int
+    labels_checked: str | None
 
 
 def _project(row: Row[Any]) -> Project:

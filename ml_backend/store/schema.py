@@ -60,6 +60,7 @@ projects = Table(
     Column("public_url", Text, nullable=True),  # of Label Studio, as it says itself
     Column("halted", Text, nullable=True),  # why training stopped and asks, None when it does not
     Column("seed", Integer, nullable=False, server_default="0"),
+    Column("labels_checked", String(120), nullable=True),  # submissions.state of the labels that were checked last
     UniqueConstraint("ls_url", "ls_project_id", "ls_created_at"),
 )
 
@@ -115,6 +116,7 @@ tasks = Table(
     Column("updated_at", String(64), nullable=True),
     Column("pseudo", Boolean, nullable=False, server_default="0"),  # data.parallax_source == "pseudo" in Label Studio
     Column("reason", Text, nullable=True),  # data.parallax_reason in Label Studio
+    Column("check", Text, nullable=True),  # data.parallax_check in Label Studio: what contradicts the task's labels
     Column("deleted", Boolean, nullable=False, server_default="0"),
     UniqueConstraint("project_id", "ls_task_id"),
 )

@@ -104,6 +104,16 @@ def count(store: ProjectStore) -> int:
         return int(connection.execute(query.where(label_annotations.c.project_id == store.project_id, _COUNTS)).scalar_one())
 
 
+def state(store: ProjectStore) -> str:
+    """Return a text that another one takes the place of whenever labels that count are added, changed or deleted."""
+    annotation = label_annotations.c
+    columns = (func.count(), func.max(annotation.updated_at), func.sum(annotation.ls_annotation_id))
+    query = select(*columns).select_from(label_annotations.join(tasks, tasks.c.id == label_annotations.c.task_id))
+    with store.read() as connection:
+        row = connection.execute(query.where(annotation.project_id == store.project_id, _COUNTS)).one()
+    return " ".join(map(str, row))
+
+
 def mark_deleted(store: Store, ids: Sequence[int]) -> None:
     """These annotations (row ids) are no longer in Label Studio."""
     if not ids:

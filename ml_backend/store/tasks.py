@@ -35,6 +35,7 @@ class TaskRow:
     updated_at: str | None
     pseudo: bool
     reason: str | None
+    check: str | None
     deleted: bool
 
 
@@ -61,6 +62,13 @@ def list_tasks(store: ProjectStore, *, deleted: bool = False) -> list[TaskRow]:
         query = query.where(~tasks.c.deleted)
     with store.read() as connection:
         return [_task(row) for row in connection.execute(query)]
+
+
+def to_check(store: ProjectStore) -> list[TaskRow]:
+    """Tasks whose labels something contradicts, by Label Studio's number."""
+    mine = (tasks.c.project_id == store.project_id) & ~tasks.c.deleted & tasks.c.check.is_not(None)
+    with store.read() as connection:
+        return [_task(row) for row in connection.execute(select(tasks).where(mine).order_by(tasks.c.ls_task_id))]
 
 
 def by_ls_ids(store: ProjectStore, ls_task_ids: Sequence[int]) -> dict[int, TaskRow]:

@@ -14,7 +14,7 @@ from plugins.label_studio_sync.client import Client
 _HIDDEN = (
     "inner_id completed_at cancelled_annotations total_predictions annotators annotations_results annotations_ids "
     "predictions_model_versions predictions_results file_upload storage_filename created_at updated_at updated_by "
-    "avg_lead_time draft_exists data.parallax_key data.parallax_source"
+    "avg_lead_time draft_exists data.parallax_key data.parallax_source data.parallax_check"
 )
 _COLUMNS: dict[str, Any] = {
     "hiddenColumns": {"explore": [f"tasks:{name}" for name in _HIDDEN.split()], "labeling": []},
@@ -34,6 +34,21 @@ TABS: tuple[dict[str, Any], ...] = (
         },
     },
     {
+        "title": "Parallax: check labels",
+        "type": "list",
+        "target": "tasks",
+        "hiddenColumns": {
+            "explore": [f"tasks:{name}" for name in (*_HIDDEN.split()[:-1], "data.parallax_reason")],
+            "labeling": [],
+        },
+        "columnsWidth": {"tasks:data.parallax_check": 620, "tasks:id": 90},
+        "filters": {
+            "conjunction": "and",
+            # Every such text says how far something is off.
+            "items": [{"filter": "filter:tasks:data.parallax_check", "operator": "contains", "type": "String", "value": " off;"}],
+        },
+    },
+    {
         "title": "Parallax: pseudo-labelled",
         "type": "list",
         "target": "tasks",
@@ -49,7 +64,7 @@ def missing_tabs(spec: Spec, client: Client, project: int, views: Sequence[str])
     """Those of ours that the project has not yet; without enough cameras for pseudo-labels their tab would stay empty."""
     have = {view.get("data", {}).get("title") for view in client.views(project)}
     pseudo = spec.pseudo_labels.enabled and len(views) >= spec.pseudo_labels.min_views
-    return [tab for tab in (TABS if pseudo else TABS[:1]) if tab["title"] not in have]
+    return [tab for tab in (TABS if pseudo else TABS[:-1]) if tab["title"] not in have]
 
 
 def create_tabs(workspace: Workspace, client: Client) -> None:

@@ -130,13 +130,13 @@ def _restore_data(workspace: Workspace, client: Client, entry: Entry) -> None:
     if not listed or row is None or is_another(row, listed[0]):  # deleted since
         return
     data = dict(listed[0]["data"])
-    for name, value in entry.old.items():
+    for name, value in {"parallax_check": None, **entry.old}.items():
         if value is None:
             data.pop(name, None)
         else:
             data[name] = value
     client.change_task_data(int(entry.ls_id), data)
-    tasks.save(workspace.store, [{"ls_task_id": int(entry.ls_id), "pseudo": False, "reason": None}])
+    tasks.save(workspace.store, [{"ls_task_id": int(entry.ls_id), "pseudo": False, "reason": None, "check": None}])
 
 
 def _tasks_that_stay(workspace: Workspace, client: Client, report: LeaveReport, dry_run: bool, remove: bool) -> int:

@@ -31,7 +31,7 @@ from plugins.label_studio_sync.troubles import Troubles, listed
 
 BATCH = 500
 #: Task data that Parallax itself changes; it says nothing about the picture.
-MARKS = ("parallax_reason", "parallax_source")
+MARKS = ("parallax_reason", "parallax_source", "parallax_check")
 
 Item = Mapping[str, Any]
 

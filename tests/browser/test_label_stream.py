@@ -62,7 +62,7 @@ def test_tabs_show_the_order_with_reasons_and_what_labels_itself(scene: Scene, p
     person.see(ORDER[FIRST])
     places = [person.text().index(reason) for reason in ORDER.values()]
     assert places == sorted(places)
-    person.open_tab(scene.project, next(number for title, number in tabs.items() if title != "Parallax: next"))
+    person.open_tab(scene.project, tabs["Parallax: pseudo-labelled"])
     *others, itself = ORDER.values()
     person.see(itself)
     assert not any(reason in person.text() for reason in others)

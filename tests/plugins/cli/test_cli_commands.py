@@ -18,7 +18,7 @@ from ml_backend.formats.coco import read_coco
 from ml_backend.formats.dlc import read_dlc
 from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.labels.snapshot import Snapshot
-from ml_backend.project.contradicted_labels import ContradictedLabel
+from ml_backend.project.label_problems import LabelProblem
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
 from ml_backend.store.workspace import Workspace
 from plugins.cli import main
@@ -405,16 +405,14 @@ def test_alive_is_about_this_machine(run: Run, workspace: Workspace) -> None:
     assert run("alive", "train").exit_code == 1
 
 
-def test_check_labels_lists_what_contradicts_with_its_task(
-    run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+def test_check_labels_lists_what_contradicts_with_its_task_and_writes_it(
+    run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    refused = run("check-labels")
-    assert (refused.exit_code, "no recording has a calibration" in refused.stderr) == (1, True)
-    entry = ContradictedLabel((100, 200), FrameKey("s", 4), "nose", "left", 41.26, "2 cameras see it at 3, 4")
-    found = [entry]
-    monkeypatch.setattr("ml_backend.project.contradicted_labels.contradicted_labels", lambda workspace: found)
-    shown = said(run("check-labels"))
-    assert re.search(r"100, 200\s+\S*s\S*4\S*\s+left\s+nose\s+41\.3\s+2 cameras", shown)
+    assert "nothing contradicts an annotated point" in said(run("check-labels"))
+    entry = LabelProblem((100, 200), FrameKey("s", 4), "nose", "left", 41.26, "2 cameras see it at 3, 4")
+    monkeypatch.setattr("ml_backend.project.label_problems.label_problems", lambda workspace: [entry])
+    shown = said(run("check-labels", "--to", str(tmp_path / "problems.csv")))
+    assert re.search(r"100, 200\s+\S*s\S*4\S*\s+left\s+nose\s+41\.3 px\s+2 cameras", shown)
     assert "1 in all, 1 shown" in shown
-    found.clear()
-    assert "agree on every annotated point" in said(run("check-labels"))
+    written = (tmp_path / "problems.csv").read_text(encoding="utf-8").splitlines()
+    assert written[1] == '100 200,s,4,left,nose,41.26,px,"2 cameras see it at 3, 4"'

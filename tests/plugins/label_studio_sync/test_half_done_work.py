@@ -69,7 +69,9 @@ def test_settings_in_braces_get_their_number_and_keep_their_remarks(
     assert yaml.safe_load(after)["label_studio"]["project"] == made
     assert "# ours" in after
     assert "# the lab's" in after
-    assert [view["data"]["title"] for view in client.views(made)] == ["Parallax: next"], "one camera, no pseudo-labels"
+    assert [view["data"]["title"] for view in client.views(made)] == ["Parallax: next", "Parallax: check labels"], (
+        "one camera, no pseudo-labels"
+    )
 
 
 def test_a_folder_that_label_studio_does_not_serve_is_found_before_anything_is_made(

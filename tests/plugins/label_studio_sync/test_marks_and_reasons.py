@@ -9,6 +9,7 @@ import pytest
 
 from ml_backend.store import ledger
 from plugins.label_studio_sync.pull import pull
+from plugins.label_studio_sync.tabs import create_tabs
 from plugins.label_studio_sync.task_marks import update_marks
 
 from .conftest import FaultyClient
@@ -99,7 +100,10 @@ def test_other_data_of_a_task_is_kept_and_noted_for_leaving(make_lab: Callable[.
     (task,) = lab.client.tasks(lab.project, fields="id,data")
     assert task["data"] == {**foreign, "parallax_reason": "reason 0", "parallax_source": "pseudo"}
     (entry,) = ledger.entries(lab.workspace.store, "task_data")
-    assert (entry.ls_id, entry.old) == (str(number), {"parallax_reason": "theirs", "parallax_source": None})
+    assert (entry.ls_id, entry.old) == (
+        str(number),
+        {"parallax_reason": "theirs", "parallax_source": None, "parallax_check": None},
+    )
 
 
 def test_a_task_that_is_gone_is_passed_over(lab: Any) -> None:
@@ -107,3 +111,26 @@ def test_a_task_that_is_gone_is_passed_over(lab: Any) -> None:
     lab.serve([3, 2, 1, 0])
     lab.client.delete_task(lab.task(3).ls_task_id)
     assert update_marks(lab.workspace, lab.client) == 3
+
+
+def test_a_task_whose_labels_are_contradicted_is_in_its_tab_until_it_is_corrected(lab: Any) -> None:
+    create_tabs(lab.workspace, lab.client)
+    (tab,) = [view["id"] for view in lab.client.views(lab.project) if view["data"]["title"] == "Parallax: check labels"]
+
+    def in_the_tab() -> dict[int, str]:
+        listed = lab.client.call("GET", "api/tasks", params={"view": tab, "project": lab.project})["tasks"]
+        return {lab.index_of(task["id"]): task["data"]["parallax_check"] for task in listed}
+
+    lab.serve(list(range(12)))
+    someone = lab.person()
+    for index in (2, 3):
+        lab.submit(someone, {"id": lab.task(index).ls_task_id, "project": lab.project}, lab.hand_made(index))
+    lab.client.annotate(lab.task(2).ls_task_id, lab.hand_made(2))
+    other = lab.client.annotate(lab.task(3).ls_task_id, lab.hand_made(3, shift_px=25.0))
+    lab.tick()
+    assert in_the_tab() == {3: "head in front: 25 px off; two people placed it so far apart (and 5 more)"}
+    lab.client.calls.clear()
+    assert lab.tick().patched == 0, "nothing new was labelled"
+    lab.client.call("PATCH", f"api/annotations/{other}/", body={"result": lab.hand_made(3)})
+    lab.tick()
+    assert in_the_tab() == {}
