@@ -19,7 +19,7 @@ _EVENT = "label check"
 
 @dataclass(frozen=True)
 class LabelChecks:
-    """``texts``: task → what to look at in it, of the tasks with something to look at; ``labels``: which labels that is about."""
+    """``texts``: task → what should be checked in it; ``labels``: which labels that is about."""
 
     labels: str
     texts: dict[int, str]
