@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,12 +67,14 @@ class Recipe:
     mean_oks     G, for recipes whose length follows from it
     randaugment  RandAugment beside the augmentation of the recipe
     auxiliary    networks beside the pose network, for scores; they leave it as it is
+    changes     fields of the training configuration that differ from the recipe's
     """
 
     preset: str = ""
     mean_oks: float | None = None
     randaugment: bool = False
     auxiliary: tuple[Auxiliary, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_network(
@@ -119,6 +121,7 @@ def train_network(
         config = own.but(steps=steps, batch=config.batch) if recipe.preset == "scratch" else own
     if recipe.randaugment:
         config = config.but(augment=replace(config.augment, randaugment=RANDAUGMENT))
+    config = config.but(**recipe.changes)
     return train(config, targets, recording.skeleton, load, folder, init=init).seconds
 
 

@@ -122,6 +122,24 @@ def limb_sections(rows: Sequence[Row]) -> list[SummarySection]:
     ]
 
 
+def recipe_sections(rows: Sequence[Row], recipes: Sequence[str], unit: str) -> list[SummarySection]:
+    """Mean error of each recipe, and its paired difference to the first, for each number of labels."""
+    counts = sorted({int(row["labelled"]) for row in rows})
+    seeds, first = len({row["seed"] for row in rows}), recipes[0]
+
+    def line(recipe: str) -> tuple[str, ...]:
+        cells = [recipe]
+        for count in counts:
+            here, there = {"labelled": count, "recipe": recipe}, {"labelled": count, "recipe": first}
+            cells.append(in_words(over_seeds(rows, "mean", matching(here)), 2, sign=False))
+            cells.append(in_words(over_seeds(rows, "mean", matching(here), matching(there)), 2) if recipe != first else "")
+        return tuple(cells)
+
+    columns = [name for count in counts for name in (f"{count} labels", f"minus {first!r}")]
+    title = f"{rows[0]['dataset']}: mean error on the test frames, {unit}, {seeds} seeds"
+    return [SummarySection(title, ("recipe", *columns), tuple(map(line, recipes)))]
+
+
 def matching(where: Row) -> Callable[[Row], bool]:
     """Whether a row has these values."""
     return lambda row: all(row[name] == value for name, value in where.items())

@@ -71,6 +71,25 @@ def limbs(
     _show(limb_sections(run(study, range(first_seed, first_seed + seeds), out, typer.echo)), out)
 
 
+@app.command()
+def recipes(
+    seeds: Seeds = 5,
+    first_seed: FirstSeed = 0,
+    setting: Setting = None,
+    out: Annotated[Path, typer.Option(help="Folder of results.csv.")] = Path(".bench/studies/recipes"),
+    data: Annotated[Path | None, typer.Option(envvar="PARALLAX_DATA", help="Folder of labelled recordings.")] = None,
+) -> None:
+    """Which training recipe gives the best points for a number of labels?  Resumes where it was stopped."""
+    from ml_backend.simulation.experiments.learner import fast_precision
+    from ml_backend.simulation.studies.study_table import changed
+    from ml_backend.simulation.studies.summary import recipe_sections
+    from ml_backend.simulation.studies.training_recipes import RecipeStudy, run
+
+    study = changed(RecipeStudy(precision=fast_precision()), setting or [])
+    rows = run(study, range(first_seed, first_seed + seeds), out, data, typer.echo)
+    _show(recipe_sections(rows, study.recipes, "mm" if study.dataset == "studio" else "px"), out)
+
+
 def _show(sections: list[SummarySection], folder: Path) -> None:
     out = console()
     for section in sections:
