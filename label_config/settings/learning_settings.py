@@ -36,6 +36,24 @@ class AcftSettings(Section):
     margin: NotNegative = 0.05
 
 
+class Augment(Section):
+    """How far crops are changed in training; None = as far as the recipe says (docs/models.md).
+
+    rotation_deg  turned by at most this, to either side; 180 where the subject is seen from above and has no upright
+    scale         larger or smaller by at most this share
+    shift         moved by at most this share of the crop's side
+    brightness, contrast  changed by at most this share
+    noise         largest standard deviation of pixel noise, of 255
+    """
+
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] | None = None
+    scale: Annotated[float, Field(ge=0, lt=1)] | None = None
+    shift: Fraction | None = None
+    brightness: Fraction | None = None
+    contrast: Fraction | None = None
+    noise: NotNegative | None = None
+
+
 class Train(Section):
     """The network and when it is trained.
 
@@ -55,6 +73,7 @@ class Train(Section):
     lr_parts    factors of ``lr`` for backbone, decoder and last layer of the network
     precision   "auto" = bfloat16 on CUDA, and in training on processors that multiply it natively; float32 elsewhere
     compile     torch.compile on CUDA
+    threads     of a worker that trains or predicts on the CPU; "auto" = the machine's cores, or OMP_NUM_THREADS where it is set
     devices     processes that train one network together, one per CUDA device, each with its own batch; "all" = every device
     """
 
@@ -82,11 +101,13 @@ class Train(Section):
     devices: Count | Literal["all"] = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    threads: Count | Literal["auto"] = "auto"
     codec: Literal["msra", "dark", "udp"] = "dark"
     amplitude: Positive = 1.0
     grid: Literal["centre", "stride"] = "centre"
     flip_test: bool = False
     limb_refinement: bool = False
+    augment: Augment = Augment()
     randaugment: tuple[Count, Annotated[float, Field(ge=0, le=10)]] | None = None
     window: Count | None = None
     seed: CountOrZero = 0

@@ -15,7 +15,7 @@ from pathlib import Path
 from label_config.settings.learning_settings import Train
 from label_config.values import BadInputError
 from ml_backend.pose.config import Auxiliary, TrainConfig
-from ml_backend.pose.device import count_processes
+from ml_backend.pose.device import count_processes, usable_threads
 from ml_backend.pose.networks import takes
 from ml_backend.pose.presets import PRESETS, WARM_PRESETS, preset
 
@@ -74,6 +74,7 @@ def config_for(
         device=train.device,
         precision=train.precision,
         compile=train.compile,
+        threads=threads_of(train),
         max_minutes=train.max_minutes,
         checkpoint_every_s=train.checkpoint_seconds,
     )
@@ -94,6 +95,11 @@ def own_networks(train: Train) -> tuple[str, ...]:
 def processes_of(train: Train) -> int:
     """How many processes train together.  Raises BadInputError when there are not that many devices."""
     return count_processes(train.devices, train.device)
+
+
+def threads_of(train: Train) -> int:
+    """How many threads one process computes with on the CPU."""
+    return usable_threads() if train.threads == "auto" else train.threads
 
 
 def first_weights(train: Train) -> Path | None:
@@ -140,7 +146,8 @@ def recipe_for(
         config = preset(train.preset, config, n_targets=share, mean_oks=known, alpha=train.acft.epochs)
         if train.preset == "scratch":  # a smaller machine may ask for less than the paper had
             config = config.but(steps=train.steps_first or config.steps, batch=_given(train, "batch", config.batch))
-    return config.but(augment=replace(config.augment, randaugment=train.randaugment)) if train.randaugment else config
+    stated = train.augment.model_dump(exclude_none=True) | ({"randaugment": train.randaugment} if train.randaugment else {})
+    return config.but(augment=replace(config.augment, **stated))
 
 
 def _given(train: Train, name: str, otherwise: int) -> int:

@@ -19,7 +19,6 @@ from label_config.values import BadInputError
 from label_config.values.errors import RecordingError
 from ml_backend.geometry.calibration import read_calibration
 from ml_backend.geometry.cameras import Rig
-from ml_backend.pose.device import usable_threads
 from ml_backend.pose.infer import Predictor
 from ml_backend.recordings import decoding_process, iter_images, limits_of
 from ml_backend.tracks.given_files import named_cameras, recording_name, recordings_of
@@ -204,12 +203,12 @@ def _views(spec: Spec) -> tuple[str, ...]:
 
 
 def _predictor(spec: Spec, folder: Path, asked: Asked) -> Predictor:
-    from ml_backend.project.training_config import own_networks
+    from ml_backend.project.training_config import own_networks, threads_of
 
     return Predictor.load(
         folder,
         asked.device or spec.train.device,
-        n_threads=usable_threads(),
+        n_threads=threads_of(spec.train),
         plugins=(*own_networks(spec.train), *asked.networks),
         flip_test=spec.train.flip_test,
         limb_refinement=spec.train.limb_refinement,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.settings.learning_settings import AcftSettings, Train
+from label_config.settings.learning_settings import AcftSettings, Augment, Train
 from label_config.values import BadInputError, TrainingTarget
 from ml_backend.jobs.replay import early_stop_part, misestimated
 from ml_backend.jobs.run_job import run_here
@@ -255,3 +255,17 @@ def test_randaugment_joins_every_recipe(name: str) -> None:
     recipes = [recipe_for(train, warm=False, round_=0, n_targets=40, performance=0.5) for train in (plain, with_it)]
     assert recipes[1].augment.randaugment == (2, 9.0)
     assert recipes[1].but(augment=recipes[0].augment) == recipes[0]
+
+
+@pytest.mark.parametrize("name", ["default", "scratch", "acft"])
+def test_augmentation_that_is_stated_replaces_the_recipes_and_leaves_the_rest(name: str) -> None:
+    plain, stated = (Train(preset=name, augment=Augment(**value)) for value in ({}, {"rotation_deg": 90.0, "noise": 5.0}))
+    recipes = [recipe_for(train, warm=False, round_=0, n_targets=40, performance=0.5) for train in (plain, stated)]
+    assert recipes[1].augment == replace(recipes[0].augment, rotation_deg=90, noise=5)
+    assert recipes[1].but(augment=recipes[0].augment) == recipes[0]
+
+
+@pytest.mark.parametrize("wrong", [{"rotation_deg": 181}, {"scale": 1.0}, {"shift": -0.1}, {"turn": 5}])
+def test_augmentation_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Augment(**wrong)
