@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -126,7 +127,7 @@ def panoptic(rig: Rig, folder: Path) -> Path:
     return path
 
 
-def dannce_struct(c) -> dict:
+def dannce_struct(c: Any) -> dict:
     k1, k2, p1, p2, k3 = c.dist
     radial, tangential = np.array([[k1, k2, k3]]), np.array([[p1, p2]])
     return {"K": c.K.T, "r": c.R_cam_world.T, "t": c.t_cam_world[None], "RDistort": radial, "TDistort": tangential}
@@ -234,7 +235,7 @@ def kalibr(rig: Rig, model: str = "radtan", imu: str = "T_cam_imu") -> str:
     return "".join(blocks)
 
 
-def mc_calib(rig: Rig, path) -> None:
+def mc_calib(rig: Rig, path: Any) -> None:
     storage = cv2.FileStorage(str(path), cv2.FileStorage_WRITE)
     storage.write("nb_camera", len(rig))
     for i, c in enumerate(rig.cameras):
@@ -261,7 +262,7 @@ def caliscope(rig: Rig, header: str) -> str:
     return "\n".join(blocks)
 
 
-def stereo(rig: Rig, folder) -> None:
+def stereo(rig: Rig, folder: Any) -> None:
     a, b = rig.cameras[:2]
     R = b.R_cam_world @ a.R_cam_world.T
     files = {

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,6 +86,6 @@ def test_nothing_to_fuse() -> None:
         (lambda: Component("a", np.zeros(3), support=np.zeros(2, dtype=int)), "support"),
     ],
 )
-def test_bad_components_are_named(make, said: str) -> None:
+def test_bad_components_are_named(make: Any, said: str) -> None:
     with pytest.raises(BadInputError, match=said):
         make()

@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ def mean_joint(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b, axis=1)[shared].mean()) if shared.sum() >= 0.5 * len(a) else 0.0
 
 
-def brute_force(features: np.ndarray, labelled: np.ndarray, count: int, distance, bonus: np.ndarray, share: float) -> list[int]:
+def brute_force(
+    features: np.ndarray, labelled: np.ndarray, count: int, distance: Any, bonus: np.ndarray, share: float
+) -> list[int]:
     """Equation by equation, O(n^2) and in float64; the first of equals wins."""
     chosen: list[int] = []
     for _ in range(count):
@@ -38,7 +41,9 @@ def brute_force(features: np.ndarray, labelled: np.ndarray, count: int, distance
     return chosen
 
 
-def positions(features, count, *, metric="l2", labelled=None, uncertainty=None, **balance) -> list[int]:
+def positions(
+    features: Any, count: Any, *, metric: Any = "l2", labelled: Any = None, uncertainty: Any = None, **balance: Any
+) -> list[int]:
     space = make_space(metric, features, labelled)
     picks = greedy(
         Coverage(space), count, np.ones(len(features), dtype=bool), uncertainty=uncertainty, balance=Balance(**balance)
@@ -242,7 +247,7 @@ def test_empty_pool_and_more_wanted_than_there_is() -> None:
 @pytest.mark.parametrize(
     ("metric", "shape", "labelled"), [("l2", (3, 4, 3), None), ("mean_joint", (3, 4), None), ("l2", (3, 4), (2, 5))]
 )
-def test_wrong_shapes_are_named(metric, shape, labelled) -> None:
+def test_wrong_shapes_are_named(metric: Any, shape: Any, labelled: Any) -> None:
     with pytest.raises(BadInputError, match="expected"):
         make_space(metric, np.zeros(shape), None if labelled is None else np.zeros(labelled))
 

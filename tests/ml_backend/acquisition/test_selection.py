@@ -1,6 +1,7 @@
 import itertools
 import json
 import sqlite3
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,9 @@ def run(n: int, params: Params, *, seed: int = 0, scored: float = 1.0, features:
     gap=st.sampled_from([0, 2, 50]),
 )
 @settings(deadline=None, max_examples=120)
-def test_every_window_is_complete_ordered_and_repeatable(n, window, batch, strategy, scored, features, every, gap) -> None:
+def test_every_window_is_complete_ordered_and_repeatable(
+    n: Any, window: Any, batch: Any, strategy: Any, scored: Any, features: Any, every: Any, gap: Any
+) -> None:
     params = Params(
         window=window, batch=batch, strategy=strategy, random_every=every, exclusion_frames=gap, performance=0.5, shortlist=60
     )

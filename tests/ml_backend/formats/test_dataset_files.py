@@ -1,6 +1,8 @@
 """Annotation files of data sets, written by scipy and json as the data sets describe them."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from ml_backend.formats.names import READ_ONLY, LabelFormat
 SEEN, HIDDEN, NONE = PointState.VISIBLE, PointState.OCCLUDED, PointState.UNLABELLED
 
 
-def test_leeds_sports_pose_says_occluded_and_its_extension_visible(tmp_path):
+def test_leeds_sports_pose_says_occluded_and_its_extension_visible(tmp_path: Path) -> None:
     poses = np.arange(2 * 14 * 3, dtype=float).reshape(2, 14, 3) + 1
     poses[..., 2] = 0
     poses[0, 3, 2] = 1
@@ -36,10 +38,10 @@ def test_leeds_sports_pose_says_occluded_and_its_extension_visible(tmp_path):
     assert np.isnan(found.labels[0].xy_px[3]).all()
 
 
-def mpii(tmp_path, pictures):
+def mpii(tmp_path: Path, pictures: Any) -> Any:
     """pictures: [(name, [[(id, x, y, visible), …] of each person])]; ``visible`` None = the field is not there."""
 
-    def structs(items):
+    def structs(items: Any) -> Any:
         fields = list(items[0]) if items else []
         array = np.zeros((1, len(items)), dtype=[(field, object) for field in fields])
         for i, item in enumerate(items):
@@ -77,7 +79,7 @@ def mpii(tmp_path, pictures):
     return tmp_path / "mpii.mat"
 
 
-def test_mpii_people_points_and_visibility(tmp_path):
+def test_mpii_people_points_and_visibility(tmp_path: Path) -> None:
     first = [(9, 101.5, 51.0, None), (0, 11.0, 21.0, 0), (6, 31.0, 41.0, 1), (7, 5.0, 6.0, "1"), (8, 7.0, 8.0, "0")]
     path = mpii(tmp_path, [("a.jpg", [first, [(15, 2.0, 3.0, 1)], []]), ("empty.jpg", []), ("b.jpg", [[(0, 1.0, 1.0, 1)]])])
     found = read_labels(path)
@@ -102,13 +104,13 @@ def test_mpii_people_points_and_visibility(tmp_path):
         ({"RELEASE": {"version": 12}}, "annolist"),
     ],
 )
-def test_other_mat_files_are_refused_with_their_name(content, why, tmp_path):
+def test_other_mat_files_are_refused_with_their_name(content: Any, why: Any, tmp_path: Path) -> None:
     savemat(tmp_path / "odd.mat", content)
     with pytest.raises(BadInputError, match=rf"(?s)odd\.mat.*{why}"):
         read_labels(tmp_path / "odd.mat")
 
 
-def test_a_damaged_mat_file_is_refused(tmp_path):
+def test_a_damaged_mat_file_is_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "joints.mat", {"joints": np.zeros((3, 14, 50))})
     raw = (tmp_path / "joints.mat").read_bytes()
     (tmp_path / "cut.mat").write_bytes(raw[: len(raw) // 2])
@@ -116,7 +118,7 @@ def test_a_damaged_mat_file_is_refused(tmp_path):
         read_labels(tmp_path / "cut.mat")
 
 
-def interhand(tmp_path, world, valid, rotation, position):
+def interhand(tmp_path: Path, world: Any, valid: Any, rotation: Any, position: Any) -> Any:
     focal, centre = [1200.0, 1210.0], [150.0, 250.0]
     image = {"id": 7, "file_name": "Capture3/seq/cam400026/image69148.jpg", "width": 334, "height": 512}
     image |= {"capture": 3, "subject": 3, "seq_name": "0390_dh_touchROM", "camera": "400026", "frame_idx": 69148}
@@ -133,7 +135,7 @@ def interhand(tmp_path, world, valid, rotation, position):
     return tmp_path / "InterHand2.6M_val_data.json", focal, centre
 
 
-def test_interhand_projects_as_opencv_does(tmp_path):
+def test_interhand_projects_as_opencv_does(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rotation = cv2.Rodrigues(np.array([0.2, -0.5, 0.1]))[0]
     position = np.array([30.0, -20.0, 15.0])
@@ -151,13 +153,13 @@ def test_interhand_projects_as_opencv_does(tmp_path):
     assert label.box_px == (33.5, 164.9, 185.0, 142.7)
 
 
-def test_interhand_skeleton_is_two_trees():
+def test_interhand_skeleton_is_two_trees() -> None:
     skeleton = interhand_skeleton()
     assert (len(skeleton), len(skeleton.limbs), skeleton.keypoints[20], skeleton.keypoints[41]) == (42, 40, "R_Wrist", "L_Wrist")
     assert {skeleton.keypoints[a][2:] == skeleton.keypoints[b][2:] for a, b in skeleton.pairs} == {True}
 
 
-def test_a_missing_frame_is_named(tmp_path):
+def test_a_missing_frame_is_named(tmp_path: Path) -> None:
     path, *_ = interhand(tmp_path, np.ones((42, 3)), np.ones(42), np.eye(3), np.zeros(3))
     (tmp_path / "InterHand2.6M_val_joint_3d.json").write_text(json.dumps({"3": {}}))
     with pytest.raises(BadInputError, match="frame 69148"):
@@ -165,7 +167,7 @@ def test_a_missing_frame_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("format", sorted(READ_ONLY))
-def test_what_is_only_read_is_not_written(format, tmp_path):
+def test_what_is_only_read_is_not_written(format: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="only read"):
         Export(LabelSet(interhand_skeleton(), ()), format, tmp_path / "out").write()
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,7 @@
 """The in-memory labels: consistency, mapping by name, views out of one picture."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,13 +22,13 @@ SUFFIXES = {"top": "_top", "bot": "_bot"}
 CROPS = {"top": (0, 0, 396, 180), "bot": (0, 180, 396, 226)}
 
 
-def mirror():
+def mirror() -> Any:
     xy = np.array([[10.0, 20], [30, 40], [11, 250], [np.nan, np.nan]])
     state = np.array([1, 2, 1, 3])
     return LabelSet(Skeleton("m", NAMES), (LabelledImage(ImageRef("a/img1.png"), xy, state),))
 
 
-def test_views_by_suffix_count_from_their_crop():
+def test_views_by_suffix_count_from_their_crop() -> None:
     split = split_views(mirror(), SUFFIXES, CROPS)
     assert split.skeleton.keypoints == ("paw", "obs", "high")
     top, bottom = split.labels
@@ -39,7 +41,7 @@ def test_views_by_suffix_count_from_their_crop():
 
 
 @pytest.mark.parametrize("crops", [None, CROPS])
-def test_joining_views_is_the_inverse(crops):
+def test_joining_views_is_the_inverse(crops: Any) -> None:
     joined = join_views(split_views(mirror(), SUFFIXES, crops), SUFFIXES, NAMES)
     (got,), (expected,) = joined.labels, mirror().labels
     np.testing.assert_array_equal(got.xy_px, expected.xy_px)
@@ -48,19 +50,19 @@ def test_joining_views_is_the_inverse(crops):
     assert joined.skeleton.keypoints == NAMES
 
 
-def test_a_name_without_a_view_is_refused():
+def test_a_name_without_a_view_is_refused() -> None:
     bad = LabelSet(Skeleton("m", ("paw", "x_top")), ())
     with pytest.raises(BadInputError, match="'paw' ends in none of _top, _bot"):
         split_views(bad, SUFFIXES)
 
 
-def test_the_longer_ending_wins():
+def test_the_longer_ending_wins() -> None:
     odd = LabelSet(Skeleton("m", ("paw_far_top", "paw_top")), ())
     split = split_views(odd, {"top": "_top", "far": "_far_top"})
     assert split.skeleton.keypoints == ("paw",)
 
 
-def test_mapping_by_name():
+def test_mapping_by_name() -> None:
     target = Skeleton("t", ("high_bot", "extra", *NAMES[:3]))
     (got,) = map_to_skeleton(mirror(), target).labels
     assert got.state.tolist() == [3, 0, 1, 2, 1]
@@ -78,12 +80,12 @@ def test_mapping_by_name():
         ([[1, 2]], [1, 1], r"expected xy_px \(K, 2\)"),
     ],
 )
-def test_coordinates_and_states_must_agree(xy, state, message):
+def test_coordinates_and_states_must_agree(xy: Any, state: Any, message: Any) -> None:
     with pytest.raises(BadInputError, match=message):
         LabelledImage(ImageRef("a.png"), np.array(xy, float), np.array(state, dtype=np.int64))
 
 
-def test_labels_must_fit_the_skeleton():
+def test_labels_must_fit_the_skeleton() -> None:
     with pytest.raises(BadInputError, match="expected 1 keypoints of skeleton 's', got 4"):
         LabelSet(Skeleton("s", ("a",)), mirror().labels)
 
@@ -97,12 +99,12 @@ def test_labels_must_fit_the_skeleton():
         ("run/first.png", None),
     ],
 )
-def test_key_from_path(path, key):
+def test_key_from_path(path: Any, key: Any) -> None:
     got = key_from_path(path)
     assert (str(got) if got else None) == key
 
 
-def test_a_forest_out_of_cocos_person():
+def test_a_forest_out_of_cocos_person() -> None:
     edges = [(15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10)]
     edges += [(1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)]
     names = tuple(f"k{i}" for i in range(17))

@@ -1,6 +1,8 @@
 """Malformed files: the message names the file, the line or object, and what was expected."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,13 +33,13 @@ HEADER = "scorer,me,me,me,me\nbodyparts,a,a,b,b\ncoords,x,y,x,y\n"
         ("scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,likelihood\n0,1,2,0.5\n", "predictions, not labels"),
     ],
 )
-def test_dlc(text, message, tmp_path):
+def test_dlc(text: Any, message: Any, tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text(text)
     with pytest.raises(BadInputError, match=message):
         read_dlc(tmp_path / "c.csv")
 
 
-def test_dlc_file_that_is_missing_or_binary(tmp_path):
+def test_dlc_file_that_is_missing_or_binary(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"none\.csv: cannot be read"):
         read_dlc(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
@@ -53,13 +55,13 @@ def test_dlc_file_that_is_missing_or_binary(tmp_path):
         ("scorer,m,m,m\nindividuals,i,i,j\nbodyparts,a,a,a\ncoords,x,y,likelihood\n0,1,2,0.5\n", "one animal, got i, j"),
     ],
 )
-def test_predictions(text, message, tmp_path):
+def test_predictions(text: Any, message: Any, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(BadInputError, match=message):
         read_dlc_predictions(tmp_path / "p.csv")
 
 
-def test_dlc_of_newer_versions_and_windows_paths(tmp_path):
+def test_dlc_of_newer_versions_and_windows_paths(tmp_path: Path) -> None:
     three = "scorer,,,me,me\nbodyparts,,,a,a\ncoords,,,x,y\nlabeled-data,run,img03.png,1.5,2\nlabeled-data,run,img04.png,,\n"
     (tmp_path / "c.csv").write_text(three)
     got = read_dlc(tmp_path / "c.csv")
@@ -81,13 +83,13 @@ VISIBLE = "scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,visible\n"
         ("scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,likelihood\ni.png,1,2,0.5\n", "expected hand labels of one subject"),
     ],
 )
-def test_lightning_pose(text, message, tmp_path):
+def test_lightning_pose(text: Any, message: Any, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(BadInputError, match=message):
         read_lightning_pose({None: tmp_path / "l.csv"})
 
 
-def test_lightning_pose_views_must_correspond(tmp_path):
+def test_lightning_pose_views_must_correspond(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(VISIBLE + "i.png,1,2,2\n")
     (tmp_path / "b.csv").write_text(VISIBLE + "i.png,1,2,2\nj.png,1,2,2\n")
     with pytest.raises(BadInputError, match=r"b\.csv: its keypoints or number of rows differ"):
@@ -96,7 +98,7 @@ def test_lightning_pose_views_must_correspond(tmp_path):
         read_lightning_pose({})
 
 
-def coco(**change):
+def coco(**change: Any) -> Any:
     content = {
         "images": [{"id": 1, "file_name": "a.png"}],
         "annotations": [{"id": 9, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 2]}],
@@ -123,13 +125,13 @@ def coco(**change):
         (coco(annotations=[{"id": 9, "image_id": 1, "category_id": 1, "keypoints": ["x", 2, 2]}]), "annotation 9: expected"),
     ],
 )
-def test_coco(text, message, tmp_path):
+def test_coco(text: Any, message: Any, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(BadInputError, match=message):
         read_coco(tmp_path / "c.json")
 
 
-def test_coco_category_by_name(tmp_path):
+def test_coco_category_by_name(tmp_path: Path) -> None:
     both = [{"id": 1, "name": "x", "keypoints": ["a"]}, {"id": 2, "name": "y", "keypoints": ["a", "b"]}]
     (tmp_path / "c.json").write_text(coco(categories=both))
     assert len(read_coco(tmp_path / "c.json", category="x").labels) == 1
@@ -151,7 +153,7 @@ def test_coco_category_by_name(tmp_path):
         ("{", "", r"data\.yaml: cannot be read as YAML"),
     ],
 )
-def test_yolo(about, line, message, tmp_path):
+def test_yolo(about: Any, line: Any, message: Any, tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((10, 20, 3), np.uint8))
@@ -161,7 +163,7 @@ def test_yolo(about, line, message, tmp_path):
         read_yolo(tmp_path)
 
 
-def test_yolo_picture_that_cannot_be_read(tmp_path):
+def test_yolo_picture_that_cannot_be_read(tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"no picture")
@@ -171,7 +173,7 @@ def test_yolo_picture_that_cannot_be_read(tmp_path):
         read_yolo(tmp_path)
 
 
-def test_yolo_without_visibility_takes_zero_as_missing(tmp_path):
+def test_yolo_without_visibility_takes_zero_as_missing(tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((10, 20, 3), np.uint8))

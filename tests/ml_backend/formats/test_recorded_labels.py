@@ -3,6 +3,7 @@
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,21 +16,21 @@ pytestmark = pytest.mark.data
 DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
-def needed(name):
+def needed(name: Any) -> Any:
     path = DATA / name
     if not path.exists():
         pytest.skip(f"{path} is not there; set PARALLAX_DATA to the folder of recordings")
     return path
 
 
-def body(path):
+def body(path: Any) -> Any:
     """Rows below the header, numbers as numbers."""
     with path.open(newline="") as file:
         rows = list(csv.reader(file))[3:]
     return [[row[0], *(float(cell) if cell else None for cell in row[1:])] for row in rows]
 
 
-def test_openfield_labels_survive_a_round_trip(tmp_path):
+def test_openfield_labels_survive_a_round_trip(tmp_path: Path) -> None:
     path = needed("dlc_openfield/labeled-data/m4s1/CollectedData_Pranav.csv")
     labels = read_dlc(path)
     assert labels.skeleton.keypoints == ("snout", "leftear", "rightear", "tailbase")
@@ -41,7 +42,7 @@ def test_openfield_labels_survive_a_round_trip(tmp_path):
     assert body(tmp_path / "again.csv") == body(path)
 
 
-def test_mirror_mouse_splits_into_two_views_and_joins_again(tmp_path):
+def test_mirror_mouse_splits_into_two_views_and_joins_again(tmp_path: Path) -> None:
     path = needed("lp_mirror_mouse/CollectedData.csv")
     labels = read_dlc(path)
     assert len(labels.labels) == 90
@@ -58,7 +59,7 @@ def test_mirror_mouse_splits_into_two_views_and_joins_again(tmp_path):
     assert body(tmp_path / "again.csv") == body(path)
 
 
-def test_lightning_pose_reads_the_same_file_alike():
+def test_lightning_pose_reads_the_same_file_alike() -> None:
     path = needed("lp_mirror_mouse/CollectedData.csv")
     a, b = read_dlc(path), read_lightning_pose({None: path})
     for x, y in zip(a.labels, b.labels, strict=True):
@@ -66,7 +67,7 @@ def test_lightning_pose_reads_the_same_file_alike():
         assert x.state.tolist() == y.state.tolist()
 
 
-def test_predictions_of_a_fly():
+def test_predictions_of_a_fly() -> None:
     path = needed("eks/fly/05272019_fly4_0_R1C24_Cam-A_rot-ccw-0.06_sec.rng=0.csv")
     predictions = read_dlc_predictions(path)
     n, keypoints = predictions.confidence.shape

@@ -5,6 +5,8 @@ What a format has no word for is stated in its module; the test expects exactly 
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,13 +33,13 @@ SKELETON = Skeleton(
 )
 
 
-def label(source, points, states, **more):
+def label(source: Any, points: Any, states: Any, **more: Any) -> Any:
     xy = np.array([(np.nan, np.nan) if p is None else p for p in points], dtype=float)
     image = more.pop("image", ImageRef(source, size_px=(640, 360)))
     return LabelledImage(image, xy, np.array(states, dtype=np.int64), **more)
 
 
-def labels():
+def labels() -> Any:
     third = 1 / 3
     return LabelSet(
         SKELETON,
@@ -49,7 +51,7 @@ def labels():
     )
 
 
-def assert_equal(got, expected, atol=0.0):
+def assert_equal(got: Any, expected: Any, atol: Any = 0.0) -> None:
     assert len(got.labels) == len(expected.labels)
     for a, b in zip(got.labels, expected.labels, strict=True):
         np.testing.assert_allclose(a.xy_px, b.xy_px, atol=atol, rtol=0)
@@ -57,11 +59,11 @@ def assert_equal(got, expected, atol=0.0):
         assert (a.image, a.view, a.key, a.subject, a.box_px) == (b.image, b.view, b.key, b.subject, b.box_px)
 
 
-def changed(label_set, change):
+def changed(label_set: Any, change: Any) -> Any:
     return LabelSet(label_set.skeleton, tuple(change(item) for item in label_set.labels))
 
 
-def without(item, *, states, **more):
+def without(item: Any, *, states: Any, **more: Any) -> Any:
     """The label with some states turned into unlabelled."""
     gone = np.isin(item.state, states)
     return replace(
@@ -69,7 +71,7 @@ def without(item, *, states, **more):
     )
 
 
-def test_coco_loses_nothing(tmp_path):
+def test_coco_loses_nothing(tmp_path: Path) -> None:
     full = labels()
     more = full.labels + (
         label("images/b.png", [(1, 2)] * 4, [V] * 4, view="left", key=FrameKey("trial/1", 8), box_px=(0.5, 1.0, 20.0, 30.0)),
@@ -83,7 +85,7 @@ def test_coco_loses_nothing(tmp_path):
     assert_equal(got, full)
 
 
-def test_coco_files_are_what_pycocotools_expects(tmp_path):
+def test_coco_files_are_what_pycocotools_expects(tmp_path: Path) -> None:
     import contextlib
     import io
 
@@ -102,7 +104,7 @@ def test_coco_files_are_what_pycocotools_expects(tmp_path):
     assert coco.cats[1]["skeleton"] == [[1, 2], [1, 3], [1, 4]]
 
 
-def test_coco_of_others_numbers_subjects_and_cuts_cycles(tmp_path):
+def test_coco_of_others_numbers_subjects_and_cuts_cycles(tmp_path: Path) -> None:
     content = {
         "images": [{"id": 5, "file_name": "a.jpg", "width": 64, "height": 48}],
         "annotations": [
@@ -130,7 +132,7 @@ def test_coco_of_others_numbers_subjects_and_cuts_cycles(tmp_path):
     assert got.labels[0].image == ImageRef("a.jpg", size_px=(64, 48))
 
 
-def test_lightning_pose_keeps_all_four_states_per_view(tmp_path):
+def test_lightning_pose_keeps_all_four_states_per_view(tmp_path: Path) -> None:
     base = [item for item in labels().labels if item.subject == 0]
     both = tuple(
         replace(item, view=view, image=ImageRef(f"labeled-data/run1_{view}/img{i}.png"), key=FrameKey(f"run1_{view}", i))
@@ -145,12 +147,12 @@ def test_lightning_pose_keeps_all_four_states_per_view(tmp_path):
     assert_equal(got, full)
 
 
-def test_dlc_keeps_coordinates_subjects_and_order_but_not_why_a_point_is_missing(tmp_path):
+def test_dlc_keeps_coordinates_subjects_and_order_but_not_why_a_point_is_missing(tmp_path: Path) -> None:
     full = labels()
     write_dlc(full, tmp_path / "CollectedData_me.csv", scorer="me")
     got = read_dlc(tmp_path / "CollectedData_me.csv")
 
-    def as_dlc(item):
+    def as_dlc(item: Any) -> Any:
         item = without(item, states=[A], image=ImageRef(item.image.source), key=FrameKey("run1", int(item.image.source[-7:-4])))
         return replace(item, state=np.where(item.state == H, V, item.state).astype(np.int64))
 
@@ -158,7 +160,7 @@ def test_dlc_keeps_coordinates_subjects_and_order_but_not_why_a_point_is_missing
     assert_equal(got, changed(full, as_dlc))
 
 
-def test_dlc_of_one_animal_has_three_header_rows(tmp_path):
+def test_dlc_of_one_animal_has_three_header_rows(tmp_path: Path) -> None:
     one = LabelSet(SKELETON, labels().labels[:1])
     write_dlc(one, tmp_path / "c.csv", scorer="me")
     lines = (tmp_path / "c.csv").read_text().splitlines()
@@ -168,14 +170,14 @@ def test_dlc_of_one_animal_has_three_header_rows(tmp_path):
     assert lines[3].startswith("images/run1/img007.png,10.333333333333334,20.1,639.0,0.0,")
 
 
-def yolo_pictures(folder):
+def yolo_pictures(folder: Any) -> None:
     for name in ("run1/img007.png", "run1/img012.png"):
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), np.zeros((360, 640, 3), np.uint8))
 
 
-def test_yolo_keeps_coordinates_occlusion_and_subjects(tmp_path):
+def test_yolo_keeps_coordinates_occlusion_and_subjects(tmp_path: Path) -> None:
     full = labels()
     write_yolo(full, tmp_path)
     yolo_pictures(tmp_path)
@@ -193,7 +195,7 @@ def test_yolo_keeps_coordinates_occlusion_and_subjects(tmp_path):
     assert about["flip_idx"] == [0, 2, 1, 3]
 
 
-def test_yolo_numbers_are_relative_to_the_picture(tmp_path):
+def test_yolo_numbers_are_relative_to_the_picture(tmp_path: Path) -> None:
     item = label("images/a.png", [(160, 90)] * 4, [V, H, V, V], box_px=(160.0, 90.0, 320.0, 180.0))
     write_yolo(LabelSet(SKELETON, (item,)), tmp_path)
     cells = (tmp_path / "labels" / "a.txt").read_text().split()
@@ -220,6 +222,6 @@ def test_yolo_numbers_are_relative_to_the_picture(tmp_path):
         ),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(write, message, tmp_path):
+def test_what_a_format_cannot_hold_is_refused(write: Any, message: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=message):
         write(labels(), tmp_path)

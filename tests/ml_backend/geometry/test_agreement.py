@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def pictures_of(rig: Rig, size_px: tuple[int, int]) -> Rig:
     return Rig(tuple(camera.resized(size_px) for camera in rig.cameras))
 
 
-def test_two_per_cent_of_the_subject_but_at_least_ten_pixels(make_ring) -> None:
+def test_two_per_cent_of_the_subject_but_at_least_ten_pixels(make_ring: Any) -> None:
     rig = make_ring(1)
     crowd = np.concatenate((np.linspace((0.0, 0), (600, 800), 20), [[5000.0, 9000], [np.nan, 1]]))
     assert agreement_px(rig, np.array([[[0.0, 0], [30, 40]]])) == [10.0]
@@ -28,25 +29,25 @@ def test_two_per_cent_of_the_subject_but_at_least_ten_pixels(make_ring) -> None:
     assert agreement_px(rig, crowd[None])[0] < 21, "one wild point does not enlarge it"
 
 
-def test_on_small_pictures_two_per_cent_of_the_picture(make_ring) -> None:
+def test_on_small_pictures_two_per_cent_of_the_picture(make_ring: Any) -> None:
     cameras = make_ring(2).cameras
     rig = Rig((cameras[0].resized((192, 108)), replace(cameras[1], name="large")))
     np.testing.assert_allclose(agreement_px(rig, np.full((3, 2, 4, 2), 5.0)), [[3.84, 10.0]] * 3)
 
 
-def test_what_the_user_set_counts_everywhere(make_ring) -> None:
+def test_what_the_user_set_counts_everywhere(make_ring: Any) -> None:
     assert (agreement_px(make_ring(2), np.zeros((5, 2, 3, 2)), 4.5) == 4.5).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 2), (2, 3, 0, 2)])
-def test_nothing_to_agree_on(shape, make_ring) -> None:
+def test_nothing_to_agree_on(shape: Any, make_ring: Any) -> None:
     assert (agreement_px(make_ring(3), np.zeros(shape)) == 10).all()
     with pytest.raises(BadInputError, match="agreement"):
         agreement_px(make_ring(3), np.zeros(5))
 
 
 @pytest.mark.parametrize(("off_px", "agrees"), [(3.0, True), (6.0, False)])
-def test_pseudo_labels_quality_check_and_completion_agree_about_agreement(off_px, agrees, make_ring) -> None:
+def test_pseudo_labels_quality_check_and_completion_agree_about_agreement(off_px: Any, agrees: Any, make_ring: Any) -> None:
     """A keypoint of six exact cameras and one that is off: on pictures of 192 px the line is 3.84 px, nowhere 10 or 3."""
     from ml_backend.geometry.triangulation import triangulate_robust
 

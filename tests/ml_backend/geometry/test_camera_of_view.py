@@ -1,5 +1,7 @@
 """What is done to the picture of a view is done to its camera: points land on the pixels that show them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ LENSES = {
 }
 
 
-def camera(lens="none", size_px=SIZE, skew=0.0):
+def camera(lens: Any = "none", size_px: Any = SIZE, skew: Any = 0.0) -> Any:
     angle = 0.3
     R = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     model, dist = LENSES[lens]
@@ -28,7 +30,7 @@ def camera(lens="none", size_px=SIZE, skew=0.0):
 @pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 @pytest.mark.parametrize("crop", [None, (30, 50, 400, 300)])
-def test_points_are_projected_where_the_transform_takes_them(lens, rotation, crop):
+def test_points_are_projected_where_the_transform_takes_them(lens: Any, rotation: Any, crop: Any) -> None:
     transform = ViewTransform.of(ImageRef("a", crop=crop, rotation=rotation), SIZE)
     own, _ = camera_of_view(camera(lens), transform, SIZE, "source")
     points = np.random.default_rng(0).uniform(-0.8, 0.8, (50, 3))
@@ -39,17 +41,17 @@ def test_points_are_projected_where_the_transform_takes_them(lens, rotation, cro
     np.testing.assert_allclose(own.distort(own.undistort(seen)), seen, atol=1e-6)
 
 
-def test_four_quarter_turns_are_none():
+def test_four_quarter_turns_are_none() -> None:
     assert camera("prism").rotated(4) == camera("prism")
     assert camera("prism").rotated(1).rotated(3) == camera("prism")
 
 
-def test_what_cannot_be_turned_is_refused():
+def test_what_cannot_be_turned_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"camera 'a'.*skewed axes"):
         camera(skew=2.0).rotated(1)
 
 
-def test_the_size_says_which_pictures_were_calibrated():
+def test_the_size_says_which_pictures_were_calibrated() -> None:
     transform = ViewTransform.of(ImageRef("a", crop=(30, 50, 400, 300)), SIZE)
     of_source, notes = camera_of_view(camera(), transform, SIZE, None)
     assert of_source == camera().cropped(30, 50, 400, 300)
@@ -61,14 +63,14 @@ def test_the_size_says_which_pictures_were_calibrated():
     assert (plain, notes) == (camera(), [])
 
 
-def test_a_calibration_of_another_size_is_fitted_before_the_crop():
+def test_a_calibration_of_another_size_is_fitted_before_the_crop() -> None:
     transform = ViewTransform.of(ImageRef("a", crop=(15, 25, 200, 150)), (320, 240))
     fitted, notes = camera_of_view(camera(), transform, (320, 240), "source")
     assert fitted == camera().resized((320, 240)).cropped(15, 25, 200, 150)
     assert "scaled by 0.5" in notes[0]
 
 
-def test_a_mirrored_view_needs_a_statement():
+def test_a_mirrored_view_needs_a_statement() -> None:
     transform = ViewTransform.of(ImageRef("a", flip=True), SIZE)
     with pytest.raises(BadInputError, match=r"'a' is mirrored.*'calibrated_on: view'.*'calibrated_on: source'"):
         camera_of_view(camera(), transform, SIZE, None)

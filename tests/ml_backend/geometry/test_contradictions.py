@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_two_views_of_which_one_is_impossible_do_not_agree(rig: Rig) -> None:
         ("fisheye", (-0.1, 0.0, 0.0, 0.0), np.inf),  # turns only behind the camera
     ],
 )
-def test_reach_of_a_lens(model, dist, expected) -> None:
+def test_reach_of_a_lens(model: Any, dist: Any, expected: Any) -> None:
     assert lens.reach(model, np.array(dist, dtype=np.float64)) == pytest.approx(expected)
 
 

@@ -1,4 +1,5 @@
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_sid
 SIZE = (640, 480)
 
 
-def limb_lengths(pairs, lengths, tolerance=0.0):
+def limb_lengths(pairs: Any, lengths: Any, tolerance: Any = 0.0) -> Any:
     return LimbLengths(
         np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(lengths, dtype=float), np.full(len(pairs), tolerance)
     )
@@ -41,11 +42,11 @@ POSE = np.array([[0.0, -300, 0], [0, 0, 100], [250, 100, 50], [300, 350, -50]])
 CHAIN_LENGTHS = [float(np.linalg.norm(POSE[a] - POSE[b])) for a, b in CHAIN]
 
 
-def chain_model(**options) -> PictorialStructure:
+def chain_model(**options: Any) -> PictorialStructure:
     return PictorialStructure(4, limb_lengths(CHAIN, CHAIN_LENGTHS), 1200.0, **({"grid": 24} | options))
 
 
-def enumerate_marginals(log_unary, pairs, lengths, tolerance):
+def enumerate_marginals(log_unary: Any, pairs: Any, lengths: Any, tolerance: Any) -> Any:
     """Every configuration of all joints, straight from the definition."""
     joints, grid = log_unary.shape[:2]
     voxels = np.array(list(product(range(grid), repeat=3)), dtype=float)
@@ -62,7 +63,7 @@ def enumerate_marginals(log_unary, pairs, lengths, tolerance):
 
 
 @pytest.mark.parametrize("pairs", [[(0, 1), (1, 2)], [(1, 0), (1, 2)], [(2, 1)]], ids=["chain", "star", "forest"])
-def test_marginals_equal_enumeration(pairs):
+def test_marginals_equal_enumeration(pairs: Any) -> None:
     grid, lengths = 4, [2.0, 1.5][: len(pairs)]
     log_unary = np.random.default_rng(0).normal(size=(3, grid, grid, grid)) * 2
     expected = enumerate_marginals_fast(log_unary, pairs, lengths)
@@ -73,7 +74,7 @@ def test_marginals_equal_enumeration(pairs):
     )
 
 
-def enumerate_marginals_fast(log_unary, pairs, lengths, tolerance=1.0):
+def enumerate_marginals_fast(log_unary: Any, pairs: Any, lengths: Any, tolerance: Any = 1.0) -> Any:
     """All 64³ configurations of three joints at once; the loop above is the same on a smaller grid."""
     grid = log_unary.shape[1]
     voxels = np.array(list(product(range(grid), repeat=3)), dtype=float)
@@ -88,7 +89,7 @@ def enumerate_marginals_fast(log_unary, pairs, lengths, tolerance=1.0):
     return (marginals / marginals.sum(axis=1, keepdims=True)).reshape(log_unary.shape)
 
 
-def test_the_two_enumerations_agree():
+def test_the_two_enumerations_agree() -> None:
     log_unary = np.random.default_rng(1).normal(size=(3, 2, 2, 2))
     pairs, lengths = [(0, 1), (2, 1)], [1.0, 0.3]
     np.testing.assert_allclose(
@@ -96,7 +97,7 @@ def test_the_two_enumerations_agree():
     )
 
 
-def test_deltas_at_limb_length_stay_deltas():
+def test_deltas_at_limb_length_stay_deltas() -> None:
     grid = 16
     log_unary = np.full((2, grid, grid, grid), -np.inf)
     log_unary[0, 3, 4, 5] = log_unary[1, 3, 10, 5] = 0.0
@@ -108,7 +109,7 @@ def test_deltas_at_limb_length_stay_deltas():
     np.testing.assert_allclose(covariance, 0, atol=1e-12)
 
 
-def test_limb_decides_between_two_equal_peaks():
+def test_limb_decides_between_two_equal_peaks() -> None:
     grid = 16
     log_unary = np.full((2, grid, grid, grid), -np.inf)
     log_unary[0, 3, 4, 5] = 0.0
@@ -117,7 +118,7 @@ def test_limb_decides_between_two_equal_peaks():
     assert marginals[1, 3, 10, 5] == pytest.approx(1, abs=1e-5)
 
 
-def test_echo_sends_the_childs_evidence_back_to_it():
+def test_echo_sends_the_childs_evidence_back_to_it() -> None:
     """One limb: exact b_c = φ_c·(K φ_p); echo b_c = φ_c·K(φ_p·Kφ_c)."""
     from ml_backend.geometry.pictorial_shells import ShellConvolution
 
@@ -133,7 +134,7 @@ def test_echo_sends_the_childs_evidence_back_to_it():
     assert not np.allclose(exact / exact.sum(), echoed / echoed.sum(), rtol=1e-2)
 
 
-def test_moments_of_a_box_and_of_a_tilted_pair():
+def test_moments_of_a_box_and_of_a_tilted_pair() -> None:
     grid, side = 5, 4.0
     uniform = np.full((1, grid, grid, grid), 1 / grid**3)
     mean, covariance = moments(uniform, side)
@@ -145,14 +146,14 @@ def test_moments_of_a_box_and_of_a_tilted_pair():
     np.testing.assert_allclose(covariance[0], np.outer([2, 1, 0], [2, 1, 0]), atol=1e-12)
 
 
-def test_log_determinant_adds_the_grids_own_variance():
+def test_log_determinant_adds_the_grids_own_variance() -> None:
     spacing = 6.0  # κ = 3
     assert log_determinant(np.zeros((3, 3)), spacing) == pytest.approx(3 * np.log(3))
     result = log_determinant(np.stack([np.diag([1.0, 2, 3]), np.full((3, 3), np.nan)]), spacing)
     np.testing.assert_allclose(result, [np.log(4 * 5 * 6), np.nan])
 
 
-def test_points_of_four_views_are_found_again():
+def test_points_of_four_views_are_found_again() -> None:
     rig = ring_rig()
     pose = infer_points(chain_model(grid=32), rig, rig.project(POSE)[None], None, 10.0, np.zeros((1, 3)))
     np.testing.assert_allclose(pose.mean_world[0], POSE, atol=12)  # 39 mm voxels, σ of 10 px is 44 mm
@@ -165,7 +166,7 @@ def gaussian_maps(xy_hm: np.ndarray, size: int = 64, sigma: float = 1.5) -> np.n
     return np.exp(-squared / (2 * sigma**2)).astype(np.float32)
 
 
-def test_heatmaps_and_the_points_they_stand_for_agree():
+def test_heatmaps_and_the_points_they_stand_for_agree() -> None:
     rig, model = ring_rig(), chain_model()
     affine = np.tile([[0.1, 0, -0.5], [0, 0.1, 6.0]], (1, len(rig), 1, 1))
     xy_px = rig.project(POSE)[None]
@@ -175,7 +176,7 @@ def test_heatmaps_and_the_points_they_stand_for_agree():
     np.testing.assert_allclose(from_maps.mean_world, from_points.mean_world, atol=3)
 
 
-def test_single_precision_agrees_with_double():
+def test_single_precision_agrees_with_double() -> None:
     rig = ring_rig()
     xy_px = rig.project(POSE)[None] + np.random.default_rng(0).normal(size=(1, 4, 4, 2)) * 3
     single, double = (
@@ -185,7 +186,7 @@ def test_single_precision_agrees_with_double():
     np.testing.assert_allclose(single.logdet, double.logdet, atol=0.01)
 
 
-def test_batch_equals_single_frames():
+def test_batch_equals_single_frames() -> None:
     rig, model, rng = ring_rig(), chain_model(grid=16), np.random.default_rng(0)
     xy_px = rig.project(POSE) + rng.normal(size=(3, 4, 4, 2)) * 3
     confidence, centres = rng.uniform(0.2, 1, (3, 4, 4)), rng.normal(size=(3, 3)) * 20
@@ -196,7 +197,7 @@ def test_batch_equals_single_frames():
         np.testing.assert_array_equal(together.covariance[i], alone.covariance[0])
 
 
-def test_floor_keeps_one_wrong_view_from_vetoing_the_others():
+def test_floor_keeps_one_wrong_view_from_vetoing_the_others() -> None:
     rig = ring_rig()
     xy_px = rig.project(POSE)[None]
     xy_px[0, 0, 3] += (30, -35)  # one view is wrong by 6 σ: far below the floor, far above the float epsilon
@@ -206,7 +207,7 @@ def test_floor_keeps_one_wrong_view_from_vetoing_the_others():
     assert np.linalg.norm(paper.mean_world[0, 3] - POSE[3]) > 30
 
 
-def test_joint_without_any_view_is_placed_by_its_limb_and_is_doubtful():
+def test_joint_without_any_view_is_placed_by_its_limb_and_is_doubtful() -> None:
     rig = ring_rig()
     xy_px = rig.project(POSE)[None]
     xy_px[0, :, 3] = np.nan
@@ -215,7 +216,7 @@ def test_joint_without_any_view_is_placed_by_its_limb_and_is_doubtful():
     assert pose.logdet[0, 3] > pose.logdet[0, :3].max() + 3
 
 
-def test_nothing_seen_is_nan_for_the_whole_tree_only():
+def test_nothing_seen_is_nan_for_the_whole_tree_only() -> None:
     rig = ring_rig()
     xy_px = rig.project(POSE)[None].repeat(3, axis=0)
     xy_px[0] = np.nan  # frame without a point
@@ -229,7 +230,7 @@ def test_nothing_seen_is_nan_for_the_whole_tree_only():
         np.testing.assert_array_equal(np.isnan(values), missing)
 
 
-def test_missing_view_equals_a_rig_without_it():
+def test_missing_view_equals_a_rig_without_it() -> None:
     rig, model = ring_rig(), chain_model(grid=16)
     xy_px = rig.project(POSE)[None]
     without = infer_points(model, rig.subset(rig.names[1:]), xy_px[:, 1:], None, 12.0, np.zeros((1, 3)))
@@ -237,21 +238,21 @@ def test_missing_view_equals_a_rig_without_it():
     np.testing.assert_array_equal(infer_points(model, rig, xy_px, None, 12.0, np.zeros((1, 3))).mean_world, without.mean_world)
 
 
-def test_skeleton_without_limbs_places_every_keypoint_alone():
+def test_skeleton_without_limbs_places_every_keypoint_alone() -> None:
     rig = ring_rig()
     model = PictorialStructure(4, limb_lengths([], []), 1200.0, 32)
     pose = infer_points(model, rig, rig.project(POSE)[None], None, 10.0, np.zeros((1, 3)))
     np.testing.assert_allclose(pose.mean_world[0], POSE, atol=12)
 
 
-def test_unknown_limb_is_left_out():
+def test_unknown_limb_is_left_out() -> None:
     known = PictorialStructure(3, limb_lengths([(0, 1)], [2.0]), 5.0, 6)
     partly = PictorialStructure(3, limb_lengths([(0, 1), (1, 2)], [2.0, np.nan]), 5.0, 6)
     log_unary = np.random.default_rng(0).normal(size=(3, 6, 6, 6))
     np.testing.assert_array_equal(known.marginals(log_unary), partly.marginals(log_unary))
 
 
-def test_limb_lengths_are_medians_with_the_spread_of_the_labels():
+def test_limb_lengths_are_medians_with_the_spread_of_the_labels() -> None:
     xyz = np.zeros((5, 3, 3))
     xyz[:, 1, 0] = [10, 11, 12, 13, 90]  # one label is wrong
     xyz[:, 2] = np.nan
@@ -260,7 +261,7 @@ def test_limb_lengths_are_medians_with_the_spread_of_the_labels():
     np.testing.assert_allclose(limbs.tolerance_world, [2, np.nan])
 
 
-def test_box_is_as_large_as_the_largest_pose_and_ignores_stray_joints():
+def test_box_is_as_large_as_the_largest_pose_and_ignores_stray_joints() -> None:
     xyz = np.stack([POSE, 2 * POSE])
     assert fit_side(xyz, margin=1.5) == pytest.approx(1.5 * 2 * 650)  # y runs from −300 to 350
     xyz[0, 3] = (9000, 0, 0)
@@ -271,7 +272,7 @@ def test_box_is_as_large_as_the_largest_pose_and_ignores_stray_joints():
         fit_side(np.full((2, 4, 3), np.nan))
 
 
-def test_keep_best_is_per_joint_and_never_keeps_nan():
+def test_keep_best_is_per_joint_and_never_keeps_nan() -> None:
     logdet = np.stack([np.arange(10.0), np.arange(10.0)[::-1]], axis=1)
     logdet[9, 1] = np.nan  # would have been joint 1's best
     keep = keep_best(logdet)
@@ -285,12 +286,12 @@ def test_keep_best_is_per_joint_and_never_keeps_nan():
     ("pairs", "message"),
     [([(0, 2), (1, 2)], "one parent"), ([(0, 1), (1, 0)], "cycle"), ([(0, 7)], "below 3")],
 )
-def test_limbs_that_are_no_forest_are_errors(pairs, message):
+def test_limbs_that_are_no_forest_are_errors(pairs: Any, message: Any) -> None:
     with pytest.raises(BadInputError, match=message):
         PictorialStructure(3, limb_lengths(pairs, [2.0] * len(pairs)), 5.0, 6)
 
 
-def test_wrong_input_is_named():
+def test_wrong_input_is_named() -> None:
     rig, model = ring_rig(), chain_model(grid=8)
     xy_px = rig.project(POSE)[None]
     with pytest.raises(BadInputError, match="centre_world"):
@@ -310,7 +311,7 @@ def test_wrong_input_is_named():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_paper_mode_lets_a_limb_veto(dtype):
+def test_paper_mode_lets_a_limb_veto(dtype: Any) -> None:
     """A place that no limb reaches has probability 0 whatever its unary term, as the product with a zero in print."""
     grid, unary = 16, np.full((2, 16, 16, 16), -np.inf)
     unary[1, 8, 8, 8] = 0.0
@@ -322,7 +323,7 @@ def test_paper_mode_lets_a_limb_veto(dtype):
     assert paper[1, 8, 8, 8] == pytest.approx(1.0)
 
 
-def test_paper_mode_is_the_printed_product_over_many_orders_of_magnitude():
+def test_paper_mode_is_the_printed_product_over_many_orders_of_magnitude() -> None:
     rng, grid = np.random.default_rng(3), 4
     unary = 10.0 ** -rng.uniform(0, 30, (3,) + (grid,) * 3)
     unary[rng.uniform(size=unary.shape) < 0.7] = 0.0
@@ -335,7 +336,7 @@ def test_paper_mode_is_the_printed_product_over_many_orders_of_magnitude():
     np.testing.assert_array_equal(found[expected == 0], 0.0)
 
 
-def test_a_keypoint_without_any_possible_place_has_no_marginal_in_paper_mode():
+def test_a_keypoint_without_any_possible_place_has_no_marginal_in_paper_mode() -> None:
     unary = np.full((2, 8, 8, 8), -np.inf)
     unary[0, 0, 0, 0] = unary[1, 7, 7, 7] = 0.0
     limbs = limb_lengths([(0, 1)], [3.0])

@@ -1,5 +1,7 @@
 """Pictorial structures on a real rig with hand-labelled mice (22 joints, 6 cameras)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.io import loadmat
@@ -12,7 +14,7 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def mouse(data_folder):
+def mouse(data_folder: Any) -> Any:
     """Rig, labels in space (m, 22, 3) without incomplete poses, and in the pictures (m, 6, 22, 2)."""
     path = data_folder / "dannce_mouse_6cam/markerless_mouse_1/label3d_dannce.mat"
     rig = read_calibration(path, sizes_px={f"Camera{i}": (1152, 1024) for i in range(1, 7)}).rig
@@ -23,7 +25,7 @@ def mouse(data_folder):
     return rig, xyz[complete], xy_px[complete]
 
 
-def nearest_tree(xyz):
+def nearest_tree(xyz: Any) -> Any:
     """Limbs by joining every joint to the nearest one that is already in the tree (Prim)."""
     distance = np.median(np.linalg.norm(xyz[:, :, None] - xyz[:, None], axis=-1), axis=0)
     inside, limbs = [0], []
@@ -35,7 +37,7 @@ def nearest_tree(xyz):
     return limbs
 
 
-def test_mice_are_found_although_one_camera_is_wrong(mouse):
+def test_mice_are_found_although_one_camera_is_wrong(mouse: Any) -> None:
     rig, xyz, xy_px = mouse
     train, test = slice(0, 30), slice(30, 36)
     limbs = LimbLengths.from_labels(xyz[train], nearest_tree(xyz[train]))
@@ -48,7 +50,7 @@ def test_mice_are_found_although_one_camera_is_wrong(mouse):
     assert keep_best(pose.logdet).sum() == 22 * 5  # 0.7 of 6 frames, rounded up
 
 
-def test_joint_seen_by_one_camera_only_is_the_doubtful_one(mouse):
+def test_joint_seen_by_one_camera_only_is_the_doubtful_one(mouse: Any) -> None:
     rig, xyz, xy_px = mouse
     limbs = LimbLengths.from_labels(xyz[:30], nearest_tree(xyz[:30]))
     model = PictorialStructure(22, limbs, fit_side(xyz[:30]), grid=32)

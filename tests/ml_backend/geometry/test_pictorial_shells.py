@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def brute_force(field: np.ndarray, length: float, tolerance: float) -> np.ndarra
         (17.5, 1.0),  # only reaches along diagonals
     ],
 )
-def test_message_equals_the_sum_over_all_pairs_of_voxels(length, tolerance):
+def test_message_equals_the_sum_over_all_pairs_of_voxels(length: Any, tolerance: Any) -> None:
     field = np.random.default_rng(3).random((12, 12, 12))
     expected = brute_force(field, length, tolerance)
     np.testing.assert_allclose(ShellConvolution(length, tolerance, 12, np.float64)(field), expected, atol=1e-10)
@@ -30,17 +32,17 @@ def test_message_equals_the_sum_over_all_pairs_of_voxels(length, tolerance):
     np.testing.assert_allclose(single, expected, atol=1e-5 * expected.max())
 
 
-def test_padding_is_only_what_the_shell_reaches():
+def test_padding_is_only_what_the_shell_reaches() -> None:
     assert ShellConvolution(10.0, 1.0, 64).padded == 75  # 64 + 11, and 75 = 3·5² is a fast length
     assert ShellConvolution(90.0, 1.0, 64).padded <= 128  # never more than full padding
 
 
-def test_shell_of_radius_one_has_the_six_neighbours():
+def test_shell_of_radius_one_has_the_six_neighbours() -> None:
     assert shell(1.0, 0.3, 1).sum() == 6
     assert shell(0.0, 0.5, 1).sum() == 1  # the middle is counted once
 
 
 @pytest.mark.parametrize(("length", "tolerance"), [(40.0, 1.0), (3.0, 0.2)])
-def test_impossible_shell_is_an_error(length, tolerance):
+def test_impossible_shell_is_an_error(length: Any, tolerance: Any) -> None:
     with pytest.raises(BadInputError, match=r"voxel"):
         ShellConvolution(length, tolerance, 12)

@@ -1,6 +1,7 @@
 """Codecs against their definitions, written out cell by cell."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +17,11 @@ SIZE = (64, 48)
 MAPS = ["msra", "dark", "udp"]
 
 
-def one(x, y):
+def one(x: Any, y: Any) -> Any:
     return np.array([[[x, y]]], dtype=float)
 
 
-def gaussian_by_definition(x, y, size, sigma, box_centre=None):
+def gaussian_by_definition(x: Any, y: Any, size: Any, sigma: Any, box_centre: Any = None) -> Any:
     h, w = size
     target = np.zeros(size)
     for row in range(h):
@@ -41,14 +42,14 @@ def gaussian_by_definition(x, y, size, sigma, box_centre=None):
         (DARK(sigma=3, amplitude=30), 47.4, 1.0, lambda: 30 * gaussian_by_definition(47.4, 1.0, SIZE, 3)),
     ],
 )
-def test_target_is_the_gaussian_of_the_definition(codec, x, y, expected):
+def test_target_is_the_gaussian_of_the_definition(codec: Any, x: Any, y: Any, expected: Any) -> None:
     target, weight = codec.encode(one(x, y), SIZE)
     assert target.dtype == np.float32
     assert weight[0, 0] == 1
     np.testing.assert_allclose(target[0, 0], expected(), atol=2e-6 * codec.amplitude)
 
 
-def test_mass_of_a_unit_gaussian_is_two_pi_sigma_squared():
+def test_mass_of_a_unit_gaussian_is_two_pi_sigma_squared() -> None:
     target, _ = DARK(sigma=2).encode(one(24.3, 31.8), SIZE)
     assert target.sum() == pytest.approx(2 * math.pi * 4, rel=1e-4)
 
@@ -67,14 +68,14 @@ def test_mass_of_a_unit_gaussian_is_two_pi_sigma_squared():
         (20, np.inf, 0.0),
     ],
 )
-def test_weight_is_zero_exactly_when_the_support_misses_the_map(name, x, y, weight):
+def test_weight_is_zero_exactly_when_the_support_misses_the_map(name: Any, x: Any, y: Any, weight: Any) -> None:
     target, got = make_codec(name).encode(one(x, y), SIZE)
     assert got[0, 0] == weight
     assert (target.sum() > 0) == (weight > 0)
 
 
 @pytest.mark.parametrize("codec", [MSRA(), DARK(), UDP(), SimCC(SIZE)])
-def test_mask_becomes_the_weight_and_empties_masked_targets(codec):
+def test_mask_becomes_the_weight_and_empties_masked_targets(codec: Any) -> None:
     xy = np.tile(one(20, 30), (2, 3, 1))
     mask = np.array([[1, 0.5, 0], [0, 1, 1]])
     target, weight = codec.encode(xy, SIZE, mask)
@@ -86,7 +87,7 @@ def test_mask_becomes_the_weight_and_empties_masked_targets(codec):
 @settings(deadline=None, max_examples=60)
 @given(x=st.floats(5, 42), y=st.floats(5, 58), amplitude=st.sampled_from([0.5, 1.0, 30.0]))
 @pytest.mark.parametrize("make", [DARK, UDP])
-def test_unbiased_codecs_round_trip_inside_the_map(make, x, y, amplitude):
+def test_unbiased_codecs_round_trip_inside_the_map(make: Any, x: Any, y: Any, amplitude: Any) -> None:
     codec = make(amplitude=amplitude)
     target, _ = codec.encode(one(x, y), SIZE)
     xy, confidence = codec.decode(target)
@@ -97,7 +98,7 @@ def test_unbiased_codecs_round_trip_inside_the_map(make, x, y, amplitude):
 
 @settings(deadline=None, max_examples=60)
 @given(x=st.floats(0, 47), y=st.floats(0, 63))
-def test_msra_round_trip_is_the_rounded_cell(x, y):
+def test_msra_round_trip_is_the_rounded_cell(x: Any, y: Any) -> None:
     target, _ = MSRA().encode(one(x, y), SIZE)
     xy, confidence = MSRA().decode(target)
     np.testing.assert_array_equal(xy[0, 0], np.floor(np.array([x, y]) + 0.5))  # symmetric neighbours: no quarter step
@@ -116,7 +117,7 @@ def test_msra_round_trip_is_the_rounded_cell(x, y):
         ((10, 62), (0.25, -0.25)),
     ],
 )
-def test_msra_moves_a_quarter_cell_toward_the_larger_neighbour(cell, step):
+def test_msra_moves_a_quarter_cell_toward_the_larger_neighbour(cell: Any, step: Any) -> None:
     hm = np.zeros((1, 1, *SIZE), dtype=np.float32)
     x, y = cell
     hm[0, 0, y, x] = 0.8
@@ -131,7 +132,7 @@ def test_msra_moves_a_quarter_cell_toward_the_larger_neighbour(cell, step):
 
 @pytest.mark.parametrize("codec", [MSRA(), DARK(), UDP(), SimCC(SIZE)])
 @pytest.mark.parametrize("fill", [0.0, -1.0, np.nan, np.inf])
-def test_a_map_without_a_maximum_gives_nan_and_no_confidence(codec, fill):
+def test_a_map_without_a_maximum_gives_nan_and_no_confidence(codec: Any, fill: Any) -> None:
     good, _ = codec.encode(np.tile(one(20, 30), (1, 2, 1)), SIZE)
     good[0, 1] = fill
     xy, confidence = codec.decode(good)
@@ -141,18 +142,18 @@ def test_a_map_without_a_maximum_gives_nan_and_no_confidence(codec, fill):
 
 
 @pytest.mark.parametrize("codec", [MSRA(), DARK(), UDP()])
-def test_confidence_is_clipped_to_one(codec):
+def test_confidence_is_clipped_to_one(codec: Any) -> None:
     target, _ = codec.encode(one(20, 30), SIZE)
     assert codec.decode(1.5 * target)[1][0, 0] == 1
 
 
 @pytest.mark.parametrize(("sigma", "kernel"), [(2, 11), (3, 17)])
-def test_blur_kernel_belongs_to_the_training_sigma(sigma, kernel):
+def test_blur_kernel_belongs_to_the_training_sigma(sigma: Any, kernel: Any) -> None:
     assert blur_kernel_size(sigma) == kernel
 
 
 @pytest.mark.parametrize("cell", [(10, 20), (0, 0), (47, 63), (1, 62)])
-def test_local_blur_equals_the_blur_of_the_whole_map(cell):
+def test_local_blur_equals_the_blur_of_the_whole_map(cell: Any) -> None:
     rng = np.random.default_rng(3)
     hm = rng.random((1, *SIZE)).astype(np.float32)
     hm[0, cell[1], cell[0]] = 2.0
@@ -162,7 +163,7 @@ def test_local_blur_equals_the_blur_of_the_whole_map(cell):
     np.testing.assert_allclose(got, expected * 2.0 / expected.max(), rtol=1e-6)
 
 
-def test_dark_step_is_the_taylor_expansion_of_the_log_map():
+def test_dark_step_is_the_taylor_expansion_of_the_log_map() -> None:
     """A Gaussian with a tilted covariance stays one under blur, so its log is a quadratic with a known top."""
     cov = np.array([[6.0, 1.5], [1.5, 4.0]])
     top = np.array([20.3, 30.6])
@@ -174,13 +175,13 @@ def test_dark_step_is_the_taylor_expansion_of_the_log_map():
     np.testing.assert_allclose(UDP().decode(hm)[0][0, 0], top, atol=5e-3)
 
 
-def test_dark_takes_no_step_beside_the_border_but_udp_does():
+def test_dark_takes_no_step_beside_the_border_but_udp_does() -> None:
     target, _ = DARK().encode(one(1.3, 30.0), SIZE)
     np.testing.assert_array_equal(DARK().decode(target)[0][0, 0], [1, 30])
     assert UDP().decode(target)[0][0, 0, 0] != 1
 
 
-def test_a_flat_map_takes_no_step():
+def test_a_flat_map_takes_no_step() -> None:
     flat = np.ones((1, 1, *SIZE), dtype=np.float32)
     flat[0, 0, 30, 20] = 1.0 + 1e-6
     for codec in (DARK(), UDP(), MSRA()):
@@ -189,7 +190,7 @@ def test_a_flat_map_takes_no_step():
 
 @settings(deadline=None, max_examples=40)
 @given(x=st.floats(0, 190), y=st.floats(0, 254))
-def test_simcc_round_trip_is_half_a_bin(x, y):
+def test_simcc_round_trip_is_half_a_bin(x: Any, y: Any) -> None:
     codec = SimCC((256, 192), sigma=(4.9, 5.66))
     target, weight = codec.encode(one(x, y), (256, 192))
     assert target.shape == (1, 1, 384 + 512)
@@ -198,7 +199,7 @@ def test_simcc_round_trip_is_half_a_bin(x, y):
     np.testing.assert_allclose(xy[0, 0], [x, y], atol=0.25 + 1e-9)
 
 
-def test_simcc_halves_are_the_marginals_and_confidence_the_smaller_maximum():
+def test_simcc_halves_are_the_marginals_and_confidence_the_smaller_maximum() -> None:
     codec = SimCC((8, 6), ratio=2.0)
     across, down = codec.split(np.arange(28, dtype=np.float32)[None, None])
     assert (across.shape[-1], down.shape[-1]) == (12, 16)
@@ -222,13 +223,13 @@ def test_simcc_halves_are_the_marginals_and_confidence_the_smaller_maximum():
         (lambda: SimCC((8, 6)).decode(np.zeros((1, 1, 20), np.float32)), "12 \\+ 16 bins"),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_bad_input_is_named(call: Any, message: Any) -> None:
     with pytest.raises(BadInputError, match=message):
         call()
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_no_frames_is_an_ordinary_input(name):
+def test_no_frames_is_an_ordinary_input(name: Any) -> None:
     codec = make_codec(name)
     target, weight = codec.encode(np.zeros((0, 17, 2)), SIZE)
     xy, confidence = codec.decode(target)

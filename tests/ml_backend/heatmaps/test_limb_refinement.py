@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ml_backend.heatmaps.limb_refinement import most_likely_peaks
 LIMBS = ((2, 0), (2, 1), (0, 3))  # not in order from the root
 
 
-def every_configuration(xy, value, length, log_variance):
+def every_configuration(xy: Any, value: Any, length: Any, log_variance: Any) -> Any:
     """The best of M^K by the printed sum."""
     n, k, m = value.shape
     best = np.zeros((n, k), dtype=np.int64)

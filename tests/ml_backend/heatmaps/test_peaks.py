@@ -1,6 +1,7 @@
 """Local maxima against a written-out definition and against scikit-image."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from ml_backend.heatmaps.codecs import DARK
 from ml_backend.heatmaps.peaks import find_peaks
 
 
-def peaks_by_definition(hm, keep=5, radius=5.0, threshold=0.05, relative=0.1, candidates=8):
+def peaks_by_definition(
+    hm: Any, keep: Any = 5, radius: Any = 5.0, threshold: Any = 0.05, relative: Any = 0.1, candidates: Any = 8
+) -> Any:
     h, w = hm.shape
     floor = np.float32(max(threshold, relative * hm.max()))
     found = []
@@ -31,7 +34,7 @@ def peaks_by_definition(hm, keep=5, radius=5.0, threshold=0.05, relative=0.1, ca
 
 
 @pytest.mark.parametrize("levels", [None, 6])
-def test_equals_the_definition_on_noise_and_on_plateaus(levels):
+def test_equals_the_definition_on_noise_and_on_plateaus(levels: Any) -> None:
     rng = np.random.default_rng(4)
     maps = rng.random((3, 4, 21, 17)).astype(np.float32) * 0.9
     if levels:
@@ -45,7 +48,7 @@ def test_equals_the_definition_on_noise_and_on_plateaus(levels):
         assert np.isnan(xy[i, j, len(got) :]).all()
 
 
-def test_chunks_do_not_show():
+def test_chunks_do_not_show() -> None:
     """More maps than one chunk holds: every map gives what it gives alone."""
     rng = np.random.default_rng(5)
     maps = rng.random((90, 64, 48)).astype(np.float32)
@@ -56,7 +59,7 @@ def test_chunks_do_not_show():
         np.testing.assert_array_equal(together[1][i], alone[1])
 
 
-def test_subpixel_positions_of_gaussians_are_exact():
+def test_subpixel_positions_of_gaussians_are_exact() -> None:
     truth = np.array([[[10.3, 12.4], [30.75, 40.1]], [[5.5, 50.2], [40.9, 8.6]]])
     maps, _ = DARK().encode(truth, (64, 48))
     both = maps[:, 0] + 0.6 * maps[:, 1]
@@ -66,14 +69,14 @@ def test_subpixel_positions_of_gaussians_are_exact():
     assert np.isnan(value[:, 2:]).all()
 
 
-def test_border_and_corner_maxima_count():
+def test_border_and_corner_maxima_count() -> None:
     hm = np.zeros((20, 20), dtype=np.float32)
     hm[0, 0], hm[19, 10], hm[8, 19] = 0.9, 0.8, 0.7
     xy, _ = find_peaks(hm)
     np.testing.assert_array_equal(xy[:3], [[0, 0], [10, 19], [19, 8]])
 
 
-def test_plateau_tie_goes_to_the_first_in_raster_order():
+def test_plateau_tie_goes_to_the_first_in_raster_order() -> None:
     hm = np.zeros((20, 20), dtype=np.float32)
     hm[5:7, 8:11] = 0.5
     xy, value = find_peaks(hm, subpixel=False)
@@ -82,26 +85,26 @@ def test_plateau_tie_goes_to_the_first_in_raster_order():
 
 
 @pytest.mark.parametrize(("distance", "count"), [(5, 1), (6, 2)])
-def test_suppression_radius_is_inclusive(distance, count):
+def test_suppression_radius_is_inclusive(distance: Any, count: Any) -> None:
     hm = np.zeros((20, 20), dtype=np.float32)
     hm[10, 4], hm[10, 4 + distance] = 0.9, 0.8
     assert np.isfinite(find_peaks(hm)[1]).sum() == count
 
 
-def test_a_suppressed_peak_suppresses_nothing():
+def test_a_suppressed_peak_suppresses_nothing() -> None:
     hm = np.zeros((9, 30), dtype=np.float32)
     hm[4, 4], hm[4, 8], hm[4, 12] = 0.9, 0.8, 0.7  # the middle one goes, the third is 8 away from the first
     np.testing.assert_array_equal(find_peaks(hm)[0][:2, 0], [4, 12])
 
 
 @pytest.mark.parametrize(("top", "second", "count"), [(1.0, 0.09, 1), (1.0, 0.11, 2), (0.2, 0.04, 1), (0.04, 0.0, 0)])
-def test_thresholds(top, second, count):
+def test_thresholds(top: Any, second: Any, count: Any) -> None:
     hm = np.zeros((20, 20), dtype=np.float32)
     hm[4, 4], hm[15, 15] = top, second
     assert np.isfinite(find_peaks(hm)[1]).sum() == count
 
 
-def test_cells_that_are_not_finite_are_no_maxima():
+def test_cells_that_are_not_finite_are_no_maxima() -> None:
     hm = np.zeros((3, 20, 20), dtype=np.float32)
     hm[:, 10, 10] = 0.8
     hm[0, 10, 11], hm[1, 3, 3], hm[2] = np.nan, np.inf, np.nan
@@ -110,13 +113,13 @@ def test_cells_that_are_not_finite_are_no_maxima():
     assert np.isfinite(value).sum(axis=1).tolist() == [1, 1, 0]
 
 
-def test_no_maps_and_wrong_shapes():
+def test_no_maps_and_wrong_shapes() -> None:
     xy, value = find_peaks(np.zeros((0, 17, 8, 8), np.float32))
     assert (xy.shape, value.shape) == ((0, 17, 5, 2), (0, 17, 5))
     with pytest.raises(BadInputError, match="h, w > 0"):
         find_peaks(np.zeros((3, 0, 8), np.float32))
 
 
-def test_a_maximum_at_the_border_is_found():
+def test_a_maximum_at_the_border_is_found() -> None:
     hm = DARK().encode(np.array([[[3.0, 30.0]]]), (64, 48))[0][0, 0]
     np.testing.assert_allclose(find_peaks(hm)[0][0], [3, 30], atol=1e-6)

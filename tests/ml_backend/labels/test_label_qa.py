@@ -1,5 +1,7 @@
 """Geometry as a witness against single clicks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.labels.label_check import contradicted_clicks, swapped_pairs
 
 
-def ring(views):
+def ring(views: Any) -> Any:
     """Cameras in a ring around the origin, looking at it."""
     cameras = []
     for i in range(views):
@@ -25,17 +27,17 @@ def ring(views):
 POINTS = np.random.default_rng(0).uniform(-500, 500, (4, 6, 3))
 
 
-def labels(rig, noise=0.5):
+def labels(rig: Any, noise: Any = 0.5) -> Any:
     return rig.project(POINTS) + np.random.default_rng(1).normal(0, noise, (4, len(rig.cameras), 6, 2))
 
 
-def test_careful_labels_have_no_conflict():
+def test_careful_labels_have_no_conflict() -> None:
     rig = ring(5)
     assert contradicted_clicks(rig, labels(rig)) == []
     assert swapped_pairs(rig, labels(rig), ((0, 1), (2, 3))) == []
 
 
-def test_the_click_in_the_wrong_place_is_named_with_where_it_should_be():
+def test_the_click_in_the_wrong_place_is_named_with_where_it_should_be() -> None:
     rig = ring(5)
     xy = labels(rig)
     right_place = xy[2, 3, 4].copy()
@@ -48,7 +50,7 @@ def test_the_click_in_the_wrong_place_is_named_with_where_it_should_be():
     np.testing.assert_allclose(conflicts[1].expected_px, right_place, atol=4)
 
 
-def test_two_witnesses_are_not_certain_and_two_cameras_cannot_name_one():
+def test_two_witnesses_are_not_certain_and_two_cameras_cannot_name_one() -> None:
     rig = ring(3)
     xy = labels(rig, noise=0.0)
     xy[0, 0, 0] += [0, 80]
@@ -61,7 +63,7 @@ def test_two_witnesses_are_not_certain_and_two_cameras_cannot_name_one():
     assert undecided.residual_px > 10
 
 
-def test_unlabelled_and_single_views_pass():
+def test_unlabelled_and_single_views_pass() -> None:
     rig = ring(4)
     xy = labels(rig)
     xy[0] = np.nan
@@ -69,7 +71,7 @@ def test_unlabelled_and_single_views_pass():
     assert contradicted_clicks(rig, xy) == []
 
 
-def test_a_lower_threshold_finds_smaller_slips():
+def test_a_lower_threshold_finds_smaller_slips() -> None:
     rig = ring(6)
     xy = labels(rig, noise=0.1)
     xy[3, 2, 1] += [5, 5]
@@ -78,7 +80,7 @@ def test_a_lower_threshold_finds_smaller_slips():
     assert (conflict.frame, conflict.view, conflict.keypoint) == (3, 2, 1)
 
 
-def test_left_and_right_exchanged_in_one_view_are_found():
+def test_left_and_right_exchanged_in_one_view_are_found() -> None:
     rig = ring(5)
     xy = labels(rig)
     xy[1, 4, [2, 3]] = xy[1, 4, [3, 2]]
@@ -87,7 +89,7 @@ def test_left_and_right_exchanged_in_one_view_are_found():
     assert swap.swapped_px < 3 < 20 < swap.labelled_px
 
 
-def test_two_wrong_clicks_are_no_swap():
+def test_two_wrong_clicks_are_no_swap() -> None:
     rig = ring(5)
     xy = labels(rig)
     xy[1, 4, [2, 3]] += [70, 70]

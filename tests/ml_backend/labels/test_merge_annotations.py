@@ -1,6 +1,7 @@
 """Merging several people's annotations of one task."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ V, H, A, U = PointState.VISIBLE, PointState.OCCLUDED, PointState.ABSENT, PointSt
 NOON = datetime(2026, 1, 1, 12)
 
 
-def pose(xs, states=None, provenance=Provenance.PLACED):
+def pose(xs: Any, states: Any = None, provenance: Any = Provenance.PLACED) -> Any:
     """One view, points at (x, 0); None = without coordinates."""
     xy = np.array([[(np.nan, np.nan) if x is None else (x, 0.0) for x in xs]], dtype=float)
     placed = np.isfinite(xy).all(axis=-1)
@@ -20,25 +21,25 @@ def pose(xs, states=None, provenance=Provenance.PLACED):
     return Pose2D(xy, np.where(placed, 1.0, np.nan), state.astype(np.int64), np.where(placed, provenance, 0).astype(np.int64))
 
 
-def annotation(number, person, xs=(1.0,), minutes=0, states=None, **more):
+def annotation(number: Any, person: Any, xs: Any = (1.0,), minutes: Any = 0, states: Any = None, **more: Any) -> Any:
     poses = {0: pose(xs, states)} if xs is not None else {}
     return Annotation(number, person, NOON + timedelta(minutes=minutes), poses, **more)
 
 
-def test_one_annotation_is_itself():
+def test_one_annotation_is_itself() -> None:
     merged = merge_annotations([annotation(7, "a", (1.0, None, 3.0), states=[V, A, H])])
     np.testing.assert_array_equal(merged.poses[0].xy_px[0, :, 0], [1, np.nan, 3])
     assert merged.poses[0].state[0].tolist() == [V, A, H]
     assert (merged.used, merged.people, merged.ground_truth) == ((7,), 1, False)
 
 
-def test_people_whose_accounts_are_gone_are_not_one_person():
+def test_people_whose_accounts_are_gone_are_not_one_person() -> None:
     merged = merge_annotations([annotation(n, None, (x,)) for n, x in ((1, 10.0), (2, 20.0), (3, 60.0))])
     assert (merged.used, merged.people) == ((1, 2, 3), 3)
     np.testing.assert_array_equal(merged.poses[0].xy_px[0, :, 0], [20.0])
 
 
-def test_newest_of_each_person_counts_and_ties_go_to_the_higher_id():
+def test_newest_of_each_person_counts_and_ties_go_to_the_higher_id() -> None:
     merged = merge_annotations(
         [annotation(1, "a", (100.0,), minutes=5), annotation(2, "a", (10.0,), minutes=9), annotation(3, "a", (20.0,), minutes=9)]
     )
@@ -46,12 +47,12 @@ def test_newest_of_each_person_counts_and_ties_go_to_the_higher_id():
     assert merged.poses[0].xy_px[0, 0, 0] == 20
 
 
-def test_newest_is_by_time_of_the_last_edit_not_by_id():
+def test_newest_is_by_time_of_the_last_edit_not_by_id() -> None:
     merged = merge_annotations([annotation(1, "a", (10.0,), minutes=9), annotation(2, "a", (20.0,), minutes=5)])
     assert merged.used == (1,)
 
 
-def test_cancelled_ones_do_not_count_and_may_leave_nothing():
+def test_cancelled_ones_do_not_count_and_may_leave_nothing() -> None:
     skipped = annotation(1, "a", None, minutes=9, cancelled=True)
     assert merge_annotations([skipped]) is None
     assert merge_annotations([]) is None
@@ -59,7 +60,7 @@ def test_cancelled_ones_do_not_count_and_may_leave_nothing():
 
 
 @pytest.mark.parametrize(("xs", "expected"), [([1, 9], 5), ([1, 2, 30], 2), ([1, 2, 4, 100], 3)])
-def test_the_median_over_people_counts(xs, expected):
+def test_the_median_over_people_counts(xs: Any, expected: Any) -> None:
     merged = merge_annotations([annotation(i, i, (float(x),)) for i, x in enumerate(xs)])
     assert merged.poses[0].xy_px[0, 0, 0] == expected
 
@@ -79,7 +80,7 @@ def test_the_median_over_people_counts(xs, expected):
         ([H, A, A, A], A),
     ],
 )
-def test_states_by_majority(states, merged_state):
+def test_states_by_majority(states: Any, merged_state: Any) -> None:
     people = [annotation(i, i, (float(i) if s in (V, H) else None, 1.0), states=[s, V]) for i, s in enumerate(states)]
     merged = merge_annotations(people)
     assert merged.poses[0].state[0, 0] == merged_state
@@ -87,7 +88,7 @@ def test_states_by_majority(states, merged_state):
     assert np.isfinite(merged.poses[0].confidence[0, 0]) == (merged_state in (V, H))
 
 
-def test_empty_annotations_abstain_and_alone_are_empty():
+def test_empty_annotations_abstain_and_alone_are_empty() -> None:
     alone = merge_annotations([annotation(1, "a", None), annotation(2, "b", (None, None))])
     assert alone.empty
     assert alone.people == 2
@@ -96,7 +97,7 @@ def test_empty_annotations_abstain_and_alone_are_empty():
     assert with_a_point.poses[0].xy_px[0, 0, 0] == 3
 
 
-def test_ground_truth_wins_over_later_and_more_annotations():
+def test_ground_truth_wins_over_later_and_more_annotations() -> None:
     merged = merge_annotations(
         [
             annotation(1, "boss", (50.0,), ground_truth=True),
@@ -110,7 +111,7 @@ def test_ground_truth_wins_over_later_and_more_annotations():
     assert merge_annotations([skipped, annotation(5, "a")]).used == (5,)
 
 
-def test_subjects_are_merged_apart():
+def test_subjects_are_merged_apart() -> None:
     first = Annotation(1, "a", NOON, {0: pose((1.0,)), 2: pose((100.0,))})
     second = Annotation(2, "b", NOON, {0: pose((3.0,))})
     merged = merge_annotations([first, second])
@@ -118,20 +119,20 @@ def test_subjects_are_merged_apart():
     assert merged.poses[2].xy_px[0, 0, 0] == 100
 
 
-def test_a_point_that_anybody_placed_is_placed_and_else_accepted():
+def test_a_point_that_anybody_placed_is_placed_and_else_accepted() -> None:
     accepted = Annotation(1, "a", NOON, {0: pose((1.0, 1.0), provenance=Provenance.ACCEPTED)})
     placed = Annotation(2, "b", NOON, {0: pose((1.0, None))})
     merged = merge_annotations([accepted, placed])
     assert merged.poses[0].provenance[0].tolist() == [Provenance.PLACED, Provenance.ACCEPTED]
 
 
-def test_the_order_of_the_input_does_not_matter():
+def test_the_order_of_the_input_does_not_matter() -> None:
     people = [annotation(i, i % 3, (float(i), 2.0), minutes=i) for i in range(6)]
     forward, backward = merge_annotations(people), merge_annotations(people[::-1])
     assert forward.used == backward.used == (3, 4, 5)
     np.testing.assert_array_equal(forward.poses[0].xy_px, backward.poses[0].xy_px)
 
 
-def test_poses_of_different_bindings_are_refused():
+def test_poses_of_different_bindings_are_refused() -> None:
     with pytest.raises(BadInputError, match="annotations 1, 2: their poses differ in shape"):
         merge_annotations([annotation(1, "a", (1.0,)), annotation(2, "b", (1.0, 2.0))])

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def triangulated(xy: np.ndarray) -> Triangulation:
     return triangulate_robust(RIG, xy, threshold_px=10.0)
 
 
-def run(xy: np.ndarray, *, human_batch: int = 1000, **more) -> PseudoLabels:
+def run(xy: np.ndarray, *, human_batch: int = 1000, **more: Any) -> PseudoLabels:
     params = more.pop("params", PseudoParams())
     return propose(keys_of(len(xy)), triangulated(xy), {"s": RIG}, human_batch=human_batch, params=params, **more)
 

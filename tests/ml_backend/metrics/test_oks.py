@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +23,11 @@ from ml_backend.metrics.oks import (
 SIGMAS = np.array([0.026, 0.025, 0.079, 0.107, 0.05])
 
 
-def pose(rng, centre=(100, 100), size=80):
+def pose(rng: Any, centre: Any = (100, 100), size: Any = 80) -> Any:
     return np.asarray(centre) + rng.uniform(-size, size, (len(SIGMAS), 2))
 
 
-def test_perfect_is_one_and_the_characteristic_distance_gives_one_over_e():
+def test_perfect_is_one_and_the_characteristic_distance_gives_one_over_e() -> None:
     truth = pose(np.random.default_rng(0))
     visible = np.ones(5, bool)
     assert oks(truth, truth, visible, np.array(900.0), SIGMAS) == 1
@@ -35,7 +36,7 @@ def test_perfect_is_one_and_the_characteristic_distance_gives_one_over_e():
     assert oks(moved, truth, visible, np.array(900.0), SIGMAS) == pytest.approx(math.exp(-1))
 
 
-def test_only_visible_keypoints_count_and_missing_predictions_count_zero():
+def test_only_visible_keypoints_count_and_missing_predictions_count_zero() -> None:
     truth = pose(np.random.default_rng(1))
     predicted = truth.copy()
     predicted[0] += 1e6
@@ -47,7 +48,7 @@ def test_only_visible_keypoints_count_and_missing_predictions_count_zero():
     assert oks(truth, unlabelled, visible, np.array(900.0), SIGMAS) == pytest.approx(1)
 
 
-def test_nothing_visible_or_no_area_is_nan_and_batches_broadcast():
+def test_nothing_visible_or_no_area_is_nan_and_batches_broadcast() -> None:
     rng = np.random.default_rng(2)
     truth = np.stack([pose(rng) for _ in range(3)])
     visible = np.array([[True] * 5, [False] * 5, [True] * 5])
@@ -57,7 +58,7 @@ def test_nothing_visible_or_no_area_is_nan_and_batches_broadcast():
     assert oks(truth[:, None], truth[None], visible[None], np.full((1, 3), 400.0), SIGMAS).shape == (3, 3)
 
 
-def test_the_area_is_that_of_the_subjects_box_where_one_is_known():
+def test_the_area_is_that_of_the_subjects_box_where_one_is_known() -> None:
     truth = np.array([[[0.0, 0], [30, 0], [30, 20]]] * 2)  # two views; the box around the points has 600 px²
     labelled, sigmas = np.ones((2, 3), bool), np.full(3, 0.1)
     box = np.array([[-5.0, -5, 60, 40], [np.nan] * 4])  # known in the first view: 2,400 px²
@@ -67,18 +68,18 @@ def test_the_area_is_that_of_the_subjects_box_where_one_is_known():
     assert pose_oks(seen, truth, labelled, sigmas) == pytest.approx(unknown)
 
 
-def test_area_source():
+def test_area_source() -> None:
     assert area_from_box(10, 20, "bbox") == 200
     assert area_from_box(10, 20, "0.53 bbox") == pytest.approx(106)
     with pytest.raises(BadInputError, match="got 'seg'"):
         area_from_box(10, 20, "seg")
 
 
-def test_pose_score_is_mean_plus_a_quarter_more_than_the_largest():
+def test_pose_score_is_mean_plus_a_quarter_more_than_the_largest() -> None:
     assert pose_score(np.array([0.2, 0.6, np.nan])) == pytest.approx(0.8 / 3 + 1.25 * 0.6)
 
 
-def pycoco(truths, detections, thresholds=None):
+def pycoco(truths: Any, detections: Any, thresholds: Any = None) -> Any:
     """COCOeval's precision (thresholds,) and recall (thresholds,) for all areas; NaN for its −1."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -131,7 +132,7 @@ def pycoco(truths, detections, thresholds=None):
     return precision.mean(axis=1), recall
 
 
-def scene(seed, crowds=True):
+def scene(seed: int, crowds: Any = True) -> Any:
     """Pictures with several subjects, some fully occluded, some crowds, good and bad and spurious detections."""
     rng = np.random.default_rng(seed)
     truths, detections = [], []
@@ -152,7 +153,7 @@ def scene(seed, crowds=True):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_average_precision_equals_pycocotools(seed):
+def test_average_precision_equals_pycocotools(seed: int) -> None:
     truths, detections = scene(seed)
     ours = average_precision(truths, detections, SIGMAS, area_source="seg")
     precision, recall = pycoco(truths, detections)
@@ -164,14 +165,14 @@ def test_average_precision_equals_pycocotools(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_average_precision_at_any_threshold_equals_pycocotools(seed):
+def test_average_precision_at_any_threshold_equals_pycocotools(seed: int) -> None:
     truths, detections = scene(seed)
     thresholds = (0.07, 0.33, 0.6, 0.8, 0.97)
     ours = average_precision(truths, detections, SIGMAS, area_source="seg", thresholds=thresholds)
     np.testing.assert_allclose(list(ours.at.values()), pycoco(truths, detections, thresholds)[0], atol=1e-9)
 
 
-def test_more_than_twenty_detections_in_one_picture_are_cut_as_in_pycocotools():
+def test_more_than_twenty_detections_in_one_picture_are_cut_as_in_pycocotools() -> None:
     rng = np.random.default_rng(9)
     xy = pose(rng)
     truths = [Truth("a", xy, np.ones(5, bool), 4000.0, (0, 0, 80, 80))]
@@ -181,7 +182,7 @@ def test_more_than_twenty_detections_in_one_picture_are_cut_as_in_pycocotools():
     assert average_precision(truths, detections[1:], SIGMAS, area_source="seg").ar == 1
 
 
-def test_a_subject_is_preferred_to_a_crowd_that_fits_better():
+def test_a_subject_is_preferred_to_a_crowd_that_fits_better() -> None:
     rng = np.random.default_rng(12)
     xy = pose(rng)
     visible = np.ones(5, bool)
@@ -195,7 +196,7 @@ def test_a_subject_is_preferred_to_a_crowd_that_fits_better():
     np.testing.assert_allclose(list(ours.at.values()), pycoco(truths, detections)[0], atol=1e-9)
 
 
-def test_closed_forms_of_average_precision():
+def test_closed_forms_of_average_precision() -> None:
     rng = np.random.default_rng(10)
     poses = [pose(rng) for _ in range(2)]
     visible = np.ones(5, bool)
@@ -209,7 +210,7 @@ def test_closed_forms_of_average_precision():
     assert half.ar == 0.5
 
 
-def test_no_subjects_is_nan_and_no_detections_is_zero():
+def test_no_subjects_is_nan_and_no_detections_is_zero() -> None:
     xy = pose(np.random.default_rng(11))
     nothing = average_precision([], [Detection("a", xy, 0.5)], SIGMAS, area_source="bbox")
     assert math.isnan(nothing.ap)

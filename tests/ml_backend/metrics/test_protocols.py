@@ -11,32 +11,32 @@ POSE = np.array([[[0.0, 0.0], [0.0, 10.0], [30.0, 50.0], [30.0, 90.0]]])
 SKELETON = Skeleton("figure", ("top", "neck", "hip", "knee"), limbs=((2, 3),), head=(0, 1), torso=(1, 2))
 
 
-def test_limits_are_half_the_head_and_a_fifth_of_the_torso():
+def test_limits_are_half_the_head_and_a_fifth_of_the_torso() -> None:
     moved = POSE + [[[5.0, 0], [5.01, 0], [10.0, 0], [10.01, 0]]]
     found = protocol_figures(moved, POSE, SKELETON)
     np.testing.assert_array_equal(found.head.per_keypoint, [1, 0, 0, 0])
     np.testing.assert_array_equal(found.torso.per_keypoint, [1, 1, 1, 0])
 
 
-def test_a_limb_by_both_ends_or_by_their_mean():
+def test_a_limb_by_both_ends_or_by_their_mean() -> None:
     moved = POSE + [[[0, 0], [0, 0], [0, 5.0], [0, 35.0]]]  # mean 20, half of the limb; one end 35
     found = protocol_figures(moved, POSE, SKELETON)
     assert (found.strict.mean, found.loose.mean) == (0, 1)
 
 
-def test_the_same_in_the_world():
+def test_the_same_in_the_world() -> None:
     pose = np.concatenate([POSE, np.zeros((1, 4, 1))], axis=-1)
     found = protocol_figures(pose + [[[0, 0, 5.0]] * 4], pose, SKELETON)
     assert (found.head.overall, found.torso.overall, found.strict.mean) == (1, 1, 1)
     assert protocol_figures(pose + [[[0, 0, 20.1]] * 4], pose, SKELETON).loose.mean == 0
 
 
-def test_what_the_skeleton_does_not_name_is_not_known():
+def test_what_the_skeleton_does_not_name_is_not_known() -> None:
     found = protocol_figures(POSE, POSE, Skeleton("bare", SKELETON.keypoints))
     assert (found.head, found.torso, found.strict, found.loose) == (None, None, None, None)
 
 
-def test_a_pose_without_a_labelled_head_does_not_count():
+def test_a_pose_without_a_labelled_head_does_not_count() -> None:
     truth = np.concatenate([POSE, POSE])
     truth[1, 0] = np.nan
     found = protocol_figures(truth, truth, SKELETON)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from label_config.values import BadInputError
@@ -21,11 +23,11 @@ def _hosts(*listed: str, address: str | list[str] = PUBLIC, base: str = LS) -> A
         (" https://host/a.jpg ", "https://host/a.jpg"),
     ],
 )
-def test_task_values_become_addresses(value, url):
+def test_task_values_become_addresses(value: Any, url: Any) -> None:
     assert task_image_url(value, LS + "/") == url
 
 
-def test_label_studio_below_a_path():
+def test_label_studio_below_a_path() -> None:
     assert task_image_url("/data/a.jpg", "http://h/ls") == "label-studio:///data/a.jpg"
     assert task_image_url("/ls/data/a.jpg", "http://h/ls") == "label-studio:///data/a.jpg"
     check_label_studio_path("http://h/ls/data/a.jpg", "/ls")
@@ -43,7 +45,7 @@ def test_label_studio_below_a_path():
         ("http://lab.org/ls/data/a.jpg", "http://lab.org/ls/data/a.jpg"),
     ],
 )
-def test_addresses_on_label_studio_are_known_without_it_and_reached_wherever_it_is(value, address):
+def test_addresses_on_label_studio_are_known_without_it_and_reached_wherever_it_is(value: Any, address: Any) -> None:
     assert task_image_url(value, "http://in:8080", "https://lab.org/ls") == address
     moved = AllowedHosts("https://elsewhere/sub")
     assert moved.reachable(address) == address.replace("label-studio://", "https://elsewhere/sub")
@@ -72,7 +74,7 @@ def test_addresses_on_label_studio_are_known_without_it_and_reached_wherever_it_
         "http://host/a\r\nX: y",
     ],
 )
-def test_task_values_that_are_refused(value):
+def test_task_values_that_are_refused(value: Any) -> None:
     with pytest.raises(ForbiddenAddressError) as caught:
         task_image_url(value, LS)
     assert "secret" not in str(caught.value)
@@ -97,7 +99,7 @@ def test_task_values_that_are_refused(value):
         "/data/local-files/?x=1",
     ],
 )
-def test_only_files_are_asked_of_label_studio(path):
+def test_only_files_are_asked_of_label_studio(path: Any) -> None:
     with pytest.raises(ForbiddenAddressError):
         check_label_studio_path(LS + path, "")
 
@@ -105,16 +107,16 @@ def test_only_files_are_asked_of_label_studio(path):
 @pytest.mark.parametrize(
     "path", ["/data/upload/1/a.jpg", "/data/local-files/?d=a/b%20c.jpg", "/tasks/5/resolve/?fileuri=czM6", "/storage-data/x/"]
 )
-def test_files_are_asked_of_label_studio(path):
+def test_files_are_asked_of_label_studio(path: Any) -> None:
     check_label_studio_path(LS + path, "")
 
 
-def test_messages_show_files_but_no_secrets():
+def test_messages_show_files_but_no_secrets() -> None:
     url = "https://me:pw@b.s3.example/a.jpg?X-Amz-Signature=abc&d=frames/f.jpg&token=t#frag"
     assert shown(url) == "https://b.s3.example/a.jpg?d=frames/f.jpg"
 
 
-def test_hosts_that_are_not_listed():
+def test_hosts_that_are_not_listed() -> None:
     with pytest.raises(ForbiddenAddressError, match=r"evil\.example:443 is not listed"):
         _hosts("good.example").resolve("https://evil.example/a.jpg")
     assert _hosts("good.example").resolve("https://GOOD.example./a.jpg") == [PUBLIC]
@@ -148,14 +150,14 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_listed_names_do_not_reach_private_addresses(address):
+def test_listed_names_do_not_reach_private_addresses(address: Any) -> None:
     with pytest.raises(ForbiddenAddressError, match="private or reserved"):
         _hosts("storage.example", address=address).resolve("http://storage.example/a")
     with pytest.raises(ForbiddenAddressError):
         _hosts("storage.example", address=[PUBLIC, address]).resolve("http://storage.example/a")
 
 
-def test_listed_networks_are_reached():
+def test_listed_networks_are_reached() -> None:
     assert _hosts("minio:9000", "10.0.0.0/8", address="10.1.2.3").resolve("http://minio:9000/a") == ["10.1.2.3"]
     assert _hosts("192.168.1.7", address="192.168.1.7").resolve("http://192.168.1.7/a") == ["192.168.1.7"]
     with pytest.raises(ForbiddenAddressError):
@@ -164,7 +166,7 @@ def test_listed_networks_are_reached():
         _hosts("10.0.0.0/8", address="10.1.2.3").resolve("http://other.example/a")
 
 
-def test_label_studio_itself_may_be_private_but_not_link_local():
+def test_label_studio_itself_may_be_private_but_not_link_local() -> None:
     assert _hosts(address="127.0.0.1").resolve(LS + "/data/a.jpg") == ["127.0.0.1"]
     for address in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"):
         with pytest.raises(ForbiddenAddressError):
@@ -173,7 +175,7 @@ def test_label_studio_itself_may_be_private_but_not_link_local():
         _hosts(address="127.0.0.1").resolve("http://ls.local:6379/a")
 
 
-def test_names_that_do_not_resolve():
+def test_names_that_do_not_resolve() -> None:
     def fail(host: str, port: int) -> list[str]:
         raise OSError(-2, "Name or service not known")
 
@@ -184,12 +186,12 @@ def test_names_that_do_not_resolve():
 
 
 @pytest.mark.parametrize("entry", ["*", "*.example.com", "http://host/", "host:port", "10.0.0.0/99", ""])
-def test_list_entries_that_are_refused(entry):
+def test_list_entries_that_are_refused(entry: Any) -> None:
     with pytest.raises(BadInputError, match="allowed hosts"):
         _hosts(entry)
 
 
-def test_other_schemes():
+def test_other_schemes() -> None:
     for url in ("gopher://h/", "file:/etc/passwd", "FILE:///etc/passwd"):
         with pytest.raises(ForbiddenAddressError):
             split_url(url)

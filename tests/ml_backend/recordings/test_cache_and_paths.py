@@ -1,6 +1,8 @@
 import hashlib
 import os
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.paths import frame_path, safe_join
 
 
-def _files(cache):
+def _files(cache: Any) -> Any:
     return [path for path in cache.folder.rglob("*") if path.is_file()]
 
 
-def test_what_was_put_comes_back(tmp_path):
+def test_what_was_put_comes_back(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path / "c", 10**6)
     assert cache.get("http://a/1") is None
     cache.put("http://a/1", b"one")
@@ -28,7 +30,7 @@ def test_what_was_put_comes_back(tmp_path):
     assert cache.get("http://a/1") is None
 
 
-def test_the_whole_sha256_of_the_address_is_the_key(tmp_path):
+def test_the_whole_sha256_of_the_address_is_the_key(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path, 10**6)
     cache.put("http://a/../../etc/passwd", b"x")
     assert [path.name for path in _files(cache)] == [hashlib.sha256(b"http://a/../../etc/passwd").hexdigest()]
@@ -37,7 +39,7 @@ def test_the_whole_sha256_of_the_address_is_the_key(tmp_path):
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"", lambda b: b[:-1] + b"?", lambda b: bytes(len(b))]
 )
-def test_damaged_or_exchanged_files_are_dropped(tmp_path, damage):
+def test_damaged_or_exchanged_files_are_dropped(tmp_path: Path, damage: Any) -> None:
     cache = PictureCache(tmp_path, 10**6)
     cache.put("u", b"some picture")
     (path,) = _files(cache)
@@ -46,7 +48,7 @@ def test_damaged_or_exchanged_files_are_dropped(tmp_path, damage):
     assert _files(cache) == []
 
 
-def test_a_link_in_the_cache_is_not_followed(tmp_path):
+def test_a_link_in_the_cache_is_not_followed(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path / "c", 10**6)
     cache.put("u", b"some picture")
     (path,) = _files(cache)
@@ -58,7 +60,7 @@ def test_a_link_in_the_cache_is_not_followed(tmp_path):
     assert outside.exists()
 
 
-def test_least_recently_used_goes_first(tmp_path):
+def test_least_recently_used_goes_first(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path, max_bytes=10 * (1000 + 32))
     for i in range(10):
         cache.put(f"u{i}", bytes(1000))
@@ -71,7 +73,7 @@ def test_least_recently_used_goes_first(tmp_path):
     assert sum(path.stat().st_size for path in _files(cache)) <= 0.9 * cache.max_bytes
 
 
-def test_a_full_disk_is_no_error(tmp_path, monkeypatch):
+def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PictureCache(tmp_path, 10**6)
 
     def full(*_: object) -> None:
@@ -82,7 +84,7 @@ def test_a_full_disk_is_no_error(tmp_path, monkeypatch):
     assert _files(cache) == []
 
 
-def test_readers_never_see_half_a_file(tmp_path):
+def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
     values = [bytes([i]) * 200_000 for i in range(4)]
     seen, stop = set(), threading.Event()
 
@@ -107,7 +109,7 @@ def test_readers_never_see_half_a_file(tmp_path):
     assert seen
 
 
-def test_safe_join_inside(tmp_path):
+def test_safe_join_inside(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "in")
     assert safe_join(tmp_path, "in/a.jpg") == (tmp_path / "in" / "a.jpg").resolve()
@@ -134,12 +136,12 @@ def test_safe_join_inside(tmp_path):
         "//etc",
     ],
 )
-def test_safe_join_refuses(tmp_path, path):
+def test_safe_join_refuses(tmp_path: Path, path: Any) -> None:
     with pytest.raises(BadInputError, match="expected a path inside"):
         safe_join(tmp_path, path)
 
 
-def test_safe_join_refuses_links_that_lead_out(tmp_path):
+def test_safe_join_refuses_links_that_lead_out(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "out").symlink_to(tmp_path)
@@ -149,14 +151,14 @@ def test_safe_join_refuses_links_that_lead_out(tmp_path):
             safe_join(root, path)
 
 
-def test_frame_path(tmp_path):
+def test_frame_path(tmp_path: Path) -> None:
     assert frame_path(tmp_path, FrameKey("trial 1", 412), "camA") == tmp_path.resolve() / "trial 1" / "camA" / "000412.jpg"
     for sequence, view in (("..", "a"), ("a/b", "a"), ("a", ".."), ("", "a"), ("a", "/"), ("a\0", "b")):
         with pytest.raises(BadInputError):
             frame_path(tmp_path, FrameKey(sequence, 1), view)
 
 
-def test_counts_what_other_processes_wrote(tmp_path):
+def test_counts_what_other_processes_wrote(tmp_path: Path) -> None:
     first, second = PictureCache(tmp_path, 5000), PictureCache(tmp_path, 5000)
     first.put("a", bytes(3000))
     second.put("b", bytes(3000))

@@ -3,6 +3,8 @@
 import json
 import logging
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,11 @@ SECRETS = (LEGACY, PAT, "access-one", "access-two")
 IMAGE = {"content-type": "image/jpeg"}
 
 
-def _fetcher(server, token=None, hosts=(), **more):
+def _fetcher(server: Any, token: Any = None, hosts: Any = (), **more: Any) -> Any:
     return Fetcher(AllowedHosts(server.url, hosts), Credentials(token) if token else None, **more)
 
 
-def test_legacy_token_goes_to_label_studio(server):
+def test_legacy_token_goes_to_label_studio(server: Any) -> None:
     server.answers["/data/local-files/?d=frames/f.jpg"] = (200, IMAGE, b"pixels")
     assert _fetcher(server, LEGACY).fetch(server.url + "/data/local-files/?d=frames/f.jpg") == b"pixels"
     assert server.authorizations() == [f"Token {LEGACY}"]
@@ -31,7 +33,7 @@ def test_legacy_token_goes_to_label_studio(server):
     assert server.seen[0][2]["accept"] == "*/*"  # Label Studio answers 406 to image/*
 
 
-def test_personal_access_token_is_traded_once(server):
+def test_personal_access_token_is_traded_once(server: Any) -> None:
     server.answers["/data/a.jpg"] = (200, IMAGE, b"a")
     server.answers["/api/token/refresh/"] = (200, {}, json.dumps({"access": "access-one"}).encode())
     now = [0.0]
@@ -46,7 +48,7 @@ def test_personal_access_token_is_traded_once(server):
     assert server.paths.count("/api/token/refresh/") == 2
 
 
-def test_a_refused_access_token_is_renewed_once(server):
+def test_a_refused_access_token_is_renewed_once(server: Any) -> None:
     server.answers["/api/token/refresh/"] = (200, {}, b'{"access": "access-two"}')
     server.answers["/data/a.jpg"] = (401, {}, b"")
     with pytest.raises(FetchError, match=r"/data/a\.jpg: Label Studio refuses the token \(status 401\)"):
@@ -54,7 +56,7 @@ def test_a_refused_access_token_is_renewed_once(server):
     assert server.paths == ["/api/token/refresh/", "/data/a.jpg"] * 2
 
 
-def test_wrong_tokens_are_explained(server):
+def test_wrong_tokens_are_explained(server: Any) -> None:
     server.answers["/data/a.jpg"] = (401, {}, b"")
     with pytest.raises(FetchError, match="legacy tokens are off by default"):
         _fetcher(server, LEGACY).fetch(server.url + "/data/a.jpg")
@@ -68,12 +70,12 @@ def test_wrong_tokens_are_explained(server):
         _fetcher(server, PAT).fetch(server.url + "/data/a.jpg")
 
 
-def test_token_kinds():
+def test_token_kinds() -> None:
     assert is_personal_access_token(PAT)
     assert not is_personal_access_token(LEGACY)
 
 
-def test_tokens_never_go_to_another_host(server, other_server):
+def test_tokens_never_go_to_another_host(server: Any, other_server: Any) -> None:
     other_server.answers["/a.jpg"] = (200, IMAGE, b"other")
     server.answers["/data/a.jpg"] = (302, {"location": other_server.url + "/a.jpg"}, b"")
     port = other_server.url.rpartition(":")[2]
@@ -84,7 +86,7 @@ def test_tokens_never_go_to_another_host(server, other_server):
     assert server.authorizations() == [f"Token {LEGACY}"]
 
 
-def test_redirects_are_checked(server, other_server):
+def test_redirects_are_checked(server: Any, other_server: Any) -> None:
     other_server.answers["/a.jpg"] = (200, IMAGE, b"other")
     targets = [
         other_server.url + "/a.jpg",
@@ -101,7 +103,7 @@ def test_redirects_are_checked(server, other_server):
     assert set(server.paths) == {"/data/a.jpg"}
 
 
-def test_redirects_within_label_studio_and_loops(server):
+def test_redirects_within_label_studio_and_loops(server: Any) -> None:
     server.answers["/data/a.jpg"] = (301, {"location": "/data/b.jpg"}, b"")
     server.answers["/data/b.jpg"] = (200, IMAGE, b"b")
     assert _fetcher(server, LEGACY).fetch(server.url + "/data/a.jpg") == b"b"
@@ -110,7 +112,7 @@ def test_redirects_within_label_studio_and_loops(server):
         _fetcher(server).fetch(server.url + "/data/a.jpg")
 
 
-def test_the_connection_goes_to_the_checked_address(server):
+def test_the_connection_goes_to_the_checked_address(server: Any) -> None:
     """The name resolves to this machine once and to a forbidden address ever after (DNS rebinding): never used."""
     port = int(server.url.rpartition(":")[2])
     answers = iter([["127.0.0.1"]] * 2 + [["169.254.169.254"]] * 9)
@@ -123,7 +125,7 @@ def test_the_connection_goes_to_the_checked_address(server):
     assert len(server.seen) == 1
 
 
-def test_proxies_of_the_environment_are_ignored(server, other_server, monkeypatch):
+def test_proxies_of_the_environment_are_ignored(server: Any, other_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, other_server.url)
     server.answers["/data/a.jpg"] = (200, IMAGE, b"a")
@@ -132,7 +134,7 @@ def test_proxies_of_the_environment_are_ignored(server, other_server, monkeypatc
 
 
 @pytest.mark.parametrize("declared", [{}, {"content-length": "100"}, {"content-length": "9999999"}])
-def test_too_large_answers_are_cut_short(server, declared):
+def test_too_large_answers_are_cut_short(server: Any, declared: Any) -> None:
     server.answers["/data/a.jpg"] = (
         200,
         IMAGE | declared,
@@ -143,7 +145,7 @@ def test_too_large_answers_are_cut_short(server, declared):
         _fetcher(server, limits=Limits(max_bytes=limit)).fetch(server.url + "/data/a.jpg")
 
 
-def test_slow_answers_end(server):
+def test_slow_answers_end(server: Any) -> None:
     server.answers["/data/a.jpg"] = (200, IMAGE, bytes(400_000))
     server.drip_s = 0.05  # each piece comes in time, the whole does not
     start = time.monotonic()
@@ -166,14 +168,14 @@ def test_slow_answers_end(server):
         ((200, IMAGE | {"content-length": "50"}, b"short"), "cannot be fetched|not answer in time"),
     ],
 )
-def test_wrong_answers_are_explained(server, answer, message):
+def test_wrong_answers_are_explained(server: Any, answer: Any, message: Any) -> None:
     server.answers["/data/a.jpg"] = answer
     with pytest.raises(FetchError, match=message) as caught:
         _fetcher(server, LEGACY, timeouts=Timeouts(read_s=0.2)).fetch(server.url + "/data/a.jpg")
     assert isinstance(caught.value, UnreadableImageError)
 
 
-def test_unreachable_server(server):
+def test_unreachable_server(server: Any) -> None:
     dead = AllowedHosts("http://127.0.0.1:1")
     with pytest.raises(FetchError, match="cannot be fetched"):
         Fetcher(dead, Credentials(LEGACY)).fetch("http://127.0.0.1:1/data/a.jpg")
@@ -181,7 +183,7 @@ def test_unreachable_server(server):
         Fetcher(dead, Credentials(PAT)).fetch("http://127.0.0.1:1/data/a.jpg")
 
 
-def test_cached_answers_are_not_asked_again_but_checked(server, tmp_path):
+def test_cached_answers_are_not_asked_again_but_checked(server: Any, tmp_path: Path) -> None:
     server.answers["/data/a.jpg"] = (200, IMAGE, b"a")
     cache = PictureCache(tmp_path, 10**6)
     fetcher = _fetcher(server, cache=cache)
@@ -198,7 +200,7 @@ def test_cached_answers_are_not_asked_again_but_checked(server, tmp_path):
     assert cache.get(server.url + "/data/b.jpg") is None
 
 
-def test_no_secret_in_logs_messages_or_representations(server, caplog):
+def test_no_secret_in_logs_messages_or_representations(server: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server.answers["/data/a.jpg"] = (200, IMAGE, b"a")
     server.answers["/api/token/refresh/"] = (200, {}, b'{"access": "access-one"}')

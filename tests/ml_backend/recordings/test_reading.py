@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from ml_backend.recordings.reading import iter_images, read_image
 from ml_backend.recordings.sources import list_pictures, probe
 
 
-def test_probe_video_and_folder(make, tmp_path):
+def test_probe_video_and_folder(make: Any, tmp_path: Path) -> None:
     video = make.video(tmp_path / "a.mp4", 12, fps=25)
     info = probe(video)
     assert (info.n_frames, info.size_px, info.pictures) == (12, (64, 48), None)
@@ -24,7 +27,7 @@ def test_probe_video_and_folder(make, tmp_path):
     assert list_pictures(tmp_path / "shots" / "img?.png") == list(info.pictures[:2])
 
 
-def test_probe_says_what_is_missing(tmp_path):
+def test_probe_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInputError, match=r"empty: holds no picture"):
         probe(tmp_path / "empty")
@@ -37,7 +40,7 @@ def test_probe_says_what_is_missing(tmp_path):
         probe(tmp_path / "bad.mp4")
 
 
-def test_video_frames_are_exact(make, tmp_path):
+def test_video_frames_are_exact(make: Any, tmp_path: Path) -> None:
     """The frame number is drawn into every frame: any index, in any order, with gaps and repetitions."""
     video = str(make.video(tmp_path / "a.mp4", 130))
     wanted = [129, 0, 57, 58, 13, 57, 99]
@@ -47,7 +50,7 @@ def test_video_frames_are_exact(make, tmp_path):
     assert make.number(read_image(ImageRef(video, 77))) == 77
 
 
-def test_each_source_is_decoded_once(make, tmp_path, monkeypatch):
+def test_each_source_is_decoded_once(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = str(make.video(tmp_path / "a.mp4", 20))
     opened = []
     real = reading.read_video
@@ -59,7 +62,7 @@ def test_each_source_is_decoded_once(make, tmp_path, monkeypatch):
     assert [make.number(pictures[i]) for i in range(4)] == [9, 9, 3, 3]
 
 
-def test_no_picture_stops_the_others(make, tmp_path):
+def test_no_picture_stops_the_others(make: Any, tmp_path: Path) -> None:
     video = str(make.video(tmp_path / "a.mp4", 5))
     good = tmp_path / "good.png"
     write_picture(make.picture(5), good)
@@ -85,7 +88,7 @@ def test_no_picture_stops_the_others(make, tmp_path):
         read_image(refs[1])
 
 
-def test_limits_hold_for_files_and_videos(make, tmp_path):
+def test_limits_hold_for_files_and_videos(make: Any, tmp_path: Path) -> None:
     video = make.video(tmp_path / "a.mp4", 2)
     with pytest.raises(UnreadableImageError, match=r"0\.001 megapixels, got 64 × 48"):
         read_image(ImageRef(str(video), 0), limits=Limits(max_pixels=1000))
@@ -106,7 +109,7 @@ class _Memory:
         self.forgotten.append(url)
 
 
-def test_fetched_pictures_and_damaged_ones(make):
+def test_fetched_pictures_and_damaged_ones(make: Any) -> None:
     memory = _Memory({"http://ls/data/a.jpg": make.encode(make.picture(9)), "http://ls/data/b.jpg": b"<html>"})
     assert make.number(read_image(ImageRef("http://ls/data/a.jpg"), memory)) == 9
     with pytest.raises(UnreadableImageError, match=r"/data/b\.jpg"):
@@ -114,7 +117,7 @@ def test_fetched_pictures_and_damaged_ones(make):
     assert memory.forgotten == ["http://ls/data/b.jpg"]
 
 
-def test_extracted_frame_is_the_view(make, tmp_path):
+def test_extracted_frame_is_the_view(make: Any, tmp_path: Path) -> None:
     video = str(make.video(tmp_path / "a.mp4", 40))
     ref = ImageRef(video, 33, crop=(0, 10, 64, 30), rotation=0)
     assert extract_frame(ref, tmp_path / "out" / "cam1" / "000033.jpg") == (64, 30)
@@ -126,7 +129,7 @@ def test_extracted_frame_is_the_view(make, tmp_path):
         extract_frame(ref, tmp_path / "x.gif")
 
 
-def test_many_frames_are_extracted_and_the_bad_ones_named(make, tmp_path):
+def test_many_frames_are_extracted_and_the_bad_ones_named(make: Any, tmp_path: Path) -> None:
     video = str(make.video(tmp_path / "a.mp4", 10))
     wanted = [(ImageRef(video, i), tmp_path / "out" / f"{i}.jpg") for i in (7, 12, 2)]
     failed = extract_frames(wanted)
@@ -136,7 +139,7 @@ def test_many_frames_are_extracted_and_the_bad_ones_named(make, tmp_path):
     assert make.number(read_image(ImageRef(str(tmp_path / "out" / "7.jpg")))) == 7
 
 
-def test_a_failed_write_leaves_the_old_file(make, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.png"
     write_picture(make.picture(1), target)
 

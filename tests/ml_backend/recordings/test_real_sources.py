@@ -1,5 +1,7 @@
 """Real recordings: sizes, counts, exact frames, mirror views."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from ml_backend.recordings import iter_images, open_recording, probe, read_image
 pytestmark = pytest.mark.data
 
 
-def test_pose2sim_decoded_sizes_differ_from_the_calibration(data_folder):
+def test_pose2sim_decoded_sizes_differ_from_the_calibration(data_folder: Any) -> None:
     videos = sorted((data_folder / "pose2sim_single_4cam" / "videos").glob("*.mp4"))
     infos = [probe(video) for video in videos]
     assert [info.size_px for info in infos] == [(1080, 1920)] * 2 + [(1088, 1920)] * 2
@@ -22,7 +24,7 @@ def test_pose2sim_decoded_sizes_differ_from_the_calibration(data_folder):
     assert picture.shape == (1920, 1088, 3)
 
 
-def test_pose2sim_opens_as_four_views(data_folder):
+def test_pose2sim_opens_as_four_views(data_folder: Any) -> None:
     videos = sorted((data_folder / "pose2sim_single_4cam" / "videos").glob("*.mp4"))
     recording = open_recording(RecordingSpec(sequence="balancing", views={video.stem: str(video) for video in videos}))
     assert len(recording.frames) == 100
@@ -30,7 +32,7 @@ def test_pose2sim_opens_as_four_views(data_folder):
     assert recording.fps == pytest.approx(60)
 
 
-def test_mirror_mouse_is_two_crops_of_each_picture(data_folder):
+def test_mirror_mouse_is_two_crops_of_each_picture(data_folder: Any) -> None:
     source = str(data_folder / "lp_mirror_mouse" / "labeled-data" / "img*.png")
     views = {"side": {"source": source, "crop": (0, 0, 396, 190)}, "bottom": {"source": source, "crop": (0, 190, 396, 216)}}
     recording = open_recording(RecordingSpec.model_validate({"sequence": "mouse", "views": views}))
@@ -40,7 +42,7 @@ def test_mirror_mouse_is_two_crops_of_each_picture(data_folder):
     np.testing.assert_array_equal(np.vstack([pictures[0], pictures[1]]), whole)
 
 
-def test_openfield_video_has_2330_frames_and_exact_order(data_folder):
+def test_openfield_video_has_2330_frames_and_exact_order(data_folder: Any) -> None:
     video = str(data_folder / "dlc_openfield" / "videos" / "m3v1mp4.mp4")
     assert probe(video).n_frames == 2330
     wanted = [2, 40, 41, 250]

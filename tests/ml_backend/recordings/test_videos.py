@@ -1,5 +1,8 @@
 """Frames by number, whatever the container, the codec, and the damage."""
 
+from pathlib import Path
+from typing import Any
+
 import av
 import numpy as np
 import pytest
@@ -33,12 +36,12 @@ IDS = [f"{suffix}-{codec}-{options.get('bf', '')}" for suffix, codec, options in
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=IDS)
-def video(request, make, tmp_path_factory):
+def video(request: pytest.FixtureRequest, make: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     suffix, codec, options = request.param
     return str(make.encoded(tmp_path_factory.mktemp("video") / f"a.{suffix}", codec, N, **options))
 
 
-def test_a_seek_gives_the_bytes_of_decoding_from_the_start(make, video):
+def test_a_seek_gives_the_bytes_of_decoding_from_the_start(make: Any, video: Any) -> None:
     with av.open(video) as container:
         expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert [make.number(picture) for picture in expected] == list(range(N)) == list(range(probe(video).n_frames))
@@ -57,7 +60,7 @@ OPEN = [
 
 
 @pytest.mark.parametrize(("suffix", "codec", "options"), KINDS + OPEN, ids=[*IDS, "open", "refresh", "open-h265"])
-def test_far_seeks_in_long_videos(make, tmp_path, suffix, codec, options):
+def test_far_seeks_in_long_videos(make: Any, tmp_path: Path, suffix: Any, codec: Any, options: Any) -> None:
     video = str(make.encoded(tmp_path / f"a.{suffix}", codec, 160, size=(64, 48), **options))
     with av.open(video) as container:
         expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -66,7 +69,7 @@ def test_far_seeks_in_long_videos(make, tmp_path, suffix, codec, options):
             np.testing.assert_array_equal(picture, expected[i])
 
 
-def test_times_are_the_containers(make, video):
+def test_times_are_the_containers(make: Any, video: Any) -> None:
     info = probe(video)
     raw = video.endswith(("h264", "mjpeg"))
     assert (info.times_s is None, info.fps is None) == (raw, raw)
@@ -81,7 +84,9 @@ NOTICED = [kind for kind in KINDS if kind[1] not in ("libvpx", "ffv1", "wmv2") a
 @pytest.mark.parametrize(
     ("suffix", "codec", "options"), NOTICED, ids=[i for i, k in zip(IDS, KINDS, strict=True) if k in NOTICED]
 )
-def test_a_damaged_packet_is_the_error_of_its_frame_and_of_changes_of_it(make, tmp_path, suffix, codec, options):
+def test_a_damaged_packet_is_the_error_of_its_frame_and_of_changes_of_it(
+    make: Any, tmp_path: Path, suffix: Any, codec: Any, options: Any
+) -> None:
     path = make.encoded(tmp_path / f"a.{suffix}", codec, N, **options)
     whole = dict(read_video(str(path), range(N)))
     packet = 17
@@ -101,7 +106,7 @@ def test_a_damaged_packet_is_the_error_of_its_frame_and_of_changes_of_it(make, t
         assert str(alone) == str(after[i])
 
 
-def test_a_damaged_frame_that_no_other_needs_costs_only_itself(make, tmp_path):
+def test_a_damaged_frame_that_no_other_needs_costs_only_itself(make: Any, tmp_path: Path) -> None:
     path = make.encoded(tmp_path / "a.mp4", "libx264", N, bf="2")
     contents = look(str(path), DEFAULT_LIMITS)
     packet = int(np.flatnonzero(~contents.reference)[5])
@@ -110,7 +115,7 @@ def test_a_damaged_frame_that_no_other_needs_costs_only_itself(make, tmp_path):
     assert failed == [contents.frame_of[int(contents.stamps[packet])]]
 
 
-def test_what_depends_on_a_damaged_frame_says_so(make, tmp_path):
+def test_what_depends_on_a_damaged_frame_says_so(make: Any, tmp_path: Path) -> None:
     path = make.damage(make.encoded(tmp_path / "a.mp4", "libx264", 24, bf="0"), 14)
     found = dict(read_video(str(path), [13, 14, 15, 23]))
     assert make.number(found[13]) == 13
@@ -118,7 +123,7 @@ def test_what_depends_on_a_damaged_frame_says_so(make, tmp_path):
     assert "frame 15: cannot be decoded: it is coded as a change of frame 14" in str(found[15])
 
 
-def test_variable_rates_and_webm_without_duration(make, tmp_path):
+def test_variable_rates_and_webm_without_duration(make: Any, tmp_path: Path) -> None:
     times = [0, 20, 70, 80, 200, 230, 500]
     info = probe(make.encoded(tmp_path / "a.mkv", "libx264", 7, times_ms=times, bf="0"))
     np.testing.assert_allclose(info.times_s, np.array(times) / 1000, atol=1e-6)
@@ -129,7 +134,7 @@ def test_variable_rates_and_webm_without_duration(make, tmp_path):
     assert make.number(picture) == 29
 
 
-def test_edit_lists_hide_frames(make, tmp_path):
+def test_edit_lists_hide_frames(make: Any, tmp_path: Path) -> None:
     """Frames before the edit are needed to decode and are not frames of the video."""
     whole = make.encoded(tmp_path / "whole.mp4", "libx264", 30, bf="0")
     cut = tmp_path / "cut.mp4"
@@ -149,7 +154,7 @@ def test_edit_lists_hide_frames(make, tmp_path):
 
 @pytest.mark.parametrize("n_frames", [1, 2])
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("avi", "mjpeg"), ("webm", "libvpx-vp9"), ("h264", "libx264")])
-def test_very_short_videos(make, tmp_path, n_frames, suffix, codec):
+def test_very_short_videos(make: Any, tmp_path: Path, n_frames: Any, suffix: Any, codec: Any) -> None:
     path = make.encoded(tmp_path / f"a.{suffix}", codec, n_frames)
     assert probe(path).n_frames == n_frames
     assert [make.number(picture) for _, picture in read_video(str(path), range(n_frames))] == list(range(n_frames))
@@ -158,14 +163,14 @@ def test_very_short_videos(make, tmp_path, n_frames, suffix, codec):
 @pytest.mark.parametrize(
     ("tag", "words"), [(b"H264", r"none of its first 50 frames can be decoded \(codec h264"), (b"ZZZZ", "codec")]
 )
-def test_a_codec_that_opens_but_does_not_decode_is_named(make, tmp_path, tag, words):
+def test_a_codec_that_opens_but_does_not_decode_is_named(make: Any, tmp_path: Path, tag: Any, words: Any) -> None:
     path = make.encoded(tmp_path / "a.avi", "mjpeg", 5)
     path.write_bytes(path.read_bytes().replace(b"MJPG", tag))
     with pytest.raises(UnreadableImageError, match=rf"a\.avi.*{words}"):
         probe(path)
 
 
-def test_playlists_are_no_videos(tmp_path):
+def test_playlists_are_no_videos(tmp_path: Path) -> None:
     (tmp_path / "other.mp4").write_bytes(b"x")
     for text in ("#EXTM3U\n#EXTINF:1,\nother.mp4\n", "ffconcat version 1.0\nfile other.mp4\n"):
         (tmp_path / "a.mp4").write_text(text)
@@ -174,7 +179,7 @@ def test_playlists_are_no_videos(tmp_path):
 
 
 @pytest.mark.data
-def test_a_video_turned_by_its_container(data_folder):
+def test_a_video_turned_by_its_container(data_folder: Any) -> None:
     video = str(data_folder / "foreign" / "traps" / "nasa_13013_rotated.mp4")
     info = probe(video)
     assert (info.size_px, info.n_frames) == ((270, 480), 17)

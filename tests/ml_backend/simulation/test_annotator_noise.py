@@ -9,7 +9,7 @@ GRID = np.stack(np.broadcast_arrays(np.arange(K) * 100.0, np.arange(4)[:, None] 
 SEEN = np.zeros((4, K), dtype=bool)
 
 
-def test_noise_has_the_stated_spread():
+def test_noise_has_the_stated_spread() -> None:
     noise = AnnotatorNoise(sigma_px=2.0, occluded_sigma_px=5.0, miss_rate=0.0, swap_rate=0.0)
     hidden = SEEN.copy()
     hidden[1] = True
@@ -19,7 +19,7 @@ def test_noise_has_the_stated_spread():
     assert np.abs(errors.mean()) < 0.1
 
 
-def test_misses_and_swaps_occur_at_their_rates():
+def test_misses_and_swaps_occur_at_their_rates() -> None:
     noise = AnnotatorNoise(sigma_px=0.0, miss_rate=0.1, swap_rate=0.05)
     poses = [noise.annotate(i, GRID, SEEN, STUDIO_SKELETON) for i in range(400)]
     missed = np.stack([pose.state == PointState.UNLABELLED for pose in poses])
@@ -35,7 +35,7 @@ def test_misses_and_swaps_occur_at_their_rates():
     assert np.nanmax(np.abs(xy[:, :, centre] - GRID[:, centre])) == 0
 
 
-def test_states_and_provenance():
+def test_states_and_provenance() -> None:
     hidden = SEEN.copy()
     hidden[2, 3] = True
     truth = GRID.copy()
@@ -48,7 +48,7 @@ def test_states_and_provenance():
     assert pose.provenance[1, 1] == Provenance.PLACED
 
 
-def test_seeded_per_frame():
+def test_seeded_per_frame() -> None:
     a, b = AnnotatorNoise(seed=1), AnnotatorNoise(seed=2)
     first = a.annotate(7, GRID, SEEN, STUDIO_SKELETON).xy_px
     np.testing.assert_array_equal(first, a.annotate(7, GRID, SEEN, STUDIO_SKELETON).xy_px)

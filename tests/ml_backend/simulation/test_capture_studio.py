@@ -1,6 +1,8 @@
 import time
 import tomllib
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +23,7 @@ def studio() -> CaptureStudio:
     return CaptureStudio(seed=3, n_frames=400, size_px=(128, 128))
 
 
-def test_shapes_and_frames(studio):
+def test_shapes_and_frames(studio: Any) -> None:
     assert [key.index for key in studio.frames] == list(range(400))
     assert studio.truth_xyz.shape == (400, 15, 3)
     assert studio.truth_xy.shape == (400, 4, 15, 2)
@@ -33,21 +35,21 @@ def test_shapes_and_frames(studio):
     assert picture.dtype == np.uint8
 
 
-def test_truth_agrees_with_opencv(studio):
+def test_truth_agrees_with_opencv(studio: Any) -> None:
     for view, camera in enumerate(studio.rig.cameras):
         vector, _ = cv2.Rodrigues(camera.R_cam_world)
         points, _ = cv2.projectPoints(studio.truth_xyz[7], vector, camera.t_cam_world, camera.K, camera.dist)
         np.testing.assert_allclose(studio.truth_xy[7, view], points[:, 0], atol=1e-6)
 
 
-def test_limbs_keep_their_length(studio):
+def test_limbs_keep_their_length(studio: Any) -> None:
     index = studio.skeleton.index
     for (a, b), length in LIMB_MM.items():
         measured = np.linalg.norm(studio.truth_xyz[:, index[a]] - studio.truth_xyz[:, index[b]], axis=-1)
         np.testing.assert_allclose(measured, length, atol=1e-6)
 
 
-def test_figure_stands_on_the_floor_and_stays_in_the_picture():
+def test_figure_stands_on_the_floor_and_stays_in_the_picture() -> None:
     studio = CaptureStudio(seed=11, n_frames=2500, size_px=(320, 240))
     assert studio.truth_xyz[..., 2].min() > 0
     assert studio.truth_xy.min() > 0
@@ -56,7 +58,7 @@ def test_figure_stands_on_the_floor_and_stays_in_the_picture():
     assert 0.4 < height / 240 < 0.75
 
 
-def test_rare_bouts_in_a_long_recording():
+def test_rare_bouts_in_a_long_recording() -> None:
     studio = CaptureStudio(seed=5, n_frames=3000, rare_fraction=0.2)
     assert studio.rare.mean() == pytest.approx(0.2, abs=0.02)
     np.testing.assert_array_equal(studio.rare, [action in RARE_ACTIONS for action in studio.action])
@@ -65,7 +67,7 @@ def test_rare_bouts_in_a_long_recording():
     assert 15 < len(starts) < 60  # bouts, not single frames
 
 
-def test_movement_is_continuous():
+def test_movement_is_continuous() -> None:
     studio = CaptureStudio(seed=5, n_frames=3000)
     step = np.linalg.norm(np.diff(studio.truth_xyz, axis=0), axis=-1)
     assert np.median(step) > 2  # it moves
@@ -73,7 +75,7 @@ def test_movement_is_continuous():
     assert step.max() < 1.5 * np.pi / BLEND_FRAMES * 1900
 
 
-def test_common_frames_are_redundant_and_rare_ones_are_not():
+def test_common_frames_are_redundant_and_rare_ones_are_not() -> None:
     studio = CaptureStudio(seed=2, n_frames=2000)
     pose = (studio.truth_xyz - studio.truth_xyz[:, :1]).reshape(2000, -1)
     centre = pose[~studio.rare].mean(axis=0)
@@ -81,7 +83,7 @@ def test_common_frames_are_redundant_and_rare_ones_are_not():
     assert np.median(distance[studio.rare]) > np.median(distance[~studio.rare])
 
 
-def test_same_seed_same_bits_in_any_order(studio):
+def test_same_seed_same_bits_in_any_order(studio: Any) -> None:
     again = CaptureStudio(seed=3, n_frames=400, size_px=(128, 128))
     later = again.render(200, 3)
     np.testing.assert_array_equal(again.render(10, 1), studio.render(10, 1))
@@ -92,7 +94,7 @@ def test_same_seed_same_bits_in_any_order(studio):
     assert (other.render(10, 1) != studio.render(10, 1)).mean() > 0.5
 
 
-def test_visible_limbs_show_their_side(studio):
+def test_visible_limbs_show_their_side(studio: Any) -> None:
     """The pixel at the middle of a forearm or thigh carries the colour of its side, in the right place, unless hidden."""
     clean = replace(studio, noise=0.0, distractor=False)
     index = clean.skeleton.index
@@ -113,7 +115,7 @@ def test_visible_limbs_show_their_side(studio):
     assert RIGHT_RGB[0] < RIGHT_RGB[2]
 
 
-def test_the_far_hip_is_hidden_more_often_than_the_near_one():
+def test_the_far_hip_is_hidden_more_often_than_the_near_one() -> None:
     studio = CaptureStudio(seed=1, n_frames=600, distractor=False)
     pair = [studio.skeleton.index["left_hip"], studio.skeleton.index["right_hip"]]
     depth = np.stack([studio.truth_xyz @ c.R_cam_world.T + c.t_cam_world for c in studio.rig.cameras], axis=1)[..., pair, 2]
@@ -124,14 +126,14 @@ def test_the_far_hip_is_hidden_more_often_than_the_near_one():
     assert hidden_near < 0.5
 
 
-def test_share_of_hidden_joints():
+def test_share_of_hidden_joints() -> None:
     studio = CaptureStudio(seed=0, n_frames=600)
     share = studio.occluded.mean(axis=(0, 1))
     assert 0.05 < share.mean() < 0.5
     assert share[studio.skeleton.index["head"]] < 0.1
 
 
-def test_occlusion_by_walking_along_the_ray():
+def test_occlusion_by_walking_along_the_ray() -> None:
     """Independent oracle: 400 steps from camera to keypoint, asking at each whether the spot is inside some capsule."""
     studio = CaptureStudio(seed=8, n_frames=90)
     slack = 1.25 * keypoint_depth_mm()
@@ -156,7 +158,7 @@ def _looking_along_y() -> Camera:
     return Camera("a", np.array([[200.0, 0, 64], [0, 200, 64], [0, 0, 1]]), rotation, np.array([0, 1e3, 0]), size_px=(129, 129))
 
 
-def test_sphere_is_drawn_where_a_pinhole_puts_it():
+def test_sphere_is_drawn_where_a_pinhole_puts_it() -> None:
     """Closed form: a sphere of radius r at distance d on the axis is a disc of f·r/√(d² − r²) pixels."""
     camera = _looking_along_y()
     points = np.array([[0.0, 1000, 1000], [0, 1000 + 1e-3, 1000]])
@@ -169,7 +171,7 @@ def test_sphere_is_drawn_where_a_pinhole_puts_it():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_the_nearer_surface_is_drawn(order):
+def test_the_nearer_surface_is_drawn(order: Any) -> None:
     """Two capsules that cross like an X, one 300 mm behind the other: at the crossing the near one is seen."""
     camera = _looking_along_y()
     points = np.array([[-200.0, 1000, 800], [200, 1000, 1200], [-200, 1300, 1200], [200, 1300, 800]])
@@ -181,7 +183,7 @@ def test_the_nearer_surface_is_drawn(order):
     assert blue == 0
 
 
-def test_every_pixel_has_a_colour():
+def test_every_pixel_has_a_colour() -> None:
     """Rays that graze a capsule, or run along its axis, must not leave holes of NaN."""
     studio = CaptureStudio(seed=0, n_frames=300, size_px=(128, 128))
     for frame in range(300):
@@ -190,7 +192,7 @@ def test_every_pixel_has_a_colour():
         assert np.isfinite(picture).all()
 
 
-def test_fast_enough(studio):
+def test_fast_enough(studio: Any) -> None:
     studio.render(0, 0)
     start = time.process_time()
     for frame in range(40):
@@ -198,7 +200,7 @@ def test_fast_enough(studio):
     assert (time.process_time() - start) / 40 < 0.025  # 300 × 4 pictures in 30 s
 
 
-def test_write_images_and_video(tmp_path):
+def test_write_images_and_video(tmp_path: Path) -> None:
     studio = CaptureStudio(seed=1, n_frames=5, n_views=2, size_px=(96, 64))
     frames = studio.write(tmp_path / "a")
     picture = cv2.imread(frames[3].images["cam2"].source)[..., ::-1]
@@ -211,7 +213,7 @@ def test_write_images_and_video(tmp_path):
     assert (tmp_path / "b" / "cam2.mp4").stat().st_size > 0
 
 
-def test_written_calibration_holds_the_rig(tmp_path):
+def test_written_calibration_holds_the_rig(tmp_path: Path) -> None:
     studio = CaptureStudio(seed=1, n_frames=1)
     studio.write(tmp_path)
     data = tomllib.loads((tmp_path / "calibration.toml").read_text())
@@ -225,10 +227,10 @@ def test_written_calibration_holds_the_rig(tmp_path):
         assert (section["name"], section["size"]) == (camera.name, [256, 256])
 
 
-def test_depth_of_joints_is_positive():
+def test_depth_of_joints_is_positive() -> None:
     assert (keypoint_depth_mm() > 0).all()
 
 
-def test_bad_arguments():
+def test_bad_arguments() -> None:
     with pytest.raises(BadInputError, match="at least 1 frame"):
         CaptureStudio(seed=0, n_frames=0)

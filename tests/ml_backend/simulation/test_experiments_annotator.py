@@ -1,6 +1,7 @@
 """The simulated person: exact or careless, in all views or in those that tell most."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ DESIGN = Design(initial=4, pool_frames=40, test_frames=8, views=4, rare_fraction
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory):
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_recording(DESIGN, 5, tmp_path_factory.mktemp("renders"), tmp_path_factory.mktemp("data"))
 
 
-def test_errs_by_the_given_amount(recording):
+def test_errs_by_the_given_amount(recording: Any) -> None:
     training_set = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool)
     error = (training_set.xy_px - recording.xy_px[recording.pool])[(training_set.weight > 0) & ~recording.hidden[recording.pool]]
     assert np.std(error) == pytest.approx(2.0, rel=0.25)  # a few exchanged sides widen it
@@ -29,12 +30,12 @@ def test_errs_by_the_given_amount(recording):
 
 
 @pytest.mark.parametrize("views", [0, 2])
-def test_nothing_is_said_about_no_frame(recording, views):
+def test_nothing_is_said_about_no_frame(recording: Any, views: Any) -> None:
     training_set = annotate(DESIGN.but(annotator_px=2.0), recording, recording.pool[:0], views)
     assert (len(training_set.rows), training_set.xy_px.shape) == (0, (0, *recording.xy_px.shape[1:]))
 
 
-def test_two_exact_views_tell_the_others_exactly_but_count_half(recording):
+def test_two_exact_views_tell_the_others_exactly_but_count_half(recording: Any) -> None:
     training_set = annotate(DESIGN, recording, recording.pool, 2)
     own, told = training_set.weight == 1.0, training_set.weight == 0.5
     assert (own.sum(axis=1) == 2).all()
@@ -43,19 +44,19 @@ def test_two_exact_views_tell_the_others_exactly_but_count_half(recording):
     np.testing.assert_allclose(training_set.xy_px[known], recording.xy_px[recording.pool][known], atol=1e-3)
 
 
-def test_all_views_is_the_same_as_no_choice(recording):
+def test_all_views_is_the_same_as_no_choice(recording: Any) -> None:
     some, all_ = (annotate(DESIGN, recording, recording.pool, views) for views in (4, 0))
     np.testing.assert_array_equal(some.xy_px, all_.xy_px)
     np.testing.assert_array_equal(some.weight, all_.weight)
 
 
-def test_some_views_of_an_uncalibrated_recording_is_an_error(recording):
+def test_some_views_of_an_uncalibrated_recording_is_an_error(recording: Any) -> None:
     with pytest.raises(BadInputError, match="calibrated"):
         annotate(DESIGN, replace(recording, rig=None), recording.pool, 2)
 
 
-def test_best_views_cross_at_a_right_angle():
-    def camera(degrees):
+def test_best_views_cross_at_a_right_angle() -> None:
+    def camera(degrees: Any) -> Any:
         angle = np.radians(degrees)
         forward = -np.array([np.cos(angle), 0.0, np.sin(angle)])
         down = np.array([0.0, 1.0, 0.0])

@@ -1,6 +1,8 @@
 """Strategies by composition: the words, what is refused, and every registered score as an arm for one tiny round."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,36 +37,36 @@ PRODUCT = {"mc": 2.0, "outlier_ratio": 3.0}
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tmp_path_factory.mktemp("renders")
 
 
 @pytest.fixture(scope="module")
-def recording(cache):
+def recording(cache: Any) -> Any:
     return load_recording(TINY, 5, cache, cache)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The first models, which all arms share."""
     return tmp_path_factory.mktemp("models")
 
 
-def rows_of(recording, models, text, design=TINY, source=None):
+def rows_of(recording: Any, models: Any, text: Any, design: Any = TINY, source: Any = None) -> Any:
     found = []
     run_trial(design, recording, Arm.parse(text), 5, models, found.append, source)
     return found
 
 
 @pytest.mark.parametrize("score", [name for name in SCORES if name not in WHOLE])
-def test_every_registered_score_is_an_arm(recording, models, score):
+def test_every_registered_score_is_an_arm(recording: Any, models: Any, score: Any) -> None:
     design = TINY.but(rounds=2 if score == "ensemble_variance" else 1)  # which takes two models
     rows = rows_of(recording, models, score, design)
     assert [row["labels"] for row in rows] == [10 + 3 * round_ for round_ in range(len(rows))]
     assert rows[-1]["scored"] > 0.8  # the network gave the score what it reads
 
 
-def test_auxiliary_networks_leave_the_pose_network_as_it_is(recording, tmp_path):
+def test_auxiliary_networks_leave_the_pose_network_as_it_is(recording: Any, tmp_path: Path) -> None:
     training_set = annotate(TINY, recording, recording.pool[:6])
     outputs = {}
     for auxiliary in ((), tuple(AUXILIARY_OUTPUT)):
@@ -76,7 +78,7 @@ def test_auxiliary_networks_leave_the_pose_network_as_it_is(recording, tmp_path)
     assert Output.HEATMAPS in outputs[0].outputs
 
 
-def test_words_come_in_any_order_and_are_written_in_one():
+def test_words_come_in_any_order_and_are_written_in_one() -> None:
     text = "2*thc+wpu+duw_paper+lambda:0.01+fixed+features+minmax+acft+randaugment+pseudo:0.2+views2#3"
     words, draw = text.split("#")
     assert str(Arm.parse("+".join(reversed(words.split("+"))) + "#" + draw)) == text.replace("2*thc+wpu", "wpu+2*thc")
@@ -103,7 +105,7 @@ def test_words_come_in_any_order_and_are_written_in_one():
         ("random+scratch+pseudo:1", Strategy.RANDOM, {}),
     ],
 )
-def test_what_a_strategy_means(text, strategy, weights):
+def test_what_a_strategy_means(text: Any, strategy: Any, weights: Any) -> None:
     assert Arm.parse(text).strategy is strategy
     assert Arm.parse(text).weights(PRODUCT) == weights
     assert str(Arm.parse(text)) == text
@@ -132,7 +134,7 @@ def test_what_a_strategy_means(text, strategy, weights):
         ("mc#x", "one '#'"),
     ],
 )
-def test_what_means_nothing_is_refused_with_what_exists(text, why):
+def test_what_means_nothing_is_refused_with_what_exists(text: Any, why: Any) -> None:
     with pytest.raises(BadInputError) as refusal:
         Arm.parse(text)
     assert why in str(refusal.value)
@@ -140,7 +142,7 @@ def test_what_means_nothing_is_refused_with_what_exists(text, why):
         assert word in str(refusal.value)
 
 
-def test_all_wrong_strategies_are_named_at_once_and_nothing_is_trained(tmp_path, monkeypatch):
+def test_all_wrong_strategies_are_named_at_once_and_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["simulate", "--strategies", "mc,best,thc+magic"])
     assert result.exit_code != 0
@@ -149,7 +151,9 @@ def test_all_wrong_strategies_are_named_at_once_and_nothing_is_trained(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_a_recording_that_cannot_serve_a_strategy_is_refused_before_training(recording, tmp_path, monkeypatch):
+def test_a_recording_that_cannot_serve_a_strategy_is_refused_before_training(
+    recording: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bare = replace(recording, rig=None, xyz=None, video=False, pictures=recording.pictures[:1])
     for text, lack in (("mc", "rig"), ("thc", "neighbours"), ("epipolar_residual", "views"), ("kcenter+poses", "3-D"),
                        ("mpe+pseudo", "rig"), ("random+views2", "rig")):  # fmt: skip
@@ -164,7 +168,7 @@ def test_a_recording_that_cannot_serve_a_strategy_is_refused_before_training(rec
     assert not (tmp_path / "models").exists()
 
 
-def seen_with(recording, xyz_order):
+def seen_with(recording: Any, xyz_order: Any) -> Any:
     """Exact points of the pool, with features that follow ``xyz_order`` (n,)."""
     rows = recording.pool
     views = recording.xy_px.shape[1]
@@ -173,21 +177,21 @@ def seen_with(recording, xyz_order):
     return Scan(rows, predicted(xy, np.full(xy.shape[:3], 0.9), {Output.FEATURES: features}), None)
 
 
-def picked(recording, text, raw, *, performance=0.5, batch=1, labelled=(0,)):
+def picked(recording: Any, text: Any, raw: Any, *, performance: Any = 0.5, batch: Any = 1, labelled: Any = (0,)) -> Any:
     training_set = annotate(TINY, recording, np.array(labelled))
     known = Knowledge(training_set, np.zeros(len(recording.pool)), performance, 0)
     seen = seen_with(recording, np.arange(len(recording.pool)) ** 2)
     return pick(TINY.but(batch=batch), recording, seen, raw, Arm.parse(text), known).tolist()
 
 
-def test_weights_decide_what_is_picked(recording):
+def test_weights_decide_what_is_picked(recording: Any) -> None:
     n = len(recording.pool)
     raw = {"mc": np.arange(n, dtype=float), "mpe": np.arange(n, dtype=float)[::-1].copy()}
     assert picked(recording, "2*mc+mpe", raw) == [n - 1]
     assert picked(recording, "mc+2*mpe", raw) == [1]  # frame 0 is labelled
 
 
-def test_duw_without_g_is_distance_plus_lambda_times_score(recording):
+def test_duw_without_g_is_distance_plus_lambda_times_score(recording: Any) -> None:
     """By hand: distances to frame 0 are (i²), the score is 1 for frame 5 alone; frame 23 lies 529 away, frame 5 25."""
     n = len(recording.pool)
     raw = {"mc": (np.arange(n) == 5).astype(float)}
@@ -207,7 +211,7 @@ def test_duw_without_g_is_distance_plus_lambda_times_score(recording):
     ]
 
 
-def test_a_schedule_labels_its_shares_of_the_pool(recording, models):
+def test_a_schedule_labels_its_shares_of_the_pool(recording: Any, models: Any) -> None:
     design = TINY.but(schedule=(0.5, 0.75, 1.0))
     assert design.last_round == 3
     rows = rows_of(recording, models, "random", design)
@@ -217,12 +221,14 @@ def test_a_schedule_labels_its_shares_of_the_pool(recording, models):
         TINY.but(schedule=(0.5, 0.5))
 
 
-def test_a_generic_model_knows_the_pool_before_any_label(cache, recording, models, monkeypatch):
+def test_a_generic_model_knows_the_pool_before_any_label(
+    cache: Any, recording: Any, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     design = TINY.but(initial=0, generic_takes=2, generic_frames=5, rounds=2, acft_theta=0.0, acft_alpha=2.0)
     trained = []
     original = train_network
 
-    def counted(design, recording, training_set, folder, **kwargs):
+    def counted(design: Any, recording: Any, training_set: Any, folder: Any, **kwargs: Any) -> Any:
         trained.append((len(training_set.rows), kwargs["init"] and kwargs["init"].name, kwargs["recipe"]))
         return original(design, recording, training_set, folder, **kwargs)
 
@@ -239,7 +245,7 @@ def test_a_generic_model_knows_the_pool_before_any_label(cache, recording, model
     assert trained[2][0] >= 3
 
 
-def test_acft_leaves_out_what_is_estimated_well(recording, tmp_path):
+def test_acft_leaves_out_what_is_estimated_well(recording: Any, tmp_path: Path) -> None:
     rows = recording.pool[:4]
     full = annotate(TINY, recording, rows)
     state = trial_module.State(1, rows, full, 0.0, 0, 0.9, 1, np.array([0.99, 0.2, np.nan, 0.99]), [])
@@ -248,7 +254,7 @@ def test_acft_leaves_out_what_is_estimated_well(recording, tmp_path):
         assert trial_module._replayed(cell, state, full).rows.tolist() == rows[kept].tolist()
 
 
-def test_labelled_frames_count_as_right(recording):
+def test_labelled_frames_count_as_right(recording: Any) -> None:
     rows = recording.pool
     wrong = recording.xy_px[rows] + 1000.0
     seen = Scan(rows, predicted(wrong, np.full(wrong.shape[:3], 0.9), {}), None)
@@ -258,7 +264,7 @@ def test_labelled_frames_count_as_right(recording):
     assert pool_precision(recording, seen, rows[:12])["pool_ap80"] == pytest.approx(51 / 101)
 
 
-def test_area_over_the_labelled_share():
+def test_area_over_the_labelled_share() -> None:
     labels, ap = np.array([0.0, 5.0, 10.0]), np.array([0.5, 0.5, 0.5])
     # By hand: a straight line from (0.5, 0.5) to (1, 1) after a constant half.
     assert pool_alc(labels, ap, 20) == pytest.approx(0.5 * 0.5 + 0.5 * 0.75)
@@ -266,11 +272,11 @@ def test_area_over_the_labelled_share():
     assert pool_alc(np.array([0.0, 20.0]), np.array([0.0, 0.3]), 20) == pytest.approx(0.5)
 
 
-def test_recipes_and_pseudo_labels_reach_the_training(recording, tmp_path, monkeypatch):
+def test_recipes_and_pseudo_labels_reach_the_training(recording: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
     original = train_network
 
-    def seen(design, recording, training_set, folder, **kwargs):
+    def seen(design: Any, recording: Any, training_set: Any, folder: Any, **kwargs: Any) -> Any:
         given.append((kwargs["init"] is None, kwargs["recipe"], folder.name))
         return original(design, recording, training_set, folder, **kwargs)
 
@@ -281,13 +287,15 @@ def test_recipes_and_pseudo_labels_reach_the_training(recording, tmp_path, monke
     assert given[0][2] == "first+scratch+randaugment"
 
 
-def test_names_of_a_campaign_are_read_back_from_its_table(recording, cache, tmp_path):
+def test_names_of_a_campaign_are_read_back_from_its_table(recording: Any, cache: Any, tmp_path: Path) -> None:
     arms = parse_arms("thc+wpu+duw_paper+features+minmax,random#1")
     assert run(Campaign(TINY, arms, (5,), tmp_path, cache, cache), tell=lambda _: None)
     assert {str(row["strategy"]) for row in read_rows(tmp_path / "results.csv")} == {str(arm) for arm in arms}
 
 
-def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_path, monkeypatch):
+def test_models_are_tested_before_cameras_that_nothing_is_trained_on(
+    cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     design = TINY.but(views=3, unseen_views=2, rounds=0, test_frames=40)  # common and rare ones
     recording = load_recording(design, 5, cache, cache)
     away = recording.unseen
@@ -299,7 +307,7 @@ def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_
         np.testing.assert_allclose(part.rig.project(part.xyz[3]), part.xy_px[3], atol=1e-6)
     moved = {len(recording.pictures): 10.0, len(away.pictures): 30.0}  # mm: whoever predicts is off by that much in the world
 
-    def predict(design, recording, folder, rows, **_):
+    def predict(design: Any, recording: Any, folder: Any, rows: Any, **_: Any) -> Any:
         xyz = recording.xyz[rows] + [0, 0, moved[len(recording.pictures)]]
         xy = recording.rig.project(xyz)
         return Scan(rows, predicted(xy, np.ones(xy.shape[:3]), {}), triangulate_robust(recording.rig, xy, threshold_px=1.0))
@@ -309,7 +317,7 @@ def test_models_are_tested_before_cameras_that_nothing_is_trained_on(cache, tmp_
     assert (figures["error"], figures["unseen_error"]) == pytest.approx((10, 30), abs=1e-3)
 
 
-def test_one_view_of_the_studio_is_measured_in_pixels(cache, tmp_path):
+def test_one_view_of_the_studio_is_measured_in_pixels(cache: Any, tmp_path: Path) -> None:
     design = TINY.but(views=1, test_frames=40)
     recording = load_recording(design, 5, cache, cache)
     rows = rows_of(recording, tmp_path, "least_confidence", design)

@@ -1,6 +1,8 @@
 """What is computed from the table of results, on tables made by hand."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from ml_backend.simulation.experiments.results_table import FIELDS, append_rows,
 from ml_backend.simulation.experiments.turnaround import TurnaroundClock, rounds_for
 
 
-def rows_of(strategy, errors, seed=0, **more):
+def rows_of(strategy: Any, errors: Any, seed: int = 0, **more: Any) -> Any:
     """One cell per round: 10, 20, 30 … labels."""
     figures = dict.fromkeys(FIELDS, math.nan)
     return [
@@ -34,7 +36,7 @@ def rows_of(strategy, errors, seed=0, **more):
     ]
 
 
-def test_turn_around_of_the_published_example():
+def test_turn_around_of_the_published_example() -> None:
     """1,000 of 5,008 frames, 200 first, 100 per round, 1 min and 1 h: 25.7 h against 83.5 h."""
     clock = TurnaroundClock()
     rounds = rounds_for(1000, 200, 100)
@@ -44,7 +46,7 @@ def test_turn_around_of_the_published_example():
     assert 1 - clock.sequential_hours(200, 100, rounds) / clock.conventional_hours(5008) == pytest.approx(0.69, abs=0.005)
 
 
-def test_at_equal_accuracy_a_loop_with_many_trainings_is_slower():
+def test_at_equal_accuracy_a_loop_with_many_trainings_is_slower() -> None:
     """130 labels in five trainings against 160 random ones at one go: 7.2 h against 2.7 h, or 3.7 h with their one training."""
     clock = TurnaroundClock()
     hours = clock.sequential_hours(10, 30, 4)
@@ -67,17 +69,17 @@ def test_at_equal_accuracy_a_loop_with_many_trainings_is_slower():
         (TurnaroundClock(0.3, 1.0), 0.3 * 200 / 60 + 8 * 1.0 + 1),  # training takes longer
     ],
 )
-def test_overlapped_rounds_take_the_longer_of_the_two(clock, hours):
+def test_overlapped_rounds_take_the_longer_of_the_two(clock: Any, hours: Any) -> None:
     assert clock.overlapped_hours(200, 100, 8) == pytest.approx(hours)
     assert clock.overlapped_hours(200, 100, 8) < clock.sequential_hours(200, 100, 8)
 
 
 @pytest.mark.parametrize(("labels", "rounds"), [(200, 0), (150, 0), (201, 1), (300, 1), (301, 2)])
-def test_rounds_until_a_number_of_labels(labels, rounds):
+def test_rounds_until_a_number_of_labels(labels: Any, rounds: Any) -> None:
     assert rounds_for(labels, 200, 100) == rounds
 
 
-def test_rounds_for_labels_that_are_never_reached():
+def test_rounds_for_labels_that_are_never_reached() -> None:
     with pytest.raises(BadInputError, match="finite"):
         rounds_for(math.inf, 200, 100)
 
@@ -86,17 +88,17 @@ def test_rounds_for_labels_that_are_never_reached():
     ("target", "labels"),
     [(8.0, 10.0), (9.0, 10.0), (6.0, 15.0), (4.0, 20.0), (3.0, 30.0), (2.9, math.inf)],
 )
-def test_labels_needed_between_rounds(target, labels):
+def test_labels_needed_between_rounds(target: Any, labels: Any) -> None:
     assert labels_needed(np.array([10.0, 20.0, 30.0]), np.array([8.0, 4.0, 3.0]), target) == pytest.approx(labels)
 
 
-def test_area_is_the_mean_height_over_the_budget():
+def test_area_is_the_mean_height_over_the_budget() -> None:
     assert area(np.array([20.0, 40.0, 80.0]), np.array([5.0, 5.0, 5.0])) == pytest.approx(5.0)
     # trapezoids: 20 labels at mean 6, 40 labels at mean 3
     assert area(np.array([20.0, 40.0, 80.0]), np.array([8.0, 4.0, 2.0])) == pytest.approx((20 * 6 + 40 * 3) / 60)
 
 
-def test_draws_of_one_seed_are_averaged_before_seeds_are():
+def test_draws_of_one_seed_are_averaged_before_seeds_are() -> None:
     rows = rows_of("random", [4, 2]) + rows_of("random#2", [8, 4]) + rows_of("random", [1, 1], seed=1)
     curve = curve_of(rows, "random")
     np.testing.assert_allclose(curve.value, [[6, 3], [1, 1]])
@@ -104,12 +106,12 @@ def test_draws_of_one_seed_are_averaged_before_seeds_are():
     np.testing.assert_allclose(curve.labels, [10, 20])
 
 
-def test_references_are_no_strategies():
+def test_references_are_no_strategies() -> None:
     rows = rows_of("mc", [1]) + rows_of("full", [1]) + rows_of("random#2", [1]) + rows_of("idle", [1])
     assert kinds_of(rows) == ["random", "mc"]
 
 
-def test_comparison_is_paired_and_leaves_unfinished_seeds_out():
+def test_comparison_is_paired_and_leaves_unfinished_seeds_out() -> None:
     rows = []
     for seed, level in enumerate((10.0, 50.0, 90.0)):
         rows += rows_of("random", [level, level], seed) + rows_of("mc", [level, level - 2], seed)
@@ -121,13 +123,13 @@ def test_comparison_is_paired_and_leaves_unfinished_seeds_out():
     assert against_random(rows, "mc", "error", area).delta == pytest.approx(-1.0)
 
 
-def test_runs_under_way_are_left_out_of_reports():
+def test_runs_under_way_are_left_out_of_reports() -> None:
     rows = rows_of("random", [9, 7, 5]) + rows_of("mc", [9, 7]) + rows_of("mc", [9, 7, 5], seed=1) + rows_of("full", [2])
     kept = complete_cells(rows, 2)
     assert [(row["strategy"], row["seed"]) for row in kept] == [("random", 0)] * 3 + [("mc", 1)] * 3 + [("full", 0)]
 
 
-def test_label_ratio_of_a_strategy_that_needs_half():
+def test_label_ratio_of_a_strategy_that_needs_half() -> None:
     rows = []
     for seed in range(3):
         rows += rows_of("random", [9, 7, 5, 3], seed) + rows_of("mc", [9, 3, 3, 3], seed)
@@ -139,7 +141,7 @@ def test_label_ratio_of_a_strategy_that_needs_half():
     assert math.isnan(never.ratio)
 
 
-def test_stopping_rules_stop_in_the_first_round_above_the_threshold():
+def test_stopping_rules_stop_in_the_first_round_above_the_threshold() -> None:
     rows = rows_of("composite", [9, 6, 3], batch_oks=[0.5, 0.75, 0.9], seen_oks_min=[0.1, 0.2, 0.3], val_oks_q05=[0.4, 0.6, 0.8])
     found = {(stop.rule, stop.threshold): stop for stop in stopping(rows, "composite")}
     assert found["SC_Min", 0.5].labels == 20  # 0.5 does not exceed 0.5
@@ -165,17 +167,17 @@ def test_stopping_rules_stop_in_the_first_round_above_the_threshold():
         "mc+pseudo+views3#1",
     ],
 )
-def test_strategy_names_round_trip(text):
+def test_strategy_names_round_trip(text: Any) -> None:
     assert str(Arm.parse(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "best", "mc+magic", "mc#x", "random#", "mc+views", "mc+views0"])
-def test_unknown_strategies_are_refused_with_those_that_exist(text):
+def test_unknown_strategies_are_refused_with_those_that_exist(text: Any) -> None:
     with pytest.raises(BadInputError, match="outlier_ratio"):
         Arm.parse(text)
 
 
-def test_settings_of_a_design():
+def test_settings_of_a_design() -> None:
     design = DESIGNS["studio"].with_settings(["rounds=7", "input_px=[64, 64]", "warm_start=false", "precision=bfloat16"])
     assert (design.rounds, design.input_px, design.warm_start, design.precision) == (7, (64, 64), False, "bfloat16")
     assert Design.from_json(design.to_json()) == design
@@ -185,7 +187,7 @@ def test_settings_of_a_design():
         design.with_settings(["batch=0"])
 
 
-def test_table_survives_a_line_that_was_cut_off(tmp_path):
+def test_table_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     append_rows(path, rows_of("mc", [3.25, 2.5]))
     with path.open("a") as file:
@@ -201,7 +203,7 @@ def test_table_survives_a_line_that_was_cut_off(tmp_path):
     assert math.isnan(rows[0]["entropy"])
 
 
-def test_table_of_another_version_is_refused(tmp_path):
+def test_table_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("strategy,seed\nmc,0\n")
     with pytest.raises(BadInputError, match="another version"):

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -31,19 +33,19 @@ TIMES = ("train_s", "scan_s")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tmp_path_factory.mktemp("renders")
 
 
-def campaign(folder, cache, arms=ARMS, design=TINY):
+def campaign(folder: Any, cache: Any, arms: Any = ARMS, design: Any = TINY) -> Any:
     return Campaign(design, tuple(map(Arm.parse, arms)), (5,), folder, cache, folder / "nothing")
 
 
-def untimed(row):
+def untimed(row: Any) -> Any:
     return {name: value for name, value in row.items() if name not in TIMES}
 
 
-def same(first, second):
+def same(first: Any, second: Any) -> None:
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         a, b = untimed(a), untimed(b)
@@ -53,13 +55,13 @@ def same(first, second):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, cache):
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Any) -> Any:
     folder = tmp_path_factory.mktemp("undisturbed")
     assert run(campaign(folder, cache), tell=lambda _: None)
     return folder
 
 
-def test_every_cell_is_there_once_and_labels_grow_by_the_batch(undisturbed):
+def test_every_cell_is_there_once_and_labels_grow_by_the_batch(undisturbed: Any) -> None:
     rows = read_rows(undisturbed / "results.csv")
     assert len(rows) == 3 * 3 + 1
     for arm in ARMS[:3]:
@@ -72,16 +74,16 @@ def test_every_cell_is_there_once_and_labels_grow_by_the_batch(undisturbed):
     } == {"first"}
 
 
-def test_the_same_seed_gives_the_same_figures(undisturbed, tmp_path, cache):
+def test_the_same_seed_gives_the_same_figures(undisturbed: Any, tmp_path: Path, cache: Any) -> None:
     run(campaign(tmp_path, cache), tell=lambda _: None)
     same(read_rows(undisturbed / "results.csv"), read_rows(tmp_path / "results.csv"))
 
 
-def test_a_second_run_redoes_nothing(undisturbed, tmp_path, cache, monkeypatch):
+def test_a_second_run_redoes_nothing(undisturbed: Any, tmp_path: Path, cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class StopError(Exception):
         pass
 
-    def stop(text):
+    def stop(text: Any) -> None:
         if text.startswith("[2/"):
             raise StopError
 
@@ -90,7 +92,7 @@ def test_a_second_run_redoes_nothing(undisturbed, tmp_path, cache, monkeypatch):
     taught = []
     original = trial_module.train_network
 
-    def counted(*args, **kwargs):
+    def counted(*args: Any, **kwargs: Any) -> Any:
         taught.append(kwargs["steps"])
         return original(*args, **kwargs)
 
@@ -104,10 +106,10 @@ def test_a_second_run_redoes_nothing(undisturbed, tmp_path, cache, monkeypatch):
     assert taught == []
 
 
-def _die_in_round_one(folder, cache):
+def _die_in_round_one(folder: Any, cache: Any) -> None:
     recording = load_recording(TINY, 5, cache, folder)
 
-    def emit(row):
+    def emit(row: Any) -> None:
         if row["round"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -115,7 +117,9 @@ def _die_in_round_one(folder, cache):
 
 
 @pytest.mark.chaos
-def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache, monkeypatch):
+def test_a_killed_cell_goes_on_with_the_next_round(
+    undisturbed: Any, tmp_path: Path, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_die_in_round_one, args=(tmp_path, cache))
     process.start()
     process.join(60)
@@ -123,7 +127,7 @@ def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache,
     taught = []
     original = trial_module.train_network
 
-    def counted(*args, **kwargs):
+    def counted(*args: Any, **kwargs: Any) -> Any:
         taught.append(kwargs["steps"])
         return original(*args, **kwargs)
 
@@ -139,13 +143,13 @@ def test_a_killed_cell_goes_on_with_the_next_round(undisturbed, tmp_path, cache,
         assert row["rare_share"] == pytest.approx(known["rare_share"], rel=1e-5)
 
 
-def _a_long_campaign(folder, cache):
+def _a_long_campaign(folder: Any, cache: Any) -> None:
     design = TINY.but(steps_first=10_000)
     run(campaign(folder, cache, ("random", "random#2"), design), processes=2, tell=lambda _: None)
 
 
 @pytest.mark.chaos
-def test_the_processes_of_a_killed_campaign_end_with_it(tmp_path, cache):
+def test_the_processes_of_a_killed_campaign_end_with_it(tmp_path: Path, cache: Any) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_a_long_campaign, args=(tmp_path, cache))
     process.start()
     teaching = tmp_path / "models" / "seed5" / "first"
@@ -160,7 +164,7 @@ def test_the_processes_of_a_killed_campaign_end_with_it(tmp_path, cache):
     assert not alive
 
 
-def test_report_names_every_strategy_and_needs_nothing_else(undisturbed):
+def test_report_names_every_strategy_and_needs_nothing_else(undisturbed: Any) -> None:
     text = write_report(undisturbed).read_text(encoding="utf-8")
     for arm in ARMS[:3]:
         assert f"<td>{arm}</td>" in text
@@ -170,7 +174,7 @@ def test_report_names_every_strategy_and_needs_nothing_else(undisturbed):
     assert (undisturbed / "curves.csv").read_text().count("\n") == 1 + 3 * 3
 
 
-def test_report_without_random_picks_says_what_is_missing(tmp_path):
+def test_report_without_random_picks_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"design\.json"):
         write_report(tmp_path)
     (tmp_path / "design.json").write_text(json.dumps(TINY.to_json()))
@@ -178,12 +182,12 @@ def test_report_without_random_picks_says_what_is_missing(tmp_path):
         write_report(tmp_path)
 
 
-def test_a_folder_holds_one_experiment(undisturbed, cache):
+def test_a_folder_holds_one_experiment(undisturbed: Any, cache: Any) -> None:
     with pytest.raises(BadInputError, match="another experiment"):
         run(campaign(undisturbed, cache, design=TINY.but(batch=2)), tell=lambda _: None)
 
 
-def test_labelling_two_of_three_views_costs_as_many_pictures_and_reaches_more_frames(tmp_path, cache):
+def test_labelling_two_of_three_views_costs_as_many_pictures_and_reaches_more_frames(tmp_path: Path, cache: Any) -> None:
     design = TINY.but(batch=2)
     run(campaign(tmp_path, cache, ("random", "random+views2"), design), tell=lambda _: None)
     rows = {(row["strategy"], row["round"]): row for row in read_rows(tmp_path / "results.csv")}
@@ -195,7 +199,7 @@ def test_labelling_two_of_three_views_costs_as_many_pictures_and_reaches_more_fr
         assert (rows[arm, 2]["rare_share"] * frames) % 1 == pytest.approx(0, abs=1e-4)
 
 
-def test_command_runs_and_reports(undisturbed, tmp_path, cache):
+def test_command_runs_and_reports(undisturbed: Any, tmp_path: Path, cache: Any) -> None:
     app = typer.Typer()
     app.command()(simulate)
     values = [f"--set={name}={json.dumps(value)}" for name, value in TINY.but(rounds=0).to_json().items() if name != "precision"]

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,11 +25,11 @@ SMALL = Design(pool_frames=50, test_frames=20, views=3, rare_fraction=0.3, input
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory):
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_recording(SMALL, 2, tmp_path_factory.mktemp("renders"), Path())
 
 
-def seen_as(recording, rows, xy, threshold_px=2.0):
+def seen_as(recording: Any, rows: Any, xy: Any, threshold_px: Any = 2.0) -> Any:
     views = xy.shape[1]
     outputs = {
         Output.PEAKS: peaks(xy[:, :, :, None], np.full((*xy.shape[:3], 1), 0.9)),
@@ -41,14 +42,14 @@ def seen_as(recording, rows, xy, threshold_px=2.0):
     )
 
 
-def chosen(recording, seen, arm, labelled, seed=0, design=SMALL):
+def chosen(recording: Any, seen: Any, arm: Any, labelled: Any, seed: int = 0, design: Any = SMALL) -> Any:
     training_set = annotate(design, recording, labelled)
     raw = score_pool(recording, seen, training_set, arm)
     return pick(design, recording, seen, raw, arm, Knowledge(training_set, accuracy.frame_error(recording, seen), 0.5, seed))
 
 
 @pytest.fixture(scope="module")
-def flawed(recording):
+def flawed(recording: Any) -> Any:
     """Exact but for five frames, where one view errs by 12 px in all keypoints."""
     xy = recording.xy_px[recording.pool].copy()
     wrong = np.array([3, 11, 19, 27, 35])
@@ -56,14 +57,14 @@ def flawed(recording):
     return seen_as(recording, recording.pool, xy), wrong
 
 
-def test_consistency_takes_the_frames_whose_views_disagree(recording, flawed):
+def test_consistency_takes_the_frames_whose_views_disagree(recording: Any, flawed: Any) -> None:
     seen, wrong = flawed
     labelled = np.array([0, 1, 40, 41, 42, 43])
     for name in ("mc", "outlier_ratio"):
         assert sorted(chosen(recording, seen, Arm.parse(name), labelled)) == wrong.tolist()
 
 
-def test_labelled_frames_are_never_taken_again(recording, flawed):
+def test_labelled_frames_are_never_taken_again(recording: Any, flawed: Any) -> None:
     seen, _ = flawed
     labelled = np.array([3, 11, 40, 41, 42, 43])
     for name in ("mc", "random", "coreset", "composite", "duw", "k_median", "hybrid", "true_error"):
@@ -72,7 +73,7 @@ def test_labelled_frames_are_never_taken_again(recording, flawed):
         assert not set(picked) & set(labelled)
 
 
-def test_random_draws_depend_on_the_seed_alone(recording, flawed):
+def test_random_draws_depend_on_the_seed_alone(recording: Any, flawed: Any) -> None:
     seen, _ = flawed
     labelled = np.arange(4)
     first = chosen(recording, seen, Arm.parse("random"), labelled, seed=1)
@@ -80,7 +81,7 @@ def test_random_draws_depend_on_the_seed_alone(recording, flawed):
     assert set(first) != set(chosen(recording, seen, Arm.parse("random"), labelled, seed=2))
 
 
-def test_hybrid_takes_unsure_frames_that_look_different(recording):
+def test_hybrid_takes_unsure_frames_that_look_different(recording: Any) -> None:
     seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
     confidence = np.full_like(seen.prediction.confidence, 0.9)
     features = np.random.default_rng(0).normal(size=seen.prediction.outputs[Output.FEATURES].shape)
@@ -99,18 +100,18 @@ def test_hybrid_takes_unsure_frames_that_look_different(recording):
     assert sorted(np.searchsorted(recording.pool, alone)) == [40, 41, 42, 43, 44]
 
 
-def test_coreset_begins_with_the_pose_farthest_from_the_labelled_one(recording):
+def test_coreset_begins_with_the_pose_farthest_from_the_labelled_one(recording: Any) -> None:
     seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
     centred = recording.xyz[recording.pool] - recording.xyz[recording.pool][:, :1]
     far = np.linalg.norm(centred - centred[7], axis=-1).mean(axis=1).argmax()
     assert chosen(recording, seen, Arm.parse("coreset"), np.array([7]))[0] == far
 
 
-def test_nothing_is_taken_by_the_idle_reference(recording, flawed):
+def test_nothing_is_taken_by_the_idle_reference(recording: Any, flawed: Any) -> None:
     assert len(chosen(recording, flawed[0], Arm.parse("idle"), np.arange(4))) == 0
 
 
-def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording):
+def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording: Any) -> None:
     rare = recording.rare[recording.test]
     assert rare.mean() > recording.rare_share  # rare frames are taken RARE_DENSITY times as densely
     odds = rare.mean() / (1 - rare.mean()) / (recording.rare_share / (1 - recording.rare_share))
@@ -123,7 +124,7 @@ def test_mean_error_weighs_rare_frames_as_the_recording_holds_them(recording):
     assert figures["error"] == pytest.approx(10 * (1 - recording.rare_share) + 50 * recording.rare_share)
 
 
-def test_pseudo_labels_sit_out_one_round_unless_repeating_is_asked_for(recording):
+def test_pseudo_labels_sit_out_one_round_unless_repeating_is_asked_for(recording: Any) -> None:
     design = SMALL.but(pseudo_ratio=0.4)  # two whole frames
     seen = seen_as(recording, recording.pool, recording.xy_px[recording.pool])
     none = np.zeros(0, np.int64)
@@ -137,7 +138,7 @@ def test_pseudo_labels_sit_out_one_round_unless_repeating_is_asked_for(recording
     assert set(repeated.rows) == set(training_set.rows)
 
 
-def test_rendered_recordings_are_drawn_once(tmp_path):
+def test_rendered_recordings_are_drawn_once(tmp_path: Path) -> None:
     design = SMALL.but(pool_frames=3, test_frames=2)
     first = load_recording(design, 1, tmp_path, Path())
     (path,) = tmp_path.glob("*.npy")
@@ -149,14 +150,14 @@ def test_rendered_recordings_are_drawn_once(tmp_path):
     assert not set(first.pool) & set(first.test)
 
 
-def test_a_missing_recording_is_named(tmp_path):
+def test_a_missing_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="dlc_openfield"):
         load_recording(DESIGNS["dlc_openfield"], 0, tmp_path, tmp_path)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "frames", "views", "keypoints"), [("lp_mirror_mouse", 90, 2, 7), ("dlc_openfield", 116, 1, 4)])
-def test_recordings_labelled_by_hand(name, frames, views, keypoints, tmp_path):
+def test_recordings_labelled_by_hand(name: Any, frames: Any, views: Any, keypoints: Any, tmp_path: Path) -> None:
     if not (DATA / name).is_dir():
         pytest.skip(f"no recording at {DATA / name}; set PARALLAX_DATA")
     design = DESIGNS[name]

@@ -1,6 +1,8 @@
 """Corrupted poses: what each corruption does is known exactly; AUROC against counting pairs; the study and its command."""
 
 import csv
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,23 +33,23 @@ TINY = BadPosesStudy(labelled=(40, 80), test=60, takes=2, frames=60, views=4)
 
 
 @pytest.fixture(scope="module")
-def poses():
+def poses() -> Any:
     return drawn_poses(TINY, 3, 50, np.random.default_rng(1))
 
 
-def rng():
+def rng() -> Any:
     return np.random.default_rng(7)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_displaced_joints_go_exactly_their_share_of_the_size(poses, count):
+def test_displaced_joints_go_exactly_their_share_of_the_size(poses: Any, count: Any) -> None:
     moved = np.linalg.norm(displaced(poses, count, rng()) - poses, axis=-1)
     assert ((moved > 0).sum(axis=1) == count).all()
     distance = moved.sum(axis=1) / count
     np.testing.assert_allclose(distance, JUMP * pose_size_px(poses), rtol=1e-12)
 
 
-def test_displaced_joints_and_directions_vary(poses):
+def test_displaced_joints_and_directions_vary(poses: Any) -> None:
     step = displaced(poses, 1, rng()) - poses
     keypoint = np.abs(step).sum(axis=-1).argmax(axis=1)
     assert len(set(keypoint.tolist())) > 5
@@ -56,7 +58,7 @@ def test_displaced_joints_and_directions_vary(poses):
     assert max(angle) > 2
 
 
-def test_leg_copy_puts_one_leg_on_the_other_and_changes_nothing_else(poses):
+def test_leg_copy_puts_one_leg_on_the_other_and_changes_nothing_else(poses: Any) -> None:
     copied = leg_copied(poses, rng())
     legs = {side: [KEYPOINTS.index(f"{side}_{keypoint}") for keypoint in ("hip", "knee", "ankle")] for side in ("left", "right")}
     np.testing.assert_array_equal(copied[:, legs["left"]], copied[:, legs["right"]])
@@ -67,7 +69,7 @@ def test_leg_copy_puts_one_leg_on_the_other_and_changes_nothing_else(poses):
     assert 5 < stayed["left"].sum() < 45
 
 
-def test_leg_copy_leaves_the_lengths_of_the_copied_leg_alone(poses):
+def test_leg_copy_leaves_the_lengths_of_the_copied_leg_alone(poses: Any) -> None:
     copied = leg_copied(poses, rng())
     names = [(KEYPOINTS[a], KEYPOINTS[b]) for a, b in STUDIO_SKELETON.limbs]
     limbs = np.array(STUDIO_SKELETON.limbs)
@@ -79,7 +81,7 @@ def test_leg_copy_leaves_the_lengths_of_the_copied_leg_alone(poses):
         np.testing.assert_array_equal(after[:, left], before[np.arange(len(before)), kept])
 
 
-def test_shuffle_is_a_permutation_that_leaves_no_joint_in_its_place(poses):
+def test_shuffle_is_a_permutation_that_leaves_no_joint_in_its_place(poses: Any) -> None:
     mixed = shuffled(poses, rng())
     where = (mixed[:, :, None] == poses[:, None]).all(axis=-1)
     assert (where.sum(axis=1) == 1).all()
@@ -88,7 +90,7 @@ def test_shuffle_is_a_permutation_that_leaves_no_joint_in_its_place(poses):
     assert len({tuple(order) for order in where.argmax(axis=2).tolist()}) > 40
 
 
-def test_auroc_counts_pairs_and_ties_by_half():
+def test_auroc_counts_pairs_and_ties_by_half() -> None:
     random = np.random.default_rng(3)
     clean, bad = random.integers(0, 8, 37).astype(float), random.integers(2, 11, 23).astype(float)
     pairs = [1.0 if b > c else 0.5 if b == c else 0.0 for b in bad for c in clean]
@@ -98,16 +100,16 @@ def test_auroc_counts_pairs_and_ties_by_half():
     assert auroc(clean, clean) == 0.5
 
 
-def test_poses_of_other_takes_are_other_poses():
+def test_poses_of_other_takes_are_other_poses() -> None:
     first, second = (drawn_poses(TINY, take, 400, rng()) for take in (0, 100))
     assert len(np.unique(first.reshape(400, -1), axis=0)) == 400
     assert not (first[:, None] == second[None]).all(axis=(-1, -2)).any()
 
 
-def test_no_take_both_trains_and_tests(tmp_path, monkeypatch):
+def test_no_take_both_trains_and_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def noted(study, first, *rest):
+    def noted(study: Any, first: Any, *rest: Any) -> Any:
         asked.append(first)
         return drawn_poses(study, first, *rest)
 
@@ -118,12 +120,12 @@ def test_no_take_both_trains_and_tests(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("bad")
     return folder, run(TINY, (0, 1), folder, lambda _: None)
 
 
-def test_study_has_every_cell_once_and_shuffled_poses_are_found(found):
+def test_study_has_every_cell_once_and_shuffled_poses_are_found(found: Any) -> None:
     folder, rows = found
     assert len({(r["seed"], r["labelled"], r["score"], r["corruption"]) for r in rows}) == len(rows)
     assert len(rows) == 2 * 2 * len(DETECTORS) * len(CORRUPTIONS)
@@ -134,13 +136,13 @@ def test_study_has_every_cell_once_and_shuffled_poses_are_found(found):
     assert [float(row["auroc"]) for row in written] == pytest.approx([row["auroc"] for row in rows], abs=1e-5)
 
 
-def test_one_maximum_per_joint_makes_the_likelihood_of_maxima_that_of_the_points(found):
+def test_one_maximum_per_joint_makes_the_likelihood_of_maxima_that_of_the_points(found: Any) -> None:
     _, rows = found
     value = {name: [r["auroc"] for r in rows if r["score"] == name] for name in ("link_length", "link_likelihood")}
     np.testing.assert_allclose(value["link_length"], value["link_likelihood"], atol=1e-9)
 
 
-def test_table_holds_the_means_over_seeds(found):
+def test_table_holds_the_means_over_seeds(found: Any) -> None:
     _, rows = found
     sections = bad_poses_sections(rows)
     assert [section.columns for section in sections] == [("score", "jump", "jump3", "leg copy", "shuffle")] * 2
@@ -149,14 +151,14 @@ def test_table_holds_the_means_over_seeds(found):
     assert line[1].startswith(f"{np.mean(values):.3f} (")
 
 
-def test_impossible_numbers_are_refused():
+def test_impossible_numbers_are_refused() -> None:
     with pytest.raises(BadInputError, match="takes · frames · views = 16"):
         BadPosesStudy(labelled=(20,), test=5, takes=2, frames=4, views=2)
     with pytest.raises(BadInputError, match="1 to 500 takes"):
         BadPosesStudy(takes=501)
 
 
-def test_command_prints_and_writes(tmp_path):
+def test_command_prints_and_writes(tmp_path: Path) -> None:
     outer = typer.Typer()
     outer.add_typer(app, name="study")
     settings = ["--set=labelled=[30]", "--set=test=20", "--set=takes=1", "--set=frames=40", "--set=views=2"]

@@ -1,6 +1,8 @@
 """The harvest study: its parts against what is known exactly, and a tiny one end to end that is killed and goes on."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,18 +28,18 @@ TINY = HarvestStudy(
 
 
 @pytest.fixture(scope="module")
-def studio():
+def studio() -> Any:
     return CaptureStudio(seed=2, n_frames=40, n_views=4, size_px=(48, 48))
 
 
-def quiet(_):
+def quiet(_: Any) -> None:
     pass
 
 
 # --- parts
 
 
-def test_a_take_is_the_studio_itself(studio):
+def test_a_take_is_the_studio_itself(studio: Any) -> None:
     take = recorded(studio, np.array([1, 5, 30]), 2)
     np.testing.assert_array_equal(take.pictures[3][1], studio.render(5, 3))
     np.testing.assert_array_equal(take.xy_px, studio.truth_xy[[1, 5, 30]])
@@ -46,7 +48,7 @@ def test_a_take_is_the_studio_itself(studio):
     assert take.test.tolist() == [2]
 
 
-def test_takes_together_keep_order_and_have_no_rig(studio):
+def test_takes_together_keep_order_and_have_no_rig(studio: Any) -> None:
     first, second = recorded(studio, np.array([1, 5]), 2), recorded(studio, np.array([7]), 1)
     both = together([first, second])
     np.testing.assert_array_equal(both.pictures[2][2], second.pictures[2][0])
@@ -55,20 +57,20 @@ def test_takes_together_keep_order_and_have_no_rig(studio):
     assert both.pool.tolist() == [0, 1, 2]
 
 
-def test_enlarged_cameras_see_enlarged_points(studio):
+def test_enlarged_cameras_see_enlarged_points(studio: Any) -> None:
     small, large = studio.truth_xy[:3], enlarged(studio.rig, 5).project(studio.truth_xyz[:3])
     np.testing.assert_allclose(enlarged_px(small, 5), large, atol=1e-9)
     np.testing.assert_allclose(reduced_px(large, 5), small, atol=1e-9)
     assert enlarged_px(np.array([-0.5, 47.5]), 5).tolist() == [-0.5, 239.5]  # corners stay corners
 
 
-def test_neighbouring_cameras_of_a_ring():
+def test_neighbouring_cameras_of_a_ring() -> None:
     assert neighbours(4, 2) == [[0, 1], [1, 2], [2, 3], [3, 0]]
     assert neighbours(4, 3) == [[0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1]]
     assert neighbours(4, 4) == [[0, 1, 2, 3]]
 
 
-def test_exact_points_of_some_views_give_the_exact_pose(studio):
+def test_exact_points_of_some_views_give_the_exact_pose(studio: Any) -> None:
     rig, xyz = enlarged(studio.rig, 10), studio.truth_xyz[:4]
     xy = rig.project(xyz)
     xy[:, 0] += 100.0  # the first camera is not asked
@@ -83,7 +85,7 @@ def test_exact_points_of_some_views_give_the_exact_pose(studio):
     assert (kept.sum(axis=0) == 2).all()
 
 
-def test_figures_of_known_errors():
+def test_figures_of_known_errors() -> None:
     truth = np.zeros((4, 2, 3))
     truth[:, 1, 0] = 100.0
     xyz = truth + [0.0, 0.0, 30.0]  # all of it 30 too high
@@ -101,7 +103,7 @@ def test_figures_of_known_errors():
     assert figures(xyz, some, rare, [(0, 1)])["pcp"] == pytest.approx(100 * 2 / 3)
 
 
-def test_most_confident_of_every_keypoint():
+def test_most_confident_of_every_keypoint() -> None:
     confidence = np.array([[[0.9, 0.2], [0.05, 0.8]], [[0.3, 0.7], [0.6, 0.09]]])  # 2 frames, 2 views, 2 keypoints
     kept = most_confident(confidence, 0.7)
     # keypoint 0: .9, .6, .3 are opinions, the best 3 of 3 · 0.7 rounded up; keypoint 1: .8, .7, .2
@@ -115,7 +117,7 @@ def test_most_confident_of_every_keypoint():
 # --- tables
 
 
-def test_differences_are_paired_over_seeds():
+def test_differences_are_paired_over_seeds() -> None:
     rows = [{"seed": s, "step": step, "error": value} for step, values in (("a", (1, 2, 3)), ("b", (2, 4, 6)))
             for s, value in enumerate(values)]  # fmt: skip
     found = over_seeds(
@@ -127,7 +129,7 @@ def test_differences_are_paired_over_seeds():
     assert in_words(found).startswith("+2.0 (+1")
 
 
-def test_rows_survive_the_file(tmp_path):
+def test_rows_survive_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_rows(path, ("seed", "name", "value"), [{"seed": 3, "name": "ps", "value": 0.25}, {"seed": 4, "name": "hm"}])
     first, second = read_rows(path)
@@ -136,7 +138,7 @@ def test_rows_survive_the_file(tmp_path):
     assert np.isnan(second["value"])
 
 
-def test_settings_are_read_as_json():
+def test_settings_are_read_as_json() -> None:
     assert changed(TINY, ["views=2", "known=true"]) == HarvestStudy(**{**vars(TINY), "views": 2, "known": True})
     with pytest.raises(BadInputError, match="JSON value"):
         changed(TINY, ["views=two"])
@@ -150,12 +152,12 @@ def test_settings_are_read_as_json():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("harvest")
     return folder, run(TINY, (1,), folder, quiet)
 
 
-def test_every_step_is_evaluated_by_every_method(finished):
+def test_every_step_is_evaluated_by_every_method(finished: Any) -> None:
     folder, rows = finished
     cells = {(r["step"], r["views"], r["method"], r["keypoints"]) for r in rows}
     assert len(cells) == len(rows) == (2 + len(STEPS) - 1) * len(METHODS) * 2
@@ -169,18 +171,20 @@ def test_every_step_is_evaluated_by_every_method(finished):
     assert not list(folder.rglob("*.safetensors"))
 
 
-def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(finished, tmp_path, monkeypatch):
+def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taught = []
     original = harvesting.train_network
 
-    def counted(*args, **kwargs):
+    def counted(*args: Any, **kwargs: Any) -> Any:
         taught.append((args[3].name, kwargs.get("recipe")))
         return original(*args, **kwargs)
 
     class KilledError(Exception):
         pass
 
-    def die(text):
+    def die(text: Any) -> None:
         if "hm_sel" in text:
             raise KilledError
 
@@ -199,12 +203,12 @@ def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(finished, tmp_pa
     assert said == ["seed 1: done before"]
 
 
-def test_a_folder_holds_one_study(finished):
+def test_a_folder_holds_one_study(finished: Any) -> None:
     with pytest.raises(BadInputError, match="other settings"):
         run(HarvestStudy(**{**vars(TINY), "views": 2}), (1,), finished[0], quiet)
 
 
-def test_command_goes_on_with_what_is_there(finished):
+def test_command_goes_on_with_what_is_there(finished: Any) -> None:
     folder, rows = finished
     outer = typer.Typer()
     outer.add_typer(app, name="study")

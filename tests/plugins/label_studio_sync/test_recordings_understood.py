@@ -1,5 +1,7 @@
 """What ``parallax init`` makes of real recordings and their calibration."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def four_cameras(data_folder):
+def four_cameras(data_folder: Any) -> Any:
     """(view → video, calibration)"""
     folder = data_folder / "pose2sim_single_4cam"
     return {path.stem: str(path) for path in sorted((folder / "videos").glob("*.mp4"))}, str(
@@ -20,7 +22,7 @@ def four_cameras(data_folder):
     )
 
 
-def understood(four_cameras, **changed):
+def understood(four_cameras: Any, **changed: Any) -> Any:
     views, calibration = four_cameras
     entry = RecordingSpec.model_validate({"sequence": "s", "views": {**views, **changed}, "calibration": calibration})
     lines: list[str] = []
@@ -28,7 +30,7 @@ def understood(four_cameras, **changed):
     return recording, rig, lines
 
 
-def test_the_camera_of_a_cut_and_turned_view_is_cut_and_turned(four_cameras):
+def test_the_camera_of_a_cut_and_turned_view_is_cut_and_turned(four_cameras: Any) -> None:
     _, whole, lines = understood(four_cameras)
     assert lines[0] == "recording 's': 100 frames, 4 views, all of them at 100 frames"
     cut = {"source": four_cameras[0]["cam03"], "crop": (100, 200, 700, 900), "rotation": 90}
@@ -41,7 +43,7 @@ def test_the_camera_of_a_cut_and_turned_view_is_cut_and_turned(four_cameras):
     assert any("taken as that of the source picture and transformed with it" in line for line in lines)
 
 
-def test_a_mirrored_view_needs_a_statement(four_cameras):
+def test_a_mirrored_view_needs_a_statement(four_cameras: Any) -> None:
     mirrored = {"source": four_cameras[0]["cam03"], "flip": True}
     with pytest.raises(BadInputError, match=r"'cam03' is mirrored.*calibrated_on"):
         understood(four_cameras, cam03=mirrored)
@@ -49,7 +51,7 @@ def test_a_mirrored_view_needs_a_statement(four_cameras):
     assert rig == understood(four_cameras)[1]
 
 
-def test_the_largest_size_of_the_settings_holds(four_cameras):
+def test_the_largest_size_of_the_settings_holds(four_cameras: Any) -> None:
     views, calibration = four_cameras
     entry = RecordingSpec.model_validate({"sequence": "s", "views": views, "calibration": calibration})
     with pytest.raises(ParallaxError, match=r"raise cache\.max_megapixels"):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +9,13 @@ from ml_backend.geometry.calibration.check_points import check_points
 from ml_backend.geometry.cameras import Rig
 
 
-def with_camera(rig: Rig, position: int, **changes) -> Rig:
+def with_camera(rig: Rig, position: int, **changes: Any) -> Rig:
     cameras = list(rig.cameras)
     cameras[position] = replace(cameras[position], **changes)
     return Rig(tuple(cameras), rig.unit)
 
 
-def test_a_good_rig_has_no_findings(rig):
+def test_a_good_rig_has_no_findings(rig: Any) -> None:
     assert check_rig(rig) == []
     assert check_rig(rig.subset(["cam1"])) == []
 
@@ -35,19 +36,19 @@ def test_a_good_rig_has_no_findings(rig):
         ({"dist": np.array([-3.0, 0, 0, 0])}, "warning", "fold the picture over"),
     ],
 )
-def test_odd_intrinsics(changes, level, message, rig):
+def test_odd_intrinsics(changes: Any, level: Any, message: Any, rig: Any) -> None:
     findings = check_rig(with_camera(rig, 1, **changes))
     assert [(finding.level, finding.camera) for finding in findings] == [(level, "cam1")]
     assert message in findings[0].message
 
 
-def test_the_same_camera_twice(rig):
+def test_the_same_camera_twice(rig: Any) -> None:
     findings = check_rig(Rig((*rig.cameras, replace(rig.cameras[1], name="copy"))))
     assert [(finding.level, finding.camera) for finding in findings] == [("error", "copy")]
     assert "camera 'cam1'" in findings[0].message
 
 
-def test_inverted_extrinsics_of_one_camera_are_named(rig):
+def test_inverted_extrinsics_of_one_camera_are_named(rig: Any) -> None:
     camera = rig.cameras[2]
     turned = with_camera(
         rig, 2, R_cam_world=np.diag([-1.0, 1, -1]) @ camera.R_cam_world, t_cam_world=np.diag([-1.0, 1, -1]) @ camera.t_cam_world
@@ -57,7 +58,7 @@ def test_inverted_extrinsics_of_one_camera_are_named(rig):
     assert "lies behind it" in findings[0].message
 
 
-def test_opengl_axes_are_recognised(rig):
+def test_opengl_axes_are_recognised(rig: Any) -> None:
     flip = np.diag([1.0, -1, -1])
     cameras = (replace(c, R_cam_world=flip @ c.R_cam_world, t_cam_world=flip @ c.t_cam_world) for c in rig.cameras)
     findings = check_rig(Rig(tuple(cameras)))
@@ -65,7 +66,7 @@ def test_opengl_axes_are_recognised(rig):
     assert "OpenGL" in findings[0].message
 
 
-def test_upside_down_camera_is_a_warning(rig):
+def test_upside_down_camera_is_a_warning(rig: Any) -> None:
     flip = np.diag([-1.0, -1, 1])
     camera = rig.cameras[3]
     findings = check_rig(with_camera(rig, 3, R_cam_world=flip @ camera.R_cam_world, t_cam_world=flip @ camera.t_cam_world))
@@ -73,7 +74,7 @@ def test_upside_down_camera_is_a_warning(rig):
     assert "upside down" in findings[0].message
 
 
-def test_camera_that_looks_past_the_others(rig):
+def test_camera_that_looks_past_the_others(rig: Any) -> None:
     camera = rig.cameras[0]
     angle = np.radians(70)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
@@ -90,12 +91,12 @@ def walk(rig: Rig, points: np.ndarray, frames: int = 40) -> np.ndarray:
     return rig.project(xyz) + np.random.default_rng(0).normal(0, 0.5, (frames, len(rig), 12, 2))
 
 
-def test_points_of_a_good_rig_have_no_findings(rig, points):
+def test_points_of_a_good_rig_have_no_findings(rig: Any, points: Any) -> None:
     assert check_points(rig, walk(rig, points)) == []
     assert check_points(rig, walk(rig, points, frames=5)) == []
 
 
-def test_camera_that_was_moved_is_named_with_figures(rig, points):
+def test_camera_that_was_moved_is_named_with_figures(rig: Any, points: Any) -> None:
     xy_px = walk(rig, points)
     angle = np.radians(4)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
@@ -105,7 +106,7 @@ def test_camera_that_was_moved_is_named_with_figures(rig, points):
     assert "contradicts the others" in next(f.message for f in findings if f.level == "error")
 
 
-def test_camera_that_started_late_is_named_with_its_offset(rig, points):
+def test_camera_that_started_late_is_named_with_its_offset(rig: Any, points: Any) -> None:
     long = walk(rig, points, frames=44)
     xy_px = long[:40].copy()
     xy_px[:, 1] = long[4:, 1]  # the camera's frame i shows what the others show in frame i + 4
@@ -114,7 +115,7 @@ def test_camera_that_started_late_is_named_with_its_offset(rig, points):
     assert "its frame i + (-4)" in findings[0].message
 
 
-def test_camera_without_common_points_is_said(rig, points):
+def test_camera_without_common_points_is_said(rig: Any, points: Any) -> None:
     xy_px = walk(rig, points)
     xy_px[:, 3] = np.nan
     findings = check_points(rig, xy_px)
@@ -122,7 +123,7 @@ def test_camera_without_common_points_is_said(rig, points):
     assert "no points" in findings[0].message
 
 
-def test_points_behind_a_camera_are_an_error(rig, points):
+def test_points_behind_a_camera_are_an_error(rig: Any, points: Any) -> None:
     flip = np.diag([-1.0, 1, -1])
     c = rig.cameras[1]
     inverted = with_camera(rig, 1, R_cam_world=flip @ c.R_cam_world, t_cam_world=flip @ c.t_cam_world)
@@ -131,19 +132,19 @@ def test_points_behind_a_camera_are_an_error(rig, points):
 
 
 @pytest.mark.parametrize("frames", [5, 40])
-def test_exchanged_names_are_named(frames, rig, points):
+def test_exchanged_names_are_named(frames: Any, rig: Any, points: Any) -> None:
     findings = check_points(rig, walk(rig, points, frames)[:, [0, 2, 1, 3]])
     (error,) = [f for f in findings if f.level == "error" and "exchanged" in f.message]
     assert error.camera is None
     assert "cameras 'cam1' and 'cam2' are exchanged" in error.message
 
 
-def test_exchanged_names_of_a_pair_are_an_error(rig, points):
+def test_exchanged_names_of_a_pair_are_an_error(rig: Any, points: Any) -> None:
     pair = rig.subset(["cam0", "cam1"])
     assert any(f.level == "error" for f in check_points(pair, walk(pair, points)[:, ::-1]))
 
 
-def test_pictures_of_half_the_calibrated_size(rig, points):
+def test_pictures_of_half_the_calibrated_size(rig: Any, points: Any) -> None:
     xy_px = walk(rig, points)
     xy_px[:, 1] = (xy_px[:, 1] + 0.5) / 2 - 0.5
     (error,) = [f for f in check_points(rig, xy_px) if f.level == "error" and "as large" in f.message]
@@ -151,14 +152,14 @@ def test_pictures_of_half_the_calibrated_size(rig, points):
     assert "0.5 times as large as in the calibrated picture of 1280×720" in error.message
 
 
-def test_points_beside_the_calibrated_picture(rig, points):
+def test_points_beside_the_calibrated_picture(rig: Any, points: Any) -> None:
     small = with_camera(rig, 1, size_px=(640, 720))
     found = {f.camera: f for f in check_points(small, walk(rig, points)) if "outside the calibrated picture" in f.message}
     assert set(found) == {"cam1"}
     assert found["cam1"].level == "error"
 
 
-def test_two_cameras_that_contradict_each_other_are_an_error(rig, points):
+def test_two_cameras_that_contradict_each_other_are_an_error(rig: Any, points: Any) -> None:
     pair = rig.subset(["cam0", "cam1"])
     angle = np.radians(4)
     turn = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)], [0, -np.sin(angle), np.cos(angle)]])
@@ -168,7 +169,7 @@ def test_two_cameras_that_contradict_each_other_are_an_error(rig, points):
 
 
 @pytest.mark.parametrize("origin", [0.0, 5e6, 5e8])
-def test_a_rig_far_from_the_origin_is_not_one_camera_twice(origin, rig, points):
+def test_a_rig_far_from_the_origin_is_not_one_camera_twice(origin: Any, rig: Any, points: Any) -> None:
     """Metres in a map's coordinates (UTM): the distance from the equator is not the size of the rig."""
     shift = np.array([origin / 10, origin, 0.0])
     cameras = (replace(c, t_cam_world=c.t_cam_world - c.R_cam_world @ shift) for c in rig.cameras)
@@ -181,7 +182,7 @@ def test_a_rig_far_from_the_origin_is_not_one_camera_twice(origin, rig, points):
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
-def test_an_implausible_unit_is_said_in_both_directions(factor, rig):
+def test_an_implausible_unit_is_said_in_both_directions(factor: Any, rig: Any) -> None:
     cameras = (replace(c, t_cam_world=factor * c.t_cam_world / 4) for c in rig.cameras)
     (finding,) = check_rig(Rig(tuple(cameras), "mm"))
     assert finding.level == "warning"
@@ -189,7 +190,7 @@ def test_an_implausible_unit_is_said_in_both_directions(factor, rig):
 
 
 @pytest.mark.parametrize(("size", "c"), [((720, 1280), (639.5, 359.5)), ((480, 640), (326.0, 240.0))])
-def test_width_and_height_swapped_shows_in_the_principal_point(size, c, rig):
+def test_width_and_height_swapped_shows_in_the_principal_point(size: Any, c: Any, rig: Any) -> None:
     K = np.array([[900.0, 0, c[0]], [0, 900.0, c[1]], [0, 0, 1]])
     (finding,) = check_rig(with_camera(rig, 1, K=K, size_px=size, dist=np.zeros(0)))
     assert (finding.level, finding.camera) == ("error", "cam1")

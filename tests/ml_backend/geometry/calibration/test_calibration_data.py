@@ -3,6 +3,7 @@
 import csv
 import json
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ml_backend.geometry.calibration.check import check_rig
 pytestmark = pytest.mark.data
 
 
-def test_fly_rig_has_extreme_focal_lengths(data_folder):
+def test_fly_rig_has_extreme_focal_lengths(data_folder: Any) -> None:
     calibration = read_calibration(data_folder / "eks/fly/calibration.toml")
     assert calibration.format == "anipose"
     assert calibration.rig.names == ("Cam-A", "Cam-B", "Cam-C")
@@ -23,7 +24,7 @@ def test_fly_rig_has_extreme_focal_lengths(data_folder):
     assert {finding.level for finding in check_rig(calibration.rig)} == {"warning"}  # nearly orthographic, nothing worse
 
 
-def test_fly_rig_triangulates_to_a_pixel(data_folder):
+def test_fly_rig_triangulates_to_a_pixel(data_folder: Any) -> None:
     """Linear triangulation of the first model's points in undistorted pixels: 1.59 px mean, 1.34 px median per SOURCE.md."""
     from ml_backend.geometry.triangulation import triangulate_linear
 
@@ -39,14 +40,14 @@ def test_fly_rig_triangulates_to_a_pixel(data_folder):
     assert np.median(error) < 1.45
 
 
-def people_in(folder, camera: int, frame: int) -> np.ndarray:
+def people_in(folder: Any, camera: int, frame: int) -> np.ndarray:
     """(people, 25, 2) OpenPose points of one picture, NaN below confidence 0.4."""
     document = json.loads((folder / f"pose/cam{camera:02d}_json/cam{camera:02d}.{frame:04d}.json").read_text())
     people = np.array([person["pose_keypoints_2d"] for person in document["people"]]).reshape(-1, 25, 3)
     return np.where(people[..., 2:] > 0.4, people[..., :2], np.nan)
 
 
-def test_qualisys_cameras_agree_about_a_person(data_folder):
+def test_qualisys_cameras_agree_about_a_person(data_folder: Any) -> None:
     """SOURCE.md: 13.3 px mean, 12.2 px median, choosing the person in every picture by the lowest reprojection error."""
     from ml_backend.geometry.triangulation import triangulate_linear
 
@@ -65,7 +66,7 @@ def test_qualisys_cameras_agree_about_a_person(data_folder):
     assert np.isfinite(errors).mean() > 0.7
 
 
-def test_qualisys_cameras_have_names_and_sizes(data_folder):
+def test_qualisys_cameras_have_names_and_sizes(data_folder: Any) -> None:
     calibration = read_calibration(data_folder / "pose2sim_single_4cam/calibration/Calib.qca.txt")
     assert calibration.format == "qualisys"
     assert calibration.rig.names == ("cam_01", "cam_02", "cam_03", "cam_04")
@@ -74,7 +75,7 @@ def test_qualisys_cameras_have_names_and_sizes(data_folder):
 
 
 @pytest.mark.parametrize("recording", ["markerless_mouse_1", "markerless_mouse_2"])
-def test_hand_labels_in_space_project_onto_the_hand_labels_in_the_pictures(recording, data_folder):
+def test_hand_labels_in_space_project_onto_the_hand_labels_in_the_pictures(recording: Any, data_folder: Any) -> None:
     path = data_folder / "dannce_mouse_6cam" / recording / "label3d_dannce.mat"
     calibration = read_calibration(path, sizes_px={f"Camera{i}": (1152, 1024) for i in range(1, 7)})
     assert calibration.format == "dannce"

@@ -1,5 +1,8 @@
 """Every format, written from the definition of its convention and read back."""
 
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from tests.foreign.calibrations import FORMATS, SIZELESS, anipose, dannce, easym
 
 
 @pytest.mark.parametrize("case", FORMATS)
-def test_reading_gives_the_same_projection(case, rig, points, tmp_path):
+def test_reading_gives_the_same_projection(case: Any, rig: Any, points: Any, tmp_path: Path) -> None:
     write, name, unit = FORMATS[case]
     calibration = read_calibration(write(rig, tmp_path))
     assert calibration.format == name
@@ -24,7 +27,7 @@ def test_reading_gives_the_same_projection(case, rig, points, tmp_path):
         assert calibration.rig.size_px.tolist() == [[1280, 720]] * 4
 
 
-def test_stereo_pair_has_the_first_camera_as_world(rig, points, tmp_path):
+def test_stereo_pair_has_the_first_camera_as_world(rig: Any, points: Any, tmp_path: Path) -> None:
     a, b = rig.cameras[:2]
     R = b.R_cam_world @ a.R_cam_world.T
     t = b.t_cam_world - R @ a.t_cam_world
@@ -41,7 +44,7 @@ def test_stereo_pair_has_the_first_camera_as_world(rig, points, tmp_path):
     assert any("camera '1' is the world" in note for note in calibration.notes)
 
 
-def test_caliscope_tables_need_no_names_and_may_be_ignored(rig, points, tmp_path):
+def test_caliscope_tables_need_no_names_and_may_be_ignored(rig: Any, points: Any, tmp_path: Path) -> None:
     path = anipose(rig, tmp_path)
     text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("name"))
     path.write_text(text.replace("[cam_2]", "[cam_2]\nport = 2\nignore = true") + '\n[charuco]\ncolumns = 4\nunits = "cm"\n')
@@ -51,7 +54,7 @@ def test_caliscope_tables_need_no_names_and_may_be_ignored(rig, points, tmp_path
     assert any("cam_2" in note and "ignore" in note for note in calibration.notes)
 
 
-def test_anipose_fisheye_and_rotation_matrix(rig, points, tmp_path):
+def test_anipose_fisheye_and_rotation_matrix(rig: Any, points: Any, tmp_path: Path) -> None:
     c = rig.cameras[0]
     path = tmp_path / "calibration.toml"
     path.write_text(
@@ -66,12 +69,12 @@ def test_anipose_fisheye_and_rotation_matrix(rig, points, tmp_path):
     np.testing.assert_allclose(camera.project(points), expected[0], atol=1e-6)
 
 
-def test_qualisys_leaves_marker_cameras_out_and_says_so(rig, tmp_path):
+def test_qualisys_leaves_marker_cameras_out_and_says_so(rig: Any, tmp_path: Path) -> None:
     assert any("1 inactive or marker cameras left out" in note for note in read_calibration(qualisys(rig, tmp_path)).notes)
 
 
 @pytest.mark.parametrize("model", ["Miqus Hybrid", "Miqus Video Color Plus", "Miqus Video Underwater", "none"])
-def test_cameras_of_qualisys_that_record_pictures(model, rig, points, tmp_path):
+def test_cameras_of_qualisys_that_record_pictures(model: Any, rig: Any, points: Any, tmp_path: Path) -> None:
     """Names as Qualisys' own real-time SDK has them, and of a file without names; a Hybrid records markers and pictures."""
     path = qualisys(rig, tmp_path, model=model)
     for text in (path.read_text(), path.read_text().replace(model, "Miqus Video", 1)):  # all of one model, and a mixed rig
@@ -82,12 +85,12 @@ def test_cameras_of_qualisys_that_record_pictures(model, rig, points, tmp_path):
         np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
 
 
-def test_easymocap_is_found_from_either_file(rig, tmp_path):
+def test_easymocap_is_found_from_either_file(rig: Any, tmp_path: Path) -> None:
     easymocap(rig, tmp_path)
     assert read_calibration(tmp_path / "extri.yml").rig == read_calibration(tmp_path).rig
 
 
-def test_sizes_can_be_given(rig, tmp_path):
+def test_sizes_can_be_given(rig: Any, tmp_path: Path) -> None:
     calibration = read_calibration(dannce(rig, tmp_path), sizes_px={"cam1": (1280, 720)})
     assert calibration.rig.cameras[1].size_px == (1280, 720)
     assert calibration.rig.cameras[0].size_px == (1262, 732)  # 2·630.25 + 1 and 2·365.5 + 1, rounded

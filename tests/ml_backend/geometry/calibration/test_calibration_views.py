@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def named(rig: Rig, *names: str) -> Rig:
         ((r"C:\rec\top.mp4", "side"), ("top", "side"), (0, 1)),
     ],
 )
-def test_views_find_their_cameras(cameras, views, order, rig):
+def test_views_find_their_cameras(cameras: Any, views: Any, order: Any, rig: Any) -> None:
     rig = named(rig, *cameras)
     found = match_views(rig, views)
     assert found.names == views
@@ -38,7 +39,7 @@ def test_views_find_their_cameras(cameras, views, order, rig):
         (("left", "right"), ("left", "Left")),  # one camera for two views
     ],
 )
-def test_no_or_no_single_camera_lists_both_sides(cameras, views, rig):
+def test_no_or_no_single_camera_lists_both_sides(cameras: Any, views: Any, rig: Any) -> None:
     with pytest.raises(BadInputError) as caught:
         match_views(named(rig, *cameras), views)
     for name in (*cameras, *views):

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ def varied(rig: Rig) -> Rig:
 
 
 @pytest.mark.parametrize(("format", "name"), CASES)
-def test_round_trip_is_exact(format, name, rig, tmp_path):
+def test_round_trip_is_exact(format: Any, name: Any, rig: Any, tmp_path: Path) -> None:
     written = varied(rig)
     write_calibration(written, tmp_path / name, format)
     calibration = read_calibration(tmp_path / name)
@@ -41,7 +43,7 @@ def test_round_trip_is_exact(format, name, rig, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["c.yml", "c.xml"])
-def test_opencv_reads_what_is_written_for_it(name, rig, tmp_path):
+def test_opencv_reads_what_is_written_for_it(name: Any, rig: Any, tmp_path: Path) -> None:
     write_calibration(rig, tmp_path / name, "opencv")
     storage = cv2.FileStorage(str(tmp_path / name), cv2.FileStorage_READ)
     node = storage.getNode("cameras").at(2)
@@ -49,10 +51,10 @@ def test_opencv_reads_what_is_written_for_it(name, rig, tmp_path):
     np.testing.assert_allclose(node.getNode("camera_matrix").mat(), rig.cameras[2].K)
 
 
-def test_pose2sim_wants_a_metric_unit(rig, tmp_path):
+def test_pose2sim_wants_a_metric_unit(rig: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"unit: expected one of m, cm, mm, got 'checkers'"):
         write_calibration(Rig(rig.cameras, "checkers"), tmp_path / "c.toml", "pose2sim")
 
 
-def test_unit_conversion_moves_cameras_with_the_points(rig, points):
+def test_unit_conversion_moves_cameras_with_the_points(rig: Any, points: Any) -> None:
     np.testing.assert_allclose(convert_unit(rig, "m").project(points / 1000), rig.project(points), atol=1e-9)

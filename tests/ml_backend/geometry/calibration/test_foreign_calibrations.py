@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from tests.foreign.calibrations import caliscope, kalibr, label3d, mc_calib, ste
 
 
 @pytest.mark.parametrize("header", ["cameras.", "cam_"])
-def test_caliscope_is_in_metres_and_leaves_out_what_is_not_placed(header, rig, points, tmp_path):
+def test_caliscope_is_in_metres_and_leaves_out_what_is_not_placed(header: Any, rig: Any, points: Any, tmp_path: Path) -> None:
     (tmp_path / "camera_array.toml").write_text(caliscope(rig, header))
     calibration = read_calibration(tmp_path)
     assert (calibration.format, calibration.rig.unit) == ("caliscope", "m")
@@ -26,7 +28,7 @@ def test_caliscope_is_in_metres_and_leaves_out_what_is_not_placed(header, rig, p
 
 
 @pytest.mark.parametrize("imu", ["T_cam_imu", "T_imu_cam"])
-def test_kalibr_chain_with_an_imu(imu, rig, points, tmp_path):
+def test_kalibr_chain_with_an_imu(imu: Any, rig: Any, points: Any, tmp_path: Path) -> None:
     short = Rig(tuple(replace(c, dist=c.dist[:4]) for c in rig.cameras))
     (tmp_path / "camchain.yaml").write_text(kalibr(short, imu=imu))
     calibration = read_calibration(tmp_path / "camchain.yaml")
@@ -34,7 +36,7 @@ def test_kalibr_chain_with_an_imu(imu, rig, points, tmp_path):
     np.testing.assert_allclose(calibration.rig.project(points / 1000), short.project(points), atol=1e-5)
 
 
-def test_kalibr_equidistant_is_a_fisheye_and_other_models_are_refused(rig, tmp_path):
+def test_kalibr_equidistant_is_a_fisheye_and_other_models_are_refused(rig: Any, tmp_path: Path) -> None:
     path = tmp_path / "camchain.yaml"
     path.write_text(kalibr(rig, "equidistant"))
     assert read_calibration(path).rig.cameras[0].model == "fisheye"
@@ -44,7 +46,7 @@ def test_kalibr_equidistant_is_a_fisheye_and_other_models_are_refused(rig, tmp_p
             read_calibration(path)
 
 
-def test_mc_calib_poses_lead_from_the_camera_to_the_world(rig, points, tmp_path):
+def test_mc_calib_poses_lead_from_the_camera_to_the_world(rig: Any, points: Any, tmp_path: Path) -> None:
     mc_calib(rig, tmp_path / "calibrated_cameras_data.yml")
     calibration = read_calibration(tmp_path / "calibrated_cameras_data.yml")
     assert calibration.format == "mc-calib"
@@ -52,7 +54,7 @@ def test_mc_calib_poses_lead_from_the_camera_to_the_world(rig, points, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "intrinsics.yml", "extrinsics.yml"])
-def test_a_stereo_pair_in_two_files(name, rig, points, tmp_path):
+def test_a_stereo_pair_in_two_files(name: Any, rig: Any, points: Any, tmp_path: Path) -> None:
     stereo(rig, tmp_path)
     calibration = read_calibration(tmp_path / name)
     a = rig.cameras[0]
@@ -63,7 +65,7 @@ def test_a_stereo_pair_in_two_files(name, rig, points, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["equidistant", "kannala_brandt", "equi", "fisheye"])
-def test_names_of_the_fisheye(model, rig, tmp_path):
+def test_names_of_the_fisheye(model: Any, rig: Any, tmp_path: Path) -> None:
     write_calibration(rig, tmp_path / "c.yml", "opencv")
     text = (tmp_path / "c.yml").read_text().replace("distortion_model: pinhole", f"distortion_model: {model}")
     with pytest.raises(BadInputError, match="at most 4 coefficients of a fisheye lens"):
@@ -71,7 +73,7 @@ def test_names_of_the_fisheye(model, rig, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["distortion_coeffs", "dist_coeff", "distortion_vector"])
-def test_names_of_the_coefficients(key, rig, points, tmp_path):
+def test_names_of_the_coefficients(key: Any, rig: Any, points: Any, tmp_path: Path) -> None:
     write_calibration(rig, tmp_path / "c.yml", "opencv")
     text = (tmp_path / "c.yml").read_text().replace("distortion_coefficients", key)
     (tmp_path / "c.yml").write_text(text)
@@ -87,7 +89,9 @@ def test_names_of_the_coefficients(key, rig, points, tmp_path):
         ("pose2sim", "c.toml", "fisheye = false", 'fisheye = "yes"'),
     ],
 )
-def test_an_unknown_lens_is_refused_and_not_left_out(format, name, old, new, rig, tmp_path):
+def test_an_unknown_lens_is_refused_and_not_left_out(
+    format: Any, name: Any, old: Any, new: Any, rig: Any, tmp_path: Path
+) -> None:
     write_calibration(rig, tmp_path / name, format)
     (tmp_path / name).write_text((tmp_path / name).read_text().replace(old, new))
     with pytest.raises(BadInputError, match=r"c\.(yml|toml)"):
@@ -107,13 +111,13 @@ def test_an_unknown_lens_is_refused_and_not_left_out(format, name, old, new, rig
         ("a.yaml", "camera_matrix:\n  rows: 3\ndistortion_model: plumb_bob\n", "ROS camera_info holds intrinsics only"),
     ],
 )
-def test_what_is_not_read_says_why_and_what_is(name, text, reason, tmp_path):
+def test_what_is_not_read_says_why_and_what_is(name: Any, text: Any, reason: Any, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(BadInputError, match=reason):
         read_calibration(tmp_path / name)
 
 
-def test_a_folder_with_other_files_in_it(rig, points, tmp_path):
+def test_a_folder_with_other_files_in_it(rig: Any, points: Any, tmp_path: Path) -> None:
     write_calibration(rig, tmp_path / "calibration.toml", "anipose")
     (tmp_path / "notes.txt").write_text("calibrated on Monday")
     (tmp_path / "config.toml").write_text("[charuco]\ncolumns = 4\n")
@@ -124,7 +128,7 @@ def test_a_folder_with_other_files_in_it(rig, points, tmp_path):
         read_calibration(tmp_path)
 
 
-def test_label3d_session(rig, points, tmp_path):
+def test_label3d_session(rig: Any, points: Any, tmp_path: Path) -> None:
     calibration = read_calibration(label3d(rig, tmp_path))
     np.testing.assert_allclose(calibration.rig.project(points), rig.project(points), atol=1e-6)
     assert calibration.rig.size_px.tolist() == [[1280, 720]] * 4
@@ -135,7 +139,7 @@ def test_label3d_session(rig, points, tmp_path):
 
 @pytest.mark.parametrize("format", ["anipose", "opencv"])
 @pytest.mark.parametrize("unit", ["m", "cm", "mm"])
-def test_a_written_unit_is_read_back(format, unit, rig, tmp_path):
+def test_a_written_unit_is_read_back(format: Any, unit: Any, rig: Any, tmp_path: Path) -> None:
     path = tmp_path / {"anipose": "c.toml", "opencv": "c.yml"}[format]
     write_calibration(convert_unit(rig, unit), path, format)
     calibration = read_calibration(path)
@@ -143,7 +147,7 @@ def test_a_written_unit_is_read_back(format, unit, rig, tmp_path):
     np.testing.assert_allclose(convert_unit(calibration.rig, "mm").cameras[1].centre, rig.cameras[1].centre)
 
 
-def test_our_anipose_files_are_not_taken_for_pose2sims(rig, tmp_path):
+def test_our_anipose_files_are_not_taken_for_pose2sims(rig: Any, tmp_path: Path) -> None:
     """Cameras called like the tables: cam_0 …; a fisheye flag would have made it Pose2Sim's, and millimetres metres."""
     fisheye = [replace(c, name=f"cam_{i}", dist=np.zeros(4), model="fisheye") for i, c in enumerate(rig.cameras)]
     for cameras in ([replace(c, name=f"cam_{i}") for i, c in enumerate(rig.cameras)], fisheye):
@@ -153,7 +157,7 @@ def test_our_anipose_files_are_not_taken_for_pose2sims(rig, tmp_path):
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1, "mm"), (1e-3, "m"), (0.25e-3, "m")])
-def test_an_unstated_unit_must_be_plausible(factor, unit, rig, tmp_path):
+def test_an_unstated_unit_must_be_plausible(factor: Any, unit: Any, rig: Any, tmp_path: Path) -> None:
     small = Rig(tuple(replace(c, t_cam_world=factor * c.t_cam_world) for c in rig.cameras))
     write_calibration(small, tmp_path / "c.toml", "anipose")
     (tmp_path / "c.toml").write_text((tmp_path / "c.toml").read_text().replace('unit = "mm"', ""))
@@ -165,13 +169,13 @@ def test_an_unstated_unit_must_be_plausible(factor, unit, rig, tmp_path):
     np.testing.assert_array_equal(given.rig.cameras[0].t_cam_world, small.cameras[0].t_cam_world)
 
 
-def test_a_unit_against_the_files_own_is_a_contradiction(rig, tmp_path):
+def test_a_unit_against_the_files_own_is_a_contradiction(rig: Any, tmp_path: Path) -> None:
     write_calibration(rig, tmp_path / "c.toml", "anipose")
     with pytest.raises(BadInputError, match="unit: expected m, as given, got mm in the file"):
         read_calibration(tmp_path / "c.toml", unit="m")
 
 
-def test_rigs_of_one_project_share_a_unit(rig, points):
+def test_rigs_of_one_project_share_a_unit(rig: Any, points: Any) -> None:
     first, second = same_unit([convert_unit(rig, "m"), rig])
     assert (first.unit, second.unit) == ("m", "m")
     np.testing.assert_allclose(second.project(points / 1000), rig.project(points), atol=1e-6)
@@ -180,7 +184,7 @@ def test_rigs_of_one_project_share_a_unit(rig, points):
 # Sizes
 
 
-def test_a_guessed_size_is_the_sources_and_never_compared(rig, tmp_path):
+def test_a_guessed_size_is_the_sources_and_never_compared(rig: Any, tmp_path: Path) -> None:
     stereo(rig, tmp_path)
     calibration = read_calibration(tmp_path)
     found, notes = rig_of_views(calibration, ["2", "1"], {"1": (1280, 720), "2": (1280, 720)})
@@ -190,7 +194,7 @@ def test_a_guessed_size_is_the_sources_and_never_compared(rig, tmp_path):
         rig_of_views(calibration, ["1"], {"1": (640, 360)})
 
 
-def test_exchanged_width_and_height_are_found_by_the_principal_point(rig):
+def test_exchanged_width_and_height_are_found_by_the_principal_point(rig: Any) -> None:
     from ml_backend.geometry.calibration import Calibration
 
     tall = Rig(tuple(replace(c, size_px=(720, 1280)) for c in rig.cameras))
@@ -242,7 +246,7 @@ REFUSED = {
 
 @pytest.mark.data
 @pytest.mark.parametrize("file", REAL)
-def test_real_files_have_their_cameras_where_their_tools_say(file, data_folder):
+def test_real_files_have_their_cameras_where_their_tools_say(file: Any, data_folder: Any) -> None:
     format, unit, position, centre = REAL[file]
     calibration = read_calibration(data_folder / "foreign" / file)
     assert (calibration.format, calibration.rig.unit) == (format, unit)
@@ -251,20 +255,20 @@ def test_real_files_have_their_cameras_where_their_tools_say(file, data_folder):
 
 @pytest.mark.data
 @pytest.mark.parametrize("file", REFUSED)
-def test_real_files_that_place_no_camera_are_refused(file, data_folder):
+def test_real_files_that_place_no_camera_are_refused(file: Any, data_folder: Any) -> None:
     with pytest.raises(BadInputError, match=REFUSED[file]):
         read_calibration(data_folder / "foreign" / file)
 
 
 @pytest.mark.data
-def test_panoptic_bodies_project_where_opencv_projects_them(data_folder):
+def test_panoptic_bodies_project_where_opencv_projects_them(data_folder: Any) -> None:
     """SOURCE.md: body 0, joint 0 of frame 169 → pixel (1209.4055, 599.0289) of camera 00_00."""
     rig = read_calibration(data_folder / "foreign/panoptic_body3d/160906_band1").rig
     here = rig.subset(["00_00"]).project(np.array([[124.147, -105.973, -30.3072]]))
     np.testing.assert_allclose(here[0, 0], (1209.4055, 599.0289), atol=1e-3)
 
 
-def test_json_keys_are_listed(tmp_path):
+def test_json_keys_are_listed(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"version": 1, "bodies": []}))
     with pytest.raises(BadInputError, match='got "version", "bodies"'):
         read_calibration(tmp_path / "a.json")

@@ -73,7 +73,7 @@ def test_damaged_matlab_files_cost_their_child_only(count: int, tmp_path: Path) 
     assert campaign(f"{__name__}:matlab", tmp_path, count).problems == ()
 
 
-def test_a_list_in_the_place_of_a_table(tmp_path):
+def test_a_list_in_the_place_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps({"cameras": [{"K": 1, "R": 2, "t": 3}, 7]}))
     with pytest.raises(BadInputError, match=r"c\.json"):
         read_calibration(tmp_path / "c.json")
