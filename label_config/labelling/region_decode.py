@@ -19,7 +19,7 @@ choice, or second label, that nobody has said the meaning of is not used.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class DecodedAnnotation:
     poses     subject → pose; a subject about whom nothing was said is not there
     boxes_px  subject → (V, 4) left, top, width, height in the frame of the points; NaN = no box
     shown     the points that carry one of our region ids: which generation and which point was shown to the person
+    regions   the id of the region that each point was read from
     unsized   views with regions that wait until the size of their picture is known: Label Studio keeps them in percent
     """
 
@@ -52,6 +53,7 @@ class DecodedAnnotation:
     shown: Mapping[PointKey, RegionId]
     problems: tuple[Problem, ...]
     unsized: frozenset[str] = frozenset()
+    regions: Mapping[PointKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,10 @@ class _RegionReader:
             if ours is not None and ours.view == key[1] and (ours.keypoint or 0) < len(self.binding.skeleton):
                 shown[key] = ours
         arrays = self._box_arrays(boxes, subjects)
-        return DecodedAnnotation(dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized))
+        regions = {key: point.region for key, point in chosen.items()}
+        return DecodedAnnotation(
+            dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized), regions
+        )
 
     def _keypoints(self, region: Mapping[str, Any], view: ViewBinding) -> list[int]:
         """The keypoints that the region's labels stand for; none, and reported, when they stand for nothing."""

@@ -42,8 +42,11 @@ class Parallax(LabelStudioMLBase):  # type: ignore[misc]
         self.set("model_version", serving(served()[0]) or NO_VERSION)
 
     def predict(self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """One answer per task.  Raises ForeignProjectError and PoolMissError, which the host answers with status 500."""
-        return served()[1].of(tasks, self.project_id or None)
+        """One answer per task.  Raises ForeignProjectError and PoolMissError, which the host answers with status 500.
+
+        context  what somebody clicked with the smart tool, if that is what is asked
+        """
+        return served()[1].of(tasks, self.project_id or None, context)
 
     def fit(self, event: str, data: dict[str, Any], **additional_params: Any) -> dict[str, str]:
         """Set the flags that the event asks for; a training runs in a worker."""

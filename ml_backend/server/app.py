@@ -13,6 +13,7 @@ from flask import Flask, Response, g, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
+from label_config.values.json_values import mapping
 from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, protect, read_json
 from ml_backend.server.events import NO_VERSION, note_address, ring, serving
 from ml_backend.server.gauges import StoreGauges
@@ -95,7 +96,8 @@ def create_app(workspace: Workspace, secret: str | None, *, compute: Compute | N
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise RefusedError(400, "expected 'tasks', a list of tasks")
         try:
-            return jsonify(results=predictions.of(tasks, body.get("project")))
+            clicked = mapping(mapping(body.get("params")).get("context"))
+            return jsonify(results=predictions.of(tasks, body.get("project"), clicked))
         except ForeignProjectError as foreign:
             raise RefusedError(404, str(foreign)) from foreign
         except TooManyTasksError as many:

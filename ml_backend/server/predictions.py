@@ -10,6 +10,7 @@ from typing import Any
 from label_config.labelling import regions
 from label_config.labelling.binding import Binding
 from label_config.values import Pose2D
+from ml_backend.server.completions import Completions
 from ml_backend.store import frames, generations, tasks
 from ml_backend.store.generations import Generation, PickRow
 from ml_backend.store.tasks import TaskRow
@@ -43,17 +44,23 @@ class Predictions:
 
     def __init__(self, workspace: Workspace, compute: Compute | None) -> None:
         self.workspace, self.compute = workspace, compute
+        self.completions = Completions(workspace)
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
 
-    def of(self, asked: Sequence[Mapping[str, Any]], project: object = None) -> list[dict[str, Any]]:
+    def of(
+        self, asked: Sequence[Mapping[str, Any]], project: object = None, context: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """One answer per task in the order asked.
 
         project  as Label Studio names it: its number, mostly with a dot and the second it was created in; None = not named
+        context  what somebody clicked with the smart tool; then each answer is what follows from it, see ``completions``
         Raises ForeignProjectError when that is not ours, TooManyTasksError, PoolMissError when a task has no prediction.
         """
         self._check(project)
         if len(asked) > MAX_TASKS:
             raise TooManyTasksError(f"{len(asked)} tasks in one call, at most {MAX_TASKS} are answered; select fewer")
+        if context:
+            return [self.completions.of(sent, context, row) for sent, row in zip(asked, self._tasks(asked), strict=True)]
         number = self.workspace.project.generation
         if number is None:
             raise PoolMissError("no order has been pushed yet")

@@ -97,6 +97,14 @@ def list_sequences(store: ProjectStore) -> dict[str, SequenceRow]:
         return {row.name: SequenceRow(row.name, row.rig, row.video, row.split) for row in connection.execute(query)}
 
 
+def sequence(store: ProjectStore, name: str) -> SequenceRow | None:
+    """One recording, None when none was described."""
+    query = select(sequences).where(sequences.c.project_id == store.project_id, sequences.c.name == name)
+    with store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else SequenceRow(row.name, row.rig, row.video, row.split)
+
+
 def save_split(store: ProjectStore, name: str, rule: dict[str, Any]) -> None:
     """Note the rule of a sequence's split; one that was noted before stays."""
     with store.write() as connection:

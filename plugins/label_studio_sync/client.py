@@ -323,13 +323,14 @@ class Client:
         return list(self.call("GET", "api/ml/", params={"project": project}))
 
     def connect_backend(self, project: int, url: str, title: str, user: str, password: str) -> dict[str, Any]:
-        """Connect an ML backend with basic auth."""
-        body = {"project": project, "url": url, "title": title, "is_interactive": False, "auth_method": "BASIC_AUTH"}
+        """Connect an ML backend with basic auth; it answers the clicks of the smart tool as well."""
+        body = {"project": project, "url": url, "title": title, "is_interactive": True, "auth_method": "BASIC_AUTH"}
         return dict(self.call("POST", "api/ml/", body={**body, "basic_auth_user": user, "basic_auth_pass": password}))
 
     def change_backend(self, project: int, backend: int, url: str, user: str, password: str) -> None:
-        """Set the basic auth that Label Studio brings when it calls the backend; it tries them at once."""
+        """Set the basic auth that Label Studio brings, also with the clicks of the smart tool; it tries them at once."""
         body = {"project": project, "url": url, "auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        body["is_interactive"] = True
         self.call("PATCH", f"api/ml/{backend}", body=body)
 
     def disconnect_backend(self, backend: int) -> None:

@@ -28,10 +28,10 @@ def connect(workspace: Workspace, client: Client, secret: str) -> list[str]:
     connected = client.backends(project)
     here = next((backend for backend in connected if backend["url"].rstrip("/") == url), None)
     if here is not None:
-        if done:
-            # Its password is never shown: a webhook that had to be mended says that the secret is a new one.
+        # Its password is never shown: a webhook that had to be mended says that the secret is a new one.
+        if done or not here.get("is_interactive"):
             client.change_backend(project, here["id"], url, BASIC_USER, secret)
-            done.append(f"gave the ML backend {url} its secret")
+            done.append(f"gave the ML backend {url} its secret, and lets it answer the smart tool")
         if here["title"] == BACKEND_TITLE and str(here["id"]) not in _ours(workspace, "ml_backend"):
             ledger.record(workspace.store, "ml_backend", here["id"])  # of a set-up that is forgotten
     else:

@@ -52,7 +52,7 @@ class Host:
 
 
 def _of_the_small_project(body: dict[str, Any]) -> dict[str, Any]:
-    body = json.loads(json.dumps(body))
+    body = json.loads(json.dumps(body).replace("kp-left", "kp_left"))
     for task in body.get("tasks", []):
         task["id"] += 99
     project = body["project"]
@@ -103,7 +103,9 @@ def test_every_task_is_answered_with_the_served_version(host: Host, kind: str) -
     assert answer.status_code == 200, answer.get_data(as_text=True)
     results = answer.get_json()["results"]
     assert [result["model_version"] for result in results] == ["px-1.1"] * len(REQUESTS[kind]["body"]["tasks"])
-    assert all(len(result["result"]) == len(VIEWS) * len(KEYPOINTS) for result in results)
+    # Without a calibration a click of the smart tool is answered by itself.
+    points = 1 if "interactive" in kind else len(VIEWS) * len(KEYPOINTS)
+    assert [len(result["result"]) for result in results] == [points] * len(results)
 
 
 @pytest.mark.parametrize("kind", PULLS)
