@@ -56,7 +56,12 @@ class ModelError(BadInputError):
 
 
 class ServiceError(ParallaxError):
-    """Another service is away or refuses; what was not done is tried again or can be asked for again."""
+    """Another service is away or refuses; what was not done is tried again or can be asked for again.
+
+    retry_after_s  how long the service wants to be left alone, when it said so
+    """
+
+    retry_after_s = 0.0
 
 
 class InterruptedWorkError(ParallaxError):

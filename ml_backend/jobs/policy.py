@@ -156,4 +156,5 @@ def _may_push(situation: Situation, spec: Spec) -> bool:
         return True
     if _used_up(situation, spec):
         return True
-    return situation.now - situation.pushed_at >= spec.sync.push_every_minutes * 60
+    # A clock that was set back must not keep it waiting.
+    return abs(situation.now - situation.pushed_at) >= spec.sync.push_every_minutes * 60

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ml_backend.store.database import ProjectStore, Store
+from ml_backend.store.lease_clock import is_over, now_of
 from ml_backend.store.schema import events, heartbeats, leases
 from ml_backend.store.statuses import EventLevel
 
@@ -25,10 +26,10 @@ class Event:
 
 def acquire_lease(store: Store, name: str, owner: str, ttl_s: float) -> bool:
     """Become (or stay) the only holder of ``name`` for ``ttl_s`` seconds."""
-    now = time.time()
     try:
         with store.write() as connection:
-            where = (leases.c.name == name) & ((leases.c.owner == owner) | (leases.c.until < now))
+            now = now_of(connection)
+            where = (leases.c.name == name) & ((leases.c.owner == owner) | is_over(leases.c.until, now, ttl_s))
             if connection.execute(update(leases).where(where).values(owner=owner, until=now + ttl_s)).rowcount == 1:
                 return True
             if connection.execute(select(leases.c.name).where(leases.c.name == name)).first() is not None:
@@ -47,8 +48,8 @@ def release_lease(store: Store, name: str, owner: str) -> None:
 
 def holder(store: Store, name: str) -> str | None:
     """Who holds the lease now, None when it is free."""
-    query = select(leases.c.owner).where(leases.c.name == name, leases.c.until >= time.time())
     with store.read() as connection:
+        query = select(leases.c.owner).where(leases.c.name == name, leases.c.until >= now_of(connection))
         row = connection.execute(query).one_or_none()
     return None if row is None else str(row.owner)
 

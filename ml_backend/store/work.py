@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, or_, select, update
+from sqlalchemy import Connection, Table, delete, func, not_, or_, select, update
 from sqlalchemy.engine import Row
 
 from label_config.values.errors import InterruptedWorkError
 from ml_backend.store.database import ProjectStore, Store
+from ml_backend.store.lease_clock import is_over, now_of
 from ml_backend.store.projects import next_number
 from ml_backend.store.schema import jobs, shards
 from ml_backend.store.statuses import WorkStatus
@@ -93,8 +94,9 @@ def request(store: ProjectStore, kind: str, arguments: dict[str, Any] | None = N
         return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 
-def _free(table: Table) -> Any:
-    return or_(table.c.status == WorkStatus.PENDING, (table.c.status == WorkStatus.RUNNING) & (table.c.lease_until < time.time()))
+def _free(table: Table, now: float) -> Any:
+    over = is_over(table.c.lease_until, now, LEASE_S)
+    return or_(table.c.status == WorkStatus.PENDING, (table.c.status == WorkStatus.RUNNING) & over)
 
 
 def claim(store: ProjectStore, job_id: int, owner: str) -> JobRow | None:
@@ -105,17 +107,17 @@ def claim(store: ProjectStore, job_id: int, owner: str) -> JobRow | None:
     """
     with store.write() as connection:
         mine = (jobs.c.project_id == store.project_id) & (jobs.c.id == job_id)
-        row = connection.execute(select(jobs).where(mine, _free(jobs)).with_for_update()).one_or_none()
-        if row is None or _other_runs(connection, row) or _worn_out(connection, jobs, row):
+        now = now_of(connection)
+        row = connection.execute(select(jobs).where(mine, _free(jobs, now)).with_for_update()).one_or_none()
+        if row is None or _other_runs(connection, row, now) or _worn_out(connection, jobs, row):
             return None
-        now = time.time()
         values = {
             "status": WorkStatus.RUNNING,
             "owner": owner,
             "attempt": next_number(connection, row.project_id, "attempt"),
             "tries": row.tries + 1,
             "lease_until": now + LEASE_S,
-            "started_at": row.started_at or now,
+            "started_at": row.started_at or time.time(),
         }
         if row.status == WorkStatus.PENDING:  # the last try, if there was one, failed or was given back: its worker lived
             values["arguments"] = {name: value for name, value in row.arguments.items() if name != TRAINING_BATCH}
@@ -123,13 +125,13 @@ def claim(store: ProjectStore, job_id: int, owner: str) -> JobRow | None:
         return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 
-def _other_runs(connection: Connection, row: Row[Any]) -> bool:
+def _other_runs(connection: Connection, row: Row[Any], now: float) -> bool:
     query = select(func.count()).where(
         jobs.c.project_id == row.project_id,
         jobs.c.kind == row.kind,
         jobs.c.id != row.id,
         jobs.c.status == WorkStatus.RUNNING,
-        jobs.c.lease_until >= time.time(),
+        not_(is_over(jobs.c.lease_until, now, LEASE_S)),
     )
     return bool(connection.execute(query).scalar_one())
 
@@ -155,10 +157,9 @@ def _killed_training(row: Row[Any]) -> str | None:
 
 def heartbeat(store: Store, job: JobRow, progress: dict[str, Any] | None = None) -> bool:
     """Refresh the lease; False when it was lost to another worker, which must stop this one."""
-    values: dict[str, Any] = {"lease_until": time.time() + LEASE_S}
-    if progress is not None:
-        values["progress"] = progress
+    values: dict[str, Any] = {} if progress is None else {"progress": progress}
     with store.write() as connection:
+        values["lease_until"] = now_of(connection) + LEASE_S
         where = (jobs.c.id == job.id) & (jobs.c.attempt == job.attempt) & (jobs.c.status == WorkStatus.RUNNING)
         return connection.execute(update(jobs).where(where).values(**values)).rowcount == 1
 
@@ -207,8 +208,8 @@ def _close(store: Store, job: JobRow, values: dict[str, Any]) -> bool:
 
 def open_jobs(store: ProjectStore) -> list[JobRow]:
     """Jobs that want a worker now: pending, or running under a lease that ran out."""
-    query = select(jobs).where(jobs.c.project_id == store.project_id, _free(jobs)).order_by(jobs.c.id)
     with store.read() as connection:
+        query = select(jobs).where(jobs.c.project_id == store.project_id, _free(jobs, now_of(connection))).order_by(jobs.c.id)
         return [_job(row) for row in connection.execute(query)]
 
 
@@ -247,13 +248,12 @@ def drop_shards(store: Store, version_id: int, round_: int) -> None:
 def claim_shard(store: Store, version_id: int, round_: int, owner: str) -> ShardRow | None:
     """Take the next free shard of this rescan, None when there is none to take."""
     with store.write() as connection:
-        query = (
-            select(shards).where(shards.c.version_id == version_id, shards.c.round == round_, _free(shards)).order_by(shards.c.id)
-        )
+        now, mine = now_of(connection), (shards.c.version_id == version_id) & (shards.c.round == round_)
+        query = select(shards).where(mine, _free(shards, now)).order_by(shards.c.id)
         for row in connection.execute(query.with_for_update(skip_locked=True)).all():
             if _worn_out(connection, shards, row):
                 continue
-            values = {"status": WorkStatus.RUNNING, "owner": owner, "tries": row.tries + 1, "lease_until": time.time() + LEASE_S}
+            values = {"status": WorkStatus.RUNNING, "owner": owner, "tries": row.tries + 1, "lease_until": now + LEASE_S}
             connection.execute(update(shards).where(shards.c.id == row.id).values(**values))
             return _shard(connection.execute(select(shards).where(shards.c.id == row.id)).one())
     return None
@@ -263,7 +263,8 @@ def refresh_shard(store: Store, shard: ShardRow) -> bool:
     """Refresh the lease of a shard; False when it was lost."""
     with store.write() as connection:
         where = (shards.c.id == shard.id) & (shards.c.owner == shard.owner) & (shards.c.status == WorkStatus.RUNNING)
-        return connection.execute(update(shards).where(where).values(lease_until=time.time() + LEASE_S)).rowcount == 1
+        until = now_of(connection) + LEASE_S
+        return connection.execute(update(shards).where(where).values(lease_until=until)).rowcount == 1
 
 
 def close_shard(store: Store, shard: ShardRow, *, path: str | None = None, error: str | None = None) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
@@ -114,7 +115,9 @@ class Client:
         if response.is_redirect:
             raise self._moved(what, path, response)
         if response.status_code >= 400:
-            raise LabelStudioError(self._explain(what, response.status_code, response.text), response.status_code)
+            refused = LabelStudioError(self._explain(what, response.status_code, response.text), response.status_code)
+            refused.retry_after_s = seconds_of(response.headers.get("retry-after"))
+            raise refused
 
     def _decoded(self, what: str, response: httpx.Response) -> Any:
         try:
@@ -375,6 +378,18 @@ class Client:
     def delete_local_storage(self, storage: int) -> None:
         """Take a local file storage away; the files stay."""
         self.call("DELETE", f"api/storages/localfiles/{storage}")
+
+
+def seconds_of(retry_after: str | None) -> float:
+    """How long to wait as a header ``Retry-After`` says, in seconds or as a date; 0 where it says nothing of use."""
+    if retry_after is None:
+        return 0.0
+    if re.fullmatch(r"\d{1,9}", retry_after.strip()):
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _settle(workspace: Workspace, client: Client) -> None:
     numbers = {(item["data"].get(KEY), item["data"].get(VIEW)): item["id"] for item in listed}
     for entry in unanswered:
         landed = [(task, numbers.get((task["data"][KEY], task["data"].get(VIEW)))) for task in entry.new]
-        if all(number is None for _, number in landed) and time.time() - entry.created_at < LANDING_S:
+        if all(number is None for _, number in landed) and abs(time.time() - entry.created_at) < LANDING_S:
             raise ImportOpenError(f"an import of {len(landed)} tasks was interrupted; the next ticks look whether it landed")
         _take_over(workspace, [(task, number) for task, number in landed if number is not None])
         ledger.undone(workspace.store, entry.id)

@@ -82,7 +82,8 @@ def _same_project(workspace: Workspace, settings: Mapping[str, Any]) -> None:
 
 def _sweep_is_due(workspace: Workspace) -> bool:
     swept_at = workspace.project.swept_at
-    return swept_at is None or time.time() - swept_at > workspace.spec.sync.full_sweep_minutes * 60
+    # A clock that was set back must not keep it from being due.
+    return swept_at is None or abs(time.time() - swept_at) > workspace.spec.sync.full_sweep_minutes * 60
 
 
 def _sweep(workspace: Workspace, client: Client, reader: TaskReader) -> None:

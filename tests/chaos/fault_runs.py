@@ -1,7 +1,7 @@
 """Hundreds of small loops, each with faults drawn from its seed: what was lost, doubled or damaged, and how long recovery took.
 
     python -m tests.chaos.fault_runs [--runs 1000] [--at-once 8] [--folder .chaos] [--minutes 60] [--seeds 7,12]
-    python -m tests.chaos.fault_runs --report [--figure docs/img/chaos-recovery.png]
+    python -m tests.chaos.fault_report [--figure docs/img/chaos-recovery.png]
 
 Sync, workers and backend are real processes with a store (SQLite; every eighth PostgreSQL) and a Redis of their own; Label Studio
 is ``stand_in_platform``.  Nine of ten trainings are six steps long.  Runs that are done stand in ``runs.jsonl`` and are not
@@ -11,10 +11,12 @@ repeated.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -26,19 +28,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import make_url
 
-from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import generations, versions
 from ml_backend.store.database import open_store
-from plugins.cli.commands.up import own_environment
-from plugins.label_studio_sync.client import Client
-from tests.chaos.forked_processes import ForkedProcess
-from tests.chaos.harness import COMMANDS, SIZE, Loop, Process, last_snapshot, violations
-from tests.chaos.stand_in_platform import StandIn
+from tests.chaos.harness import Loop, violations
+from tests.chaos.small_loop import LABELS, REAL_STEPS, STUB_STEPS, SmallLoop, small_loop, small_studio
 
-FRAMES, VIEWS, LABELS, WINDOW, CHUNK = 24, 2, 4, 8, 3
-STUB_STEPS, REAL_STEPS = 6, 120
 RECOVERY_S = 60.0
 #: Place → how often it is reached in a short run.
 PLACES = {
@@ -126,17 +122,6 @@ def plan_of(seed: int) -> Plan:
     return Plan(seed, seed % 10 == 0, seed % 8 == 0, faults, killed_at, **more)
 
 
-class SmallLoop(Loop):
-    """A loop of forked processes beside the stand-in."""
-
-    poll_s = 0.7
-    platform: StandIn
-
-    def _process(self, name: str) -> Process:
-        environment = {**own_environment(), "PARALLAX_CONFIG": str(self.file), "OMP_NUM_THREADS": "1"}
-        return ForkedProcess(COMMANDS[name], environment, self.folder / f"{name}.log")
-
-
 class FaultRun:
     """One seed on one loop."""
 
@@ -148,7 +133,9 @@ class FaultRun:
         self.redis_back: float | None = None
         self.redis_due = plan.redis_at
         self.stopped: dict[str, tuple[float, bool]] = {}  #: name → (since, another one does its work)
-        self.recoveries: list[tuple[str, float]] = []
+        self.recoveries: list[tuple[str, float, float]] = []  #: who, seconds, longest time that this process got no turn in them
+        self.counted = 0
+        self.looked: list[float] = [self.began]
 
     def fault(self, method: str, path: str) -> str | None:
         """What befalls one of sync's calls."""
@@ -161,6 +148,10 @@ class FaultRun:
     def act(self) -> None:
         """Everything that is due now."""
         loop, since = self.loop, time.monotonic() - self.began
+        self.looked.append(time.monotonic())
+        for name, seconds in loop.recoveries[self.counted :]:
+            self.recovered(name, seconds)
+        self.counted = len(loop.recoveries)
         for name, at in list(self.moments.items()):
             popen = loop.processes[name].popen
             if since >= at and popen is not None:
@@ -177,8 +168,14 @@ class FaultRun:
                 self.stopped[name] = (time.monotonic(), False)
                 loop.start(spare)
             elif name in self.stopped and not self.stopped[name][1] and loop.does_its_work(spare):
-                self.recoveries.append((f"{name} stopped", time.monotonic() - self.stopped[name][0]))
+                self.recovered(f"{name} stopped", time.monotonic() - self.stopped[name][0])
                 self.stopped[name] = (self.stopped[name][0], True)
+
+    def recovered(self, name: str, seconds: float) -> None:
+        """Note how long it took, and how busy the machine was with other things."""
+        times = [at for at in self.looked if at >= self.looked[-1] - seconds - 5]
+        gaps = [b - a for a, b in itertools.pairwise(times)]
+        self.recoveries.append((name, seconds, max(gaps, default=0.0)))
 
     def until(self, what: str, condition: Any) -> None:
         """Wait, with whatever befalls the loop meanwhile."""
@@ -199,7 +196,7 @@ class FaultRun:
         loop.label(LABELS)
         self.until("the order of the first model is served", lambda: loop.serves_model(1))
         loop.label(LABELS)
-        self.until("all labels are in a training set, and nothing is left to do", self.has_converged)
+        self.until("all labels are in a training set, and nothing is left to do", loop.has_converged)
         self.until("every fault is over", lambda: not self.moments and self.redis_due is None and self.redis_back is None)
         for name in self.stopped:
             loop.wake(name)
@@ -207,23 +204,10 @@ class FaultRun:
             woken = time.monotonic()
             self.until("those that slept have looked around", lambda: time.monotonic() - woken > 12)
         loop.platform.fault = lambda method, path: None
-        self.until("all is quiet", self.has_converged)
+        self.until("all is quiet", loop.has_converged)
         self.until("everything has recovered", lambda: not loop.waiting or loop.is_quiet())
-        self.recoveries += loop.recoveries
+        self.act()
         return violations(loop)
-
-    def has_converged(self) -> bool:
-        """Nothing is left to do: training, rescan, order and push."""
-        loop = self.loop
-        rows = versions.list_snapshots(loop.workspace.store)
-        if not rows or not loop.is_quiet():
-            return False
-        live, current = versions.live(loop.workspace.store), loop.workspace.project.generation
-        if live is None or current is None:
-            return False
-        return len(last_snapshot(loop).annotations) >= len(loop.submitted) and (
-            generations.get(loop.workspace.store, current).version_id == live.id
-        )
 
 
 class Campaign:
@@ -232,19 +216,16 @@ class Campaign:
     def __init__(self, folder: Path, scratch: Path, postgres: str | None) -> None:
         self.folder, self.scratch, self.postgres = folder, scratch, postgres
         self.file = folder / "runs.jsonl"
-        self.studio = CaptureStudio(seed=5, n_frames=FRAMES, n_views=VIEWS, size_px=SIZE)
         self.recording = scratch / "studio"
-        self.studio.write(self.recording)
+        self.studio = small_studio(self.recording)
         self.lock = threading.Lock()
-        self.bare = scratch / "bare.sqlite3"
-        open_store(f"sqlite:///{self.bare}").close()
 
     def done(self) -> set[int]:
         """Seeds that stand in the file."""
         return {row["seed"] for row in read_runs(self.file)}
 
     @contextmanager
-    def _store(self, plan: Plan, folder: Path) -> Iterator[str]:
+    def _store(self, plan: Plan) -> Iterator[str]:
         if not plan.postgres or self.postgres is None:
             yield ""
             return
@@ -263,28 +244,15 @@ class Campaign:
         plan, began = plan_of(seed), time.time()
         row: dict[str, Any] = {**asdict(plan), "violations": {}, "recoveries": [], "error": None}
         folder = self.scratch / f"{seed}"
-        steps = REAL_STEPS if plan.real else STUB_STEPS
-        settings = {
-            "train": {"steps_first": steps, "steps_round": steps // 2, "min_new_frames": LABELS, "checkpoint_seconds": 0.05},
-            "selection": {"window": WINDOW},
-            "validation": {"block_frames": 3, "guard_frames": 0, "fraction": 0.2},
-            "sync": {"chunk": CHUNK},
-        }
         with ExitStack() as stack:
             try:
-                platform = StandIn(self.scratch / "documents" / f"{seed}", seed)
-                platform.documents.mkdir(parents=True)
-                platform.start()
-                stack.callback(platform.stop)
-                store = stack.enter_context(self._store(plan, folder))
-                with self.lock:  # Alembic keeps its context in a module
-                    loop = SmallLoop(folder, platform, self.studio, self.recording, store=store, **settings)
-                stack.enter_context(loop)
-                loop.client.close()
-                loop.client = Client(platform.url, platform.observer)
+                store = stack.enter_context(self._store(plan))
+                steps = REAL_STEPS if plan.real else STUB_STEPS
+                made = small_loop(folder, self.studio, self.recording, seed=seed, store=store, steps=steps)
+                loop = stack.enter_context(made)
                 fault_run = FaultRun(plan, loop)
                 row["violations"] = {kind: found for kind, found in fault_run.run().items() if found}
-                row["recoveries"] = [[name, round(seconds, 1)] for name, seconds in fault_run.recoveries]
+                row["recoveries"] = [[name, round(seconds, 1), round(gap, 1)] for name, seconds, gap in fault_run.recoveries]
                 row["not_reached"] = self._not_reached(plan, loop, fault_run)
             except Exception as error:
                 row["error"] = f"{type(error).__name__}: {error}"[-12000:]
@@ -293,7 +261,7 @@ class Campaign:
         row["wall_s"] = round(time.time() - began, 1)
         if not row["error"] and not row["violations"]:
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(self.scratch / "documents" / f"{seed}", ignore_errors=True)
+            shutil.rmtree(self.scratch / f"{seed}-documents", ignore_errors=True)
         return row
 
     @staticmethod
@@ -337,6 +305,14 @@ def run_campaign(folder: Path, seeds: list[int], at_once: int, minutes: float, p
             list(pool.map(one, [seed for seed in seeds if seed not in done]))
 
 
+def end_with_everything(number: int, frame: object) -> None:
+    """SIGTERM: nothing that was started here goes on."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    os._exit(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
@@ -346,6 +322,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".chaos"))
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")] if options.seeds else list(range(options.runs))
+    signal.signal(signal.SIGTERM, end_with_everything)
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     from tests.conftest import temporary_postgres
 

@@ -207,8 +207,8 @@ class Loop:
     # --- processes ---------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Loop:
-        self.redis.start()
         self.annotator.sign_up(str(self.client.call("GET", "api/invite")["token"]))
+        self.redis.start()
         return self
 
     def __exit__(self, *_: object) -> None:

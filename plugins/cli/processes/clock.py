@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 #: Longest pause between two attempts while Label Studio or the database is away.
 MAX_BACK_OFF_S = 30.0
+#: Label Studio, or a proxy before it, may ask for a longer one; not for longer than this.
+MAX_WISHED_S = 120.0
 #: A sync process that does not lead looks this often whether the leader is gone.
 STANDBY_S = 5.0
 JITTER = 0.1
@@ -98,7 +100,7 @@ class TickClock:
 
     def _failed(self, error: Exception) -> float:
         self._failures += 1
-        pause = back_off_s(self._failures)
+        pause = max(back_off_s(self._failures), min(getattr(error, "retry_after_s", 0.0), MAX_WISHED_S))
         self.say(f"tick failed ({error}); next attempt in {pause:.0f} s")
         with contextlib.suppress(OperationalError):  # it may be the database that is away
             presence.tell(self.workspace.store, f"sync: {error}", level=EventLevel.ERROR, key="sync")

@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from plugins.label_studio_sync.client import Client, LabelStudioError
+from plugins.label_studio_sync.client import Client, LabelStudioError, seconds_of
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
@@ -137,3 +138,27 @@ def test_a_web_page_in_place_of_an_answer_is_named_and_not_printed(server: Serve
         client.version()
     assert len(str(caught.value)) < 400
     assert "nothing here" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, 0.0),
+        ("7", 7.0),
+        (" 30 ", 30.0),
+        ("-5", 0.0),
+        ("soon", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("9" * 400, 0.0),
+    ],
+)
+def test_how_long_label_studio_wants_to_be_left_alone(server: Server, client: Client, said: str | None, expected: float) -> None:
+    server.headers = {} if said is None else {"Retry-After": said}
+    server.answers = [(429, b"{}")]
+    with pytest.raises(LabelStudioError) as caught:
+        client.version()
+    assert caught.value.retry_after_s == expected
+
+
+def test_a_date_after_which_to_try_again_is_understood() -> None:
+    assert 25 < seconds_of(formatdate(time.time() + 30, usegmt=True)) < 31
