@@ -51,11 +51,8 @@ def report(runs: list[dict[str, Any]]) -> str:
         total.update(kinds_of(run))
         held.update(kinds_of(run) if run not in bad else ())
     lines += [f"| {kind} | {total[kind]} | {held[kind]} |" for kind in sorted(total)]
-    lines += [
-        "",
-        "| recovery of | times | median | 95 % | longest | over 60 s | of these on a stalled machine |",
-        "|---" * 7 + "|",
-    ]
+    head = "| recovery of | times | median | 95 % | longest | over 60 s | of these on a stalled machine |"
+    lines += ["", head, "|---" * 7 + "|"]
     late = [(name, gap) for run in runs for name, seconds, gap in run["recoveries"] if seconds > RECOVERY_S]
     stalled = Counter(name for name, gap in late if gap > STALLED_S)
     for name, seconds in sorted(recoveries(runs).items()):
