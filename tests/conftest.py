@@ -84,7 +84,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.wait(timeout=10)
 
 
-def _postgres_programs() -> Path | None:
+def postgres_programs() -> Path | None:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = [*debian[::-1], *filter(None, [shutil.which("initdb")])]
     return Path(found[0]).parent if found else None
@@ -106,7 +106,7 @@ def postgres_url() -> Iterator[str]:
 @contextmanager
 def temporary_postgres() -> Iterator[str | None]:
     """The address of a server that lasts as long as the context; None where its programs are not installed."""
-    programs = _postgres_programs()
+    programs = postgres_programs()
     if programs is None:
         yield None
         return

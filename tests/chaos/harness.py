@@ -90,10 +90,11 @@ class Process:
 class RedisServer:
     """A Redis that can be shut down and started again, empty, at the same address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self.url = f"redis://{host}:{self.port}/0"
+        options = ["--port", str(self.port), "--bind", *{"127.0.0.1", host}, "--save", "", "--dir", str(folder)]
+        options += ["--protected-mode", "no"]
         self.process = Process([str(redis_program()), *options], {}, folder / "redis.log")
 
     def start(self) -> None:
@@ -143,11 +144,12 @@ class Loop:
         recording: Path,
         *,
         store: str = "",
+        host: str = "127.0.0.1",
         **settings: Any,
     ) -> None:
         self.folder, self.platform, self.studio = folder, platform, studio
         folder.mkdir(parents=True)
-        self.redis = RedisServer(folder)
+        self.redis = RedisServer(folder, host)
         self.port = free_port()
         self.config = self._settings(recording, settings) | ({"store": store} if store else {})
         self.file = folder / "parallax.yaml"

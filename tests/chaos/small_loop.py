@@ -57,7 +57,15 @@ class SmallLoop(Loop):
 
 @contextmanager
 def small_loop(
-    folder: Path, studio: CaptureStudio, recording: Path, *, seed: int = 0, store: str = "", steps: int = STUB_STEPS, **more: Any
+    folder: Path,
+    studio: CaptureStudio,
+    recording: Path,
+    *,
+    seed: int = 0,
+    store: str = "",
+    host: str = "127.0.0.1",
+    steps: int = STUB_STEPS,
+    **more: Any,
 ) -> Iterator[SmallLoop]:
     """A loop in ``folder`` of which nothing runs yet; ``more`` are settings by section."""
     settings: dict[str, dict[str, Any]] = {
@@ -73,7 +81,7 @@ def small_loop(
     platform.start()
     try:
         with _set_up:  # Alembic keeps its context in a module
-            made = SmallLoop(folder, platform, studio, recording, store=store, **settings)
+            made = SmallLoop(folder, platform, studio, recording, store=store, host=host, **settings)
         made.client.close()
         made.client = Client(platform.url, platform.observer)
         # On a machine that is busy with other things the stand-in may be slow.

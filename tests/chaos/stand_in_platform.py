@@ -69,7 +69,7 @@ class StandIn:
     )
     locks: dict[int, int] = field(default_factory=dict)  #: task → user
     calls: Counter[str] = field(default_factory=Counter)
-    called_at: list[float] = field(default_factory=list)
+    called_by_sync: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -223,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         faulty = platform.token in (self.headers.get("Authorization") or "")
         how = platform.fault(self.command, path) if faulty else None
         platform.calls[f"{self.command} {re.sub('[0-9]+', 'N', path)}"] += 1
-        platform.called_at.append(time.monotonic())
+        if faulty:
+            platform.called_by_sync.append(time.monotonic())
         if how == "lost":
             return self._cut()
         if how is not None and how != "silent":
