@@ -28,10 +28,10 @@ def agreement_px(rig: Rig, xy_px: FloatArray, given_px: float | None = None) -> 
     if given_px is not None:
         return np.full(xy_px.shape[:-2], given_px)
     floor = np.broadcast_to(np.minimum(FLOOR_PX, SHARE * rig.size_px.max(axis=1)), xy_px.shape[:-2])
-    return np.asarray(np.maximum(floor, SHARE * _diagonal(xy_px)))
+    return np.asarray(np.maximum(floor, SHARE * diagonal_px(xy_px)))
 
 
-def _diagonal(xy_px: FloatArray) -> FloatArray:
+def diagonal_px(xy_px: FloatArray) -> FloatArray:
     """(..., K, 2) → (...) diagonal of the box of all but the outermost points; 0 without points."""
     if not xy_px.shape[-2]:
         return np.zeros(xy_px.shape[:-2])

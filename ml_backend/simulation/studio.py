@@ -1,21 +1,23 @@
-"""The capture studio: calibrated cameras around a moving figure, with exact truth for every frame and view.
+"""The capture studio: calibrated cameras around a moving figure, or several, with exact truth for every frame and view.
 
 ``CaptureStudio(seed=0)`` is a whole recording.  The same arguments give the same bits, picture by picture, in any order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, ByteArray, FloatArray, Frame, FrameKey, ImageRef
 from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Camera, Rig
+from ml_backend.simulation import company
 from ml_backend.simulation.motion import Motion, make_motion
 from ml_backend.simulation.render import Scene, draw, expose, make_scene
 from ml_backend.simulation.studio_figure import (
@@ -37,12 +39,13 @@ _DISTRACTOR = (
     Capsule(len(POINTS), len(POINTS) + 1, 52.0, LEFT_RGB, 3.0),
     Capsule(len(POINTS) + 1, len(POINTS) + 2, 42.0, RIGHT_DARK_RGB),
 )
-_MOTION, _CAMERAS, _ROOM, _GRAIN, _THING = range(5)  # independent random streams of one seed
+_DISTRACTOR_POINTS = 3
+_MOTION, _CAMERAS, _ROOM, _GRAIN, _THING, _OTHERS, _COMPANY = range(7)  # independent random streams of one seed
 
 
 @dataclass(frozen=True)
 class CaptureStudio:
-    """One recording of the studio's figure.
+    """One recording of the studio's figure, and of others beside it.
 
     seed           draws motion, cameras, room and noise
     n_frames       length of the recording
@@ -53,6 +56,8 @@ class CaptureStudio:
     fill           height of the standing figure relative to the shorter side of the picture
     noise          standard deviation of the sensor noise in grey levels
     distractor     a limb-like object moves around the figure
+    figures        how many move there; all but the first leave the room now and then.  ``truth_…`` and ``occluded`` are of the
+                   first, ``subjects_…`` of all
     """
 
     seed: int
@@ -64,12 +69,13 @@ class CaptureStudio:
     fill: float = 0.72
     noise: float = 4.0
     distractor: bool = True
+    figures: int = 1
 
     def __post_init__(self) -> None:
-        if self.n_frames < 1 or self.n_views < 1 or min(self.size_px) < 16:
+        if self.n_frames < 1 or self.n_views < 1 or min(self.size_px) < 16 or self.figures < 1:
             raise BadInputError(
-                f"capture studio: expected at least 1 frame, 1 view and 16 px, "
-                f"got n_frames={self.n_frames}, n_views={self.n_views}, size_px={self.size_px}"
+                f"capture studio: expected at least 1 frame, 1 view, 1 figure and 16 px, "
+                f"got n_frames={self.n_frames}, n_views={self.n_views}, figures={self.figures}, size_px={self.size_px}"
             )
 
     @property
@@ -121,10 +127,26 @@ class CaptureStudio:
         return make_motion(self._rng(_MOTION), self.n_frames, self.fps, self.rare_fraction)
 
     @cached_property
+    def present(self) -> BoolArray:
+        """(n, S) which figures are in the room."""
+        return company.presence(self._rng(_COMPANY, 1), self.n_frames, self.figures)
+
+    @cached_property
+    def _figures_world(self) -> FloatArray:
+        """(n, S, P, 3) all capsule ends of all figures, in the room or not."""
+        motions = [self._motion, *(self._other_motion(number) for number in range(1, self.figures))]
+        steps = np.stack([motion.floor_xy for motion in motions], axis=1)
+        floor_xy = steps if self.figures == 1 else company.paths(self._rng(_COMPANY, 0), steps, self.fps)
+        return np.stack([pose_points(motion.angles, floor_xy[:, s], motion.lift_mm) for s, motion in enumerate(motions)], axis=1)
+
+    def _other_motion(self, number: int) -> Motion:
+        return make_motion(self._rng(_OTHERS, number), self.n_frames, self.fps, self.rare_fraction)
+
+    @cached_property
     def _points_world(self) -> FloatArray:
-        """(n, P, 3) all capsule ends."""
-        figure = pose_points(self._motion.angles, self._motion.floor_xy, self._motion.lift_mm)
-        return np.concatenate([figure, self._distractor_points()], axis=1)
+        """(n, P, 3) all capsule ends: of the first figure, of the distractor, of the other figures."""
+        others = self._figures_world[:, 1:].reshape(self.n_frames, -1, 3)
+        return np.concatenate([self._figures_world[:, 0], self._distractor_points(), others], axis=1)
 
     @cached_property
     def _points_px(self) -> FloatArray:
@@ -133,7 +155,18 @@ class CaptureStudio:
 
     @property
     def _capsules(self) -> tuple[Capsule, ...]:
+        """The first figure and the distractor; a capsule names its ends in ``_points_world``."""
         return CAPSULES + _DISTRACTOR if self.distractor else CAPSULES
+
+    def _capsules_at(self, frame: int) -> tuple[Capsule, ...]:
+        """All that is in the room at a frame."""
+        here = np.flatnonzero(self.present[frame, 1:])
+        return self._capsules + tuple(capsule for number in here.tolist() for capsule in self._other_capsules[number])
+
+    @cached_property
+    def _other_capsules(self) -> tuple[tuple[Capsule, ...], ...]:
+        shifts = [len(POINTS) + _DISTRACTOR_POINTS + number * len(POINTS) for number in range(self.figures - 1)]
+        return tuple(tuple(replace(c, start=c.start + shift, end=c.end + shift) for c in CAPSULES) for shift in shifts)
 
     def _distractor_points(self) -> FloatArray:
         """(n, 3, 3) an arm-like object that circles the figure and folds."""
@@ -160,13 +193,34 @@ class CaptureStudio:
         return self._points_px[:, :, : len(KEYPOINTS)]
 
     @cached_property
+    def subjects_xyz(self) -> FloatArray:
+        """(n, S, K, 3) mm, world frame, of all figures; NaN while one is not in the room."""
+        return np.where(self.present[..., None, None], self._figures_world[:, :, : len(KEYPOINTS)], np.nan)
+
+    @cached_property
+    def subjects_xy(self) -> FloatArray:
+        """(n, S, V, K, 2) distorted image pixels of all figures; NaN while one is not in the room."""
+        return self.rig.project(self.subjects_xyz)
+
+    @property
     def occluded(self) -> BoolArray:
-        """(n, V, K) the figure itself or the distractor hides the keypoint from the camera."""
-        views = []
-        for camera in self.rig.cameras:
-            points = self._points_world @ camera.R_cam_world.T + camera.t_cam_world
-            views.append(hidden(points, points[:, : len(KEYPOINTS)], self._capsules, keypoint_depth_mm()))
-        return np.stack(views, axis=1)
+        """(n, V, K) the figure itself, the distractor or another figure hides the keypoint from the camera."""
+        return self.subjects_occluded[:, 0]
+
+    @cached_property
+    def subjects_occluded(self) -> BoolArray:
+        """(n, S, V, K) :attr:`occluded` of all figures; False while one is not in the room."""
+        covered = np.zeros((self.n_frames, self.figures, self.n_views, len(KEYPOINTS)), dtype=np.bool_)
+        together, which = np.unique(self.present, axis=0, return_inverse=True)
+        for group, here in enumerate(together):
+            frames = np.flatnonzero(which.ravel() == group)
+            capsules = self._capsules_at(int(frames[0]))
+            for view, camera in enumerate(self.rig.cameras):
+                points = self._points_world[frames] @ camera.R_cam_world.T + camera.t_cam_world
+                for figure in np.flatnonzero(here).tolist():
+                    keypoints = self.subjects_xyz[frames, figure] @ camera.R_cam_world.T + camera.t_cam_world
+                    covered[frames, figure, view] = hidden(points, keypoints, capsules, keypoint_depth_mm())
+        return covered
 
     @property
     def rare(self) -> BoolArray:
@@ -184,14 +238,15 @@ class CaptureStudio:
 
     def render(self, frame: int, view: int) -> ByteArray:
         """(h, w, 3) RGB picture of ``frame`` by camera number ``view``."""
-        picture = draw(self._scenes[view], self._points_world[frame], self._points_px[frame, view], self._capsules)
+        picture = draw(self._scenes[view], self._points_world[frame], self._points_px[frame, view], self._capsules_at(frame))
         return expose(picture, self._rng(_GRAIN, frame, view), self.noise)
 
     def write(self, folder: Path, format: Literal["images", "video"] = "images") -> tuple[Frame, ...]:
         """Write the recording as a camera system would: pictures, ``calibration.toml`` and, to evaluate with, ``truth.npz``.
 
         images  cam1/000000.jpg …; video  cam1.mp4 … (lossy: frame ``i`` of the file is frame ``i`` of the studio)
-        truth.npz holds xyz_mm (n, K, 3), xy_px (n, V, K, 2), occluded (n, V, K), rare (n,), action (n,), keypoints (K,).
+        truth.npz holds xyz_mm (n, K, 3), xy_px (n, V, K, 2), occluded (n, V, K), rare (n,), action (n,), keypoints (K,); of
+        several figures also subjects_xyz_mm (n, S, K, 3), subjects_xy_px (n, S, V, K, 2), subjects_occluded (n, S, V, K).
         Returns the frames with references to the files.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,8 +263,18 @@ class CaptureStudio:
             rare=self.rare,
             action=np.array(self.action),
             keypoints=np.array(KEYPOINTS),
+            **self._truth_of_all(),
         )
         return tuple(Frame(key, {name: images[name][key.index] for name in images}) for key in self.frames)
+
+    def _truth_of_all(self) -> dict[str, npt.NDArray[Any]]:
+        if self.figures == 1:
+            return {}
+        return {
+            "subjects_xyz_mm": self.subjects_xyz,
+            "subjects_xy_px": self.subjects_xy,
+            "subjects_occluded": self.subjects_occluded,
+        }
 
     def _write_images(self, folder: Path, view: int, name: str) -> list[ImageRef]:
         (folder / name).mkdir(exist_ok=True)
