@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import FloatArray, IntArray
+from label_config.values import BoolArray, FloatArray, IntArray
 from ml_backend.geometry.association import pair_evidence
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.partition import partition
@@ -104,7 +104,7 @@ def multi_way(evidence: FloatArray, view: IntArray) -> IntArray:
     return _linked((found > 0.5) & (found.T > 0.5))
 
 
-def _feasible(matrix: FloatArray, view: IntArray, same: np.ndarray) -> FloatArray:
+def _feasible(matrix: FloatArray, view: IntArray, same: BoolArray) -> FloatArray:
     """Symmetric, in [0, 1], the identity within a camera, and no row of a block above 1."""
     matrix = np.clip((matrix + matrix.T) / 2, 0, 1)
     member = (view[:, None] == np.unique(view)).astype(np.float64)
@@ -115,7 +115,7 @@ def _feasible(matrix: FloatArray, view: IntArray, same: np.ndarray) -> FloatArra
     return np.where(same, np.eye(len(view)), matrix)
 
 
-def _linked(joined: np.ndarray) -> IntArray:
+def _linked(joined: BoolArray) -> IntArray:
     cluster = np.arange(len(joined))
     for i, j in np.argwhere(np.triu(joined, 1)):
         cluster[cluster == cluster[j]] = cluster[i]

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from label_config.values import BadInputError, FloatArray, IntArray
+from label_config.values import BadInputError, BoolArray, FloatArray, IntArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.epipolar import fundamental_from_rig
 from ml_backend.geometry.partition import partition
@@ -61,12 +61,12 @@ def associate(rig: Rig, xy_px: FloatArray) -> list[Association]:
     xy_px = rig.check_points(xy_px)
     if xy_px.ndim != 5:
         raise BadInputError(f"instances: expected shape (frames, instances, views, keypoints, 2), got {xy_px.shape}")
-    placed = np.isfinite(xy_px).all(axis=-1)
+    placed = np.asarray(np.isfinite(xy_px).all(axis=-1))
     undistorted = np.where(placed[..., None], rig.undistort(xy_px), np.nan)
     return [_associate_frame(rig, seen, undistorted[i], placed[i].any(axis=-1)) for i, seen in enumerate(xy_px)]
 
 
-def _associate_frame(rig: Rig, xy_px: FloatArray, undistorted_px: FloatArray, present: IntArray) -> Association:
+def _associate_frame(rig: Rig, xy_px: FloatArray, undistorted_px: FloatArray, present: BoolArray) -> Association:
     view, slot = np.nonzero(present.T)
     found = partition(pair_evidence(rig, xy_px[slot, view], undistorted_px[slot, view], view), view)
     subject = np.full(present.shape, -1, dtype=np.int64)

@@ -9,8 +9,10 @@ and lately, is preferred: a stray instance of one frame must not take a subject'
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from label_config.values import FloatArray, IntArray
@@ -23,6 +25,8 @@ FARTHEST = 0.3
 PREFERENCE = 0.05
 #: For so many frames a subject may be gone and still be known when it comes back.
 REMEMBERED_FRAMES = 15
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass
@@ -68,14 +72,16 @@ def link(
 
 def _seen(known: _Known, numbers: IntArray, xy_px: FloatArray, size_px: FloatArray, world: FloatArray, frame: int) -> _Known:
     """The last poses after a frame."""
-    more = int(numbers.max(initial=-1)) + 1 - len(known.frame)
-    grown = [
-        np.concatenate((array, np.zeros((max(more, 0), *array.shape[1:]), dtype=array.dtype)))
-        for array in (known.xy_px, known.size_px, known.xyz_world, known.frame, known.times)
-    ]
-    for array, value in zip(grown, (xy_px, size_px, world, frame, grown[-1][numbers] + 1), strict=True):
-        array[numbers] = value
-    return _Known(*grown)
+    more = max(int(numbers.max(initial=-1)) + 1 - len(known.frame), 0)
+
+    def grown(array: npt.NDArray[T]) -> npt.NDArray[T]:
+        return np.concatenate((array, np.zeros((more, *array.shape[1:]), dtype=array.dtype)))
+
+    after = _Known(grown(known.xy_px), grown(known.size_px), grown(known.xyz_world), grown(known.frame), grown(known.times))
+    after.xy_px[numbers], after.size_px[numbers], after.xyz_world[numbers] = xy_px, size_px, world
+    after.frame[numbers] = frame
+    after.times[numbers] += 1
+    return after
 
 
 def _distance(
@@ -94,7 +100,7 @@ def _distance(
 
 def _size_world(xyz_world: FloatArray) -> float:
     """The usual size of a subject: median over poses of the diagonal of the box around it, NaN = never seen in the world."""
-    seen = np.isfinite(xyz_world).all(axis=-1, keepdims=True)
+    seen = np.asarray(np.isfinite(xyz_world).all(axis=-1, keepdims=True))
     extent = np.where(seen, xyz_world, -np.inf).max(axis=-2) - np.where(seen, xyz_world, np.inf).min(axis=-2)
     size = float(masked_median(np.linalg.norm(np.where(seen.any(axis=-2), extent, np.nan), axis=-1).ravel()))
     return size if size > 0 else float("nan")

@@ -28,7 +28,7 @@ def paths(rng: np.random.Generator, steps_mm: FloatArray, fps: float) -> FloatAr
     for i in range(1, n):
         before = position[i - 1]
         position[i] = before + (FOLLOW_PER_S * (wanted[i] - before) + ASIDE_MM_PER_S * _aside(before)) / fps
-    return position
+    return np.asarray(position)
 
 
 def presence(rng: np.random.Generator, n_frames: int, figures: int) -> BoolArray:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, ByteArray, FloatArray, Frame, FrameKey, ImageRef
 from label_config.values.skeleton import Skeleton
@@ -267,7 +266,7 @@ class CaptureStudio:
         )
         return tuple(Frame(key, {name: images[name][key.index] for name in images}) for key in self.frames)
 
-    def _truth_of_all(self) -> dict[str, npt.NDArray[Any]]:
+    def _truth_of_all(self) -> dict[str, Any]:
         if self.figures == 1:
             return {}
         return {

@@ -52,9 +52,9 @@ def match_subjects(files: Mapping[str, LabelSet], rig: Rig | None, remembered: i
         raise BadInputError(f"cameras {', '.join(views)}: subjects are matched by geometry, expected a calibration")
     sets = list(files.values())
     skeleton = sets[0].skeleton
-    for view, labels in files.items():
-        if labels.skeleton.keypoints != skeleton.keypoints:
-            named = f"{', '.join(labels.skeleton.keypoints)}, and {views[0]} {', '.join(skeleton.keypoints)}"
+    for view, of_camera in files.items():
+        if of_camera.skeleton.keypoints != skeleton.keypoints:
+            named = f"{', '.join(of_camera.skeleton.keypoints)}, and {views[0]} {', '.join(skeleton.keypoints)}"
             raise LabelFileError(f"{view}: expected the keypoints of the first file, got {named}")
     notes = [note for part in sets for note in part.notes]
     seen = [
