@@ -23,7 +23,7 @@ from ml_backend.geometry.epipolar import fundamental_from_rig
 from ml_backend.geometry.partition import partition
 from ml_backend.geometry.view_agreement import diagonal_px
 
-#: Reprojection error, in sizes of the subject, at which a keypoint speaks neither for nor against two being one subject …
+#: Reprojection error, in sizes of the subject, at which a keypoint is no evidence for or against one subject …
 NEUTRAL = 0.05
 #: … and how many times as large it is at most, so that the worst keypoint says no more than the best.
 MOST = 2.0
