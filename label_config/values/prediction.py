@@ -33,6 +33,7 @@ class Output(StrEnum):
                    image pixels squared
     VARIANCE       (K) logarithm of the expected squared error of each point, image pixels squared
     LEARNING_LOSS  () expected loss of the picture; larger = worse, and only differences mean something
+    DEPTH          (K) how much farther than the root each point lies along the camera's axis, world units
     ENSEMBLE       (K, E, 2) points of E models, the predicting one first, image pixels
     """
 
@@ -51,6 +52,7 @@ class Output(StrEnum):
     LINKS = "links", "limb"
     VARIANCE = "variance", "keypoint"
     LEARNING_LOSS = "learning_loss"
+    DEPTH = "depth", "keypoint"
     ENSEMBLE = "ensemble", "keypoint"
 
 

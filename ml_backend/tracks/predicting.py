@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from label_config.values import ByteArray, FloatArray, Frame, IntArray
+from label_config.values import ByteArray, FloatArray, Frame, IntArray, Triangulation
+from label_config.values.prediction import Output
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.pose.adapter import PoseModel
@@ -23,6 +24,10 @@ from ml_backend.tracks.track_arrays import PictureState, arrays_of
 
 #: Pictures that the network predicts together; fewer where they are so large that these bytes would not hold them.
 BATCH, BATCH_BYTES = 32, 512 * 2**20
+
+
+#: Points (n, V, K, 2) and depths beyond the root (n, V, K) → places in the world.
+Place = Callable[[FloatArray, FloatArray], Triangulation]
 
 
 @dataclass
@@ -57,12 +62,14 @@ def predict_recording(
     *,
     rig: Rig | None = None,
     threshold_px: float | None = None,
+    place: Place | None = None,
     progress: Callable[[PredictingProgress], None] = lambda _: None,
 ) -> Outcome:
     """Predict what ``chunks`` do not hold yet.  Every frame is predicted by itself, without the ones before it.
 
     rig           of exactly these views; points that fewer than two cameras see have no place in 3-D
     threshold_px  see ``triangulate_robust``
+    place         places in 3-D from points and the model's DEPTH, instead of triangulation
     """
     outcome, first = Outcome(), chunks.done
     started = time.perf_counter()
@@ -72,7 +79,7 @@ def predict_recording(
             run = _Run(model, start, stop - start, len(views), outcome)
             run.predict(reader)
             with outcome.times.stage("triangulation"):
-                world = triangulate_robust(rig, run.xy_px, threshold_px=threshold_px) if rig is not None else None
+                world = run.placed(rig, threshold_px, place)
             with outcome.times.stage("write"):
                 chunks.save(number, arrays_of(run.xy_px, run.confidence, run.state, world))
             seconds = time.perf_counter() - started
@@ -101,7 +108,14 @@ class _Run:
         self.xy_px: FloatArray = np.full((*shape, 2), np.nan)
         self.confidence: FloatArray = np.full(shape, np.nan)
         self.state: IntArray = np.full(shape[:2], PictureState.NONE, dtype=np.int64)
+        self.depth: FloatArray = np.full(shape, np.nan)
         self._waiting: list[tuple[int, int, ByteArray]] = []
+
+    def placed(self, rig: Rig | None, threshold_px: float | None, place: Place | None) -> Triangulation | None:
+        """Where the points are in 3-D; None where nothing says it."""
+        if place is not None:
+            return place(self.xy_px, self.depth)
+        return None if rig is None else triangulate_robust(rig, self.xy_px, threshold_px=threshold_px)
 
     def predict(self, reader: ReadingAhead) -> None:
         """All pictures of these frames."""
@@ -128,6 +142,8 @@ class _Run:
         f, v = np.array([row[:2] for row in self._waiting]).T
         found = self._model.predict([picture for *_, picture in self._waiting])
         self.xy_px[f, v], self.confidence[f, v] = found.xy_px, found.confidence
+        if Output.DEPTH in found.outputs:
+            self.depth[f, v] = found.outputs[Output.DEPTH]
         self.state[f, v] = PictureState.PREDICTED
         self._outcome.pictures += len(self._waiting)
         self._waiting.clear()

@@ -59,7 +59,7 @@ def smooth(tracks: Tracks, method: Method) -> Smoothed:
     if method is not Method.KALMAN:
         xy = filtered(tracks.xy_px, method)
         return Smoothed(method, xy, None if world is None else filtered(world.xyz_world, method))
-    if world is None or tracks.rig is None:
+    if world is None or tracks.rig is None or len(tracks.views) == 1:  # nothing agrees with a single camera
         count, views, keypoints, _ = tracks.xy_px.shape
         found = smooth_points(tracks.xy_px.reshape(count, views * keypoints, 2))
         return Smoothed(method, found.xyz.reshape(tracks.xy_px.shape), None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -25,6 +26,10 @@ from ml_backend.tracks.given_files import named_cameras, recording_name, recordi
 from ml_backend.tracks.opening import Opened, open_files, open_frames, settings_of_views, shared_picture
 from ml_backend.tracks.reading_ahead import Stream
 from plugins.cli.context import chosen_version, open_project
+
+if TYPE_CHECKING:
+    from ml_backend.pose.single_view_model import SingleViewModel
+    from ml_backend.tracks.predicting import Place
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,14 @@ class GivenSource:
     """model  what its tracks are of, for people;  task_of  (recording, instant) → address of its task in Label Studio"""
 
     model: str
-    predictor: Predictor
+    predictor: Predictor | SingleViewModel
     recordings: tuple[Opened, ...]
     stream: Stream
     threshold_px: float | None
     about: Mapping[str, Any]
     task_of: Callable[[str, int], str | None]
     close: Callable[[], None] = lambda: None
+    place: Place | None = None
 
 
 def source_of_folder(config: Path, asked: Asked, model: Path) -> GivenSource:
@@ -70,6 +76,33 @@ def source_of_folder(config: Path, asked: Asked, model: Path) -> GivenSource:
         _about(spec, predictor),
         lambda sequence, index: None,
     )
+
+
+def with_single_view(source: GivenSource, weights: Path, asked: Asked) -> GivenSource:
+    """The same with places in 3-D from single pictures; every recording must have one camera, that of the weights.
+
+    Raises BadInputError where one has more, or where the weights are none of ours or of other keypoints.
+    """
+    from ml_backend.pose.single_view_model import SingleViewModel
+    from ml_backend.pose.single_view_network import load_single_view
+
+    assert isinstance(source.predictor, Predictor)
+    network, about = load_single_view(weights, plugins=asked.networks)
+    for recording in source.recordings:
+        if len(recording.views) != 1:
+            raise BadInputError(
+                f"--single-view: recording {recording.sequence!r} has cameras {', '.join(recording.views)}; expected one, such "
+                f"as the video of {about.camera.name}; several calibrated cameras are triangulated without it"
+            )
+        if recording.views[0] != about.camera.name:
+            raise BadInputError(
+                f"--single-view: recording {recording.sequence!r}: camera {recording.views[0]!r} is not the weights' camera "
+                f"{about.camera.name!r}; if it is that one: --camera {about.camera.name}=FILE"
+            )
+    model = SingleViewModel(source.predictor, network, about)
+    opened = tuple(replace(recording, rig=Rig((about.camera,), about.unit)) for recording in source.recordings)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return replace(source, predictor=model, recordings=opened, about={**source.about, "single_view": digest}, place=model.place)
 
 
 def source_of_project(ctx: typer.Context, asked: Asked, version: str | None) -> GivenSource:

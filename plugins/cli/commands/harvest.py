@@ -79,8 +79,11 @@ def single_view(
     ctx: typer.Context,
     view: Annotated[str, typer.Argument(help="Camera whose pictures the network learns from.")],
     target: Annotated[Path, typer.Argument(help="File to write: .safetensors, the weights.")],
+    printed: Annotated[
+        bool, typer.Option("--printed", help="The paper's optimiser and augmentation instead of the project's recipe.")
+    ] = False,
 ) -> None:
-    """Train a network on the last harvest: a 3-D pose from one picture."""
+    """Train a network on the last harvest: a 3-D pose from one picture, for `parallax predict --single-view`."""
     from ml_backend.jobs.single_view_training import train_single_view
     from ml_backend.pose.single_view_network import save_single_view
     from ml_backend.project.label_snapshot import unit_of
@@ -88,8 +91,8 @@ def single_view(
     if target.exists():
         raise BadInputError(f"{target}: exists already; choose another name")
     workspace = open_project(ctx)
-    result = train_single_view(workspace, view)
-    save_single_view(result.network, target)
+    result = train_single_view(workspace, view, printed=printed)
+    save_single_view(result.network, result.manifest, target)
     unit = unit_of(workspace)
     table = Table("keypoint", f"off on frames left out, {unit}", box=None, pad_edge=False)
     for name, error in zip(workspace.binding.skeleton.keypoints, result.error_world.tolist(), strict=True):

@@ -54,12 +54,16 @@ def predict(
     network: Annotated[
         list[str] | None, typer.Option(help="package.module:name of a network of one's own that --model may import.")
     ] = None,
+    single_view: Annotated[
+        Path | None,
+        typer.Option(help="Weights of `parallax harvest single-view`: places in 3-D from the video of that one camera."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: that of parallax.yaml, else auto.")] = None,
     video: Annotated[bool, typer.Option("--render", help="An mp4 too, of all cameras with points and limbs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
     """Predict every frame of every camera, and write points, confidence and places in 3-D; a killed call goes on."""
-    from plugins.cli.track_sources import Asked, source_of_folder, source_of_project
+    from plugins.cli.track_sources import Asked, source_of_folder, source_of_project, with_single_view
 
     formats = [_one_of("--to", name, FORMATS) for text in to or ["csv"] for name in text.split(",") if name]
     method = None if smooth is None else _one_of("--smooth", smooth, METHODS)
@@ -76,6 +80,8 @@ def predict(
     )
     source = source_of_project(ctx, asked, version) if model is None else source_of_folder(config_path(ctx), asked, model)
     try:
+        if single_view is not None:
+            source = with_single_view(source, single_view, asked)
         for recording in source.recordings:
             _Writer(console(), source, recording, out / file_name(recording.sequence), method, force).write(
                 list(dict.fromkeys(formats)), video=video
@@ -120,6 +126,7 @@ class _Writer:
                 chunks,
                 rig=recording.rig,
                 threshold_px=source.threshold_px,
+                place=source.place,
                 progress=show,
             )
             tracks = recording.tracks(source.predictor.manifest.skeleton, chunks.load())
@@ -192,7 +199,10 @@ class _Writer:
             parts = ", ".join(f"{view} {n}" for view, n in zip(tracks.views, bad.tolist(), strict=True) if n)
             first = next(iter(outcome.problems), "")
             self._say(f"note: pictures that cannot be read, left empty: {parts}" + (f"; the first: {first}" if first else ""))
-        if tracks.world is not None:
+        if tracks.world is not None and len(tracks.views) == 1:
+            placed = np.isfinite(tracks.world.xyz_world).all(axis=-1)
+            self._say(f"3-D: {placed.mean():.0%} of the points, from one camera by the lengths of limbs")
+        elif tracks.world is not None:
             placed = np.isfinite(tracks.world.xyz_world).all(axis=-1)
             self._say(
                 f"3-D: {tracks.world.consensus.mean():.0%} of the points by cameras that agree, "

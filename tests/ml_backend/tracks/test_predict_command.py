@@ -12,6 +12,16 @@ import pytest
 import sleap_io
 import xarray
 
+from ml_backend.heatmaps.crops import CropTransform, box_around, padded_box
+from ml_backend.pose.config import AugmentConfig, TrainConfig
+from ml_backend.pose.dataset import BOX_MARGIN
+from ml_backend.pose.single_view_network import (
+    SingleViewManifest,
+    build_single_view,
+    camera_targets,
+    fit_single_view,
+    save_single_view,
+)
 from tests.ml_backend.tracks.conftest import Trained, turn_by_metadata, write_video
 
 Run = Callable[..., Any]
@@ -159,3 +169,52 @@ def test_what_is_asked_wrongly(trained: Trained, run: Run, tmp_path: Path, argum
     answer = run("predict", *arguments, "--model", trained.model)
     assert answer.exit_code == 1
     assert words in answer.stderr
+
+
+@pytest.fixture(scope="session")
+def weights(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single-view network of the first camera, trained for seconds on the truth."""
+    studio, config = (
+        trained.studio,
+        TrainConfig(
+            input_px=(64, 64), network_args={"width": 8, "decoder": 16}, steps=150, device="cpu", augment=AugmentConfig.none()
+        ),
+    )
+    camera, root = studio.rig.cameras[0], studio.skeleton.root
+    xy, depth = camera_targets(studio.truth_xyz, camera, root)
+    cut = [CropTransform(padded_box(box_around(points), 1.0, BOX_MARGIN), (64, 64), (64, 64)) for points in xy]
+    crops = np.stack([crop.extract(picture) for crop, picture in zip(cut, trained.pictures(0, range(24)), strict=True)])
+    network = build_single_view(config, len(studio.skeleton))
+    fit_single_view(network, crops, np.stack([c.image_to_input(p) for c, p in zip(cut, xy, strict=True)]), depth, config)
+    parent, child = np.array(studio.skeleton.limbs).T
+    lengths = np.median(np.linalg.norm(studio.truth_xyz[:, child] - studio.truth_xyz[:, parent], axis=-1), axis=0)
+    path = tmp_path_factory.mktemp("single") / "cam1.safetensors"
+    save_single_view(network, SingleViewManifest(studio.skeleton, config, camera, studio.rig.unit, tuple(lengths.tolist())), path)
+    return path
+
+
+def test_one_camera_gives_places_in_3d_with_a_single_view_network(
+    trained: Trained, weights: Path, run: Run, tmp_path: Path
+) -> None:
+    video = f"cam1={trained.videos / 'cam1.mp4'}"
+    answer = run("predict", "--camera", video, "--model", trained.model, "--single-view", weights, "--to", "csv,trc")
+    assert answer.exit_code == 0, answer.output
+    assert "from one camera by the lengths of limbs" in answer.stdout
+    found = points(pd.read_csv(tmp_path / "tracks" / "cam1" / "csv" / "cam1_3d.csv"), trained, "xyz")
+    truth, root = trained.studio.truth_xyz, trained.studio.skeleton.root
+    camera = trained.studio.rig.cameras[0]
+    depth, true_depth = (camera.depth(xyz) - camera.depth(xyz[:, [root]]) for xyz in (found, truth))
+    assert np.nanmean(np.abs(depth - true_depth)) < 0.5 * np.abs(true_depth).mean(), "better than a flat figure"
+    off = camera.depth(found[:, root]) / camera.depth(truth[:, root]) - 1
+    assert np.nanmedian(np.abs(off)) < 0.15
+
+
+def test_single_view_weights_are_for_one_camera_and_its_size(trained: Trained, weights: Path, run: Run, tmp_path: Path) -> None:
+    single, calibration = ("--model", trained.model, "--single-view", weights), trained.videos.parent / "calibration.toml"
+    several = run("predict", trained.videos, "--calibration", calibration, *single)
+    assert "has cameras cam1, cam2, cam3; expected one, such as the video of" in several.stderr
+    small = write_video(tmp_path / "small.mp4", [picture[:64, :64] for picture in trained.pictures(0, range(2))])
+    unnamed = run("predict", small, *single)
+    assert "camera 'camera' is not the weights' camera 'cam1'; if it is that one: --camera cam1=FILE" in unnamed.stderr
+    other = run("predict", "--camera", f"cam1={small}", *single)
+    assert "has pictures of 96 × 96, got 64 × 64" in other.stderr

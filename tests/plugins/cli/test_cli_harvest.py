@@ -103,12 +103,16 @@ def test_a_single_view_network_is_written_with_its_errors(
     from safetensors.torch import load_file
 
     from ml_backend.jobs import single_view_training
-    from ml_backend.pose.networks import build_network
-    from ml_backend.pose.single_view_network import SingleViewNetwork
+    from ml_backend.pose.config import TrainConfig
+    from ml_backend.pose.single_view_network import SingleViewManifest, build_single_view
+    from ml_backend.simulation.studio import CaptureStudio
 
-    network = SingleViewNetwork(build_network("unet_small", 1, width=4, decoder=8), 3, (32, 32))
-    result = single_view_training.SingleViewResult(network, np.array([12.5, np.nan, 7.0]), 40, 10)
-    monkeypatch.setattr(single_view_training, "train_single_view", lambda workspace, view: result)
+    config = TrainConfig(input_px=(32, 32), network_args={"width": 4, "decoder": 8})
+    camera = CaptureStudio(seed=0, n_frames=1, n_views=1).rig.cameras[0]
+    manifest = SingleViewManifest(harvested.binding.skeleton, config, camera, "mm", (1.0,))
+    network = build_single_view(config, 3)
+    result = single_view_training.SingleViewResult(network, manifest, np.array([12.5, np.nan, 7.0]), 40, 10)
+    monkeypatch.setattr(single_view_training, "train_single_view", lambda workspace, view, printed: result)
     target = tmp_path / "weights.safetensors"
     lines = run("harvest", "single-view", "left", str(target)).output.splitlines()
     assert lines[0].startswith("40 frames learnt, 10 left out; weights in")
