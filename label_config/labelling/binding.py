@@ -23,6 +23,9 @@ from label_config.values.errors import LabellingConfigError
 from label_config.values.problem import Problem
 from label_config.values.skeleton import Skeleton
 
+#: One for each camera; the largest halls of cameras have 480.
+_MOST_PICTURES = 500
+
 
 @dataclass(frozen=True)
 class ViewBinding:
@@ -159,6 +162,8 @@ def bind(
             "labelling config: expected at least one <Image> with a <KeyPointLabels> of its own, found none; "
             f"add them in the project's Labeling Interface, or let `parallax init` create a project{reasons}"
         )
+    if len(pictures) > _MOST_PICTURES:
+        raise LabellingConfigError(f"labelling config: expected at most {_MOST_PICTURES} pictures, got {len(pictures)}")
     pictures, aliases = named(pictures, views, problems), aliases or {}
     words = [read_words(root, picture, skeleton, visibility or {}, problems) for picture in pictures]
     known = skeleton or draft_skeleton(_drafted(pictures, words, aliases))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
@@ -46,9 +47,8 @@ def pictures_with_points(root: Element, problems: list[Problem]) -> list[Picture
 
 
 def _repeated_names(root: Element) -> list[str]:
-    names = [tag.get("name") for tag in root.iter() if tag.get("name")]
-    repeated = dict.fromkeys(name for name in names if names.count(name) > 1)
-    return [f"the name {name!r} is given to {names.count(name)} tags; names must differ" for name in repeated]
+    names = Counter(name for tag in root.iter() if (name := tag.get("name")))
+    return [f"the name {name!r} is given to {times} tags; names must differ" for name, times in names.items() if times > 1]
 
 
 def _why_no_repeater(tag: Element) -> str:

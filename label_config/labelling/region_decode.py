@@ -18,7 +18,7 @@ choice, or second label, that nobody has said the meaning of is not used.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,8 @@ from label_config.values.problem import Problem, Severity
 #: Percent by which a point may lie outside the picture and still count, moved to its edge.
 _TOLERANCE = 1.0
 _LARGEST_SIDE = 10_000_000
+#: Far above what a person draws; every point may have to be looked for in every box of its view.
+MOST_REGIONS, MOST_BOXES, MOST_SUBJECTS = 10_000, 2_000, 500
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,6 @@ class _Box:
     position: int
     box_px: tuple[float, float, float, float]
 
-    def contains(self, xy_px: tuple[float, float]) -> bool:
-        left, top, width, height = self.box_px
-        return left <= xy_px[0] <= left + width and top <= xy_px[1] <= top + height
-
 
 def decode(result: object, binding: Binding, *, sizes_px: Mapping[str, Size] | None = None) -> DecodedAnnotation:
     """Read the ``result`` of an annotation.
@@ -86,12 +84,20 @@ def decode(result: object, binding: Binding, *, sizes_px: Mapping[str, Size] | N
     if not isinstance(result, list):
         reader.report("error", f"annotation: expected a list of regions, got {type(result).__name__}; nothing of it is used")
         return DecodedAnnotation({}, {}, {}, tuple(reader.problems))
+    if len(result) > MOST_REGIONS:
+        reader.report(
+            "error", f"annotation: expected at most {MOST_REGIONS:,} regions; nothing of it is used", got=str(len(result))
+        )
+        return DecodedAnnotation({}, {}, {}, tuple(reader.problems))
     regions = [_with_id(region, place) for place, region in enumerate(result) if isinstance(region, dict)]
     if len(regions) < len(result):
         reader.report(
             "error", f"annotation: {len(result) - len(regions)} of {len(result)} regions are no mappings; they are not used"
         )
     boxes = [box for region in regions if (box := reader.box(region)) is not None]
+    if len(boxes) > MOST_BOXES:
+        reader.report("error", f"annotation: expected at most {MOST_BOXES:,} boxes; the others are not used", got=str(len(boxes)))
+        boxes = boxes[:MOST_BOXES]
     points = [point for region in regions for point in reader.points(region)]
     states = reader.states(regions, {point.region for point in points})
     return reader.assemble(points, states, boxes)
@@ -227,11 +233,12 @@ class _RegionReader:
     ) -> DecodedAnnotation:
         """One pose per subject."""
         subjects = _number_boxes(boxes)
+        subject_of = _SubjectFinder(boxes, subjects)
         chosen: dict[PointKey, _Point] = {}
         for point in points:
             if _said_of(point, states)[0] is PointState.UNLABELLED:
                 continue
-            key = (self._subject(point, boxes, subjects), point.position, point.keypoint)
+            key = (subject_of(point), point.position, point.keypoint)
             previous = chosen.get(key)
             if previous is not None:
                 view, name = self.binding.names[point.position], self.binding.skeleton.keypoints[point.keypoint]
@@ -239,6 +246,8 @@ class _RegionReader:
                 self.report("warning", f"{view}, {name}: more than one point for subject {key[0]}; {which} is used", view, name)
             if previous is None or point.touched or not previous.touched:
                 chosen[key] = point
+        used = self._first_subjects({*subjects.values(), *(subject for subject, _, _ in chosen)})
+        chosen = {key: point for key, point in chosen.items() if key[0] in used}
         poses = {subject: Pose2D.empty(len(self.binding.views), len(self.binding.skeleton)) for subject, _, _ in chosen}
         shown: dict[PointKey, RegionId] = {}
         for key, point in chosen.items():
@@ -247,7 +256,7 @@ class _RegionReader:
             # Labels and boxes may be changed, a region never goes to another picture: such an id was made up.
             if ours is not None and ours.view == key[1] and (ours.keypoint or 0) < len(self.binding.skeleton):
                 shown[key] = ours
-        arrays = self._box_arrays(boxes, subjects)
+        arrays = self._box_arrays(boxes, {index: subject for index, subject in subjects.items() if subject in used})
         regions = {key: point.region for key, point in chosen.items()}
         return DecodedAnnotation(
             dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized), regions
@@ -287,23 +296,18 @@ class _RegionReader:
             return None
         return (width, height)
 
-    def _subject(self, point: _Point, boxes: list[_Box], subjects: Mapping[int, int]) -> int:
-        for index, box in enumerate(boxes):
-            if point.parent is not None and box.region == point.parent:
-                return subjects[index]
-        ours = RegionId.parse(point.region)
-        if ours is not None:
-            return ours.subject
-        around = [i for i, box in enumerate(boxes) if box.position == point.position and box.contains(point.xy_px)]
-        if around:
-            return subjects[min(around, key=lambda i: boxes[i].box_px[2] * boxes[i].box_px[3])]
-        return DEFAULT_SUBJECT
+    def _first_subjects(self, subjects: set[int]) -> set[int]:
+        """The subjects that are used; a pose of each is stored."""
+        if len(subjects) > MOST_SUBJECTS:
+            message = f"annotation: expected at most {MOST_SUBJECTS} subjects; those with the largest numbers are not used"
+            self.report("error", message, got=str(len(subjects)))
+        return set(sorted(subjects)[:MOST_SUBJECTS])
 
     def _box_arrays(self, boxes: list[_Box], subjects: Mapping[int, int]) -> dict[int, FloatArray]:
         arrays: dict[int, FloatArray] = {}
-        for index, box in enumerate(boxes):
-            array = arrays.setdefault(subjects[index], np.full((len(self.binding.views), 4), np.nan))
-            array[box.position] = box.box_px
+        for index, subject in sorted(subjects.items()):
+            array = arrays.setdefault(subject, np.full((len(self.binding.views), 4), np.nan))
+            array[boxes[index].position] = boxes[index].box_px
         return dict(sorted(arrays.items()))
 
 
@@ -311,11 +315,45 @@ def _number_boxes(boxes: list[_Box]) -> dict[int, int]:
     """Position of a box in the list → subject."""
     ours = {index: parsed.subject for index, box in enumerate(boxes) if (parsed := RegionId.parse(box.region)) is not None}
     subjects = dict(ours)
+    taken = {(boxes[index].position, subject) for index, subject in ours.items()}
+    next_free: dict[int, int] = {}
     for index, box in enumerate(boxes):
         if index not in subjects:
-            taken = {subject for other, subject in subjects.items() if boxes[other].position == box.position}
-            subjects[index] = next(number for number in range(len(boxes) + 1) if number not in taken)
+            number = next_free.get(box.position, 0)
+            while (box.position, number) in taken:
+                number += 1
+            subjects[index], next_free[box.position] = number, number + 1
     return subjects
+
+
+class _SubjectFinder:
+    """Which subject a point belongs to."""
+
+    def __init__(self, boxes: Sequence[_Box], subjects: Mapping[int, int]) -> None:
+        self._of_box: dict[object, int] = {}
+        for index, box in enumerate(boxes):
+            self._of_box.setdefault(box.region, subjects[index])
+        in_view: dict[int, list[int]] = {}
+        for index, box in enumerate(boxes):
+            in_view.setdefault(box.position, []).append(index)
+        # View → (n,) subjects, and (n, 4) left, top, width, height.
+        self._in_view = {
+            view: (np.array([subjects[i] for i in of]), np.array([boxes[i].box_px for i in of])) for view, of in in_view.items()
+        }
+
+    def __call__(self, point: _Point) -> int:
+        """By its parent, by its id, by the smallest box around it, else DEFAULT_SUBJECT."""
+        if isinstance(point.parent, str) and point.parent in self._of_box:
+            return self._of_box[point.parent]
+        ours = RegionId.parse(point.region)
+        if ours is not None:
+            return ours.subject
+        if point.position not in self._in_view:
+            return DEFAULT_SUBJECT
+        subjects, box_px = self._in_view[point.position]
+        beyond = np.asarray(point.xy_px) - box_px[:, :2]
+        around = np.flatnonzero(((beyond >= 0) & (beyond <= box_px[:, 2:])).all(axis=1))
+        return int(subjects[around[box_px[around, 2:].prod(axis=1).argmin()]]) if len(around) else DEFAULT_SUBJECT
 
 
 def _size_text(width: float, height: float) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from label_config.values.data_path import PATH
 from label_config.values.errors import LabellingConfigError
+from label_config.values.refusing import refusing
 
+#: Far above what a person can label with.
+_MOST_TAGS, _DEEPEST = 10_000, 100
+_SAVE_AGAIN = "open the project's Labeling Interface in Label Studio and save it again"
 _VARIABLE = re.compile(rf"\$({PATH.pattern})")
 
 
@@ -48,13 +51,15 @@ class ControlTag:
 
 def parse_config(xml: str) -> Element:
     """The root of a config.  Raises BadInputError for anything that is not plain XML; entities are refused."""
-    try:
+    with refusing(LabellingConfigError, f"labelling config: expected plain XML without entity declarations; {_SAVE_AGAIN}"):
         root: Element = fromstring(xml, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    tags, depth, level = 0, 0, [root]
+    while level and tags <= _MOST_TAGS and depth <= _DEEPEST:
+        tags, depth, level = tags + len(level), depth + 1, [child for tag in level for child in tag]
+    if level or tags > _MOST_TAGS:
         raise LabellingConfigError(
-            f"labelling config: expected plain XML without entity declarations, got {error or type(error).__name__}; "
-            "open the project's Labeling Interface in Label Studio and save it again"
-        ) from error
+            f"labelling config: expected at most {_MOST_TAGS:,} tags, nested at most {_DEEPEST} deep, got more; {_SAVE_AGAIN}"
+        )
     return root
 
 

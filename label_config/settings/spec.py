@@ -66,7 +66,7 @@ class LabelStudio(Section):
     url: str = "http://localhost:8080"
     public_url: str | None = None
     token: SecretStr | None = secret("LABEL_STUDIO_API_KEY")
-    project: int | None = None
+    project: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     title: str = "Parallax"
 
     @field_validator("url", "public_url")

@@ -7,11 +7,16 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+#: Nobody reads more at once.
+_MOST_LINES = 30
+
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """One indented line per problem."""
     details = error.errors(include_url=False, include_context=False)
-    return "\n".join(dict.fromkeys(f"  {_line(detail, root)}" for detail in details if not _other_branch(detail)))
+    wrong = [detail for detail in details if not _other_branch(detail)]
+    lines = list(dict.fromkeys(f"  {_line(detail, root)}" for detail in wrong[:_MOST_LINES]))
+    return "\n".join(lines + ([f"  … and {len(wrong) - _MOST_LINES} more"] if len(wrong) > _MOST_LINES else []))
 
 
 def _other_branch(detail: Any) -> bool:

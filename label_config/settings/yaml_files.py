@@ -7,55 +7,103 @@ from typing import Any
 
 import yaml
 
-from label_config.values.errors import SettingsError
+from label_config.values.errors import BadInputError, SettingsError
+from label_config.values.refusing import refusing
 
-#: Brackets inside brackets.  PyYAML's time grows with the square of their depth.
+#: Lists and mappings inside one another.  PyYAML's time grows with the square of their depth.
 _DEEPEST = 100
-
-
-#: What PyYAML raises for text that is no YAML: besides its own errors, those of what it calls for numbers, dates and so on.
-NO_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+#: Values in a file, those that stand behind an alias counted where they are used: ten lines may stand for 10^10 of them.
+_MOST_VALUES = 200_000
+_LARGEST_BYTES = 8_000_000
+#: Digits of a whole number, and how far it may go: databases hold no larger ones.
+_LONGEST_NUMBER, _LARGEST_NUMBER = 100, 2**63
+_INT = "tag:yaml.org,2002:int"
 
 
 class ShallowLoader(yaml.SafeLoader):
-    """Plain YAML, but for brackets that are nested deeper than anybody would."""
+    """Plain YAML of a size that people write."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._values: dict[Any, int] = {}
 
     def fetch_flow_collection_start(self, token: Any) -> None:
         if self.flow_level >= _DEEPEST:
-            mark = self.get_mark()
-            raise yaml.scanner.ScannerError(None, None, f"brackets are nested deeper than {_DEEPEST}", mark)
+            raise yaml.scanner.ScannerError(None, None, f"brackets are nested deeper than {_DEEPEST}", self.get_mark())
         super().fetch_flow_collection_start(token)
 
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"values are nested deeper than {_DEEPEST}", mark)
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        if node not in self._values:  # an alias gives the node that it stands for
+            self._values[node] = 1 + sum(self._values.get(child, 1) for child in _children(node))
+        if self._values[node] > _MOST_VALUES:
+            raise yaml.composer.ComposerError(None, None, f"there are more than {_MOST_VALUES:,} values", node.start_mark)
+        return node
 
-class _UniqueKeyLoader(ShallowLoader):
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
+            raise yaml.constructor.ConstructorError(None, None, "a text holds characters that are no text", node.start_mark)
+        return value
+
+
+def _children(node: Any) -> list[Any]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _whole_number(loader: ShallowLoader, node: yaml.ScalarNode) -> int:
+    number = loader.construct_yaml_int(node) if len(node.value) <= _LONGEST_NUMBER else _LARGEST_NUMBER
+    if abs(number) >= _LARGEST_NUMBER:
+        raise yaml.constructor.ConstructorError(None, None, "a whole number is beyond 2^63", node.start_mark)
+    return int(number)
+
+
+ShallowLoader.add_constructor(_INT, _whole_number)
+
+
+class UniqueKeyLoader(ShallowLoader):
     """Plain YAML in which a key given twice is an error (by default the first value would vanish silently)."""
 
 
-def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     loader.flatten_mapping(node)
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for position, key in enumerate(keys):
-        if key in keys[:position]:
-            mark = node.value[position][0].start_mark
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", mark)
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, list | dict | set) and key in seen:  # those that are no keys, construct_mapping refuses
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+        seen.add(key if not isinstance(key, list | dict | set) else None)
     return loader.construct_mapping(node, deep=True)
 
 
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read_yaml(path: str | Path) -> Any:
     """The content of a YAML file.  Raises BadInputError when it cannot be read."""
-    try:
+    with refusing(SettingsError, f"{path}: expected a readable YAML file in UTF-8"):
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: expected a readable YAML file in UTF-8, got {error}") from error
     return parse_yaml(text, origin=str(path))
 
 
-def parse_yaml(text: str, origin: str) -> Any:
-    """The content of YAML text; ``origin`` names it in messages."""
-    try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)
-    except NO_YAML as error:
-        raise SettingsError(f"{origin}: not valid YAML: {error}") from error
+def parse_yaml(
+    text: str, origin: str, *, loader: type[ShallowLoader] = UniqueKeyLoader, kind: type[BadInputError] = SettingsError
+) -> Any:
+    """The content of YAML text.
+
+    origin  names it in messages
+    loader  by default a key that is given twice is an error
+    kind    what is raised for text that is no YAML
+    """
+    if len(text) > _LARGEST_BYTES:
+        raise kind(f"{origin}: expected YAML of at most {_LARGEST_BYTES // 10**6} MB, got a larger file")
+    with refusing(kind, f"{origin}: not valid YAML"):
+        return yaml.load(text, Loader=loader)

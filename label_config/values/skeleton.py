@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,8 @@ from label_config.values import BadInputError
 
 #: OKS sigma of a keypoint about which nothing is known (COCO's are 0.025 for an eye, 0.107 for a hip).
 DEFAULT_SIGMA = 0.05
+#: Whole bodies with hands and faces have 133.
+MOST_KEYPOINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Skeleton:
         count = len(self.keypoints)
         if count == 0:
             raise BadInputError(f"skeleton {self.name!r}: expected at least one keypoint, got none")
-        repeated = sorted({name for name in self.keypoints if self.keypoints.count(name) > 1})
+        if count > MOST_KEYPOINTS:
+            raise BadInputError(f"skeleton {self.name!r}: expected at most {MOST_KEYPOINTS} keypoints, got {count}")
+        repeated = sorted(name for name, times in Counter(self.keypoints).items() if times > 1)
         if repeated:
             raise BadInputError(f"skeleton {self.name!r}: keypoint names must be unique, repeated: {', '.join(repeated)}")
         if not self.sigmas:

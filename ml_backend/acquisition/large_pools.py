@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.values import BadInputError, IntArray
+from label_config.values.refusing import refusing
 
 Loader = Callable[[], npt.NDArray[Any]]
 
@@ -65,8 +66,6 @@ class ShardedRows:
 
 
 def _map(path: Path) -> npt.NDArray[Any]:
-    try:
+    with refusing(BadInputError, f"shard {path}: cannot be read; score the frames again"):
         mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"shard {path}: cannot be read ({error}); score the frames again") from error
     return mapped

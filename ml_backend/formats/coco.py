@@ -15,8 +15,9 @@ import numpy as np
 
 from label_config.values import DEFAULT_SUBJECT, BadInputError, FloatArray, FrameKey, ImageRef, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.refusing import refusing
 from label_config.values.skeleton import Skeleton
-from ml_backend.formats.guarded import load_json, understood
+from ml_backend.formats.json_file import load_json
 from ml_backend.formats.label_records import LabelledImage, LabelSet, keypoint_forest
 from ml_backend.heatmaps.crops import box_around
 
@@ -103,7 +104,7 @@ def read_coco(path: Path, *, category: str | None = None, visibility: Visibility
     Raises BadInputError naming the file and the object (or the line, for broken JSON).
     """
     content = load_json(path)
-    with understood(path, "a COCO object"):
+    with refusing(LabelFileError, f"{path}: expected a COCO object; one of its values is of another kind"):
         for name in ("images", "annotations", "categories"):
             if not isinstance(content, dict) or not isinstance(content.get(name), list):
                 raise LabelFileError(f"{path}: expected a COCO object with a list {name!r}")

@@ -9,8 +9,8 @@ from pathlib import Path
 from label_config.values.errors import LabelFileError
 from ml_backend.formats.coco import Visibility, read_coco
 from ml_backend.formats.dlc import read_dlc, read_dlc_predicted, read_table
-from ml_backend.formats.guarded import load_json
 from ml_backend.formats.interhand import is_interhand, read_interhand
+from ml_backend.formats.json_file import load_json
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.label_studio import read_label_studio
 from ml_backend.formats.lightning_pose import read_lightning_pose

@@ -13,8 +13,9 @@ import numpy as np
 
 from label_config.values import FloatArray, FrameKey, ImageRef, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.refusing import refusing
 from label_config.values.skeleton import Skeleton, limbs_by_name
-from ml_backend.formats.guarded import load_json, understood
+from ml_backend.formats.json_file import load_json
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 
 ENDING = "_data.json"
@@ -47,7 +48,8 @@ def _beside(path: Path, ending: str) -> Path:
 def read_interhand(path: Path) -> LabelSet:
     """Labels of every picture; the view is the camera's number, the recording ``<capture>/<sequence>``.  Raises BadInputError."""
     data, points, cameras = load_json(path), load_json(_beside(path, _BESIDE[0])), load_json(_beside(path, _BESIDE[1]))
-    with understood(path, "pictures of InterHand2.6M, with _joint_3d.json and _camera.json beside it"):
+    expected = "pictures of InterHand2.6M, with _joint_3d.json and _camera.json beside it"
+    with refusing(LabelFileError, f"{path}: expected {expected}; one of its values is of another kind"):
         boxes = {annotation["image_id"]: annotation.get("bbox") for annotation in data["annotations"]}
         labels = [_label(path, image, points, cameras, boxes.get(image["id"])) for image in data["images"]]
     kept = tuple(label for label in labels if label.says_something)

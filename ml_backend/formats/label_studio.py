@@ -20,8 +20,9 @@ from label_config.labelling.build_xml import build_label_config
 from label_config.labelling.region_frame import Size
 from label_config.values import FrameKey, ImageRef, PointState, Pose2D, Provenance
 from label_config.values.errors import LabelFileError
+from label_config.values.refusing import refusing
 from ml_backend.formats.exported_config import bind_exported
-from ml_backend.formats.guarded import load_json, understood
+from ml_backend.formats.json_file import load_json
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
 
 #: Region ids of this generation were never shown to anyone.
@@ -36,7 +37,7 @@ def read_label_studio(path: Path, words: Mapping[str, str] | None = None) -> Lab
     Raises BadInputError naming file and task.
     """
     content = load_json(path)
-    with understood(path, "Label Studio's JSON export"):
+    with refusing(LabelFileError, f"{path}: expected Label Studio's JSON export; one of its values is of another kind"):
         if not isinstance(content, list) or not all(isinstance(task, dict) and "data" in task for task in content):
             raise LabelFileError(f"{path}: expected Label Studio's JSON export: a list of tasks with 'data' and 'annotations'")
         binding = bind_exported(path, [r for task in content for a in _annotations(task) for r in a["result"]], words or {})

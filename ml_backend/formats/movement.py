@@ -16,9 +16,9 @@ import numpy as np
 from label_config.values import FloatArray, IntArray, PointState
 from label_config.values.errors import LabelFileError
 from label_config.values.file_names import file_name
+from label_config.values.refusing import refusing
 from label_config.values.skeleton import Skeleton
 from ml_backend.child_processes.limited_child import read_limited
-from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.tracks import Track, labels_of, tracks_of
 
@@ -33,7 +33,7 @@ def read_movement(path: Path, video: str | None = None) -> LabelSet:
     """
     _need_xarray(path)
     found = read_limited("ml_backend.formats.movement_file:read", path)
-    with understood(path, "a netCDF file of movement"):
+    with refusing(LabelFileError, f"{path}: expected a netCDF file of movement; one of its values is of another kind"):
         return _label_set(path, found, video)
 
 

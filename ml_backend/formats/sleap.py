@@ -15,9 +15,9 @@ import numpy as np
 
 from label_config.values import ImageRef, IntArray, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.refusing import refusing
 from label_config.values.skeleton import Skeleton
 from ml_backend.child_processes.limited_child import read_limited
-from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import EmbeddedPicture, LabelledImage, LabelSet, key_from_path, keypoint_forest
 from ml_backend.formats.point_table import clean_path
 
@@ -32,7 +32,7 @@ def read_sleap(path: Path) -> LabelSet:
     if not path.is_file():
         raise LabelFileError(f"{path}: no such file")
     found = read_limited("ml_backend.formats.sleap_file:read", path)
-    with understood(path, "a SLEAP label file"):
+    with refusing(LabelFileError, f"{path}: expected a SLEAP label file; one of its values is of another kind"):
         return _label_set(path, found)
 
 

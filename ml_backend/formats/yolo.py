@@ -14,11 +14,11 @@ import numpy as np
 import yaml
 
 from label_config.settings.skeleton_files import load_skeleton, skeleton_to_mapping
-from label_config.settings.yaml_files import NO_YAML, ShallowLoader
+from label_config.settings.yaml_files import ShallowLoader, parse_yaml
 from label_config.values import FloatArray, ImageRef, PointState
 from label_config.values.errors import LabelFileError
+from label_config.values.refusing import refusing
 from label_config.values.skeleton import Skeleton
-from ml_backend.formats.guarded import understood
 from ml_backend.formats.label_records import LabelledImage, LabelSet, key_from_path
 from ml_backend.heatmaps.crops import box_around
 from ml_backend.recordings import UnreadableImageError
@@ -90,7 +90,8 @@ def read_yolo(folder: Path) -> LabelSet:
     """
     about_path = folder if folder.suffix in (".yaml", ".yml") else folder / "data.yaml"
     folder = about_path.parent
-    with understood(about_path, "the data.yaml of a YOLO-pose data set"):
+    expected = "the data.yaml of a YOLO-pose data set"
+    with refusing(LabelFileError, f"{about_path}: expected {expected}; one of its values is of another kind"):
         skeleton, dimensions, notes = _read_about(about_path)
     labels: list[LabelledImage] = []
     empty = missing = comments = 0
@@ -131,10 +132,9 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _read_about(path: Path) -> tuple[Skeleton, int, list[str]]:
-    try:
-        about = yaml.load(path.read_text(encoding="utf-8"), Loader=ShallowLoader)
-    except (OSError, *NO_YAML) as error:
-        raise LabelFileError(f"{path}: cannot be read as YAML ({error})") from error
+    with refusing(LabelFileError, f"{path}: cannot be read as YAML"):
+        text = path.read_text(encoding="utf-8")
+    about = parse_yaml(text, str(path), loader=ShallowLoader, kind=LabelFileError)
     shape = about.get("kpt_shape") if isinstance(about, dict) else None
     if not (
         isinstance(shape, list) and len(shape) == 2 and shape[1] in (2, 3) and type(shape[0]) is int and 0 < shape[0] < 10_000

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,7 +18,9 @@ from rq.exceptions import DuplicateJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from label_config.values.errors import ServiceError
+from label_config.values.errors import ServiceError, SettingsError
+from label_config.values.refusing import refusing
+from label_config.values.shown_address import shown_address
 from ml_backend.jobs.messages import PREDICT_NOW, RUN_JOB
 from ml_backend.jobs.total_deadline import within
 from ml_backend.store import work
@@ -43,6 +46,25 @@ class QueueAwayError(ServiceError):
     """Redis does not answer.  Jobs stay requested in the store, and are enqueued by the first look that succeeds."""
 
 
+def connect(url: str, **options: Any) -> redis.Redis:
+    """A client of the Redis at an address; nothing is asked of it yet.  Raises SettingsError for what is no address."""
+    with refusing(SettingsError, f"redis: expected redis://:password@host:port/0, got {shown_address(url)!r}"):
+        return redis.Redis.from_url(url, **options)
+
+
+def away(error: Exception) -> QueueAwayError:
+    """What is said for whatever goes wrong between us and what listens at the address of Redis."""
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+        return QueueAwayError(
+            "Redis refuses the password: jobs wait. Expected redis://:password@host:port/0 in PARALLAX_REDIS_URL"
+        )
+    if isinstance(error, redis.exceptions.InvalidResponse | UnicodeError):
+        return QueueAwayError("what listens at the address of Redis is no Redis: jobs wait. Is PARALLAX_REDIS_URL right?")
+    return QueueAwayError(
+        f"Redis does not answer ({type(error).__name__}): jobs wait until it does. Is it running, and is `redis` right?"
+    )
+
+
 class JobQueue:
     """The two queues of one Redis."""
 
@@ -52,9 +74,7 @@ class JobQueue:
 
     def _client(self, *, tries_again: int) -> redis.Redis:
         retry = Retry(NoBackoff(), tries_again)
-        return redis.Redis.from_url(
-            self.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S, retry=retry, health_check_interval=30
-        )
+        return connect(self.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S, retry=retry, health_check_interval=30)
 
     def enqueue_open_jobs(self, workspace: Workspace) -> int:
         """Put every job that wants a worker on its queue, once; returns how many were new there.
@@ -62,16 +82,15 @@ class JobQueue:
         A repeated call adds nothing while the message waits.  Only the queue itself is asked: what RQ remembers of a message
         that a worker took says nothing, as the worker may have died before it could claim the job.  Raises QueueAwayError.
         """
+        jobs = work.open_jobs(workspace.store)
         try:
-            return within(ENQUEUE_S, lambda: self._enqueue(workspace), lambda: cut(self.connection))
-        except (redis.RedisError, TimeoutError) as error:
-            raise QueueAwayError(
-                f"Redis does not answer ({type(error).__name__}): jobs wait until it does. Is it running, and is `redis` right?"
-            ) from error
+            return within(ENQUEUE_S, lambda: self._enqueue(workspace, jobs), lambda: cut(self.connection))
+        except Exception as error:
+            raise away(error) from error
 
-    def _enqueue(self, workspace: Workspace) -> int:
+    def _enqueue(self, workspace: Workspace, jobs: Sequence[work.JobRow]) -> int:
         added = 0
-        for job in work.open_jobs(workspace.store):
+        for job in jobs:
             queue = Queue(QUEUE_OF[job.kind], connection=self.connection, serializer=JSONSerializer)
             name = f"parallax-{workspace.store.project_id}-{job.id}"
             if name in queue.job_ids:
@@ -104,8 +123,8 @@ class JobQueue:
                 within(wait_s, lambda: _ask(connection, name, numbers, wait_s), lambda: cut(connection))
             except TimeoutError:
                 log.info("no worker predicted %d frames within %g s", len(numbers), wait_s)
-            except redis.RedisError as error:
-                log.warning("no worker can be asked for predictions: Redis does not answer (%s)", type(error).__name__)
+            except Exception as error:
+                log.warning("no worker can be asked for predictions: %s", away(error))
 
 
 def _ask(connection: redis.Redis, name: str, numbers: Sequence[int], wait_s: float) -> None:

@@ -15,7 +15,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from ml_backend.jobs.messages import Message
-from ml_backend.jobs.queue import JobQueue
+from ml_backend.jobs.queue import JobQueue, away, connect
 from ml_backend.jobs.run_job import open_from_environment, owner_name, stopping
 from ml_backend.store import presence
 
@@ -47,6 +47,11 @@ class InProcessWorker(SimpleWorker):
 
 def run_worker(queues: Sequence[str], redis_url: str, *, burst: bool = False) -> None:
     """Work until stopped; ``burst`` ends when the queues are empty."""
+    connection = connect(redis_url, health_check_interval=30)
+    try:
+        connection.ping()
+    except Exception as error:
+        raise away(error) from error
     workspace = open_from_environment()
     messages = JobQueue(redis_url)
     over = threading.Event()
@@ -64,10 +69,11 @@ def run_worker(queues: Sequence[str], redis_url: str, *, burst: bool = False) ->
                 return
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
-    connection = redis.Redis.from_url(redis_url, health_check_interval=30)
     named = [Queue(name, connection=connection, serializer=JSONSerializer, job_class=Message) for name in queues]
     worker = InProcessWorker(named, connection=connection, serializer=JSONSerializer, job_class=Message)
     try:
         worker.work(burst=burst, logging_level="WARNING")
+    except redis.RedisError as error:
+        raise away(error) from error
     finally:
         over.set()

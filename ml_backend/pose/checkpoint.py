@@ -7,15 +7,20 @@ so the position alone determines all that follows.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import TypeAdapter
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from label_config.values.refusing import cause_of
 from ml_backend.pose.model_files import replacing
+
+log = logging.getLogger("parallax.training")
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 
@@ -65,20 +70,30 @@ def load_checkpoint(
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            position = Position(**json.loads(file.metadata()["position"]))
+            position = TypeAdapter(Position).validate_json(file.metadata()["position"])
             if position.run != run:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return None  # a damaged checkpoint costs time, not the job
-    network.load_state_dict(_under(tensors, "network"))
-    _restore_optimizer(optimizer, _under(tensors, "optimizer"))
-    return position, _under(tensors, "best") or None
+        own, best = _under(tensors, "network"), _under(tensors, "best") or None
+        _check_fits(network, own)
+        _check_fits(network, best or own)
+        _restore_optimizer(optimizer, _under(tensors, "optimizer"))
+    except Exception as error:  # a damaged checkpoint costs time, not the job
+        log.warning("%s cannot be read (%s); the training begins anew", path, cause_of(error))
+        return None
+    network.load_state_dict(own)
+    return position, best
 
 
 def remove_checkpoint(folder: Path) -> None:
     """Forget the run's position once its model is published."""
     (folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+
+
+def _check_fits(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError before anything of the network was changed."""
+    if {name: value.shape for name, value in network.state_dict().items()} != {name: of.shape for name, of in tensors.items()}:
+        raise ValueError("its weights are those of another network")
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

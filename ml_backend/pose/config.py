@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from pydantic import TypeAdapter
+
 from label_config.values.errors import ModelError
 from label_config.values.prediction import Output
+from label_config.values.refusing import refusing
 from ml_backend.heatmaps.crops import Grid
 
 Codec = Literal["msra", "dark", "udp"]
@@ -147,17 +150,13 @@ class TrainConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
         """Inverse of :meth:`to_json`.  Raises BadInputError for an unknown field."""
-        known = {item.name for item in fields(cls)}
-        unknown = sorted(set(data) - known)
-        if unknown:
-            raise ModelError(f"training configuration: unknown fields {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-        if "augment" in values:
-            augment = dict(values["augment"])
-            if augment.get("randaugment") is not None:
-                augment["randaugment"] = tuple(augment["randaugment"])
-            values["augment"] = AugmentConfig(**augment)
-        return cls(**values)
+        with refusing(ModelError, "training configuration: expected named fields of their kinds"):
+            known = {item.name for item in fields(cls)}
+            unknown = sorted(set(data) - known)
+            if unknown:
+                names = f"unknown fields {', '.join(map(str, unknown))}; known: {', '.join(sorted(known))}"
+                raise ModelError(f"training configuration: {names}")
+            return TypeAdapter(cls).validate_python(dict(data))
 
     def but(self, **changes: Any) -> TrainConfig:
         """The same with some fields changed."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from label_config.values import FloatArray
 from label_config.values.atomic_files import replacing
+from label_config.values.errors import ModelError
+from label_config.values.refusing import refusing
 
 NAME = "poses.npz"
 
@@ -22,5 +24,8 @@ def read_poses(folder: Path) -> tuple[FloatArray, FloatArray] | None:
     """(m, V, K, 2) and (m, V, 4), None when the folder has none, as that of an older model."""
     if not (folder / NAME).is_file():
         return None
-    with np.load(folder / NAME, allow_pickle=False) as file:
+    with (
+        refusing(ModelError, f"{folder / NAME}: expected the poses that the model was trained on"),
+        np.load(folder / NAME, allow_pickle=False) as file,
+    ):
         return file["xy_px"].astype(np.float64), file["crop_px"].astype(np.float64)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from label_config.values.errors import ModelError
+from label_config.values.json_values import text_of
+from label_config.values.refusing import refusing
 from label_config.values.skeleton import Skeleton
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import TrainConfig
@@ -31,11 +32,6 @@ from ml_backend.pose.networks import Part, PoseNetwork, build_network, part_of, 
 WEIGHTS_NAME = "weights.safetensors"
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
-
-
-def _pair(stored: list[int] | None) -> tuple[int, int] | None:
-    """Two keypoints; None also in manifests of earlier releases."""
-    return None if stored is None else (stored[0], stored[1])
 
 
 @dataclass(frozen=True)
@@ -77,32 +73,13 @@ class Manifest:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
         """Inverse of :meth:`to_json`.  Raises BadInputError."""
-        if data.get("format") != FORMAT:
-            raise ModelError(f"manifest: expected format {FORMAT}, got {data.get('format')!r}; written by another version?")
-        shape = data["skeleton"]
-        skeleton = Skeleton(
-            name=shape["name"],
-            keypoints=tuple(shape["keypoints"]),
-            limbs=tuple((a, b) for a, b in shape["limbs"]),
-            root=shape["root"],
-            pairs=tuple((a, b) for a, b in shape["pairs"]),
-            sigmas=tuple(shape["sigmas"]),
-            flip_augment=shape["flip_augment"],
-            head=_pair(shape.get("head")),
-            torso=_pair(shape.get("torso")),
-        )
-        subject = data["subject_px"]
-        return cls(
-            skeleton=skeleton,
-            config=TrainConfig.from_json(data["config"]),
-            two_stage=data["two_stage"],
-            subject_px=float("nan") if subject is None else subject,
-            run=data["run"],
-            metrics=data["metrics"],
-            extra=data["extra"],
-            code_version=data["code_version"],
-            files=data["files"],
-        )
+        with refusing(ModelError, "expected the manifest of a model"):
+            if data.get("format") != FORMAT:
+                raise ModelError(f"expected format {FORMAT}, got {text_of(data.get('format'))}; written by another version?")
+            fields: dict[str, Any] = {**data, "config": TrainConfig.from_json(data["config"])}
+            if data["subject_px"] is None:
+                fields["subject_px"] = float("nan")
+            return TypeAdapter(cls).validate_python(fields)
 
 
 def code_version() -> str:
@@ -130,12 +107,13 @@ def save_model(folder: Path, network: PoseNetwork, manifest: Manifest) -> Manife
 def read_manifest(folder: Path) -> Manifest:
     """The manifest alone.  Raises BadInputError when there is none or it is damaged."""
     path = folder / MANIFEST_NAME
-    try:
-        return Manifest.from_json(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no {MANIFEST_NAME}; expected a folder written by training") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: damaged manifest ({error}); restore the folder or train again") from error
+    if not path.exists():
+        raise ModelError(f"{folder}: no {MANIFEST_NAME}; expected a folder written by training")
+    with refusing(ModelError, f"{path}: damaged manifest; restore the folder or train again"):
+        try:
+            return Manifest.from_json(json.loads(path.read_text()))
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}; restore the folder or train again") from error
 
 
 def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetwork, Manifest]:
@@ -154,12 +132,11 @@ def load_model(folder: Path, *, plugins: Collection[str] = ()) -> tuple[PoseNetw
             raise ModelError(f"{path}: expected sha256 {expected}, got {found}; restore the folder or train again")
     config = manifest.config
     arguments = without_pretrained(config, plugins)
-    network = build_network(config.network, len(manifest.skeleton), plugins=plugins, **arguments)
-    attach(network, config, manifest.skeleton)
-    try:
+    with refusing(ModelError, f"{folder}: network {config.network!r} cannot be built as its manifest says"):
+        network = build_network(config.network, len(manifest.skeleton), plugins=plugins, **arguments)
+        attach(network, config, manifest.skeleton)
+    with refusing(ModelError, f"{folder}: weights do not fit network {config.network!r}"):
         network.load_state_dict(load_file(folder / WEIGHTS_NAME))
-    except (RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: weights do not fit network {config.network!r}: {error}") from error
     return network.eval(), manifest
 
 
@@ -176,17 +153,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Prefixes of DataParallel and of common wrappers are removed.  Raises BadInputError when the file is missing or holds
     anything but tensors; nothing in it is executed.
     """
-    if path.is_dir():
-        return read_tensors(path / WEIGHTS_NAME)
-    try:
+    fix = "save the state_dict alone, best as safetensors"
+    with refusing(ModelError, f"weights {path}: expected tensors only, got something else; {fix}"):
+        if path.is_dir():
+            return read_tensors(path / WEIGHTS_NAME)
+        if not path.exists():
+            raise ModelError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file")
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"weights {path}: no such file; give a model folder, a .safetensors or a .pt file") from error
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(
-            f"weights {path}: expected tensors only, got something else ({_first_line(error)}); "
-            "save the state_dict alone, best as safetensors"
-        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
@@ -235,8 +208,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

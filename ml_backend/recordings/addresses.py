@@ -11,6 +11,8 @@ from ml_backend.recordings.picture_errors import ForbiddenAddressError
 _FILE_PATHS = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(resolve|presign)/")
 #: The only query parameters that may be shown: they name files.  Others may be signatures.
 _SHOWN_PARAMETERS = ("d", "filepath")
+#: Signed addresses of storages have some 2,000.
+_LONGEST = 8000
 _PORTS = {"http": 80, "https": 443}
 #: Stands before the path of what Label Studio serves itself, wherever it is reached: it may move.
 SERVER = "label-studio://"
@@ -69,14 +71,16 @@ def split_url(url: str) -> SplitResult:
 
     Raises ForbiddenAddressError otherwise.
     """
+    if len(url) > _LONGEST:
+        raise ForbiddenAddressError(shown(url), f"is longer than {_LONGEST:,} characters")
     if any(ord(character) <= 32 or ord(character) == 127 for character in url.replace(" ", "%20")) or "\\" in url:
         raise ForbiddenAddressError(shown(url), "holds control characters or backslashes")
     try:
         parts = urlsplit(url)
-        port_is_valid = parts.port != 0
+        valid = parts.port != 0 and _is_host(parts.hostname or "")
     except ValueError:
-        port_is_valid = False
-    if not port_is_valid:
+        valid = False
+    if not valid:
         raise ForbiddenAddressError(shown(url), "is not a valid address")
     if parts.scheme not in _PORTS:
         hint = (
@@ -87,7 +91,7 @@ def split_url(url: str) -> SplitResult:
         raise ForbiddenAddressError(shown(url), f"expected http or https, got {parts.scheme or 'no scheme'!r}{hint}")
     if not parts.hostname:
         raise ForbiddenAddressError(shown(url), "names no host")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ForbiddenAddressError(shown(url), "holds a user name or password")
     _check_no_climbing(url, parts.path)
     return parts
@@ -105,9 +109,13 @@ def check_label_studio_path(url: str, base_path: str) -> None:
     """
     parts = urlsplit(url)
     path = parts.path.removeprefix(base_path.rstrip("/"))
-    if not _FILE_PATHS.match(path):
+    decoded = _decoded(path)
+    if any(part in ("", ".") for part in decoded.split("/")[1:-1]):
+        raise ForbiddenAddressError(shown(url), "holds an empty or dotted part between its slashes")
+    # As it is asked for, and as the server will read it.
+    if not (_FILE_PATHS.match(path) and _FILE_PATHS.match(decoded)):
         raise ForbiddenAddressError(shown(url), "is not below /data/ on Label Studio; only pictures are fetched")
-    if path.startswith("/data/local-files"):
+    if decoded.startswith("/data/local-files"):
         named = parse_qs(parts.query, keep_blank_values=True).get("d", [])
         if len(named) != 1:
             raise ForbiddenAddressError(shown(url), f"expected exactly one ?d=, got {len(named)}")
@@ -121,10 +129,22 @@ def is_file_path(path: str) -> bool:
     return _FILE_PATHS.search(path) is not None
 
 
-def _check_no_climbing(url: str, path: str) -> None:
-    decoded = path
+def _decoded(path: str) -> str:
     for _ in range(3):  # %252e decodes to %2e and that to a dot
-        decoded = unquote(decoded)
+        path = unquote(path)
+    return path
+
+
+def _is_host(host: str) -> bool:
+    """A name that can be asked for, or nothing: letters of other alphabets as IDNA writes them."""
+    try:
+        return len(host.encode("idna")) <= 253
+    except UnicodeError:
+        return False
+
+
+def _check_no_climbing(url: str, path: str) -> None:
+    decoded = _decoded(path)
     if ".." in re.split(r"[/\\]", decoded) or "\0" in decoded:
         raise ForbiddenAddressError(shown(url), "climbs out of its folder")
 

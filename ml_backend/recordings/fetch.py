@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
@@ -17,9 +18,10 @@ from ml_backend.recordings.addresses import check_label_studio_path, is_url, ori
 from ml_backend.recordings.cache import PictureCache
 from ml_backend.recordings.connections import certificate_problem, proxy_for, trusted
 from ml_backend.recordings.credentials import Credentials
+from ml_backend.recordings.deadline import Deadline
 from ml_backend.recordings.hosts import AllowedHosts
 from ml_backend.recordings.pace import Pace
-from ml_backend.recordings.picture_errors import FetchError, ServerAwayError
+from ml_backend.recordings.picture_errors import FetchError, ServerAwayError, UnreadableImageError
 from ml_backend.recordings.pictures import DEFAULT_LIMITS, Limits
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -67,6 +69,8 @@ class Fetcher:
             proxy=proxy,
             verify=self._trusted,
             timeout=httpx.Timeout(self._timeouts.read_s, connect=self._timeouts.connect_s),
+            # what one picture's server sets is nobody else's business
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # no connection is kept: two names at one address must not share the certificate check of the first
             limits=httpx.Limits(max_keepalive_connections=0),
         )
@@ -78,7 +82,14 @@ class Fetcher:
         Raises ForbiddenAddressError for an address that is not allowed and FetchError for everything that goes wrong;
         neither message holds a token or signature.
         """
-        url = self._hosts.reachable(url)
+        try:
+            return self._fetch(self._hosts.reachable(url))
+        except UnreadableImageError:
+            raise
+        except Exception as error:  # whatever a library makes of an address or an answer: no other picture's trouble
+            raise FetchError(shown(url), f"cannot be fetched ({type(error).__name__})") from error
+
+    def _fetch(self, url: str) -> bytes:
         self._allow(url)  # also what is cached must be allowed
         if self._cache is not None and (held := self._cache.get(url)) is not None:
             return held
@@ -140,20 +151,29 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
         if authorization:
             headers["Authorization"] = authorization
-        try:
-            response = self._send("GET", url, headers)
+        with Deadline(deadline) as end:
             try:
-                body = self._read(url, response, self._limits.max_bytes, deadline) if response.status_code == 200 else b""
-                return response.status_code, response.headers.get("location"), body
-            finally:
-                response.close()
-        except httpx.TimeoutException as error:
-            raise ServerAwayError(shown(url), "the server does not answer in time") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = certificate_problem(error) or f"cannot be fetched ({type(error).__name__})"
-            raise ServerAwayError(shown(url), why) from error
+                response = self._send("GET", url, headers, end)
+                try:
+                    body = self._read(url, response, self._limits.max_bytes, end) if response.status_code == 200 else b""
+                    return response.status_code, response.headers.get("location"), body
+                finally:
+                    response.close()
+            except httpx.TimeoutException as error:
+                raise ServerAwayError(shown(url), "the server does not answer in time") from error
+            except httpx.InvalidURL as error:
+                raise FetchError(shown(url), "is not a valid address") from error
+            except httpx.HTTPError as error:
+                self._check_time(url, end)
+                why = certificate_problem(error) or f"cannot be fetched ({type(error).__name__})"
+                raise ServerAwayError(shown(url), why) from error
 
-    def _read(self, url: str, response: httpx.Response, max_bytes: int, deadline: float) -> bytes:
+    def _check_time(self, url: str, end: Deadline) -> None:
+        """Raise ServerAwayError when the connection was cut: what looks like its end is ours."""
+        if end.passed:
+            raise ServerAwayError(shown(url), f"not complete after {self._timeouts.total_s:g} s")
+
+    def _read(self, url: str, response: httpx.Response, max_bytes: int, end: Deadline) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise FetchError(shown(url), "the server compresses the answer although it was asked not to")
         if response.headers.get("content-type", "").startswith("text/html"):
@@ -165,28 +185,29 @@ class Fetcher:
             pieces.append(piece)
             if max(received, int(declared) if declared.isdigit() else 0) > max_bytes:
                 raise FetchError(shown(url), f"expected at most {max_bytes:,} bytes, got more; raise cache.max_megabytes")
-            if time.monotonic() > deadline:
-                raise FetchError(shown(url), f"not complete after {self._timeouts.total_s:g} s")
+        self._check_time(url, end)
         return b"".join(pieces)
 
     def _post_json(self, path: str, content: dict[str, str]) -> tuple[int, object]:
         """POST to Label Studio itself, for the credentials."""
         url = self._hosts.url + path
-        try:
-            response = self._send("POST", url, {"Accept-Encoding": "identity"}, content)
+        with Deadline(time.monotonic() + self._timeouts.total_s) as end:
             try:
-                if response.status_code != 200:
-                    return response.status_code, None
-                deadline = time.monotonic() + self._timeouts.total_s
-                return 200, json.loads(self._read(url, response, _MAX_TOKEN_ANSWER_BYTES, deadline))
-            finally:
-                response.close()
-        except (httpx.HTTPError, ValueError) as error:
-            # no chaining: the cause holds the request, and the request holds the token
-            why = certificate_problem(error) or f"Label Studio cannot be reached ({type(error).__name__})"
-            raise ServerAwayError(shown(url), why) from None
+                response = self._send("POST", url, {"Accept-Encoding": "identity"}, end, content)
+                try:
+                    if response.status_code != 200:
+                        return response.status_code, None
+                    return 200, json.loads(self._read(url, response, _MAX_TOKEN_ANSWER_BYTES, end))
+                finally:
+                    response.close()
+            except (httpx.HTTPError, ValueError, RecursionError) as error:
+                # no chaining: the cause holds the request, and the request holds the token
+                why = certificate_problem(error) or f"Label Studio cannot be reached ({type(error).__name__})"
+                raise ServerAwayError(shown(url), why) from None
 
-    def _send(self, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None = None) -> httpx.Response:
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], end: Deadline, content: dict[str, str] | None = None
+    ) -> httpx.Response:
         """The answer, its body not yet read, of a proxy or of the first of the host's addresses that takes the connection.
 
         ``localhost`` mostly has two, and Label Studio listens on one of them.
@@ -195,17 +216,19 @@ class Fetcher:
         if proxy is not None:
             self._hosts.check_listed(url)
             client = self._clients.setdefault(proxy, self._clients.get(proxy) or self._client(proxy))
-            return client.send(client.build_request(method, url, headers=headers, json=content), stream=True)
+            return client.send(
+                client.build_request(method, url, headers=headers, json=content, extensions={"trace": end.trace}), stream=True
+            )
         *others, last = self._hosts.resolve(url)
         for address in others:
             try:
-                return self._send_to(address, method, url, headers, content)
+                return self._send_to(address, method, url, headers, end, content)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return self._send_to(last, method, url, headers, content)
+        return self._send_to(last, method, url, headers, end, content)
 
     def _send_to(
-        self, address: str, method: str, url: str, headers: dict[str, str], content: dict[str, str] | None
+        self, address: str, method: str, url: str, headers: dict[str, str], end: Deadline, content: dict[str, str] | None
     ) -> httpx.Response:
         """Connects to the checked address, while host name and certificate stay those of the URL."""
         parts = urlsplit(url)
@@ -214,7 +237,7 @@ class Fetcher:
             netloc += f":{parts.port}"
         direct = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
         host = parts.netloc.rpartition("@")[2]
-        extensions = {"sni_hostname": parts.hostname} if parts.scheme == "https" else {}
+        extensions = {"trace": end.trace} | ({"sni_hostname": parts.hostname} if parts.scheme == "https" else {})
         client, headers = self._clients[None], {**headers, "Host": host}
         return client.send(
             client.build_request(method, direct, headers=headers, json=content, extensions=extensions), stream=True

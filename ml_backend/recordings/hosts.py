@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from label_config.values.errors import RecordingError
+from label_config.values.refusing import cause_of
 from ml_backend.recordings.addresses import Origin, is_file_path, origin_of, path_on_server, shown, split_url
 from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError, ServerAwayError
 
@@ -18,6 +19,31 @@ Resolve = Callable[[str, int], Sequence[str]]
 def resolve_host(host: str, port: int) -> Sequence[str]:
     """The network addresses of a host name.  Raises OSError."""
     return [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+#: Who asks them from a cloud's machine gets the machine's rights: AWS, Azure and GCP; Alibaba; Azure's other; Oracle; AWS; GCP.
+_METADATA: frozenset[IPAddress | None] = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"),
+    )
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: IPv6 addresses whose last four bytes are an IPv4 address that a gateway, or this machine, sends the packets to.
+_LAST_BYTES = (_NAT64, ipaddress.IPv6Network("64:ff9b:1::/48"), ipaddress.IPv6Network("::/96"))
+
+
+def _inside(address: IPAddress) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for: by NAT64, 6to4, Teredo, or as an old compatible one; None for others."""
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
+        return None
+    if any(address in network for network in _LAST_BYTES):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour or (address.teredo[1] if address.teredo else None)
+
+
+def _is_site_local(address: IPAddress) -> bool:
+    return isinstance(address, ipaddress.IPv6Address) and address.is_site_local
 
 
 class AllowedHosts:
@@ -87,8 +113,8 @@ class AllowedHosts:
         own = (scheme, host, port) == self.label_studio
         try:
             addresses = self._resolve(host, port)
-        except OSError as error:
-            raise ServerAwayError(shown(url), f"the host {host!r} cannot be found ({error.strerror or error})") from error
+        except (OSError, UnicodeError) as error:
+            raise ServerAwayError(shown(url), f"the host {host!r} cannot be found ({cause_of(error)})") from error
         for address in addresses:
             self._check(url, ipaddress.ip_address(address.partition("%")[0]), own)
         if not addresses:
@@ -96,13 +122,17 @@ class AllowedHosts:
         return list(dict.fromkeys(addresses))
 
     def _check(self, url: str, address: IPAddress, own: bool) -> None:
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
+        address = getattr(address, "ipv4_mapped", None) or address
+        inside = _inside(address)
+        if {address, inside} & _METADATA:
+            raise ForbiddenAddressError(shown(url), f"its host has the reserved address {address}, of cloud services")
+        if inside is not None and not (address in _NAT64 and inside.is_global):
+            raise ForbiddenAddressError(shown(url), f"its host has the reserved address {address}, a tunnel to {inside}")
         if any(address.version == network.version and address in network for network in self._networks):
             return
-        if own and not (address.is_link_local or address.is_multicast or address.is_unspecified):
+        if own and not (address.is_link_local or address.is_multicast or address.is_unspecified or _is_site_local(address)):
             return
-        if not address.is_global or address.is_multicast:
+        if not address.is_global or address.is_multicast or _is_site_local(address):
             raise ForbiddenAddressError(
                 shown(url),
                 f"its host has the private or reserved address {address}; list that address in cache.hosts to allow it",

@@ -18,10 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import JSON, Boolean, Column, Connection, Float, Integer, Table, func, select
 
 from label_config.values import BadInputError, ParallaxError
 from label_config.values.atomic_files import write_atomically
+from label_config.values.json_values import text_of
+from label_config.values.refusing import refusing
 from ml_backend.store.database import Store
 from ml_backend.store.schema import heartbeats, leases, metadata, projects
 
@@ -143,21 +145,21 @@ def read_archive(path: Path, store: Store, folders: dict[str, Path]) -> Contents
                 "or move the old files away"
             )
         revision = _revision(connection)
-    try:
-        with tarfile.open(path, mode="r:") as tar:
-            members = _checked_members(path, tar, folders)
-            manifest = _manifest(path, tar, members)
-            if manifest["schema"] != revision:
-                raise BadInputError(
-                    f"{path}: its tables have revision {manifest['schema']}, this version of Parallax has {revision}; "
-                    "restore with the version that wrote it, then upgrade"
-                )
-            _verify(path, tar, members, manifest["sha256"])
+    with refusing(BadInputError, f"{path}: expected a backup written by `parallax backup`"), tarfile.open(path, mode="r:") as tar:
+        members = _checked_members(path, tar, folders)
+        manifest = _manifest(path, tar, members)
+        if manifest["schema"] != revision:
+            raise BadInputError(
+                f"{path}: its tables have revision {str(manifest['schema'])[:40]}, this version of Parallax has {revision}; "
+                "restore with the version that wrote it, then upgrade"
+            )
+        _verify(path, tar, members, manifest["sha256"])
+        created_at = float(manifest["created_at"])
+        # The rows are checked by the database itself: they stay only if every one of them, and then every file, is in its place.
+        with store.write() as connection:
+            rows = _insert_tables(path, connection, tar, members)
             files = _extract(tar, members, folders)
-            rows = _insert_tables(path, store, tar, members)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadInputError(f"{path}: expected a backup written by `parallax backup`; {error}") from error
-    return Contents(rows, files, path.stat().st_size, float(manifest["created_at"]))
+    return Contents(rows, files, path.stat().st_size, created_at)
 
 
 def _checked_members(path: Path, tar: tarfile.TarFile, folders: dict[str, Path]) -> dict[str, tarfile.TarInfo]:
@@ -180,11 +182,9 @@ def _checked_members(path: Path, tar: tarfile.TarFile, folders: dict[str, Path])
 def _manifest(path: Path, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> dict[str, Any]:
     if MANIFEST not in members:
         raise BadInputError(f"{path}: there is no {MANIFEST} in it; was it cut off?")
-    try:
+    with refusing(BadInputError, f"{path}: its {MANIFEST} cannot be read"):
         manifest = json.loads(_content(tar, members[MANIFEST]).read())
         known = manifest["format"] == FORMAT and set(manifest["sha256"]) == members.keys() - {MANIFEST}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInputError(f"{path}: its {MANIFEST} cannot be read ({type(error).__name__})") from error
     missing = [table.name for table in _TABLES if f"tables/{table.name}.jsonl" not in members]
     if not known or missing:
         raise BadInputError(f"{path}: its manifest does not list what it holds, or it is of another format than {FORMAT}")
@@ -207,23 +207,31 @@ def _verify(path: Path, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo
 
 
 def _extract(tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], folders: dict[str, Path]) -> int:
-    count = 0
-    for name, member in members.items():
-        top, *rest = PurePosixPath(name).parts
-        if top in folders:
-            write_atomically(folders[top].joinpath(*rest), _content(tar, member).read())
-            count += 1
+    """Put every file in its place; when one cannot be, those that were not there before are gone again."""
+    count, new = 0, []
+    try:
+        for name, member in members.items():
+            top, *rest = PurePosixPath(name).parts
+            if top in folders:
+                target = folders[top].joinpath(*rest)
+                new += [] if target.exists() else [target]
+                write_atomically(target, _content(tar, member).read())
+                count += 1
+    except BaseException:
+        for target in new:
+            target.unlink(missing_ok=True)
+        raise
     return count
 
 
-def _insert_tables(path: Path, store: Store, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> int:
+def _insert_tables(path: Path, connection: Connection, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> int:
     count = 0
-    with store.write() as connection:
-        for table in _TABLES:
+    for table in _TABLES:
+        with refusing(BadInputError, f"{path}: tables/{table.name}.jsonl holds rows that no backup of ours holds"):
             for batch in _batches(path, table, _content(tar, members[f"tables/{table.name}.jsonl"])):
                 connection.execute(table.insert(), batch)
                 count += len(batch)
-            if store.dialect == "postgresql" and "id" in table.c:
+            if connection.dialect.name == "postgresql" and "id" in table.c:
                 # Rows came with their numbers; the next new row must get a later one.
                 connection.exec_driver_sql(
                     f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), COALESCE(max(id), 1), max(id) IS NOT NULL) "
@@ -232,12 +240,30 @@ def _insert_tables(path: Path, store: Store, tar: tarfile.TarFile, members: dict
     return count
 
 
+def _fits(column: Column[Any], value: object) -> bool:
+    """SQLite would take a text for a number."""
+    if value is None:
+        return bool(column.nullable)
+    if isinstance(column.type, JSON):
+        return True
+    if isinstance(column.type, Boolean):
+        return isinstance(value, bool)
+    if isinstance(column.type, Integer):
+        return type(value) is int and abs(value) < 2**63
+    if isinstance(column.type, Float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str) and "\0" not in value
+
+
 def _batches(path: Path, table: Table, lines: IO[bytes]) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         row = json.loads(line)
         if not isinstance(row, dict) or row.keys() != set(table.c.keys()):
             raise BadInputError(f"{path}: tables/{table.name}.jsonl:{number}: the columns are not those of this version")
+        wrong = next((column.name for column in table.c if not _fits(column, row[column.name])), None)
+        if wrong is not None:
+            raise BadInputError(f"{path}: tables/{table.name}.jsonl:{number}: {wrong} cannot be {text_of(row[wrong])}")
         batch.append(row)
         if len(batch) == _ROWS:
             yield batch

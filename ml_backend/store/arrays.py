@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from label_config.values import BadInputError
 from label_config.values.atomic_files import replacing
+from label_config.values.refusing import refusing
 from ml_backend.store.fault_points import reach
 
 
@@ -38,11 +39,11 @@ class ArrayStore:
     def load(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Read the arrays.  Raises BadInputError when the file is missing or damaged."""
         path = self._path(name)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-        except (OSError, ValueError, KeyError) as error:
-            raise BadInputError(f"array file {name}: cannot be read ({error}); it is rebuilt by `parallax rescore`") from error
+        with (
+            refusing(BadInputError, f"array file {name}: cannot be read; it is rebuilt by `parallax rescore`"),
+            np.load(path, allow_pickle=False) as file,
+        ):
+            return {key: file[key] for key in file.files}
 
     def remove(self, name: str) -> None:
         """Delete a file that may be gone already."""

@@ -15,10 +15,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from label_config.values import BadInputError, ParallaxError
 from label_config.values.errors import ServiceError, SettingsError
+from label_config.values.refusing import cause_of, refusing
 from label_config.values.shown_address import shown_address
 
 T = TypeVar("T")
@@ -84,28 +85,26 @@ def open_store(url: str, *, migrate: bool = True, create: bool = True) -> Store:
     Raises SettingsError for an address that is neither, BadInputError for a file that is no store of ours, and ServiceError
     for a database that cannot be opened.
     """
-    try:
-        parsed = make_url(url)
-        engine = _engine(parsed, create)
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
-        raise SettingsError(
-            "store: expected sqlite:///path or postgresql+psycopg://user:password@host:port/name, "
-            f"got {shown_address(url)!r}: {shown_address(str(error))}"
-        ) from error
-    store = Store(engine)
+    expected = "sqlite:///path or postgresql+psycopg://user:password@host:port/name"
+    with refusing(SettingsError, f"store: expected {expected}, got {shown_address(url)!r}"):
+        store = Store(_engine(make_url(url), create))
     if migrate:
         try:
             upgrade(store)
-        except DBAPIError as error:
+        except ParallaxError:
             store.close()
-            raise _unopened(url, error.orig) from error
+            raise
+        except Exception as error:  # the database's own kinds, and whatever a driver makes of an address
+            store.close()
+            raise _unopened(url, error) from error
     return store
 
 
-def _unopened(url: str, error: BaseException | None) -> ServiceError:
+def _unopened(url: str, error: Exception) -> ServiceError:
+    cause = error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, Exception) else error
     return ServiceError(
-        f"store: the database {shown_address(url)} cannot be opened: {str(error).strip()}. Is it there, whole, and writable for "
-        "this user? If it is damaged, `parallax restore` fills a new one from a backup"
+        f"store: the database {shown_address(url)} cannot be opened: {shown_address(cause_of(cause))}. Is it there, whole, and "
+        "writable for this user? If it is damaged, `parallax restore` fills a new one from a backup"
     )
 
 

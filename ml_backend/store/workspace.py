@@ -7,7 +7,8 @@ from pathlib import Path
 
 from label_config.labelling.binding import Binding
 from label_config.settings.spec import Spec
-from label_config.values import ParallaxError
+from label_config.values import BadInputError, ParallaxError
+from label_config.values.refusing import refusing
 from label_config.values.shown_address import shown_address
 from ml_backend.store import projects
 from ml_backend.store.arrays import ArrayStore
@@ -30,7 +31,8 @@ class Workspace:
     @property
     def binding(self) -> Binding:
         """How the project's labelling config maps to views and keypoints."""
-        return Binding.from_json(self.project.binding or {})
+        with refusing(BadInputError, "store: what it holds of the labelling config is damaged; run `parallax init` again"):
+            return Binding.from_json(self.project.binding or {})
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.values.errors import BadInputError
+from label_config.values.refusing import refusing
 from ml_backend.pose.model_files import replacing
 
 #: Frames in one file.  Batches never cross it, so where a run was interrupted changes nothing.
@@ -51,7 +52,7 @@ class ChunkFiles:
             left.unlink()
         path = self.folder / _ABOUT
         if path.exists():
-            before = path.read_text(encoding="utf-8")
+            before = path.read_text(encoding="utf-8", errors="replace")
             if before == self._about and not force:
                 return
             if not force:
@@ -89,11 +90,12 @@ class ChunkFiles:
         """All frames, one after the other.  Raises BadInputError naming a file that is missing or damaged."""
         parts: list[dict[str, npt.NDArray[Any]]] = []
         for number in range(self.count):
-            try:
-                with np.load(self.path(number), allow_pickle=False) as file:
-                    parts.append({name: file[name] for name in file.files})
-            except (OSError, ValueError, KeyError) as error:
-                raise BadInputError(f"{self.path(number)}: cannot be read ({error}); remove it and predict again") from error
+            path = self.path(number)
+            with (
+                refusing(BadInputError, f"{path}: cannot be read; remove it and predict again"),
+                np.load(path, allow_pickle=False) as file,
+            ):
+                parts.append({name: file[name] for name in file.files})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -101,6 +103,6 @@ def _difference(before: str, now: str) -> str:
     try:
         old, new = json.loads(before), json.loads(now)
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-    except (ValueError, AttributeError, TypeError):
+    except Exception:
         return "that cannot be read"
     return f"with another {' and another '.join(names)}" if names else "already"

@@ -56,6 +56,6 @@ class Results:
     def _written(self) -> dict[str, Any]:
         try:
             found = json.loads(self._list.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

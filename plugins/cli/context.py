@@ -6,14 +6,13 @@ import logging
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 from label_config.settings.spec import CONFIG_VARIABLE, Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
-from plugins.cli.redaction import HidingOutput, hide
+from plugins.cli.redaction import HidingOutput, hide, password_in
 
 if TYPE_CHECKING:
     from ml_backend.store.versions import VersionRow
@@ -65,7 +64,7 @@ def read_spec(ctx: typer.Context) -> Spec:
     os.environ[CONFIG_VARIABLE] = str(path)
     spec = load_spec(path)
     secrets = [value.get_secret_value() for value in (spec.label_studio.token, spec.backend.secret, spec.redis) if value]
-    hide([*secrets, *([spec.store] if urlsplit(spec.store).password else [])])
+    hide([*secrets, *([spec.store] if password_in(spec.store) else [])])
     return spec
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from pathlib import Path
@@ -51,8 +52,8 @@ from plugins.cli.commands import (
 from plugins.cli.context import VERBOSE_VARIABLE, log_to_stderr
 from plugins.cli.redaction import without_secrets
 
-#: What a person mends: no permission, mounted for reading only, full.
-_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+#: What a person mends, also where the system does not say which file it was: mounted for reading only, full, broken.
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class _CleanErrors(TyperGroup):
@@ -62,21 +63,27 @@ class _CleanErrors(TyperGroup):
         try:
             _check_packages()
             return super().invoke(ctx)
-        except ParallaxError as error:
-            typer.echo(without_secrets(f"parallax: {error}"), err=True)
-            raise typer.Exit(1) from error
-        except OSError as error:
-            if error.errno not in _OF_THE_DISK or error.filename is None:
-                raise
-            typer.echo(f"parallax: {error.filename}: {error.strerror}; it must be possible to write there", err=True)
-            raise typer.Exit(1) from error
         except Exception as error:
-            database = sys.modules.get("sqlalchemy.exc")  # there when somebody opened a store
-            if database is None or not isinstance(error, database.DBAPIError):
+            sentence = _sentence(error)
+            if sentence is None:
                 raise
-            text = f"parallax: the database refused: {str(error.orig).strip()}; is it there, whole, and writable for this user?"
-            typer.echo(without_secrets(text), err=True)
+            logging.getLogger("parallax").debug("what led to it", exc_info=error)
+            typer.echo(without_secrets(f"parallax: {sentence}"), err=True)
             raise typer.Exit(1) from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a user can act upon, in words; None for a fault of ours, which keeps its traceback."""
+    if isinstance(error, ParallaxError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; is the path right, and may this user read and write there?"
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return f"{error.strerror}: a file could not be read or written; nothing is half written"
+    database = sys.modules.get("sqlalchemy.exc")  # there when somebody opened a store
+    if database is not None and isinstance(error, database.DBAPIError):
+        return f"the database refused: {str(error.orig).strip()}; is it there, whole, and writable for this user?"
+    return None
 
 
 def _check_packages() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 #: Shorter values would blot out ordinary words.
 SHORTEST = 6
@@ -22,11 +23,17 @@ def hide(secrets: Iterable[str]) -> None:
     It holds for log records and their tracebacks, for what goes through :class:`HidingOutput`, and for an uncaught exception.
     """
     for secret in secrets:
-        password = urlsplit(secret).password or "" if "://" in secret else secret
+        password = password_in(secret) if "://" in secret else secret
         _hidden.update(value for value in (secret, password, unquote(password)) if len(value) >= SHORTEST)
     if not isinstance(logging.getLogRecordFactory(), _Redacting):
         logging.setLogRecordFactory(_Redacting(logging.getLogRecordFactory()))
     sys.excepthook = _show_uncaught
+
+
+def password_in(address: str) -> str:
+    """What stands between the user and the host of an address, however the rest is written; empty where nothing does."""
+    found = re.search(r"://[^:/?#\s]*:(.*)@", address, flags=re.DOTALL)
+    return found[1] if found else ""
 
 
 def without_secrets(text: str) -> str:

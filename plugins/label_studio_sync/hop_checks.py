@@ -12,6 +12,7 @@ import httpx
 from label_config.labelling.binding import bind
 from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
+from label_config.values.errors import SettingsError
 from label_config.values.refusal import Refusal
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, presence, submissions, tasks, versions
@@ -269,16 +270,17 @@ def _redis(spec: Spec) -> Iterator[Finding]:
     """Only one of the user's own: `parallax up` starts another where none is named."""
     if spec.redis is None:
         return
-    import redis
+    from ml_backend.jobs.queue import away, connect
 
     address = spec.redis.get_secret_value()
     place = address.rpartition("@")[2].removeprefix("redis://")
     try:
-        with redis.Redis.from_url(address, socket_timeout=2, socket_connect_timeout=2) as server:
+        with connect(address, socket_timeout=2, socket_connect_timeout=2) as server:
             server.ping()
-    except (redis.RedisError, ValueError) as error:
+    except Exception as error:
+        problem = error if isinstance(error, SettingsError) else away(error)
         fix = "start it, or correct PARALLAX_REDIS_URL (`redis` in parallax.yaml); without one `parallax up` starts its own"
-        yield Finding("redis", "error", f"{place} does not answer ({type(error).__name__}); no model is trained", fix)
+        yield Finding("redis", "error", f"{place}: {problem}; no model is trained", fix)
     else:
         yield Finding("redis", "ok", f"{place} answers")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from label_config.labelling.binding import bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.settings.skeleton_files import load_skeleton
 from label_config.settings.spec import load_spec
+from label_config.settings.yaml_files import UniqueKeyLoader, parse_yaml
 from label_config.values import BadInputError
 from label_config.values.skeleton import Skeleton
 from tests.campaign import Target, campaign
@@ -81,3 +83,87 @@ def test_brackets_nested_beyond_reason_are_refused(tmp_path: Path) -> None:
     (tmp_path / "parallax.yaml").write_text("views: " + "[" * 100_000)
     with pytest.raises(BadInputError, match=r"brackets are nested deeper than 100"):
         load_spec(tmp_path / "parallax.yaml")
+
+
+ALIAS_BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+NOT_YAML = {
+    "a list in a list, 3,000 deep": ("- " * 3000 + "a", "values are nested deeper than 100"),
+    "a mapping in a mapping, 2,000 deep": ("\n".join(" " * i + "a:" for i in range(2000)), "values are nested deeper than 100"),
+    "a number of 4,301 digits": (f"label_studio: {{project: {'9' * 4301}}}", "a whole number is beyond 2^63"),
+    "a hexadecimal number of 6,000 digits": (f"schema_version: 0x{'f' * 6000}", "a whole number is beyond 2^63"),
+    "a number in minutes and seconds": (f"schema_version: {'1:' * 3000}1", "a whole number is beyond 2^63"),
+    "aliases of aliases": (ALIAS_BOMB + "skeleton: *a8\n", "more than 200,000 values"),
+    "half a character": ('views: ["\\ud800"]', "characters that are no text"),
+    "a zero byte": ('store: "sqlite:///a\\0b"', "characters that are no text"),
+    "a list as a key": ("? [a, b]\n: 1", "unhashable key"),
+    "a number of a project that no database holds": ("label_studio: {project: 4294967296}", "label_studio.project"),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", NOT_YAML)
+def test_yaml_that_nobody_writes_is_one_sentence(name: str, tmp_path: Path) -> None:
+    text, words = NOT_YAML[name]
+    (tmp_path / "parallax.yaml").write_text(text)
+    with pytest.raises(BadInputError, match=re.escape(words)) as caught:
+        load_spec(tmp_path / "parallax.yaml")
+    assert len(str(caught.value)) < 600
+
+
+def test_ten_thousand_keys_cost_no_more_than_ten_times_a_thousand(tmp_path: Path) -> None:
+    """Counted in comparisons of keys, not in seconds."""
+    asked = 0
+
+    class Counted(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal asked
+            asked += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    class Loader(UniqueKeyLoader):
+        pass
+
+    Loader.add_constructor("tag:yaml.org,2002:str", lambda loader, node: Counted(loader.construct_scalar(node)))
+    parse_yaml("".join(f"k{i}: v\n" for i in range(5000)), "many keys", loader=Loader)
+    assert asked < 50_000
+
+
+def test_a_thousand_problems_are_not_all_listed(tmp_path: Path) -> None:
+    (tmp_path / "parallax.yaml").write_text("".join(f"k{i}: 1\n" for i in range(1000)))
+    with pytest.raises(BadInputError, match=r"… and 970 more"):
+        load_spec(tmp_path / "parallax.yaml")
+
+
+CONTROLS = '<Image name="i" value="$i"/><KeyPointLabels name="k" toName="i">{}</KeyPointLabels>'
+LABEL = '<Label value="a"/>'
+NOT_A_CONFIG = {
+    "3,000 deep": ("<View>" * 3000 + CONTROLS.format(LABEL) + "</View>" * 3000, "nested at most 100 deep"),
+    "repeaters, 3,000 deep": ("<Repeater>" * 3000 + "</Repeater>" * 3000, "nested at most 100 deep"),
+    "20,000 tags": (f"<View>{CONTROLS.format(LABEL * 20_000)}</View>", "at most 10,000 tags"),
+    "2,000 labels": (
+        "<View>" + CONTROLS.format("".join(f'<Label value="a{i}"/>' for i in range(2000))) + "</View>",
+        "at most 1000 keypoints",
+    ),
+    "501 pictures": (
+        "<View>"
+        + "".join(
+            f'<Image name="i{i}" value="$i{i}"/><KeyPointLabels name="k{i}" toName="i{i}">{LABEL}</KeyPointLabels>'
+            for i in range(501)
+        )
+        + "</View>",
+        "at most 500 pictures",
+    ),
+    "half a character": ("<View>\ud800</View>", "expected plain XML"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_A_CONFIG)
+def test_a_labelling_config_that_nobody_writes_is_one_sentence(name: str) -> None:
+    xml, words = NOT_A_CONFIG[name]
+    with pytest.raises(BadInputError, match=words) as caught:
+        bind(xml, None)
+    assert len(str(caught.value)) < 600

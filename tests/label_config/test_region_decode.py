@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from label_config.labelling import region_decode
 from label_config.labelling.binding import bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.labelling.region_ids import RegionId
@@ -285,3 +286,29 @@ def test_nothing_that_arrives_raises(payload: object, sizes_known: bool) -> None
         present = np.isin(found.state, [PointState.VISIBLE, PointState.OCCLUDED])
         np.testing.assert_array_equal(found.placed, present)  # coordinates where, and only where, there is a point
         np.testing.assert_array_equal(found.provenance == Provenance.NONE, found.state == PointState.UNLABELLED)
+
+
+def box_at(number: int, **changes: Any) -> dict[str, Any]:
+    value = {"x": 1.0, "y": 1.0, "width": 90.0, "height": 90.0, "rectanglelabels": ["subject"]}
+    plain = region(id=f"b{number}", type="rectanglelabels", from_name="box_A", **changes)
+    return {**plain, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("regions", "words_of_it"),
+    [
+        ([region(id=f"p{i}") for i in range(10_001)], "at most 10,000 regions"),
+        ([box_at(i) for i in range(2001)], "at most 2,000 boxes"),
+        ([region(id=f"px:1:0:{i}:0") for i in range(501)], "at most 500 subjects"),
+    ],
+    ids=["regions", "boxes", "subjects"],
+)
+def test_more_than_anybody_draws_is_not_used_and_said(regions: list[dict[str, Any]], words_of_it: str) -> None:
+    decoded = decode(regions, binding(boxes=True))
+    assert words_of_it in words(decoded)
+    assert max(len(decoded.poses), len(decoded.boxes_px)) <= 500
+
+
+def test_a_free_number_is_taken_before_one_that_an_id_names() -> None:
+    boxes = [region_decode._Box(name, 0, (0.0, 0.0, 1.0, 1.0)) for name in ("x", "px:1:0:1:b", "y", "px:1:0:0:b", "z")]
+    assert region_decode._number_boxes(boxes) == {0: 2, 1: 1, 2: 3, 3: 0, 4: 4}

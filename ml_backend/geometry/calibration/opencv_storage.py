@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from label_config.settings.yaml_files import NO_YAML, ShallowLoader
+from label_config.settings.yaml_files import ShallowLoader, parse_yaml
 from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.safe_reading import Where, read_text
 from ml_backend.geometry.calibration.xml import Element
@@ -54,10 +54,7 @@ def read_storage(path: Path) -> dict[str, Any]:
 
 def _from_yaml(path: Path, text: str) -> Any:
     lines = [line for line in text.splitlines() if not line.startswith("%YAML")]
-    try:
-        return yaml.load("\n".join(lines), Loader=_Loader)
-    except NO_YAML as error:
-        raise CalibrationError(f"{path}: expected OpenCV YAML, got: {' '.join(str(error).split())[:200]}") from None
+    return parse_yaml("\n".join(lines), f"{path}: expected OpenCV YAML", loader=_Loader, kind=CalibrationError)
 
 
 def _from_xml(path: Path, text: str) -> Any:

@@ -150,7 +150,7 @@ def test_coco_category_by_name(tmp_path: Path) -> None:
         ("kpt_shape: 3\n", "", r"data\.yaml: expected kpt_shape"),
         ("kpt_shape: [1, 3]\nkpt_names: {0: [a, b]}\n", "", "kpt_names has 2 names, kpt_shape says 1"),
         ("kpt_shape: [1, 3]\nnames: {0: a, 1: b}\n", "", "expected one class, got 2"),
-        ("{", "", r"data\.yaml: cannot be read as YAML"),
+        ("{", "", r"data\.yaml: not valid YAML"),
     ],
 )
 def test_yolo(about: Any, line: Any, message: Any, tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from label_config.values import BadInputError
 from label_config.values.skeleton import Skeleton
+from ml_backend.pose.checkpoint import CHECKPOINT_NAME, Position, load_checkpoint, save_checkpoint
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.networks import build_network
 from ml_backend.pose.weights import (
@@ -157,3 +162,87 @@ def test_an_unknown_setting_is_an_error() -> None:
         TrainConfig.from_json({"stepz": 3})
     with pytest.raises(BadInputError, match=r"train\.lr"):
         TrainConfig(lr=0)
+
+
+WRONG_VALUES = ([[]], "x", None, 10**400, {"a": 1})
+
+
+def places(value: Any, so_far: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a JSON value."""
+    yield so_far
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*so_far, key))
+
+
+def with_value(value: Any, place: tuple[str | int, ...], new: Any) -> Any:
+    if not place:
+        return new
+    changed = copy.copy(value)
+    changed[place[0]] = with_value(value[place[0]], place[1:], new)
+    return changed
+
+
+def test_a_manifest_with_any_value_of_another_kind_is_read_or_refused(tmp_path: Path) -> None:
+    saved(tmp_path)
+    path = tmp_path / MANIFEST_NAME
+    whole = json.loads(path.read_text())
+    refused = 0
+    for place in places(whole):
+        for wrong in WRONG_VALUES:
+            path.write_text(json.dumps(with_value(whole, place, wrong)))
+            try:
+                load_model(tmp_path)
+            except BadInputError:
+                refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("raw", [b"", b"[" * 100_000, b"9" * 5000, b"\xff\xfe", b"null", b'{"format": 1}'], ids=repr)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(raw)
+    with pytest.raises(BadInputError, match=r"manifest\.json: .*restore the folder or train again"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip.pt", "legacy.pt", "w.safetensors"])
+def test_weights_with_one_damaged_byte_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    network = build_network("unet_small", 2, width=4, decoder=8)
+    path = tmp_path / kind
+    if kind.endswith(".pt"):
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=kind == "zip.pt")
+    else:
+        save_file(network.state_dict(), path)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for turn in range(60):
+        data = bytearray(whole)
+        data[random.integers(min(len(data), 3000))] ^= int(random.integers(1, 256))
+        path.write_bytes(data[: random.integers(len(data))] if turn % 7 == 0 else data)
+        with contextlib.suppress(BadInputError):
+            read_tensors(path)
+
+
+def test_weights_where_there_can_be_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.pt").mkdir()
+    for path in (tmp_path / "folder.pt", tmp_path / ("a" * 300 + ".pt"), tmp_path / "a\0.pt", tmp_path / "none.pt"):
+        with pytest.raises(BadInputError, match="weights "):
+            read_tensors(path)
+
+
+def test_a_damaged_checkpoint_costs_time_and_not_the_training(tmp_path: Path) -> None:
+    network = build_network("unet_small", 2, width=4, decoder=8)
+    optimizer = torch.optim.AdamW(network.parameters())
+    save_checkpoint(tmp_path, network, optimizer, Position("r", 4), None)
+    path = tmp_path / CHECKPOINT_NAME
+    whole = path.read_bytes()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(whole)
+        data[random.integers(2000)] ^= int(random.integers(1, 256))
+        path.write_bytes(data)
+        if load_checkpoint(tmp_path, "r", network, optimizer) is None:
+            assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+        else:
+            network.load_state_dict(before)

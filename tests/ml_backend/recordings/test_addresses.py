@@ -4,8 +4,9 @@ import pytest
 
 from label_config.values import BadInputError
 from ml_backend.recordings.addresses import check_label_studio_path, shown, split_url, task_image_url
+from ml_backend.recordings.fetch import Fetcher
 from ml_backend.recordings.hosts import AllowedHosts
-from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError
+from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError, UnreadableImageError
 
 LS = "http://ls.local:8080"
 PUBLIC = "93.184.216.34"
@@ -151,7 +152,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_listed_names_do_not_reach_private_addresses(address: Any) -> None:
-    with pytest.raises(ForbiddenAddressError, match="private or reserved"):
+    with pytest.raises(ForbiddenAddressError, match="reserved address"):
         _hosts("storage.example", address=address).resolve("http://storage.example/a")
     with pytest.raises(ForbiddenAddressError):
         _hosts("storage.example", address=[PUBLIC, address]).resolve("http://storage.example/a")
@@ -195,3 +196,91 @@ def test_other_schemes() -> None:
     for url in ("gopher://h/", "file:/etc/passwd", "FILE:///etc/passwd"):
         with pytest.raises(ForbiddenAddressError):
             split_url(url)
+
+
+NEVER = {
+    "AWS, Azure, GCP": "169.254.169.254",
+    "Alibaba": "100.100.100.200",
+    "Azure's wire server": "168.63.129.16",
+    "Oracle": "192.0.0.192",
+    "AWS by IPv6": "fd00:ec2::254",
+    "GCP by IPv6": "fd20:ce::254",
+    "NAT64 to the loopback": "64:ff9b::7f00:1",
+    "NAT64 to metadata": "64:ff9b::a9fe:a9fe",
+    "NAT64 to Azure's wire server": "64:ff9b::a83f:8110",
+    "local NAT64": "64:ff9b:1::a00:1",
+    "6to4 to the loopback": "2002:7f00:1::1",
+    "6to4 to a public address": "2002:808:808::1",
+    "Teredo": "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "IPv4-compatible": "::7f00:1",
+    "IPv4-compatible, private": "::10.0.0.1",
+    "mapped metadata": "::ffff:169.254.169.254",
+    "mapped, Azure": "::ffff:168.63.129.16",
+    "site-local": "fec0::1",
+}
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_addresses_behind_which_something_else_answers_are_never_asked(name: str) -> None:
+    for hosts, url in (((), LS + "/data/a.jpg"), (("storage.example",), "http://storage.example/a")):
+        with pytest.raises(ForbiddenAddressError, match="reserved address"):
+            _hosts(*hosts, address=NEVER[name]).resolve(url)
+
+
+@pytest.mark.parametrize("address", [a for name, a in NEVER.items() if name != "site-local"])
+def test_a_listed_network_opens_no_metadata_and_no_tunnel(address: str) -> None:
+    with pytest.raises(ForbiddenAddressError):
+        _hosts("storage.example", "0.0.0.0/0", "::/0", address=address).resolve("http://storage.example/a")
+
+
+def test_nat64_to_a_public_address_is_that_address() -> None:
+    assert _hosts("storage.example", address="64:ff9b::808:808").resolve("http://storage.example/a") == ["64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/data/%6cocal-files/?d=../../etc/passwd",
+        "/data/%6cocal-files/?d=/etc/passwd",
+        "/data/%256cocal-files/?d=/etc/passwd",
+        "/data//local-files/?d=a.jpg",
+        "/data/./local-files/?d=a.jpg",
+        "/data/%2e/local-files/?d=a.jpg",
+        "/data/%2flocal-files/?d=a.jpg",
+        "/data/local-files//?d=a.jpg",
+        "//data/local-files/?d=a.jpg",
+        "/%64ata/../api/users/",
+        "/api%2f..%2fdata/x",
+    ],
+)
+def test_other_spellings_of_a_path_on_label_studio_are_refused(path: str) -> None:
+    with pytest.raises(ForbiddenAddressError):
+        check_label_studio_path(LS + path, "")
+
+
+@pytest.mark.parametrize("user", ["@", ":@", "me@", ":pw@"])
+def test_an_address_with_an_empty_user_is_refused(user: str) -> None:
+    with pytest.raises(ForbiddenAddressError, match="user name or password"):
+        split_url(f"https://{user}storage.example/a.jpg")
+
+
+IMPOSSIBLE = {
+    "70,000 characters": "https://storage.example/" + "a" * 70_000,
+    "a host of 70,000 characters": f"https://{'a' * 70_000}/a",
+    "a label of 64 characters": f"https://{'a' * 64}.example/a",
+    "no letters at all": "https://\u2024\u2024/a",
+    "half a character": "https://storage.example/\ud800",
+    "port 99999": "https://storage.example:99999/a",
+    "port 0": "https://storage.example:0/a",
+    "port x": "https://storage.example:x/a",
+    "an open bracket": "https://[::1/a",
+    "a host that is NFKC trouble": "https://storage\u2100.example/a",
+    "two dots": "https://storage..example/a",
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_impossible_address_is_an_error_of_its_picture_alone(name: str) -> None:
+    with pytest.raises(UnreadableImageError) as caught:
+        Fetcher(_hosts("storage.example", address=PUBLIC)).fetch(IMPOSSIBLE[name])
+    assert len(str(caught.value)) < 500

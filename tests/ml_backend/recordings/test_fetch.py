@@ -1,7 +1,10 @@
 """The guarded fetcher against a real web server on this machine."""
 
+import contextlib
 import json
 import logging
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -218,3 +221,73 @@ def test_no_secret_in_logs_messages_or_representations(server: Any, caplog: pyte
     text = "\n".join([*texts, caplog.text, *(repr(record.args) for record in caplog.records)])
     for secret in SECRETS:
         assert secret not in text
+
+
+def _forever(first: bytes, again: bytes) -> tuple[socket.socket, threading.Event]:
+    """A server that says ``first`` and then ``again`` every few milliseconds, until nobody listens."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    gone = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(first)
+            while not gone.wait(0.02):
+                connection.sendall(again)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listening, gone
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+DRIPS = {
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "headers": (b"HTTP/1.1 200 OK\r\nX-A: ", b"a"),
+    "more headers": (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n", b"a"),
+    "body without an end": (b"HTTP/1.1 200 OK\r\n\r\n", b"a"),
+    "chunks": (CHUNKED.removesuffix(b"0\r\n"), b"1\r\na\r\n"),
+    "trailers": (CHUNKED, b"A: b\r\n"),
+    "nothing": (b"", b""),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", DRIPS)
+def test_whatever_a_server_drips_ends_with_the_time_of_the_picture(name: str) -> None:
+    listening, gone = _forever(*DRIPS[name])
+    with contextlib.closing(listening):
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        fetcher = Fetcher(AllowedHosts(url), timeouts=Timeouts(read_s=30.0, total_s=0.5))
+        with pytest.raises(FetchError, match=r"not complete after 0\.5 s"):
+            fetcher.fetch(url + "/data/a.jpg")
+        gone.set()
+
+
+@pytest.mark.timeout(60)
+def test_the_answer_to_a_token_ends_with_its_time() -> None:
+    listening, gone = _forever(*DRIPS["headers"])
+    with contextlib.closing(listening):
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        fetcher = Fetcher(AllowedHosts(url), Credentials(PAT), timeouts=Timeouts(read_s=30.0, total_s=0.5))
+        with pytest.raises(FetchError):
+            fetcher.fetch(url + "/data/a.jpg")
+        gone.set()
+
+
+def test_no_cookie_is_kept(server: Any) -> None:
+    server.answers["/data/a.jpg"] = (200, IMAGE | {"set-cookie": "session=theirs; Path=/"}, b"a")
+    fetcher = _fetcher(server)
+    fetcher.fetch(server.url + "/data/a.jpg")
+    fetcher.fetch(server.url + "/data/a.jpg")
+    assert [headers.get("cookie") for _, _, headers, _ in server.seen] == [None, None]
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "https://" + "a" * 70_000, "http://h:99999/", "\x00", "http://@h/"])
+def test_a_redirect_to_nowhere_is_an_error_of_its_picture(server: Any, location: str) -> None:
+    server.answers["/data/a.jpg"] = (302, {"location": location}, b"")
+    with pytest.raises(UnreadableImageError):
+        _fetcher(server).fetch(server.url + "/data/a.jpg")

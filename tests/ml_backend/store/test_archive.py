@@ -205,6 +205,54 @@ def test_rows_of_another_shape_leave_the_store_empty(archive: Path, empty: Store
     assert projects.list_all(empty) == []
 
 
+def with_rows(table: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, bytes]], None]:
+    """Change the first row of a table, and the checksum with it: as somebody does who means it."""
+    import hashlib
+
+    def rewrite(members: dict[str, bytes]) -> None:
+        name = f"tables/{table}.jsonl"
+        first, *others = members[name].splitlines(keepends=True)
+        row = json.loads(first)
+        change(row)
+        members[name] = b"".join([json.dumps(row).encode() + b"\n", *others])
+        manifest = json.loads(members[MANIFEST])
+        manifest["sha256"][name] = hashlib.sha256(members[name]).hexdigest()
+        members[MANIFEST] = json.dumps(manifest).encode()
+
+    return rewrite
+
+
+BAD_ROWS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "a text for a number": ("frames", lambda row: row.update(id="x")),
+    "a number for a text": ("projects", lambda row: row.update(ls_url=7)),
+    "nothing where something must be": ("projects", lambda row: row.update(ls_url=None)),
+    "a number beyond every database": ("frames", lambda row: row.update(id=10**30)),
+    "a number that is no truth value": ("projects", lambda row: row.update(pinned=1)),
+    "a list for a number": ("frames", lambda row: row.update(id=[1])),
+    "a project that is not there": ("frames", lambda row: row.update(project_id=999)),
+    "the same number twice": ("frames", lambda row: row.update(id=row["id"] + 1)),
+    "half a character": ("projects", lambda row: row.update(title="\ud800")),
+    "a zero byte": ("projects", lambda row: row.update(title="a\0b")),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_rows_that_somebody_made_up_change_nothing(archive: Path, store: Store, tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInputError, match=rf"tables/{BAD_ROWS[name][0]}\.jsonl"):
+        read_archive(rewritten(archive, with_rows(*BAD_ROWS[name])), store, folders(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+    assert projects.list_all(store) == []
+
+
+def test_a_file_that_cannot_be_written_takes_the_rows_back(archive: Path, empty: Store, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "models").write_text("a file where a folder has to be")
+    with pytest.raises(BadInputError, match="expected a backup"):
+        read_archive(archive, empty, folders(tmp_path / "x"))
+    assert projects.list_all(empty) == []
+    assert list((tmp_path / "x").rglob("*.npz")) == []
+
+
 def test_a_failed_backup_leaves_no_file(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -356,7 +356,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run: Run, tmp_path: Path) -
     write_spec(tmp_path, store="sqlite:///file/below/project.sqlite3")
     result = run("restore", str(tmp_path / "file"))
     assert result.exit_code == 1
-    assert "must be possible to write there" in result.stderr
+    assert "may this user read and write there" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 
