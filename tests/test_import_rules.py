@@ -18,7 +18,19 @@ _VALUES = {"ml_backend.recordings", "ml_backend.store"}
 _MATHS = {"ml_backend.heatmaps", "ml_backend.geometry", "ml_backend.metrics"}
 _SKILLS = {"ml_backend.pose", "ml_backend.acquisition", "ml_backend.labels", "ml_backend.formats"}
 _LOOP = {"ml_backend.project", "ml_backend.evaluation", "ml_backend.jobs"}
-_BACKEND = _GROUND | _VALUES | _MATHS | _SKILLS | _LOOP | {"ml_backend.server", "ml_backend.simulation", "ml_backend.tracks"}
+_BACKEND = (
+    _GROUND
+    | _VALUES
+    | _MATHS
+    | _SKILLS
+    | _LOOP
+    | {
+        "ml_backend.server",
+        "ml_backend.web_page",
+        "ml_backend.simulation",
+        "ml_backend.tracks",
+    }
+)
 
 #: Room → rooms that it may import, itself aside.
 ROOMS: dict[str, set[str]] = {
@@ -35,6 +47,12 @@ ROOMS: dict[str, set[str]] = {
     "ml_backend.jobs": _GROUND | _VALUES | _MATHS | _SKILLS | {"ml_backend.project", "ml_backend.evaluation"},
     # Answers from the store, so never the network.
     "ml_backend.server": _GROUND | _VALUES | _MATHS | _SKILLS - {"ml_backend.pose"},
+    # Pages for people, on the same server; they never load the network either.
+    "ml_backend.web_page": _GROUND
+    | _VALUES
+    | _MATHS
+    | (_SKILLS - {"ml_backend.pose"})
+    | {"ml_backend.project", "ml_backend.evaluation", "ml_backend.server"},
     # Runs inside the host `label-studio-ml`, in place of our own server.
     "ml_backend.label_studio_ml": _GROUND | _VALUES | {"ml_backend.server", "ml_backend.jobs"},
     # Pure: neither a store nor a service.
@@ -43,7 +61,7 @@ ROOMS: dict[str, set[str]] = {
     "ml_backend.tracks": _GROUND | {"ml_backend.recordings"} | _MATHS | {"ml_backend.pose", "ml_backend.formats"},
     # Never runs a model, so never the network.
     "plugins.label_studio_sync": _BACKEND
-    - {"ml_backend.pose", "ml_backend.server", "ml_backend.simulation", "ml_backend.tracks"},
+    - {"ml_backend.pose", "ml_backend.server", "ml_backend.web_page", "ml_backend.simulation", "ml_backend.tracks"},
     "plugins.cli": _BACKEND | {"plugins.label_studio_sync"},
     "plugins.demo": _BACKEND | {"plugins.label_studio_sync", "plugins.cli"},
 }
@@ -64,6 +82,7 @@ PACKAGES: dict[str, set[str]] = {
     # Pictures alone are encoded with cv2, those in label files, by a child that imports no room of pictures.
     "ml_backend.formats": _NUMBERS | {"yaml", "h5py", "pandas", "sleap_io", "xarray", "cv2"},
     "ml_backend.server": _NUMBERS | {"flask", "waitress", "werkzeug", "prometheus_client"},
+    "ml_backend.web_page": _NUMBERS | {"flask", "markupsafe", "werkzeug", "cv2"},  # pictures are sent at the size that is shown
     "ml_backend.project": _NUMBERS | {"cv2", "pydantic"},  # what the rows of jobs hold is checked
     "ml_backend.evaluation": _NUMBERS,
     "ml_backend.jobs": _NUMBERS | {"redis", "rq"},
@@ -177,7 +196,7 @@ def test_skills_never_reach_one_another(room: str) -> None:
         assert {room_of(other) for other in reached_from(module)} & _SKILLS == {room}, module
 
 
-@pytest.mark.parametrize("room", ["ml_backend.server", "plugins.label_studio_sync"])
+@pytest.mark.parametrize("room", ["ml_backend.server", "ml_backend.web_page", "plugins.label_studio_sync"])
 def test_server_and_sync_never_load_a_network(room: str) -> None:
     for module in (module for module in MODULES if room_of(module) == room):
         heavy = {other for other in reached_from(module) if their_packages(imports_of(other)) & NETWORKS}

@@ -9,13 +9,20 @@ import json
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Request, Response, g, jsonify, request
 
 from label_config.settings.caller_secret import BASIC_USER, SECRET_HEADER, webhook_key
+from ml_backend.server.sessions import is_session, session_in
 
 #: Paths that everybody may ask for.
 OPEN_PATHS = ("/", "/health")
+#: The web page, for people with a browser: they log in and bring a session in place of the secret.
+PAGE = "/page"
+LOGIN = f"{PAGE}/login"
+#: A login form has one field.
+MAX_FORM_BYTES = 8 * 2**10
 #: A task with its annotations, predictions and drafts; a batch of tasks is sent whole by "Retrieve predictions".
 MAX_PREDICT_BYTES = 64 * 2**20
 MAX_BODY_BYTES = 2 * 2**20
@@ -30,13 +37,15 @@ Headers = Callable[[str], str | None]
 class RefusedError(Exception):
     """The request is answered with ``status`` and these words, and nothing else happens."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, *, go_to: str | None = None) -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.go_to = status, text, go_to
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """Headers that belong to the answer."""
+        if self.go_to is not None:
+            return [("Location", self.go_to)]
         return [("WWW-Authenticate", 'Basic realm="Parallax", charset="UTF-8"')] if self.status == 401 else []
 
 
@@ -71,10 +80,28 @@ def refusal(secret: str | None, path: str, headers: Headers) -> RefusedError | N
 
     ``secret`` None lets everybody pass; only ``--insecure`` asks for that.
     """
+    if path == PAGE or path.startswith(f"{PAGE}/"):
+        return _page_refusal(secret, path, headers)
     needed = Rights.NOTHING if path in OPEN_PATHS else Rights.RING if path == "/webhook" else Rights.EVERYTHING
     if needed is Rights.NOTHING or rights_of(secret, headers) >= needed:
         return None
     return RefusedError(401, f"this backend needs its secret: header {SECRET_HEADER}, or basic auth as user {BASIC_USER!r}")
+
+
+def _page_refusal(secret: str | None, path: str, headers: Headers) -> RefusedError | None:
+    """Who has no session is led to the login."""
+    if secret is None or path == LOGIN or path.startswith(f"{PAGE}/static/"):
+        return None
+    if is_session(secret, session_in(headers("Cookie"))) or rights_of(secret, headers) is Rights.EVERYTHING:
+        return None
+    return RefusedError(303, "log in first", go_to=f"{LOGIN}?next={quote(path, safe='/')}")
+
+
+def body_limit(path: str) -> int:
+    """The most bytes that a body sent to this path may have."""
+    if path == "/predict":
+        return MAX_PREDICT_BYTES
+    return MAX_FORM_BYTES if path.startswith(f"{PAGE}/") else MAX_BODY_BYTES
 
 
 def rights_of(secret: str | None, headers: Headers) -> Rights:

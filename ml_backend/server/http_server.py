@@ -22,7 +22,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
-from ml_backend.server.access import MAX_BODY_BYTES, MAX_PREDICT_BYTES, RefusedError, refusal
+from ml_backend.server.access import MAX_PREDICT_BYTES, RefusedError, body_limit, refusal
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -111,7 +111,7 @@ class Request(HTTPRequestParser):
     def _refusal(self) -> RefusedError | None:
         if self.chunked:
             return RefusedError(411, "the request must state its length")
-        limit = MAX_PREDICT_BYTES if self.path == "/predict" else MAX_BODY_BYTES
+        limit = body_limit(self.path)
         if self.content_length > limit:
             return RefusedError(413, f"the body has {self.content_length} bytes, at most {limit} are taken")
         return refusal(self.adj.secret, self.path, lambda name: self.headers.get(name.upper().replace("-", "_")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,22 @@ class ArrayStore:
             np.load(path, allow_pickle=False) as file,
         ):
             return {key: file[key] for key in file.files}
+
+    def load_only(self, name: str, keys: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+        """Those of the arrays that are there.  Raises BadInputError as :meth:`load` does."""
+        try:
+            with np.load(self._path(name), allow_pickle=False) as file:
+                return {key: file[key] for key in file.files if key in keys}
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInputError(f"array file {name}: cannot be read ({error}); it is rebuilt by `parallax rescore`") from error
+
+    def names_in(self, name: str) -> list[str]:
+        """What the arrays of a file are called.  Raises BadInputError as :meth:`load` does."""
+        try:
+            with np.load(self._path(name), allow_pickle=False) as file:
+                return list(file.files)
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"array file {name}: cannot be read ({error}); it is rebuilt by `parallax rescore`") from error
 
     def remove(self, name: str) -> None:
         """Delete a file that may be gone already."""

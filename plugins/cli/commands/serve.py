@@ -30,7 +30,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; default backend.port.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let everybody call, without a secret.")] = False,
 ) -> None:
-    """Answer Label Studio: predictions from the store, webhooks, health."""
+    """Answer Label Studio: predictions from the store, webhooks, health; and people, by a web page under /page/."""
     spec = read_spec(ctx)
     secret = None if insecure else find_secret(spec)
     if secret is None and not insecure:
@@ -49,16 +49,20 @@ def serve(
         raise ParallaxError(
             f"the backend cannot listen on {host}:{port}: {error.strerror}; --host and --port choose another"
         ) from error
-    console().print(f"backend on http://{host}:{port}")
+    console().print(f"backend on http://{host}:{port}, page for people on http://{host}:{port}/page/")
     server.run()
 
 
 def _application(ctx: typer.Context, spec: Spec, secret: str | None) -> Flask:
     from ml_backend.server.app import create_app
+    from ml_backend.web_page.pages import add_pages
+    from plugins.cli.page_commands import page_commands
 
     workspace = open_project(ctx)
     threading.Thread(target=_beat, args=(workspace,), name="heartbeat", daemon=True).start()
-    return create_app(workspace, secret, compute=_compute(workspace, spec))
+    app = create_app(workspace, secret, compute=_compute(workspace, spec))
+    add_pages(app, workspace, secret, page_commands())
+    return app
 
 
 def _compute(workspace: Workspace, spec: Spec) -> Compute | None:
