@@ -10,22 +10,25 @@ click on "absent" is all.  Where no point is shown, one is placed anywhere and m
 A point that a person deletes is unlabelled, which says nothing about the keypoint.
 
 **Hotkeys.**  Label Studio gives every label without a hotkey the next free key, its own tools' keys included.  So every
-label has one here: plain keys in the first camera, the same with shift in the second, and from then on
-``NO_HOTKEY``, a character that no key produces.  A key cannot serve the same keypoint in two cameras.
+label has one here, the same in all cameras: a key selects the keypoint everywhere, and the next click places it in the
+camera in which it falls.  After the plain keys come those with shift, then ``NO_HOTKEY``, which no key produces.
 
-**Layout.**  The choice stands beside the camera's name: in sight, and nothing moves when it appears.
+**Layout.**  All cameras in sight at once, see ``screen_layout``.  The choice stands beside the camera's name, and nothing
+moves when it appears.
+
+**Smart tool.**  With Label Studio's "Auto-Annotation" on, a click brings the keypoint to all cameras.
 
 **maxUsages** is left out: it counts a label over all cameras, not over one.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from label_config.labelling.colours import keypoint_colours
+from label_config.labelling.screen_layout import CLASS, TITLE_STYLE, TOOLS_PX, USUAL_SIZE, grid_style, lay_out, style_of
 from label_config.values.errors import LabellingConfigError
 from label_config.values.skeleton import Skeleton
 
@@ -37,9 +40,9 @@ RESERVED_WITH_SHIFT = "12"
 #: A hotkey that cannot be typed (an em dash has no key code).
 NO_HOTKEY = "—"
 
-#: Room for the tools beside a picture.  Without it Label Studio fits the picture before the tools appear (42 px) and then
-#: shows it zoomed in, its edges and the points on them hidden.
-PICTURE_WIDTH = "calc(100% - 48px)"
+#: Room for the tools beside a picture.  Without it Label Studio fits the picture before the tools appear and then shows it
+#: zoomed in, its edges and the points on them hidden.
+PICTURE_WIDTH = f"calc(100% - {TOOLS_PX}px)"
 
 VISIBILITY_CHOICES = ("visible", "occluded", "absent")
 BOX_LABEL = "subject"
@@ -71,11 +74,18 @@ def _cleaned(view: str) -> str:
 
 
 def build_label_config(
-    skeleton: Skeleton, views: Sequence[str], *, visibility: bool = True, boxes: bool = False, reason: bool = True
+    skeleton: Skeleton,
+    views: Sequence[str],
+    *,
+    sizes_px: Mapping[str, tuple[int, int]] | None = None,
+    visibility: bool = True,
+    boxes: bool = False,
+    reason: bool = True,
 ) -> str:
     """The XML of a labelling config.
 
     views       camera names in the order of the grid; see ``safe_view_names`` for what becomes of odd ones
+    sizes_px    view → (width, height) of its pictures, for the layout; where absent, wide pictures are expected
     visibility  a choice visible / occluded / absent on each point
     boxes       a box per subject and camera, the parent of its points
     reason      a heading with the task's ``parallax_reason``; tasks without one stay valid and show nothing
@@ -83,31 +93,32 @@ def build_label_config(
     Raises BadInputError for a view given twice or none.
     """
     names = safe_view_names(views)
-    root = ElementTree.Element("View")
+    layout = lay_out([(sizes_px or {}).get(view, USUAL_SIZE) for view in views], skeleton.keypoints)
+    root = ElementTree.Element("View", className=CLASS)
+    ElementTree.SubElement(root, "Style").text = style_of(layout)
     if reason:
-        ElementTree.SubElement(root, "Header", value=f"${REASON_KEY}", size="5")
-    columns = min(4, math.ceil(math.sqrt(len(views))))
-    style = f"display: grid; grid-template-columns: repeat({columns}, minmax(0, 1fr)); gap: 8px"
-    grid = ElementTree.SubElement(root, "View", style=style)
-    colours = keypoint_colours(skeleton)
-    for position, (view, name) in enumerate(names.items()):
+        ElementTree.SubElement(root, "Header", value=f"${REASON_KEY}", size="5", style="margin: 0")
+    grid = ElementTree.SubElement(root, "View", style=grid_style(layout))
+    colours, hotkeys = keypoint_colours(skeleton), label_hotkeys(len(skeleton))
+    for view, name in names.items():
         cell = ElementTree.SubElement(grid, "View")
         # Of a fixed height: the choice appears when a point is selected, and must not move the picture under the mouse.
-        title = ElementTree.SubElement(cell, "View", style="display: flex; justify-content: space-between; height: 40px")
-        ElementTree.SubElement(title, "Header", value=view, size="5")
+        title = ElementTree.SubElement(cell, "View", style=TITLE_STYLE)
+        ElementTree.SubElement(title, "Header", value=view, size="5", style="margin: 0")
         if visibility:
             _add_visibility(title, name)
-        _add_points(cell, name, skeleton, colours, _hotkeys(position, len(skeleton)))
+        _add_points(cell, name, skeleton, colours, hotkeys)
         if boxes:
             _add_box(cell, name)
-        attributes = {"name": name, "value": f"${name}", "width": PICTURE_WIDTH}
+        attributes = {"name": name, "value": f"${name}", "width": PICTURE_WIDTH, "maxHeight": layout.max_height}
         ElementTree.SubElement(cell, "Image", attributes, zoom="true", zoomControl="true", rotateControl="false")
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _add_points(cell: ElementTree.Element, name: str, skeleton: Skeleton, colours: Sequence[str], hotkeys: Sequence[str]) -> None:
-    control = ElementTree.SubElement(cell, "KeyPointLabels", name=f"kp_{name}", toName=name, strokeWidth="3", opacity="0.9")
+    attributes = {"name": f"kp_{name}", "toName": name, "strokeWidth": "3", "opacity": "0.9", "smart": "true"}
+    control = ElementTree.SubElement(cell, "KeyPointLabels", attributes)
     for index, (keypoint, colour, hotkey) in enumerate(zip(skeleton.keypoints, colours, hotkeys, strict=True)):
         # Label Studio's own COCO export asks for model_index
         ElementTree.SubElement(control, "Label", value=keypoint, background=colour, hotkey=hotkey, model_index=str(index))
@@ -125,12 +136,7 @@ def _add_visibility(cell: ElementTree.Element, name: str) -> None:
         ElementTree.SubElement(control, "Choice", value=choice, hotkey=NO_HOTKEY)
 
 
-def _hotkeys(position: int, count: int) -> list[str]:
-    """Hotkeys of the labels of the camera at a position of the grid."""
-    if position == 0:
-        keys = list(HOTKEYS)
-    elif position == 1:
-        keys = [NO_HOTKEY if key in RESERVED_WITH_SHIFT else f"shift+{key}" for key in HOTKEYS]
-    else:
-        keys = []
-    return (keys + [NO_HOTKEY] * count)[:count]
+def label_hotkeys(count: int) -> list[str]:
+    """The hotkeys of so many labels."""
+    with_shift = [f"shift+{key}" for key in HOTKEYS if key not in RESERVED_WITH_SHIFT]
+    return ([*HOTKEYS, *with_shift] + [NO_HOTKEY] * count)[:count]

@@ -5,6 +5,7 @@ A project is created when parallax.yaml names none, else adopted as it is.  ``se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,8 @@ def understand(spec: Spec, client: Client) -> Plan:
     views = spec.views
     if project is None:
         views = views or _views_of(recordings)
-        xml = _new_config(skeleton, views)
+        sizes = {view: size for recording, _ in recordings for view, size in recording.size_px.items()}
+        xml = _new_config(skeleton, views, sizes)
         changes.append(f"create the project {spec.label_studio.title!r} with the views {', '.join(views)}")
     else:
         xml = project["label_config"]
@@ -132,12 +134,12 @@ def _views_of(recordings: tuple[tuple[Recording, Rig | None], ...]) -> tuple[str
     return views
 
 
-def _new_config(skeleton: Skeleton | None, views: tuple[str, ...]) -> str:
+def _new_config(skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]]) -> str:
     if skeleton is None:
         raise BadInputError(
             "skeleton in parallax.yaml: expected coco17, hand21, a file or a mapping for a new project, got nothing"
         )
-    return build_label_config(skeleton, views)
+    return build_label_config(skeleton, views, sizes_px=sizes)
 
 
 def _where(problem: Problem) -> str:

@@ -10,6 +10,7 @@ from ml_backend.store.ledger import Entry
 from ml_backend.store.statuses import GenerationStatus
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client, LabelStudioError
+from plugins.label_studio_sync.labelling_screen import restore_screen
 from plugins.label_studio_sync.our_predictions import our_predictions
 from plugins.label_studio_sync.reason_header import remove_header
 from plugins.label_studio_sync.task_identity import IDENTITY_FIELDS, is_another
@@ -45,7 +46,7 @@ def leave(
         _forget(workspace, entries, report, dry_run)
         return report
     # The order matters: nothing may be served from predictions that are about to go.
-    for kind in ("webhook", "ml_backend", "project_field", "task_data", "view", "header"):
+    for kind in ("webhook", "ml_backend", "project_field", "task_data", "view", "screen", "header"):
         for entry in entries:
             if entry.kind == kind:
                 _undo(workspace, client, entry, report, dry_run)
@@ -91,6 +92,7 @@ def _undo(workspace: Workspace, client: Client, entry: Entry, report: LeaveRepor
         "view": (f"delete tab {entry.ls_id}", lambda: client.delete_view(int(entry.ls_id))),
         "local_storage": (f"delete local storage {entry.ls_id}", lambda: client.delete_local_storage(int(entry.ls_id))),
         "header": ("take our line out of the labelling config", lambda: remove_header(client, project)),
+        "screen": ("put the former labelling config back", lambda: restore_screen(client, project, entry)),
         "project_field": (
             f"set {entry.ls_id} back to {entry.old!r}",
             lambda: _restore_field(client, project, entry, report),

@@ -172,6 +172,30 @@ class Person:
         widths = self.script(shown + ".map(e => e.querySelector('img').getBoundingClientRect().width)")
         return [width / self._size(picture)[0] for width, picture in zip(widths, self.pictures(), strict=True)]
 
+    def out_of_sight(self) -> list[float]:
+        """How many pixels of each picture, above or below, one would have to scroll to."""
+        place = "const r = arguments[0].getBoundingClientRect(); return [r.top, r.bottom]"
+        bar = self.script("return document.querySelector('.lsf-bottombar').getBoundingClientRect().top")
+        edges = [self.script(place, picture) for picture in self.pictures()]
+        return [max(-top, bottom - bar, 0.0) for top, bottom in edges]
+
+    def annotate_automatically(self) -> None:
+        """Switch the smart tools on, and take that of every picture."""
+        self.until(lambda: self.all("[data-testid=bottombar-auto-annotation-toggle]"), "the switch of the smart tools")
+        self.script("document.querySelector('[data-testid=bottombar-auto-annotation-toggle]').click()")
+        tools = self.until(lambda: self.all(".lsf-tool_smart"), "the smart tools")
+        for tool in tools:
+            tool.click()
+
+    def accept_suggestions(self) -> int:
+        """Wait for suggestions and accept them all; how many there were."""
+        number = "return window.Htx.annotationStore.selected.suggestions.size"
+        self.until(lambda: self.script(number) > 0, "suggestions")
+        count = int(self.script(number))
+        self.all("[data-testid=bottombar-accept-suggestions-button]")[0].click()
+        self.until(lambda: self.script(number) == 0, "no suggestion to be open")
+        return count
+
     def click_at(self, picture: int, share: tuple[float, float]) -> None:
         """Click into a picture; ``share`` of its width and height."""
         x, y = self._place(picture, share)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from label_config.settings.skeleton_files import skeleton_to_mapping
 from label_config.settings.spec import load_spec
 from label_config.values import FloatArray, PointState, Pose2D, Provenance
+from ml_backend.server.app import create_app
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, generations
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
+from plugins.cli.processes.ports import free_port
 from plugins.demo.annotator_session import Annotator
 from plugins.demo.platform import Platform
 from plugins.label_studio_sync.adoption_plan import understand
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.push_order import push
 from plugins.label_studio_sync.set_up import carry_out
+from plugins.label_studio_sync.webhook_and_backend import connect
 
 SIZE_PX = (192, 192)
 VIEWS = 3
@@ -35,6 +40,7 @@ ORDER = {
 MISSING = (0, 0)
 #: Spread of what is shown around the truth.
 NOISE_PX = 1.0
+SECRET = "a-secret-that-nobody-guesses"
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,15 @@ class Scene:
     client: Client
     shown: dict[int, FloatArray]
     annotator: Annotator
+    backend: BaseWSGIServer
 
     @property
     def project(self) -> int:
         return self.workspace.project.ls_project_id
 
     def close(self) -> None:
+        self.backend.shutdown()
+        self.backend.server_close()
         self.annotator.close()
         self.client.close()
         self.workspace.store.close()
@@ -74,17 +83,22 @@ def set_up(platform: Platform, folder: Path) -> Scene:
             }
         ],
     }
+    port = free_port()
+    content["backend"] = {"url": f"http://127.0.0.1:{port}", "port": port}
     path = folder / "parallax.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     spec = load_spec(path)
     client = Client(platform.url, platform.token)
-    workspace = carry_out(understand(spec, client), "a-secret-that-nobody-guesses")
+    workspace = carry_out(understand(spec, client), SECRET)
+    backend = make_server("127.0.0.1", port, create_app(workspace, SECRET), threaded=True)
+    threading.Thread(target=backend.serve_forever, name="backend", daemon=True).start()
+    connect(workspace, client, SECRET)
     shown = _shown(studio)
     _order(workspace, studio, shown)
     assert push(workspace, client) is not None
     annotator = Annotator(platform.url, f"browser{workspace.project.ls_project_id}@parallax.test", "a-password-1")
     annotator.sign_up(str(client.call("GET", "api/invite")["token"]))
-    return Scene(platform, studio, workspace, client, shown, annotator)
+    return Scene(platform, studio, workspace, client, shown, annotator, backend)
 
 
 def _shown(studio: CaptureStudio) -> dict[int, FloatArray]:
