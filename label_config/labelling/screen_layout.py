@@ -13,7 +13,7 @@ from dataclasses import dataclass
 #: (width, height) of the browser's window for which columns are chosen: a laptop's screen and a desk's.
 REFERENCE_PX = ((1600, 1000), (1920, 1200))
 #: Label Studio's bars above and below, its side panels (as wide as they open), and the line with the reason.
-_BARS_PX, _PANELS_PX, _REASON_PX = 106, 348, 26
+_BARS_PX, _PANELS_PX, _REASON_PX = 130, 348, 26
 #: Room beside a picture for its tools, and the gap between cells.
 TOOLS_PX, GAP_PX = 42, 4
 #: The row with the camera's name and the visibility choice.
