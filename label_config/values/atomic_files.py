@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from label_config.values.private_files import make_folder
+
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True, before_rename: Callable[[], object] = lambda: None) -> Iterator[Path]:
@@ -16,7 +18,7 @@ def replacing(path: Path, *, durable: bool = True, before_rename: Callable[[], o
     durable        file and rename survive a power cut
     before_rename  called when the whole content is on the disk
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".part{path.suffix}")
     os.close(handle)
     temporary = Path(name)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from label_config.values import BadInputError
 from label_config.values.atomic_files import replacing
+from label_config.values.private_files import make_folder
 from label_config.values.refusing import refusing
 from ml_backend.store.fault_points import reach
 
@@ -22,7 +23,7 @@ class ArrayStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def save(self, group: str, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, str]:
         """Write the arrays; returns (name, sha256).  The same content gives the same name."""

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from label_config.values import BadInputError, ParallaxError
 from label_config.values.errors import ServiceError, SettingsError
+from label_config.values.private_files import close_files, make_folder
 from label_config.values.refusing import cause_of, refusing
 from label_config.values.shown_address import shown_address
 
@@ -87,10 +88,15 @@ def open_store(url: str, *, migrate: bool = True, create: bool = True) -> Store:
     """
     expected = "sqlite:///path or postgresql+psycopg://user:password@host:port/name"
     with refusing(SettingsError, f"store: expected {expected}, got {shown_address(url)!r}"):
-        store = Store(_engine(make_url(url), create))
+        address = make_url(url)
+        file = Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
+        is_new = file is not None and not file.exists()
+        store = Store(_engine(address, create))
     if migrate:
         try:
             upgrade(store)
+            if is_new and file is not None:
+                close_files(file.parent.glob(f"{file.name}*"))  # its journals too
         except ParallaxError:
             store.close()
             raise
@@ -126,7 +132,7 @@ def _check_file(path: Path, create: bool) -> None:
     if not path.exists():
         if not create:
             raise BadInputError(f"store: there is no database at {path}; run `parallax init` first, or `parallax restore`")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return
     if path.is_file() and path.stat().st_size == 0:
         raise BadInputError(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from label_config.settings.spec import CONFIG_VARIABLE, Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
+from label_config.values.private_files import STATE, close_to_others
 from plugins.cli.redaction import HidingOutput, hide, password_in
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def read_spec(ctx: typer.Context) -> Spec:
         raise ParallaxError(f"{path}: no such file. Write one, then run `parallax init`; the least it can hold is\n\n{_EXAMPLE}")
     os.environ[CONFIG_VARIABLE] = str(path)
     spec = load_spec(path)
+    close_to_others(spec.folder / STATE)
     secrets = [value.get_secret_value() for value in (spec.label_studio.token, spec.backend.secret, spec.redis) if value]
     hide([*secrets, *([spec.store] if password_in(spec.store) else [])])
     return spec

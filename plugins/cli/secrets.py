@@ -8,6 +8,7 @@ from pathlib import Path
 
 from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
+from label_config.values.private_files import make_folder
 
 SECRET_VARIABLE = "PARALLAX_SECRET"
 
@@ -36,7 +37,7 @@ def ensure_secret(spec: Spec) -> str:
     if found is not None:
         return found
     path = secret_file(spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.unlink(missing_ok=True)  # an empty one; never another's, because find_secret would have read it
     made = secrets.token_urlsafe(32)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

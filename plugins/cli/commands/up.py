@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import secrets
+import shutil
 import socket
 import sys
 import time
 from pathlib import Path
+from tempfile import mkdtemp
 
 import typer
 
 import plugins
 from label_config.settings.spec import CONFIG_VARIABLE, Spec
 from label_config.values import ParallaxError
+from label_config.values.private_files import make_folder, open_private
 from plugins.cli.context import config_path, connect, console, open_project
-from plugins.cli.processes.ports import free_port
 from plugins.cli.processes.signals import stop_on_signals
 from plugins.cli.processes.supervisor import Child, Supervisor
 from plugins.cli.secrets import SECRET_VARIABLE, ensure_secret
@@ -43,8 +46,8 @@ def up(ctx: typer.Context) -> None:
 
 def _only_one_here(ctx: typer.Context, folder: Path) -> None:
     """Hold the folder's lock until this process ends, however it ends.  Raises ParallaxError when another one has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "up.lock").open("a+", encoding="utf-8")
+    make_folder(folder)
+    lock = open(folder / "up.lock", "a+", encoding="utf-8", opener=open_private)  # noqa: SIM115 - held until the end
     ctx.call_on_close(lock.close)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +82,7 @@ def children_of(spec: Spec, config: Path) -> list[Child]:
         shared["LABEL_STUDIO_API_KEY"] = spec.label_studio.token.get_secret_value()
     children = []
     if spec.redis is None:
-        server, shared[REDIS_VARIABLE] = redis_child(spec.folder / ".parallax")
+        server, shared[REDIS_VARIABLE] = redis_child()
         children.append(server)
     else:
         shared[REDIS_VARIABLE] = spec.redis.get_secret_value()
@@ -104,17 +107,18 @@ def own_environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])]), "PYTHONUNBUFFERED": "1"}
 
 
-def redis_child(folder: Path) -> tuple[Child, str]:
-    """A Redis of our own and its address: on the loopback only, with a password, and nothing of it on disk.
+def redis_child() -> tuple[Child, str]:
+    """A Redis of our own and its address: on a socket in a private folder, no port, with a password, nothing of it on disk.
 
     Its settings go through standard input, where no list of processes shows them.
     """
     from plugins.cli.processes.redis_server import redis_program
 
-    folder.mkdir(parents=True, exist_ok=True)
-    port, password = free_port(), secrets.token_urlsafe(24)
-    settings = f'port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\nappendonly no\ndir "{folder}"\n'
-    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    folder = mkdtemp(prefix="parallax-")  # the path of a socket has at most 107 characters
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path, password = f"{folder}/redis.sock", secrets.token_urlsafe(24)
+    settings = f'port 0\nunixsocket {path}\nunixsocketperm 700\nrequirepass {password}\nsave ""\nappendonly no\ndir {folder}\n'
+    url = f"unix://:{password}@{path}?db=0"
     return Child("redis", [str(redis_program()), "-"], stdin=settings, ready=lambda: _answers(url)), url
 
 

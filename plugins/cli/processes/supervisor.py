@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from label_config.values.private_files import make_folder, open_private
+
 #: Restarts wait 1, 2, 4 … seconds; a child that ran this long starts again from 1.
 MAX_BACK_OFF_S = 30.0
 STABLE_S = 60.0
@@ -73,7 +75,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Until stopped; then every child has ended."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        make_folder(self.logs)
         try:
             while not self.stop.is_set():
                 self._look()
@@ -96,7 +98,7 @@ class Supervisor:
         if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         child.log_start = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
+        with open(log, "ab", opener=open_private) as output:
             child.process = subprocess.Popen(
                 list(child.command),
                 env={**os.environ, **child.environment},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -40,7 +41,9 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def test_its_redis_has_a_password_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    child, url = redis_child(tmp_path / "state")
+    child, url = redis_child()
+    folder = Path(url.rpartition("@")[2].partition("?")[0]).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     supervisor = Supervisor([child], tmp_path / "logs", lambda line: None)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
@@ -52,11 +55,12 @@ def test_its_redis_has_a_password_and_leaves_nothing_behind(tmp_path: Path) -> N
         with pytest.raises(redis.AuthenticationError), redis.Redis.from_url(url.replace(password, "wrong")) as stranger:
             stranger.ping()
         assert child.process is not None
+        assert psutil.Process(child.process.pid).net_connections("inet") == []
         assert password not in " ".join(psutil.Process(child.process.pid).cmdline())
     finally:
         supervisor.stop.set()
         thread.join()
-    assert list((tmp_path / "state").iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_all_processes_with_one_secret_and_one_redis(workspace: Workspace, tmp_path: Path) -> None:
