@@ -16,11 +16,13 @@ COPY ml_backend ml_backend
 COPY plugins plugins
 RUN pip install -c constraints.txt ".[postgres]" && rm -rf /src/build
 
+COPY docker/with-secrets.sh /usr/local/bin/with-secrets.sh
+
 # The same user and group as in Label Studio's image: both write to the shared folder of documents.
 RUN useradd --uid 1001 --gid 0 --create-home parallax \
     && install -d -o 1001 -g 0 -m 0775 /project /project/.parallax /documents
 USER 1001:0
 WORKDIR /project
 EXPOSE 9090
-ENTRYPOINT ["parallax", "-c", "/project/parallax.yaml"]
+ENTRYPOINT ["/usr/local/bin/with-secrets.sh", "parallax", "-c", "/project/parallax.yaml"]
 CMD ["status"]

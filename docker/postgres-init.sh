@@ -3,12 +3,12 @@
 set -eu
 
 make() {
-    psql --set ON_ERROR_STOP=1 --set role="$1" --set password="$2" --username "$POSTGRES_USER" --dbname postgres <<-'SQL'
+    psql --set ON_ERROR_STOP=1 --set role="$1" --set password="$(cat "$2")" --username "$POSTGRES_USER" --dbname postgres <<-'SQL'
 		CREATE ROLE :"role" LOGIN PASSWORD :'password';
 		CREATE DATABASE :"role" OWNER :"role";
 		REVOKE CONNECT ON DATABASE :"role" FROM PUBLIC;
 	SQL
 }
 
-make labelstudio "$LABEL_STUDIO_DB_PASSWORD"
-make parallax "$PARALLAX_DB_PASSWORD"
+make labelstudio "$LABEL_STUDIO_DB_PASSWORD_FILE"
+make parallax "$PARALLAX_DB_PASSWORD_FILE"

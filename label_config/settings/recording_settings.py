@@ -19,6 +19,7 @@ from label_config.settings.spec_fields import (
     Section,
     source_alone,
 )
+from label_config.values.file_names import file_name
 
 
 class ViewSource(Section):
@@ -61,7 +62,7 @@ class RecordingSettings(Section):
     @field_validator("sequence")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not name.strip() or name.startswith(".") or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
+        if not name.strip() or name.startswith(".") or file_name(name) != name:
             raise ValueError(f"expected a name that can also be a folder's, got {name!r}")
         return name
 

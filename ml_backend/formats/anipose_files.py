@@ -15,6 +15,7 @@ import numpy as np
 
 from label_config.values import FloatArray, IntArray
 from label_config.values.file_names import file_name
+from label_config.values.spreadsheet_text import check_no_formula
 from ml_backend.formats.dlc_project import write_table
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.movement import names_of
@@ -86,6 +87,7 @@ def _write_world(path: Path, keypoints: tuple[str, ...], track: WorldTrack) -> N
     values[track.frames, :, :3] = track.xyz_world
     values[track.frames, :, 3:] = np.stack((track.error_px, track.cameras, track.confidence), axis=-1)
     values[~np.isfinite(values[..., :3]).all(axis=-1)] = np.nan
+    check_no_formula(path, columns)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, *turn, "fnum"])

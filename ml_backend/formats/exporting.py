@@ -174,7 +174,7 @@ def _views_joined(labels: LabelSet) -> LabelSet:
 def _scorer(labels: Sequence[LabelledImage]) -> str:
     people = {label.people for label in labels if label.people}
     only = next(iter(people)) if len(people) == 1 else ()
-    return re.sub(r'[/\\:*?"<>|,;\s]', "_", only[0]) if len(only) == 1 else SCORER
+    return file_name(re.sub(r"[,;\s]", "_", only[0])) if len(only) == 1 else SCORER
 
 
 def _number(label: LabelledImage) -> int:

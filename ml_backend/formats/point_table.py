@@ -16,6 +16,7 @@ import numpy as np
 
 from label_config.values import FloatArray
 from label_config.values.errors import LabelFileError
+from label_config.values.spreadsheet_text import check_no_formula
 from ml_backend.formats.csv_text import read_cells
 
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
@@ -139,6 +140,7 @@ def write_point_table(
     values: FloatArray,
 ) -> None:
     """Inverse of :func:`read_point_table`; ``individuals`` ("",) leaves that header row out.  Numbers keep every digit."""
+    check_no_formula(path, [scorer, *individuals, *bodyparts, *rows])
     columns = [(i, b, c) for i in individuals for b in bodyparts for c in coords]
     header = [["scorer", *[scorer] * len(columns)]]
     if tuple(individuals) != ("",):

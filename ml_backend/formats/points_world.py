@@ -10,6 +10,7 @@ import numpy as np
 
 from label_config.values import BoolArray, FloatArray, FrameKey
 from label_config.values.errors import LabelFileError
+from label_config.values.spreadsheet_text import shown_as_text
 from ml_backend.formats.movement import write_movement_world
 
 
@@ -72,10 +73,10 @@ def _write_csv(
     values = np.concatenate([xyz_world, spread_world[..., None]], axis=-1)
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["sequence", "frame", *columns])
+        writer.writerow(["sequence", "frame", *map(shown_as_text, columns)])
         for key, pose, good in zip(keys, values, kept, strict=True):
             cells = [cell for point, g in zip(pose.tolist(), good.tolist(), strict=True) for cell in (*map(_cell, point), int(g))]
-            writer.writerow([key.sequence, key.index, *cells])
+            writer.writerow([shown_as_text(key.sequence), key.index, *cells])
 
 
 def _cell(value: float) -> str:

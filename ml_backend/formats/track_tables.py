@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import FloatArray, IntArray
+from label_config.values.spreadsheet_text import shown_as_text
 from ml_backend.formats.dlc_project import has_tables, write_table
 from ml_backend.formats.point_table import write_point_table
 from ml_backend.formats.tracks import Track
@@ -26,7 +27,7 @@ def write_track_csv(path: Path, frames: IntArray, times_s: FloatArray | None, co
     table = np.column_stack([*([times_s] if times_s is not None else []), *columns.values()])
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
+        writer.writerow(map(shown_as_text, names))
         for frame, row in zip(frames.tolist(), table.tolist(), strict=True):
             writer.writerow([frame, *("" if cell != cell else f"{cell:.10g}" for cell in row)])
 

@@ -8,7 +8,7 @@ from ml_backend.recordings.decoding import DecodingProcess, decoding_process
 from ml_backend.recordings.extract import extract_frame, extract_frames, write_picture
 from ml_backend.recordings.fetch import Fetcher, Timeouts
 from ml_backend.recordings.hosts import AllowedHosts
-from ml_backend.recordings.paths import frame_path, safe_join
+from ml_backend.recordings.paths import frame_path
 from ml_backend.recordings.picture_errors import FetchError, ForbiddenAddressError, UnavailableImageError, UnreadableImageError
 from ml_backend.recordings.pictures import Limits, browsers_show, decode_picture, limits_of
 from ml_backend.recordings.reading import iter_images, read_image
@@ -50,7 +50,6 @@ __all__ = [
     "proxy_for",
     "read_image",
     "reconcile_size",
-    "safe_join",
     "task_image_url",
     "trusted",
     "wherever_it_is",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from label_config.values.errors import RecordingError
+from label_config.values.file_names import file_name
 from ml_backend.recordings.sources import VIDEO_SUFFIXES, is_video, list_pictures
 
 #: Recording → camera → file.
@@ -65,7 +66,8 @@ def named_cameras(pairs: Sequence[str], views: Sequence[str]) -> dict[str, str]:
 
 def recording_name(text: str) -> str:
     """A name that can also be a folder's."""
-    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", text).strip().lstrip(".") or "recording"
+    name = file_name(text).strip().lstrip(".")
+    return name if name.strip("_") else "recording"
 
 
 def _expanded(path: Path) -> list[Path]:

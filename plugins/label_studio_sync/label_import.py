@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from label_config.values import BadInputError, Frame, FrameKey, ImageRef, ParallaxError
+from label_config.values.file_names import file_name
 from ml_backend.formats.label_records import EmbeddedPicture, LabelledImage, LabelSet
 from ml_backend.formats.matching import LabelPlace, Matches, match_labels_to_frames, picture_parts
 from ml_backend.project.splitting import split_of
@@ -173,7 +174,7 @@ def _key(label: LabelledImage, view: str, position: int) -> FrameKey:
         digits = re.findall(r"\d+", parts[-1].rpartition(".")[0])
         folder, number = (parts[-2] if len(parts) > 1 else "imported"), int(digits[-1][-9:]) if digits else position
     stripped = re.sub(rf"(^|[_.-]){re.escape(view)}$", "", folder)
-    name = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", stripped or folder).lstrip(".") or "imported"
+    name = file_name(stripped or folder or "imported").lstrip(".") or "imported"
     return FrameKey(name, number)
 
 

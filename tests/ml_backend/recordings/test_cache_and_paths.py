@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from label_config.values import BadInputError, FrameKey
+from label_config.values.file_names import safe_join
 from ml_backend.recordings.cache import PictureCache
-from ml_backend.recordings.paths import frame_path, safe_join
+from ml_backend.recordings.paths import frame_path
 
 
 def _files(cache: Any) -> Any:
