@@ -7,7 +7,7 @@ Without an origin (imported or bulk-accepted annotations) our own region id mean
 vector keeps the origin "prediction" when it is edited, which is one reason why vectors are not read.
 
 **Subjects.**  A point belongs to the box that is its parent; without one to the subject in its id, when the id is ours;
-else to the smallest box around it; else to DEFAULT_SUBJECT.  Boxes that a person drew are numbered per view in the
+else to the smallest box around it, or, of several boxes, to the nearest; else to DEFAULT_SUBJECT.  Boxes that a person drew are numbered per view in the
 order of the list, by the lowest number that is free there.
 
 **Two labels on one point**: both keypoints lie there; one that says whether the point can be seen says it.  A point with a
@@ -342,7 +342,7 @@ class _SubjectFinder:
         }
 
     def __call__(self, point: _Point) -> int:
-        """By its parent, by its id, by the smallest box around it, else DEFAULT_SUBJECT."""
+        """By its parent, by its id, by the smallest box around it, of several boxes by the nearest, else DEFAULT_SUBJECT."""
         if isinstance(point.parent, str) and point.parent in self._of_box:
             return self._of_box[point.parent]
         ours = RegionId.parse(point.region)
@@ -353,7 +353,10 @@ class _SubjectFinder:
         subjects, box_px = self._in_view[point.position]
         beyond = np.asarray(point.xy_px) - box_px[:, :2]
         around = np.flatnonzero(((beyond >= 0) & (beyond <= box_px[:, 2:])).all(axis=1))
-        return int(subjects[around[box_px[around, 2:].prod(axis=1).argmin()]]) if len(around) else DEFAULT_SUBJECT
+        if len(around):
+            return int(subjects[around[box_px[around, 2:].prod(axis=1).argmin()]])
+        outside = np.maximum(np.maximum(-beyond, beyond - box_px[:, 2:]), 0.0)
+        return int(subjects[np.linalg.norm(outside, axis=1).argmin()]) if len(subjects) > 1 else DEFAULT_SUBJECT
 
 
 def _size_text(width: float, height: float) -> str:

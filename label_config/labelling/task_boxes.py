@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from label_config.values import Box
+from label_config.values import DEFAULT_SUBJECT, Box
 from label_config.values.errors import LabellingConfigError
 
 
@@ -28,6 +28,43 @@ def read_boxes(value: object, views: Sequence[str]) -> dict[str, Box]:
     return {view: _box(view, four) for view, four in value.items() if four is not None}
 
 
+def read_boxes_of_subjects(value: object, views: Sequence[str], most: int) -> dict[str, dict[int, Box]]:
+    """View → number of the subject → box, where a frame may hold ``most`` subjects.
+
+    A view has a list: the place in it is the subject's number, the same in every camera; null is a subject that the camera does
+    not show.  ``{"id": 2, "box": [x, y, width, height]}`` in place of the four numbers says the number itself.  Where ``most`` is
+    1, or a view has four numbers, they are of subject 0 (:func:`read_boxes`).  Raises BadInputError for anything else.
+    """
+    if isinstance(value, list) and len(views) == 1:
+        value = {views[0]: value}
+    if most == 1 or not isinstance(value, Mapping):
+        return {view: {DEFAULT_SUBJECT: box} for view, box in read_boxes(value, views).items()}
+    several = {view: of_view for view, of_view in value.items() if _is_list_of_boxes(of_view)}
+    found = {view: {DEFAULT_SUBJECT: box} for view, box in read_boxes({**value, **dict.fromkeys(several)}, views).items()}
+    return {**found, **{view: _numbered(view, of_view, most) for view, of_view in several.items()}}
+
+
+def _is_list_of_boxes(value: object) -> bool:
+    return isinstance(value, list) and (not value or any(part is None or isinstance(part, list | Mapping) for part in value))
+
+
+def _numbered(view: str, boxes: Sequence[object], most: int) -> dict[int, Box]:
+    found: dict[int, Box] = {}
+    for place, given in enumerate(boxes):
+        if given is None:
+            continue
+        number, box = (given.get("id"), given.get("box")) if isinstance(given, Mapping) else (place, given)
+        if type(number) is not int or not 0 <= number < most:
+            raise LabellingConfigError(
+                f"{view}: expected at most {most} subjects, numbered from 0 to {most - 1} (subjects.max), "
+                f"got number {_short(number)}"
+            )
+        if number in found:
+            raise LabellingConfigError(f"{view}: expected one box for each subject, got two for number {number}")
+        found[number] = _box(view, box)
+    return found
+
+
 def _box(view: str, value: object) -> Box:
     if isinstance(value, list) and len(value) == 4 and all(_is_number(part) for part in value):
         x, y, width, height = map(float, value)
@@ -35,8 +72,8 @@ def _box(view: str, value: object) -> Box:
             return x, y, width, height
     if isinstance(value, list) and len(value) > 1 and all(isinstance(part, list | dict) for part in value):
         raise LabellingConfigError(
-            f"{view}: expected the box of one subject, [x, y, width, height], got {len(value)} boxes; Parallax labels one "
-            "subject per frame and cannot know which is meant: give the same subject's box in every camera"
+            f"{view}: expected the box of one subject, [x, y, width, height], got {len(value)} boxes; give the same subject's "
+            "box in every camera, or say in subjects.max of parallax.yaml how many a frame may hold"
         )
     raise LabellingConfigError(f"{view}: expected [x, y, width, height] in pixels, the last two above 0, got {_short(value)}")
 

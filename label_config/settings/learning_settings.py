@@ -199,6 +199,15 @@ class PseudoLabelSettings(Section):
     weight: Fraction = 0.5
 
 
+class SubjectSettings(Section):
+    """How many subjects a frame may hold.
+
+    max  with more than one, boxes in the data of the tasks say where they are; a list per camera, see docs/formats.md
+    """
+
+    max: Annotated[int, Field(ge=1, le=20)] = 1
+
+
 class ValidationSettings(Section):
     """Frames that are never trained on, in blocks of time with a guard gap on either side.
 

@@ -27,6 +27,7 @@ from label_config.settings.learning_settings import (
     ScoreSettings,
     SelectionSettings,
     StopSettings,
+    SubjectSettings,
     Train,
     ValidationSettings,
 )
@@ -156,6 +157,7 @@ class Spec(Section):
     recordings: tuple[RecordingSettings, ...] = ()
     documents_root: Location | None = None
     frames: FrameRules = absent_section()
+    subjects: SubjectSettings = absent_section()
     train: Train = absent_section()
     scores: Literal["auto"] | dict[str, Annotated[ScoreSettings, BeforeValidator(weight_alone)]] = "auto"
     cold_start: ColdStart = absent_section()

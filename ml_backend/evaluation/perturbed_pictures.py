@@ -64,7 +64,7 @@ def measure(workspace: Workspace, version: VersionRow) -> list[RobustnessRow]:
         )
     truth = np.stack([np.where(snapshot.human[i, v, :, None], snapshot.xy_px[i, v], np.nan) for i, v, _ in slots])
     model = load_predictor(workspace, workspace.models / version.path)
-    boxes = [frames[int(snapshot.frame_ids[i])].box(workspace.views[v]) for i, v, _ in slots]
+    boxes = [frames[int(snapshot.frame_ids[i])].box(workspace.views[v], subject=int(snapshot.subjects[i])) for i, v, _ in slots]
     errors = {perturbation.name: np.full(truth.shape[:2], np.nan) for perturbation in PERTURBATIONS}
     with closing(Pictures(workspace)) as pictures:
         for positions, batch in _batches(pictures, [ref for *_, ref in slots]):

@@ -11,6 +11,7 @@ from ml_backend.acquisition.order_window import Kind
 from ml_backend.acquisition.score_record import ScoreRecord
 from ml_backend.acquisition.stopping import Forecast, Rule, StopAdvice, advise, forecast
 from ml_backend.metrics.oks import pose_oks
+from ml_backend.project.subject_rows import arrays_of_subject
 from ml_backend.store import generations, submissions, versions, work
 from ml_backend.store.generations import PickRow
 from ml_backend.store.statuses import VersionStatus, WorkStatus
@@ -77,7 +78,7 @@ def _predictions(workspace: Workspace, version: VersionRow, rounds: range) -> di
         for shard in work.list_shards(workspace.store, version.id, round_):
             if shard.status is WorkStatus.DONE and shard.path:
                 arrays = workspace.arrays.load(shard.path)
-                found |= dict(zip(arrays["frame_ids"].tolist(), arrays["xy_px"], strict=True))
+                found |= dict(zip(arrays["frame_ids"].tolist(), arrays_of_subject(arrays, DEFAULT_SUBJECT)["xy_px"], strict=True))
     return found
 
 

@@ -17,7 +17,8 @@ from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.splitting import rules
-from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.project.subject_rows import labelled_rows
+from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
 
@@ -44,7 +45,7 @@ class ValidationErrors:
 
 @dataclass(frozen=True)
 class Validation:
-    """Labels and predictions of f labelled validation frames.
+    """Labels and predictions of f labelled validation frames; of several subjects, each is a row of its own.
 
     frames           (f,) ordered by sequence and index
     block            (f,) number of the block of time that a frame lies in
@@ -66,9 +67,8 @@ class Validation:
 def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
     """Predict the labelled validation frames of a snapshot; labels and predictions come in the same order."""
     rows = snapshot.rows("val")
-    frames = list_frames(workspace.store, snapshot.frame_ids[rows].tolist())
-    order = {frame.id: position for position, frame in enumerate(frames)}
-    rows = rows[np.argsort([order[int(snapshot.frame_ids[row])] for row in rows])] if len(rows) else rows
+    rows = np.array(sorted(rows.tolist(), key=lambda row: (snapshot.keys[row], snapshot.subjects[row])), dtype=np.int64)
+    frames = labelled_rows(workspace, snapshot, rows)
     predicted = predict_frames(workspace, model, frames, pictures)
     predicted_world = np.full(snapshot.xyz_world[rows].shape, np.nan)
     limit = workspace.spec.pseudo_labels.threshold_px

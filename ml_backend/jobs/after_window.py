@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from label_config.values import DEFAULT_SUBJECT, Pose2D
+from label_config.values import Pose2D
 from ml_backend.acquisition.order_window import rank_score
+from ml_backend.jobs.preannotations import Poses
 from ml_backend.labels.split import GUARD, VALIDATION
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import generations
@@ -40,8 +41,8 @@ class Why(StrEnum):
 _PLACES = list(Why)
 
 
-def following(state: RoundState, order: Sequence[PickRow], seen: Mapping[int, Pose2D]) -> list[PickRow]:
-    """The picks behind ``order``; ``seen`` is what the live model says about frames, by their id.
+def following(state: RoundState, order: Sequence[PickRow], seen: Mapping[int, Poses]) -> list[PickRow]:
+    """The picks behind ``order``; ``seen`` is what the live model says about frames, by their id, as ``PickRow.poses``.
 
     Validation frames fill the window up, as the random places hold only a few of them; they are shown as random picks are,
     and those of a recording become tasks where they are picked.
@@ -106,8 +107,8 @@ class _Others:
         return next((reason for reason, holds in reasons.items() if holds), Why.LEFT)
 
 
-def _pick(state: RoundState, row: FrameRow, why: Why, seen: Mapping[int, Pose2D], others: _Others) -> PickRow:
-    poses = {str(DEFAULT_SUBJECT): seen[row.id].to_json()} if row.id in seen else {}
+def _pick(state: RoundState, row: FrameRow, why: Why, seen: Mapping[int, Poses], others: _Others) -> PickRow:
+    poses = seen.get(row.id, {})
     without_points = why is Why.MEASURES and state.spec.selection.blind_random
     if why is Why.ANOTHER_PERSON:
         poses = _as_first_shown(state, others.started[row.id])

@@ -88,12 +88,14 @@ def _describer(workspace: Workspace) -> Describe:
 
 
 def first_poses(workspace: Workspace, rows: Sequence[FrameRow], pictures: Pictures) -> list[dict[str, Any]]:
-    """What the ready-made model of ``cold_start.pose_model`` says about these frames, as ``PickRow.poses``; {} without one.
+    """What the ready-made model of ``cold_start.pose_model`` says about these frames, as ``PickRow.poses``.
+
+    {} without one, or in a project of several subjects.
 
     Its keypoints are matched to the project's by name.  Raises BadInputError when it cannot be had or knows none of them.
     """
     weights = workspace.spec.cold_start.pose_model
-    if weights is None or not rows:
+    if weights is None or not rows or workspace.spec.subjects.max > 1:
         return [{} for _ in rows]
     from ml_backend.pose.vitpose import VitPose
 

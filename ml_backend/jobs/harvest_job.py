@@ -86,6 +86,8 @@ def harvest(context: JobContext) -> VersionRow:
 
 def _rigs(workspace: Workspace, options: HarvestOptions) -> dict[str, Rig]:
     """The rigs of the recordings that were asked for."""
+    if workspace.spec.subjects.max > 1:
+        raise BadInputError("harvest: expected one subject in a frame, got subjects.max above 1 in parallax.yaml")
     known = rigs_of(workspace)
     if not known:
         raise BadInputError(

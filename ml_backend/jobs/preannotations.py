@@ -8,18 +8,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import BoolArray, FloatArray, Pose2D, Provenance, Triangulation
+from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, Pose2D, Provenance, Triangulation
 from label_config.values.prediction import predicted_pose
 from ml_backend.geometry.consistency import agreed_place
 from ml_backend.jobs.scoring import triangulation_of
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.round_state import RoundState
+from ml_backend.project.subject_rows import LEAST_SURE, arrays_of_subject
 from ml_backend.store.frames import FrameRow
 
 #: Fewer labels of a camera that were made without pre-annotations say nothing about which of the two is nearer.
 ENOUGH_LABELS = 20
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+#: Subject → Pose2D as JSON.
+Poses = dict[str, Any]
+
+
+def poses_to_show(state: RoundState, snapshot: Snapshot, rows: Sequence[FrameRow], arrays: Arrays) -> list[Poses]:
+    """What an annotator is shown in each row, as ``PickRow.poses``: :func:`points_to_show` of every subject."""
+    if LEAST_SURE not in arrays:
+        return [{str(DEFAULT_SUBJECT): pose.to_json()} for pose in points_to_show(state, snapshot, rows, arrays)]
+    shown: list[Poses] = [{} for _ in rows]
+    for subject in range(state.spec.subjects.max):
+        poses = points_to_show(state, snapshot.of_subject(subject), rows, arrays_of_subject(arrays, subject))
+        for of_frame, row, pose in zip(shown, rows, poses, strict=True):
+            if row.boxes.get(subject):
+                of_frame[str(subject)] = pose.to_json()
+    return shown
 
 
 def points_to_show(state: RoundState, snapshot: Snapshot, rows: Sequence[FrameRow], arrays: Arrays) -> list[Pose2D]:

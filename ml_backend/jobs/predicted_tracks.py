@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import BoolArray, FloatArray, IntArray, ParallaxError, PointState
+from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, IntArray, ParallaxError, PointState
 from ml_backend.formats.anipose_files import WorldTrack
 from ml_backend.formats.label_records import LabelledImage, LabelSet
 from ml_backend.jobs.scoring import triangulation_of
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import ScoredShards, newest_scored_shards
+from ml_backend.project.subject_rows import LEAST_SURE, arrays_of_subject
 from ml_backend.store.workspace import Workspace
 
 
@@ -44,28 +46,33 @@ def predicted_of(workspace: Workspace) -> Predicted:
 
 
 def _labels(state: RoundState, scored: ScoredShards) -> LabelSet:
-    xy, confidence = scored.arrays["xy_px"], scored.arrays["confidence"]
+    several = range(state.spec.subjects.max) if LEAST_SURE in scored.arrays else (DEFAULT_SUBJECT,)
+    labels = [label for subject in several for label in _labels_of(state, scored, subject)]
+    return LabelSet(state.binding.skeleton, tuple(labels))
+
+
+def _labels_of(state: RoundState, scored: ScoredShards, subject: int) -> Iterator[LabelledImage]:
+    arrays = arrays_of_subject(scored.arrays, subject)
+    xy, confidence = arrays["xy_px"], arrays["confidence"]
     placed: BoolArray = np.asarray(np.isfinite(xy).all(axis=-1))
     visible: IntArray = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
-    labels = tuple(
-        LabelledImage(
-            row.images[view],
-            np.where(placed[i, v, :, None], xy[i, v], np.nan),
-            visible[i, v],
-            view=view,
-            key=row.key,
-            confidence=np.where(placed[i, v], np.clip(confidence[i, v], 0.0, 1.0), np.nan),
-        )
-        for i, row in enumerate(scored.rows)
-        for v, view in enumerate(state.views)
-        if view in row.images and placed[i, v].any()
-    )
-    return LabelSet(state.binding.skeleton, labels)
+    for i, row in enumerate(scored.rows):
+        for v, view in enumerate(state.views):
+            if view in row.images and placed[i, v].any():
+                yield LabelledImage(
+                    row.images[view],
+                    np.where(placed[i, v, :, None], xy[i, v], np.nan),
+                    visible[i, v],
+                    view=view,
+                    key=row.key,
+                    subject=subject,
+                    confidence=np.where(placed[i, v], np.clip(confidence[i, v], 0.0, 1.0), np.nan),
+                )
 
 
 def _world(state: RoundState, scored: ScoredShards) -> dict[str, WorldTrack]:
     found = triangulation_of(scored.arrays)
-    if found is None:
+    if found is None or LEAST_SURE in scored.arrays:  # files of places in the world are of one subject
         return {}
     inlier: BoolArray = found.inlier.astype(np.bool_)
     error = _mean(found.reprojection_px, inlier)

@@ -16,8 +16,8 @@ from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.splitting import rules
+from ml_backend.project.subject_rows import labelled_rows
 from ml_backend.project.training_set import load_snapshot
-from ml_backend.store.frames import list_frames
 from ml_backend.store.versions import VersionRow, list_snapshots
 from ml_backend.store.workspace import Workspace
 
@@ -41,13 +41,10 @@ def similarities(workspace: Workspace, version: VersionRow, snapshot: Snapshot, 
     """(m,) OKS of the version's predictions against people's points, mean over the views; NaN where nothing compares."""
     if not len(rows):
         return np.zeros(0)
-    found = list_frames(workspace.store, snapshot.frame_ids[rows].tolist())
-    place = {frame.id: position for position, frame in enumerate(found)}
     model = load_predictor(workspace, workspace.models / version.path)
-    predicted = predict_frames(workspace, model, found, pictures).xy_px
-    order = [place[int(frame)] for frame in snapshot.frame_ids[rows]]
+    predicted = predict_frames(workspace, model, labelled_rows(workspace, snapshot, rows), pictures).xy_px
     sigmas = np.array(workspace.binding.skeleton.sigmas)
-    return pose_oks(predicted[order], snapshot.xy_px[rows], snapshot.human[rows], sigmas, snapshot.box_px[rows])
+    return pose_oks(predicted, snapshot.xy_px[rows], snapshot.human[rows], sigmas, snapshot.box_px[rows])
 
 
 def early_stop_part(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> npt.NDArray[np.str_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, groupby
 from typing import Any
 
@@ -26,6 +26,7 @@ from ml_backend.project.job_arguments import SelectArguments
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.round_state import RoundState
+from ml_backend.project.subject_rows import Arrays, join_subjects, rows_of_subject, subjects_of
 from ml_backend.store import frames, generations, presence, versions, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
@@ -143,7 +144,6 @@ def _one(
 ) -> None:
     rows = frames.list_frames(workspace.store, [*shard.frame_ids, *chain.from_iterable(shard.halo_ids)])
     of_core = set(shard.frame_ids)
-    core = np.array([position for position, row in enumerate(rows) if row.id in of_core], dtype=np.int64)
     refreshed = time.monotonic()
 
     def alive() -> None:
@@ -153,11 +153,15 @@ def _one(
             if not work.refresh_shard(workspace.store, shard):
                 raise LostLeaseError(f"shard {shard.id} was taken over by another worker")
 
-    try:
+    def scored(rows: Sequence[FrameRow]) -> Arrays:
+        core = np.array([position for position, row in enumerate(rows) if row.id in of_core], dtype=np.int64)
         seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Output.HEATMAPS), alive=alive)
         seen = predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
         arrays = score_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
-        arrays["frame_ids"] = np.array([rows[position].id for position in core], dtype=np.int64)
+        return {**arrays, "frame_ids": np.array([rows[position].id for position in core], dtype=np.int64)}
+
+    try:
+        arrays = scored(rows) if workspace.spec.subjects.max == 1 else _of_all_subjects(workspace, rows, of_core, scored)
         reach("shard scored")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)
     except LostLeaseError:
@@ -170,6 +174,16 @@ def _one(
             raise  # every other shard would fail as well
         return
     work.close_shard(workspace.store, shard, path=path)
+
+
+def _of_all_subjects(
+    workspace: Workspace, rows: Sequence[FrameRow], of_core: set[int], scored: Callable[[Sequence[FrameRow]], Arrays]
+) -> Arrays:
+    """Each subject scored as if it were alone, its own neighbours in time beside it, then put together frame by frame."""
+    parts = {subject: scored(rows_of_subject(rows, subject)) for subject in subjects_of(rows)}
+    views, keypoints = len(workspace.views), len(workspace.binding.skeleton)
+    empty = {"xy_px": np.full((views, keypoints, 2), np.nan), "confidence": np.full((views, keypoints), np.nan)}
+    return join_subjects(parts, [row for row in rows if row.id in of_core], workspace.spec.subjects.max, empty)
 
 
 def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from label_config.values import IntArray, TrainingTarget
@@ -118,7 +119,7 @@ def _targets_and_config(
     auxiliary = auxiliary_networks(workspace.spec.scores, limb_refinement=workspace.spec.train.limb_refinement)
 
     def recipe(count: int) -> TrainConfig:
-        return recipe_for(
+        config = recipe_for(
             spec,
             warm=parent is not None,
             round_=row.round,
@@ -127,6 +128,8 @@ def _targets_and_config(
             auxiliary=auxiliary,
             common=parent is None and common_model(workspace),
         )
+        # A whole picture shows all subjects, and its target would be one of them: boxes say where to look.
+        return config if workspace.spec.subjects.max == 1 else replace(config, two_stage=False)
 
     targets = human_targets(workspace, snapshot, rows) + pseudo_targets(workspace, snapshot)
     config = recipe(max(len(targets), 1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, Pose2D, Triangulation
+from label_config.values import FloatArray, FrameKey, Triangulation
 from ml_backend.acquisition.explain import RoundContext, build_record
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, Fused, fuse
@@ -21,7 +21,7 @@ from ml_backend.jobs.cold_start import describe_pictures, first_poses
 from ml_backend.jobs.common_model import take_over
 from ml_backend.jobs.diversity import embedded_frames, feature_space, say_filtered, strategy_of, uncertain_frames
 from ml_backend.jobs.job_context import JobContext, Report
-from ml_backend.jobs.preannotations import points_to_show
+from ml_backend.jobs.preannotations import Poses, poses_to_show
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
 from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores
@@ -31,6 +31,7 @@ from ml_backend.project.job_arguments import RescoreArguments, SelectArguments
 from ml_backend.project.label_snapshot import collect_labels
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import Arrays, newest_scored_shards
+from ml_backend.project.subject_rows import LEAST_SURE
 from ml_backend.store import frames, generations, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
@@ -98,10 +99,10 @@ def select_window(context: JobContext) -> None:
     proposal = propose_pseudo(state, scored.rows, scored.triangulated, scored.round, picked)
     round_context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
-    shown = points_to_show(state, snapshot, scored.rows, scored.arrays)
+    shown = poses_to_show(state, snapshot, scored.rows, scored.arrays)
     order = _picks(state, scored, open_rows, left, fused, round_context, features, shown)
     order += _pseudo_picks(scored, proposal.positions, len(order), shown)
-    order += following(state, order, {row.id: pose for row, pose in zip(scored.rows, shown, strict=True)})
+    order += following(state, order, {row.id: poses for row, poses in zip(scored.rows, shown, strict=True)})
     generation = generations.add(workspace.store, scored.version.id, order)
     reach("order noted")
     store_pseudo(workspace, proposal, scored.round, generation.number)
@@ -201,7 +202,7 @@ def _picks(
     fused: Fused,
     context: RoundContext,
     features: FeatureSet,
-    shown: Sequence[Pose2D],
+    shown: Sequence[Poses],
 ) -> list[PickRow]:
     found = scored.triangulated
     views, keypoints = state.views, state.binding.skeleton.keypoints
@@ -213,7 +214,7 @@ def _picks(
             name.removeprefix("point."): worst_point(
                 np.asarray(array[i], dtype=np.float64),
                 views,
-                keypoints,
+                _names(keypoints, scored.arrays, i),
                 residual_px=residual,
                 inlier=found.inlier[i] if found else None,
             )
@@ -230,18 +231,24 @@ def _picks(
                 pseudo=False,
                 reason=reason_line(record.why),
                 record=record.to_json(),
-                poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
-                notes=None if residual is None else _rounded(residual),
+                poses=shown[i],
+                notes=None if residual is None or LEAST_SURE in scored.arrays else _rounded(residual),
             )
         )
     return order
+
+
+def _names(keypoints: Sequence[str], arrays: Arrays, i: int) -> Sequence[str]:
+    """Keypoints as a reason names them; of several subjects with the number of the one that is meant."""
+    subject = int(arrays[LEAST_SURE][i]) if LEAST_SURE in arrays else -1
+    return keypoints if subject < 0 else [f"subject {subject} {keypoint}" for keypoint in keypoints]
 
 
 def _rounded(values: FloatArray) -> list[list[float | None]]:
     return [[round(float(value), 1) if np.isfinite(value) else None for value in row] for row in values]
 
 
-def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: Sequence[Pose2D]) -> list[PickRow]:
+def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: Sequence[Poses]) -> list[PickRow]:
     """Pseudo-labelled frames, shown so that a person can audit them, behind the ``before`` others: a person's minute is
     better spent elsewhere."""
     return [
@@ -253,7 +260,7 @@ def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: 
             pseudo=True,
             reason="all cameras agree; pseudo-labelled",
             record=None,
-            poses={str(DEFAULT_SUBJECT): shown[i].to_json()},
+            poses=shown[i],
             notes=_rounded(scored.arrays["reprojection_px"][i]),
         )
         for rank, i in enumerate(positions, start=before)

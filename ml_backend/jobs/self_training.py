@@ -35,7 +35,7 @@ def propose_pseudo(
 ) -> Proposal:
     """What is pseudo-labelled from the live model's predictions; nothing without calibration, or with several subjects."""
     spec = state.spec.pseudo_labels
-    if not spec.enabled or triangulated is None or state.of_several:
+    if not spec.enabled or triangulated is None or state.of_several or state.spec.subjects.max > 1:
         return Proposal(None, [], [])
     candidates = [i for i, row in enumerate(rows) if row.split == "train" and row.id not in state.labelled and row.usable]
     chosen = Triangulation(**{name: getattr(triangulated, name)[candidates] for name in vars(triangulated)})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from typing import Any
+
 from label_config.values import DEFAULT_SUBJECT
 from label_config.values.prediction import predicted_pose
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
+from ml_backend.project.subject_rows import rows_of_subject, subjects_of
 from ml_backend.store import frames, generations, versions
 from ml_backend.store.workspace import Workspace
 
@@ -21,12 +25,16 @@ def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
         return
     version = versions.get(workspace.store, generation.version_id)
     rows = frames.list_frames(workspace.store, frame_ids)
+    several = workspace.spec.subjects.max > 1
+    of_subject = {s: rows_of_subject(rows, s) for s in subjects_of(rows)} if several else {DEFAULT_SUBJECT: rows}
     model = load_predictor(workspace, workspace.models / version.path)
-    pictures = Pictures(workspace)
-    seen = predict_frames(workspace, model, rows, pictures)
-    pictures.close()
-    for i, row in enumerate(rows):
-        if not seen.valid[i].any():
-            continue  # unreadable: an empty answer would be stored as the model's word
-        pose = predicted_pose(seen.xy_px[i], seen.confidence[i])
-        generations.append(workspace.store, number, row.id, {str(DEFAULT_SUBJECT): pose.to_json()})
+    poses: dict[int, dict[str, Any]] = {}
+    with closing(Pictures(workspace)) as pictures:
+        for subject, shown in of_subject.items():
+            seen = predict_frames(workspace, model, shown, pictures)
+            for i, row in enumerate(shown):
+                if seen.valid[i].any():  # else unreadable: an empty answer would be stored as the model's word
+                    pose = predicted_pose(seen.xy_px[i], seen.confidence[i])
+                    poses.setdefault(row.id, {})[str(subject)] = pose.to_json()
+    for frame_id, of_frame in poses.items():
+        generations.append(workspace.store, number, frame_id, of_frame)

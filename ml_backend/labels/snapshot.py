@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import BoolArray, Box, FloatArray, FrameKey, IntArray, PointState, Provenance
+from label_config.values import DEFAULT_SUBJECT, BoolArray, Box, FloatArray, FrameKey, IntArray, PointState, Provenance
 
 #: Loss weight of a point by where it came from; pseudo-labels carry the weight they were accepted with.
 WEIGHTS = {Provenance.PLACED: 1.0, Provenance.ACCEPTED: 1.0, Provenance.GEOMETRY: 0.5}
@@ -25,7 +25,7 @@ _ARRAYS = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """m frames with labels of people, and p frames with pseudo-labels.
+    """m poses with labels of people, one for each subject of each frame, and p frames with pseudo-labels.
 
     frame_ids    (m,) rows of the store
     keys         (m,) frames
@@ -36,6 +36,7 @@ class Snapshot:
     provenance   (m, V, K) Provenance (PLACED, ACCEPTED, or GEOMETRY where a view was filled from the others)
     xyz_world    (m, K, 3) triangulated from people's points, NaN = not known or no calibration
     box_px       (m, V, 4) x, y, width, height of the subject where prediction will know it too, NaN = not known
+    subjects     (m,) number of the subject in its frame; () = subject 0 in all
     pseudo_ids   (p,) rows of the store
     pseudo_xy_px (p, V, K, 2) image pixels, NaN where not accepted
     pseudo_weight (p,) loss weight
@@ -55,6 +56,11 @@ class Snapshot:
     pseudo_weight: FloatArray
     box_px: FloatArray
     pseudo_box_px: FloatArray
+    subjects: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.subjects) != len(self.keys):
+            object.__setattr__(self, "subjects", np.full(len(self.keys), DEFAULT_SUBJECT, dtype=np.int64))
 
     @property
     def human(self) -> BoolArray:
@@ -79,6 +85,8 @@ class Snapshot:
         for boxes in (self.box_px, self.pseudo_box_px):
             if np.isfinite(boxes).any():  # without boxes the digest is that of format 1
                 digest.update(np.ascontiguousarray(boxes).tobytes())
+        if self.subjects.any():  # with one subject the digest is that of before there were several
+            digest.update(np.ascontiguousarray(self.subjects).tobytes())
         digest.update("".join(self.split).encode())
         return digest.hexdigest()
 
@@ -87,17 +95,26 @@ class Snapshot:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays["keys"] = np.array([str(key) for key in self.keys], dtype=np.str_)
         arrays["annotation_ids"] = np.array([number for number, _ in self.annotations], dtype=np.int64)
+        if self.subjects.any():
+            arrays["subjects"] = self.subjects
         arrays["annotation_times"] = np.array([when for _, when in self.annotations], dtype=np.str_)
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Snapshot:
         """Inverse of :meth:`to_arrays`; files from before there were boxes have none."""
-        values = {name: arrays[name] for name in _ARRAYS if name in arrays}
+        values = {name: arrays[name] for name in (*_ARRAYS, "subjects") if name in arrays}
         for boxes, points in (("box_px", "xy_px"), ("pseudo_box_px", "pseudo_xy_px")):
             values.setdefault(boxes, np.full((*arrays[points].shape[:2], 4), np.nan))
         pairs = zip(arrays["annotation_ids"].tolist(), arrays["annotation_times"].tolist(), strict=True)
         return cls(keys=tuple(FrameKey.parse(key) for key in arrays["keys"]), annotations=tuple(pairs), **values)
+
+    def of_subject(self, subject: int) -> Snapshot:
+        """The labels of one subject alone."""
+        mine = self.subjects == subject
+        names = ("frame_ids", "split", "xy_px", "state", "provenance", "xyz_world", "box_px", "subjects")
+        keys = tuple(key for key, is_mine in zip(self.keys, mine, strict=True) if is_mine)
+        return replace(self, keys=keys, **{name: getattr(self, name)[mine] for name in names})
 
     def rows(self, split: str) -> IntArray:
         """Positions of the frames of one split, oldest label first."""

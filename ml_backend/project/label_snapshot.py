@@ -31,7 +31,7 @@ def unit_of(workspace: Workspace) -> str:
 
 
 def collect(workspace: Workspace) -> Snapshot:
-    """Everything that people say at this moment about the subject; frames in which they labelled several are left out."""
+    """Everything that people say at this moment; frames in which they labelled too many subjects are left out."""
     return collect_labels(RoundState(workspace))
 
 
@@ -39,9 +39,11 @@ def collect_labels(now: RoundState) -> Snapshot:
     """:func:`collect` from what was read already."""
     labels = now.annotations
     poses = _merge(now)
-    rows = sorted((now.frames[frame_id] for frame_id in poses), key=lambda row: row.key)
+    said = sorted(poses, key=lambda place: (now.frames[place[0]].key, place[1]))
+    rows = [now.frames[frame_id] for frame_id, _ in said]
     shape = (len(now.views), len(now.binding.skeleton))
-    stacked = [poses[row.id] for row in rows]
+    stacked = [poses[place] for place in said]
+    subjects = np.array([subject for _, subject in said], dtype=np.int64)
     xy = np.stack([pose.xy_px for pose in stacked]) if stacked else np.zeros((0, *shape, 2))
     state = np.stack([pose.state for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
     provenance = np.stack([pose.provenance for pose in stacked]) if stacked else np.zeros((0, *shape), dtype=np.int64)
@@ -60,45 +62,54 @@ def collect_labels(now: RoundState) -> Snapshot:
         pseudo_ids=np.array([row.frame_id for row in pseudo], dtype=np.int64),
         pseudo_xy_px=np.stack([Pose2D.from_json(row.pose).xy_px for row in pseudo]) if pseudo else np.zeros((0, *shape, 2)),
         pseudo_weight=np.array([row.weight for row in pseudo], dtype=np.float64),
-        box_px=known_boxes(now, rows, labels),
+        box_px=known_boxes(now, rows, labels, subjects.tolist()),
         pseudo_box_px=known_boxes(now, [now.frames[row.frame_id] for row in pseudo]),
+        subjects=subjects,
     )
 
 
 def pseudo_in_force(now: RoundState) -> list[PseudoRow]:
     """The newest pseudo-labels, unless they are switched off or the live model was trained on them (docs/methods.md §1.6).
 
-    None in a project in which people labelled several subjects: points of two subjects may agree on a place where nobody is.
+    None in a project of several subjects, whether it says so or people labelled them: points of two subjects may agree on a place
+    where nobody is.
     """
-    if not now.spec.pseudo_labels.enabled or now.of_several:
+    if not now.spec.pseudo_labels.enabled or now.of_several or now.spec.subjects.max > 1:
         return []
     last = -1 if now.live_snapshot is None else now.live_snapshot.round
     return [row for row in now.pseudo_labels if row.round > last]
 
 
-def known_boxes(now: RoundState, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = ()) -> FloatArray:
-    """(m, V, 4) the subject's boxes from task data, as the newest of ``labels`` corrected them; NaN where the data has none.
+def known_boxes(
+    now: RoundState, rows: Sequence[FrameRow], labels: Sequence[AnnotationRow] = (), subjects: Sequence[int] = ()
+) -> FloatArray:
+    """(m, V, 4) the subjects' boxes from task data, as the newest of ``labels`` corrected them; NaN where the data has none.
+
+    subjects  (m,) whose; () = subject 0 everywhere
 
     A box that was drawn where the data has none is not used: prediction will read other pictures of that kind as a whole,
     and a network must be trained on what it will see.
     """
     views = now.views
     boxes = np.full((len(rows), len(views), 4), np.nan)
+    whose = list(subjects) or [DEFAULT_SUBJECT] * len(rows)
     for i, row in enumerate(rows):
         for v, view in enumerate(views):
-            boxes[i, v] = row.box(view) or np.nan
+            boxes[i, v] = row.box(view, subject=whose[i]) or np.nan
     given = np.isfinite(boxes).all(axis=-1)
-    position = {row.id: i for i, row in enumerate(rows)}
-    drawn = [row for row in labels if row.boxes and row.frame_id in position]
+    position = {(row.id, subject): i for i, (row, subject) in enumerate(zip(rows, whose, strict=True))}
+    there = {row.id for row in rows}
+    drawn = [row for row in labels if row.boxes and row.frame_id in there]
     views_of = _task_views(now) if drawn else {}
     for label in sorted(drawn, key=lambda row: datetime.fromisoformat(row.updated_at)):
         shown = views_of.get(label.task_id) or views
-        i, of_subject = position[label.frame_id], (label.boxes or {}).get(str(DEFAULT_SUBJECT), [])
-        names = views if len(of_subject) == len(views) else shown
-        for view, box in zip(names, of_subject, strict=False):
-            v = views.index(view)
-            if box is not None and given[i, v]:
-                boxes[i, v] = box
+        for subject, of_subject in (label.boxes or {}).items():
+            place = position.get((label.frame_id, int(subject)))
+            names = views if len(of_subject) == len(views) else shown
+            for view, box in zip(names, of_subject, strict=False):
+                v = views.index(view)
+                if box is not None and place is not None and given[place, v]:
+                    boxes[place, v] = box
     return boxes
 
 
@@ -107,24 +118,25 @@ def _task_views(now: RoundState) -> dict[int, tuple[str, ...] | None]:
     return {task.id: task.views for task in now.tasks}
 
 
-def _merge(now: RoundState) -> dict[int, Pose2D]:
-    """Frame id → what all annotations of all its tasks say together; frames about which nobody said anything are left out."""
+def _merge(now: RoundState) -> dict[tuple[int, int], Pose2D]:
+    """(frame id, subject) → what all annotations of all its tasks say together; where nobody said anything is left out."""
     views_of = _task_views(now)
     by_task: dict[int, list[AnnotationRow]] = defaultdict(list)
     for row in now.annotations:
         if row.frame_id not in now.of_several:
             by_task[row.task_id].append(row)
-    poses: dict[int, Pose2D] = {}
+    poses: dict[tuple[int, int], Pose2D] = {}
+    most = now.spec.subjects.max
     for task_id, rows in by_task.items():
         merged = merge_annotations([as_annotation(row) for row in rows])
-        if merged is None or DEFAULT_SUBJECT not in merged.poses:
-            continue
-        pose = merged.poses[DEFAULT_SUBJECT]
         views = views_of.get(task_id)
-        if len(pose.state) < len(now.views) and views:
-            pose = pose.in_views(len(now.views), now.views.index(views[0]))
-        frame = rows[0].frame_id
-        poses[frame] = _joined(poses[frame], pose) if frame in poses else pose
+        for subject, pose in {} if merged is None else merged.poses.items():
+            if most == 1 and subject != DEFAULT_SUBJECT:
+                continue
+            if len(pose.state) < len(now.views) and views:
+                pose = pose.in_views(len(now.views), now.views.index(views[0]))
+            place = (rows[0].frame_id, subject)
+            poses[place] = _joined(poses[place], pose) if place in poses else pose
     return poses
 
 

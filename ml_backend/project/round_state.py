@@ -89,8 +89,8 @@ class RoundState:
 
     @cached_property
     def of_several(self) -> Mapping[int, int]:
-        """Frame id → how many subjects people labelled there, where these are more than one."""
-        return frames_of_several(self.annotations)
+        """Frame id → how many subjects people labelled there, where these are more than ``subjects.max``."""
+        return frames_of_several(self.annotations, self.spec.subjects.max)
 
     @cached_property
     def pseudo_labels(self) -> list[PseudoRow]:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from label_config.values import DEFAULT_SUBJECT
 from ml_backend.project.round_state import RoundState
+from ml_backend.project.subject_rows import arrays_of_subject
 from ml_backend.store import work
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.statuses import WorkStatus
@@ -49,7 +51,7 @@ def newest_scored_shards(state: RoundState, version: VersionRow, round_: int) ->
 def predicted_points(
     workspace: Workspace, version_id: int, frame_ids: Collection[int], round_: int
 ) -> dict[int, npt.NDArray[np.float64]]:
-    """Frame → (V, K, 2) px, what the network of a version put there, uncorrected; of the newest rescan up to ``round_``.
+    """Frame → (V, K, 2) px of subject 0, what the network of a version put there, uncorrected; newest rescan up to ``round_``.
 
     Frames that it never scored, or whose shards are gone, are left out.
     """
@@ -58,7 +60,7 @@ def predicted_points(
         for shard in work.list_shards(workspace.store, version_id, number):
             if shard.status is WorkStatus.DONE and shard.path and (set(shard.frame_ids) & set(frame_ids)) - set(found):
                 arrays = workspace.arrays.load(shard.path)
-                mine = zip(arrays["frame_ids"].tolist(), arrays["xy_px"], strict=True)
+                mine = zip(arrays["frame_ids"].tolist(), arrays_of_subject(arrays, DEFAULT_SUBJECT)["xy_px"], strict=True)
                 found |= {frame: xy for frame, xy in mine if frame in frame_ids and frame not in found}
     return found
 

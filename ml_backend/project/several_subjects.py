@@ -1,4 +1,4 @@
-"""Frames in which people labelled several subjects: a project learns one, so these are left out, and it is said."""
+"""Frames in which people labelled more subjects than a project learns: these are left out, and it is said."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from label_config.values import PointState
 from ml_backend.store.submissions import AnnotationRow
 
 #: What a person reads about such frames, wherever they are mentioned.
-EXPECTED = "expected points of one subject in a frame"
 FIX = (
-    "Parallax labels one subject per frame: the frame is not trained on or measured with, and no frame of the project is "
-    "pseudo-labelled. Keep the points of one subject, the same in all cameras, or label every subject in a project of its own"
+    "the frame is not trained on or measured with, and no frame of the project is pseudo-labelled. Keep the points of one "
+    "subject, the same in all cameras; or set subjects.max in parallax.yaml, with boxes of all subjects in the data of the tasks"
 )
+
+
+def expected(most: int) -> str:
+    """What a frame may hold."""
+    return f"expected points of {'one subject' if most == 1 else f'at most {most} subjects'} in a frame"
 
 
 def labelled_subjects(poses: Mapping[int | str, Mapping[str, Any]]) -> int:
@@ -22,9 +26,9 @@ def labelled_subjects(poses: Mapping[int | str, Mapping[str, Any]]) -> int:
     return sum(any(not placed.isdisjoint(of_view) for of_view in pose["state"]) for pose in poses.values())
 
 
-def frames_of_several(annotations: Iterable[AnnotationRow]) -> dict[int, int]:
-    """Frame id → the most subjects that one annotation places, for frames in which it is more than one."""
+def frames_of_several(annotations: Iterable[AnnotationRow], most: int) -> dict[int, int]:
+    """Frame id → the most subjects that one annotation places, for frames in which it is more than ``most``."""
     counts: dict[int, int] = {}
     for row in annotations:
         counts[row.frame_id] = max(counts.get(row.frame_id, 0), labelled_subjects(row.poses))
-    return {frame_id: count for frame_id, count in counts.items() if count > 1}
+    return {frame_id: count for frame_id, count in counts.items() if count > most}

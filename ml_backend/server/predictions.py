@@ -123,18 +123,24 @@ class _Shapes:
         self.frames = {frame.id: frame for frame in frames.list_frames(workspace.store, ids)}
 
     def answer(self, generation: Generation, task: TaskRow, pick: PickRow) -> dict[str, Any]:
-        result = [] if pick.without_points else self._regions(generation, task, pick)
+        several = self.workspace.spec.subjects.max > 1  # their boxes say who is who, also where no points are shown
+        result = [] if pick.without_points and not several else self._regions(generation, task, pick)
         return {"result": result, "score": pick.score, "model_version": generation.name}
 
     def _regions(self, generation: Generation, task: TaskRow, pick: PickRow) -> list[dict[str, Any]]:
-        poses = {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
-        images = self.frames[task.frame_id].images
+        frame = self.frames[task.frame_id]
+        boxes = frame.boxes_around_points(self.views) if self.workspace.spec.subjects.max > 1 else {}
+        poses = dict.fromkeys(boxes, Pose2D.empty(len(self.views), len(self.workspace.binding.skeleton)))
+        if not pick.without_points:
+            poses |= {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
+        images = frame.images
         sizes = {view: ref.size_px for view, ref in images.items() if ref.size_px is not None}
         binding = self._binding(task)
         if len(binding.views) < len(self.views):
             position = self.views.index(binding.views[0].view)
             poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
-        return regions.encode(poses, binding, sizes, generation.number)
+            boxes = {subject: of[position : position + 1] for subject, of in boxes.items()}
+        return regions.encode(poses, binding, sizes, generation.number, boxes_px=boxes)
 
     def _binding(self, task: TaskRow) -> Binding:
         if task.views not in self.bindings:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
-from label_config.values import DEFAULT_SUBJECT, Box, FrameKey, ImageRef
+from label_config.values import DEFAULT_SUBJECT, Box, FloatArray, FrameKey, ImageRef
 from ml_backend.store.database import ProjectStore, Store, batches
 from ml_backend.store.picture_marks import PictureMark, valid_marks
 from ml_backend.store.schema import frames, sequences
@@ -66,6 +67,16 @@ class FrameRow:
             return box
         x, y, width, height = box
         return box if x < size[0] and y < size[1] and x + width > 0 and y + height > 0 else None
+
+    def boxes_around_points(self, views: Sequence[str]) -> dict[int, FloatArray]:
+        """Subject → (V, 4) left, top, width, height in the frame of the points; NaN = no box, or no picture of known size."""
+        found = {subject: np.full((len(views), 4), np.nan) for subject, boxes in self.boxes.items() if boxes}
+        for subject, array in found.items():
+            for v, view in enumerate(views):
+                box = self.box(view, subject=subject)
+                if box is not None and view in self.images and self.images[view].size_px is not None:
+                    array[v] = np.array(box) - (0.5, 0.5, 0.0, 0.0)
+        return found
 
 
 def _frame(row: Row[Any]) -> FrameRow:

@@ -14,7 +14,7 @@ import numpy as np
 from ml_backend.labels.annotator_agreement import agreement
 from ml_backend.project.label_snapshot import as_annotation, pseudo_in_force
 from ml_backend.project.round_state import RoundState
-from ml_backend.project.several_subjects import EXPECTED, FIX
+from ml_backend.project.several_subjects import FIX, expected
 from ml_backend.store import frames, generations, presence, submissions, tasks, versions, work
 from ml_backend.store.statuses import OPEN_WORK, WAITING_ORDERS, WorkStatus
 from ml_backend.store.submissions import AnnotationRow
@@ -72,7 +72,7 @@ def _labels(workspace: Workspace) -> Iterator[Line]:
     pulled_at = workspace.project.pulled_at
     several = RoundState(workspace).of_several
     if several:
-        yield "left out", f"{len(several)} labelled frames hold several subjects: {EXPECTED}. {FIX}"
+        yield "left out", f"{len(several)} labelled frames hold too many subjects: {expected(workspace.spec.subjects.max)}; {FIX}"
     yield (
         "labels read",
         "not yet" if pulled_at is None else f"from Label Studio {duration(max(0.0, time.time() - pulled_at))} ago",

@@ -60,10 +60,20 @@ class GivenSource:
     place: Place | None = None
 
 
+def _refuse_several(spec: Spec) -> None:
+    """Boxes in task data say where several subjects are; recordings have none."""
+    if spec.subjects.max > 1:
+        raise BadInputError(
+            "predict: expected one subject in a frame, got subjects.max above 1 in parallax.yaml; frames with tasks are "
+            "predicted by `parallax rescore` and written by `parallax export --predicted`"
+        )
+
+
 def source_of_folder(config: Path, asked: Asked, model: Path) -> GivenSource:
     """A model folder; recordings and settings are those of parallax.yaml where there is one, and no database is opened."""
     os.environ[CONFIG_VARIABLE] = str(config)  # own networks are found beside it, there or not
     spec = load_spec(config) if config.exists() else Spec()
+    _refuse_several(spec)
     predictor = _predictor(spec, model, asked)
     opened = _Namer(spec, asked, spec.views or _views(spec), {}).opened()
     stream = partial(iter_images, limits=limits_of(spec.cache), decode=decoding_process(limits_of(spec.cache)))
@@ -114,6 +124,7 @@ def source_of_project(ctx: typer.Context, asked: Asked, version: str | None) -> 
     workspace = open_project(ctx)
     row = chosen_version(workspace, number)
     spec = workspace.spec
+    _refuse_several(spec)
     predictor = _predictor(spec, workspace.models / row.path, asked)
     namer = _Namer(spec, asked, workspace.views, rigs_of(workspace), lambda name: _frames(workspace, name))
     pictures = Pictures(workspace)

@@ -71,7 +71,7 @@ def understand(spec: Spec, client: Client) -> Plan:
     if project is None:
         views = views or _views_of(recordings)
         sizes = {view: size for recording, _ in recordings for view, size in recording.size_px.items()}
-        xml = _new_config(skeleton, views, sizes)
+        xml = _new_config(skeleton, views, sizes, boxes=spec.subjects.max > 1)
         changes.append(f"create the project {spec.label_studio.title!r} with the views {', '.join(views)}")
     else:
         xml = project["label_config"]
@@ -80,6 +80,11 @@ def understand(spec: Spec, client: Client) -> Plan:
             what = f"take over what was set up for it: {moved(former, spec.label_studio.url)}"
             changes.append(f"{what}; it is the same project by number and time of creation")
     binding = bind(xml, skeleton, views=views, aliases=spec.aliases, visibility=spec.visibility)
+    if spec.subjects.max > 1 and (without := [view.view for view in binding.views if view.box is None]):
+        raise BadInputError(
+            f"subjects.max: {spec.subjects.max} subjects are labelled in boxes, and the labelling config has none for "
+            f"{', '.join(without)}; add a RectangleLabels for each picture"
+        )
     if len(binding.views) == 1 and views is not None and len(views) > 1:
         lines.append(f"one picture per task; the camera is read by frames.view among {', '.join(views)}")
     else:
@@ -134,12 +139,14 @@ def _views_of(recordings: tuple[tuple[Recording, Rig | None], ...]) -> tuple[str
     return views
 
 
-def _new_config(skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]]) -> str:
+def _new_config(
+    skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]], *, boxes: bool
+) -> str:
     if skeleton is None:
         raise BadInputError(
             "skeleton in parallax.yaml: expected coco17, hand21, a file or a mapping for a new project, got nothing"
         )
-    return build_label_config(skeleton, views, sizes_px=sizes)
+    return build_label_config(skeleton, views, sizes_px=sizes, boxes=boxes)
 
 
 def _where(problem: Problem) -> str:

@@ -45,7 +45,7 @@ class AnnotationReader:
         for problem in decoded.problems:
             self.troubles.add(task.ls_task_id, trouble_of(problem))
         cancelled = bool(item["was_cancelled"])
-        if not cancelled and (several := trouble_of_several(decoded)) is not None:
+        if not cancelled and (several := trouble_of_several(decoded, self.names.spec.subjects.max)) is not None:
             self.troubles.add(task.ls_task_id, several)
         number = None if cancelled else self._generation(decoded, item)
         pick = None if number is None else generations.pick_of(self.store, number, task.frame_id)
@@ -102,12 +102,12 @@ def trouble_of(problem: Problem) -> Refusal:
     return Refusal(f"annotations: {where}{problem.message}", problem.got)
 
 
-def trouble_of_several(decoded: DecodedAnnotation) -> Refusal | None:
-    """What is said of an annotation with points of several subjects."""
+def trouble_of_several(decoded: DecodedAnnotation, most: int) -> Refusal | None:
+    """What is said of an annotation with points of more than ``most`` subjects."""
     count = several_subjects.labelled_subjects({subject: pose.to_json() for subject, pose in decoded.poses.items()})
-    if count < 2:
+    if count <= most:
         return None
-    return Refusal(f"annotations: {several_subjects.EXPECTED}", f"{count} subjects", several_subjects.FIX)
+    return Refusal(f"annotations: {several_subjects.expected(most)}", f"{count} subjects", several_subjects.FIX)
 
 
 def _drawn(boxes_px: FloatArray) -> list[list[float] | None]:

@@ -65,7 +65,7 @@ class _Inventory:
             decoded = decode(annotation["result"], binding)
             for problem in decoded.problems:
                 self.troubles.add(task["id"], trouble_of(problem))
-            several = None if annotation.get("was_cancelled") else trouble_of_several(decoded)
+            several = None if annotation.get("was_cancelled") else trouble_of_several(decoded, self.names.spec.subjects.max)
             if several is not None:
                 self.troubles.add(task["id"], several)
             if decoded.unsized:

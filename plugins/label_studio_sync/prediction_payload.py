@@ -26,7 +26,6 @@ def predictions_of(
     for task in tasks.list_tasks(workspace.store):
         by_frame.setdefault(task.frame_id, []).append(task)
     shown = [(pick, task) for pick in picks for task in by_frame.get(pick.frame_id, []) if not task.is_labeled]
-    views = workspace.views
     binding_of = cache(workspace.binding_of)
     return [
         {
@@ -34,23 +33,28 @@ def predictions_of(
             "model_version": generation.name,
             # Rank-coded in [0, 1): 0 is labelled next, whatever the scores were.
             "score": position / (len(shown) + 1),
-            "result": []
-            if pick.without_points
-            else _regions(generation.number, pick, binding_of(task.views), views, frames[pick.frame_id]),
+            "result": _result(workspace, generation.number, pick, binding_of(task.views), frames[pick.frame_id]),
         }
         for position, (pick, task) in enumerate(shown)
     ]
 
 
-def _regions(number: int, pick: PickRow, binding: Binding, views: tuple[str, ...], frame: FrameRow) -> list[dict[str, Any]]:
+def _result(workspace: Workspace, number: int, pick: PickRow, binding: Binding, frame: FrameRow) -> list[dict[str, Any]]:
+    """Regions of the points; of several subjects their boxes too, also where no points are shown: they say who is who."""
+    views = workspace.views
     sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-    poses = {int(subject): _of_views(Pose2D.from_json(pose), views, sizes) for subject, pose in pick.poses.items()}
+    boxes = frame.boxes_around_points(views) if workspace.spec.subjects.max > 1 else {}
+    empty = Pose2D.empty(len(views), len(binding.skeleton))
+    poses = dict.fromkeys(boxes, empty)
+    if not pick.without_points:
+        poses |= {int(subject): _of_views(Pose2D.from_json(pose), views, sizes) for subject, pose in pick.poses.items()}
     notes = _notes(pick)
     if len(binding.views) < len(views):
         position = views.index(binding.views[0].view)
         poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
+        boxes = {subject: of[position : position + 1] for subject, of in boxes.items()}
         notes = {(subject, 0, keypoint): text for (subject, view, keypoint), text in notes.items() if view == position}
-    return regions.encode(poses, binding, sizes, number, notes=notes)
+    return regions.encode(poses, binding, sizes, number, boxes_px=boxes, notes=notes)
 
 
 def _of_views(pose: Pose2D, views: tuple[str, ...], there: Mapping[str, Any]) -> Pose2D:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from label_config.labelling.binding import Binding
-from label_config.labelling.task_boxes import read_boxes
+from label_config.labelling.task_boxes import read_boxes_of_subjects
 from label_config.settings.frame_rules import LONGEST_SEQUENCE
 from label_config.settings.spec import Spec
 from label_config.values import BadInputError, Box, FrameKey
@@ -72,8 +72,8 @@ class TaskNames:
         nothing = Refusal(f"expected the address of a picture under {wanted}", "none", "correct the task's data")
         return Reading(key, {}, refused, why=next(iter(refused.values()), nothing))
 
-    def boxes(self, data: Mapping[str, Any]) -> dict[str, Box | None] | None:
-        """View → the subject's box, None = the data says that there is none; None where the data says nothing about boxes.
+    def boxes(self, data: Mapping[str, Any]) -> dict[str, dict[int, Box]] | None:
+        """View → subject → box, {} = the data says that there is none; None where the data says nothing about boxes.
 
         Raises BadInputError for a value that is no box.
         """
@@ -81,8 +81,8 @@ class TaskNames:
             return None
         own = self._view(data)
         views = [view for view in self.view_names if view == own or not self.one_picture]
-        found = read_boxes(data[self.spec.frames.box], views)
-        return {view: found.get(view) for view in views}
+        found = read_boxes_of_subjects(data[self.spec.frames.box], views, self.spec.subjects.max)
+        return {view: found.get(view, {}) for view in views}
 
     @property
     def one_picture(self) -> bool:

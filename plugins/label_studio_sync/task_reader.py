@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from label_config.values import DEFAULT_SUBJECT, BadInputError, Box
+from label_config.values import BadInputError, Box
 from label_config.values.refusal import Refusal
 from ml_backend.store import frames, ledger, presence, pseudo_labels, submissions, tasks
 from ml_backend.store.statuses import EventLevel
@@ -229,10 +229,13 @@ class TaskReader:
             if given is None:
                 continue
             held = self.boxes.get(row.frame_id, {})
-            of_subject = {view: box for view, box in held.get(DEFAULT_SUBJECT, {}).items() if view not in given}
-            of_subject |= {view: box for view, box in given.items() if box is not None}
-            if of_subject != held.get(DEFAULT_SUBJECT, {}):
-                changed[row.frame_id] = self.boxes[row.frame_id] = {**held, DEFAULT_SUBJECT: of_subject}
+            after = {subject: {v: box for v, box in of.items() if v not in given} for subject, of in held.items()}
+            for view, of_view in given.items():
+                for subject, box in of_view.items():
+                    after.setdefault(subject, {})[view] = box
+            after = {subject: of for subject, of in sorted(after.items()) if of}
+            if after != held:
+                changed[row.frame_id] = self.boxes[row.frame_id] = after
         if changed:
             frames.save_boxes(self.store, changed)
         if refused:

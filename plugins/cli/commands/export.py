@@ -119,6 +119,7 @@ def labels_of_last_snapshot(workspace: Workspace, *, every_view: bool = False) -
             box_px=box_or_none(snapshot.box_px[i, v]),
             view=view,
             key=rows[frame].key,
+            subject=int(snapshot.subjects[i]),
             people=people.get((frame, view), ()),
         )
         for i, frame in enumerate(snapshot.frame_ids.tolist())

@@ -1,0 +1,100 @@
+"""Frames with several subjects → one row for each subject, which reads like a frame that shows that subject alone.
+
+What works on frames (prediction, scores, targets, errors) works on these rows one by one; only what is put together again
+(:func:`join_subjects`) knows that they belong to one frame.  In a project of one subject the rows are the frames themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from label_config.values import DEFAULT_SUBJECT, IntArray
+from label_config.values.masked import masked_mean
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.store.workspace import Workspace
+
+Arrays = dict[str, npt.NDArray[Any]]
+#: In front of the names of arrays (m, S, ...) that hold every subject; without it an array (m, ...) stands for the frame.
+OF_SUBJECTS = "subjects."
+#: (m,) the subject whose arrays stand for the frame: the one that the network is least sure of; -1 = none is known there.
+LEAST_SURE = "least_sure"
+_EVERY_SUBJECT = frozenset(
+    ("xy_px", "confidence", "xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance")
+)
+
+
+def row_of(frame: FrameRow, subject: int) -> FrameRow:
+    """The frame as it shows one subject: its boxes alone, in the views where it has one."""
+    boxes = frame.boxes.get(subject, {})
+    images = {view: ref for view, ref in frame.images.items() if view in boxes}
+    return replace(frame, images=images, boxes={DEFAULT_SUBJECT: boxes})
+
+
+def subjects_of(frames: Sequence[FrameRow]) -> list[int]:
+    """The numbers of all subjects that have a box somewhere, ascending."""
+    return sorted({subject for frame in frames for subject, boxes in frame.boxes.items() if boxes})
+
+
+def rows_of_subject(frames: Sequence[FrameRow], subject: int) -> list[FrameRow]:
+    """The frames in which the subject has a box, as they show it."""
+    return [row_of(frame, subject) for frame in frames if frame.boxes.get(subject)]
+
+
+def labelled_rows(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> list[FrameRow]:
+    """What the network is given to predict the labels at these positions of a snapshot."""
+    found = {frame.id: frame for frame in list_frames(workspace.store, np.unique(snapshot.frame_ids[rows]).tolist())}
+    frames = [found[frame_id] for frame_id in snapshot.frame_ids[rows].tolist()]
+    if workspace.spec.subjects.max == 1:
+        return frames
+    return [row_of(frame, subject) for frame, subject in zip(frames, snapshot.subjects[rows].tolist(), strict=True)]
+
+
+def join_subjects(parts: Mapping[int, Arrays], frames: Sequence[FrameRow], most: int, empty: Arrays) -> Arrays:
+    """Arrays of single subjects, one row for each of their frames → arrays with one row for each of ``frames``.
+
+    parts  subject → arrays with the ids of their frames under "frame_ids"
+    empty  name → (...) what stands where nobody is, for arrays that must be there
+
+    A score of the frame is the mean over its subjects, its number of terms the sum.  Everything else is that of the subject which
+    the network is least sure of, so that reasons and distances have one to speak of.
+    """
+    ids = np.array([frame.id for frame in frames], dtype=np.int64)
+    place = {frame_id: i for i, frame_id in enumerate(ids.tolist())}
+    samples = {name: array[0] for part in parts.values() for name, array in part.items() if len(array)}
+    samples = {**empty, **{name: sample for name, sample in samples.items() if name != "frame_ids"}}
+    every: Arrays = {}
+    for name, sample in samples.items():
+        missing = np.nan if np.issubdtype(sample.dtype, np.floating) else 0
+        every[name] = np.full((len(ids), most, *sample.shape), missing, dtype=sample.dtype)
+        for subject, part in parts.items():
+            if name in part:
+                at = [place[frame_id] for frame_id in part["frame_ids"].tolist()]
+                every[name][at, subject] = part[name]
+    sure, _ = masked_mean(every["confidence"], axis=(2, 3))
+    known = np.isfinite(sure)
+    least = np.where(known, sure, np.inf).argmin(axis=1)
+    joined: Arrays = {"frame_ids": ids, "index": np.array([frame.key.index for frame in frames], dtype=np.int64)}
+    for name, array in every.items():
+        if name.startswith("raw."):
+            joined[name] = masked_mean(array, axis=1)[0]
+        elif name.startswith("support."):
+            joined[name] = array.sum(axis=1)
+        elif name != "index":
+            joined[name] = array[np.arange(len(ids)), least]
+        if name in _EVERY_SUBJECT:
+            joined[OF_SUBJECTS + name] = array
+    joined[LEAST_SURE] = np.where(known.any(axis=1), least, -1)
+    return joined
+
+
+def arrays_of_subject(arrays: Mapping[str, npt.NDArray[Any]], subject: int) -> Arrays:
+    """The arrays of one subject out of those that :func:`join_subjects` made; the frames' own in a project of one subject."""
+    if LEAST_SURE not in arrays:
+        return dict(arrays)
+    return {name.removeprefix(OF_SUBJECTS): array[:, subject] for name, array in arrays.items() if name.startswith(OF_SUBJECTS)}

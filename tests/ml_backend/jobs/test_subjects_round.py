@@ -1,0 +1,207 @@
+"""Two figures with boxes in the tasks' data go the whole way: labelled, trained on, predicted, scored and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from label_config.labelling.binding import bind
+from label_config.labelling.build_xml import build_label_config
+from label_config.labelling.region_decode import decode
+from label_config.settings.spec import Spec
+from label_config.values import Box, FloatArray, FrameKey, PointState, Pose2D, Provenance
+from ml_backend.evaluation.validation_error import predict_validation
+from ml_backend.evaluation.version_metrics import evaluate
+from ml_backend.jobs.predicted_tracks import predicted_of
+from ml_backend.labels.snapshot import Snapshot
+from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.label_snapshot import collect
+from ml_backend.project.load_model import load_predictor
+from ml_backend.project.round_state import RoundState
+from ml_backend.project.scored_shards import newest_scored_shards
+from ml_backend.project.training_set import human_targets
+from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.store import frames, generations, projects, submissions, tasks, versions, work
+from ml_backend.store.arrays import ArrayStore
+from ml_backend.store.database import open_store
+from ml_backend.store.frames import SequenceRow
+from ml_backend.store.workspace import Workspace
+from plugins.label_studio_sync.prediction_payload import predictions_of
+
+WorkOff = Callable[[Workspace], list[str]]
+N, SIZE = 90, (128, 96)
+
+
+@pytest.fixture(scope="module")
+def pair() -> CaptureStudio:
+    """Two figures; the second leaves the room for a while."""
+    made = CaptureStudio(seed=4, n_frames=N, n_views=3, size_px=SIZE, fill=0.5, figures=2)
+    assert not made.present[:, 1].all()
+    return made
+
+
+@pytest.fixture(scope="module")
+def pictures_of(pair: CaptureStudio, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return pair.write(tmp_path_factory.mktemp("pair"))
+
+
+def box_of(xy: FloatArray) -> Box:
+    low, high = xy.min(axis=0) - 3, xy.max(axis=0) + 3
+    return (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, pair: CaptureStudio, pictures_of: Any) -> Workspace:
+    spec = Spec.model_validate(
+        {
+            "label_studio": {"url": "http://127.0.0.1:1", "token": "t", "project": 5},
+            "store": f"sqlite:///{tmp_path}/store.sqlite3",
+            "models": str(tmp_path / "models"),
+            "arrays": str(tmp_path / "arrays"),
+            "cache": {"folder": str(tmp_path / "cache")},
+            "documents_root": str(tmp_path / "documents"),
+            "train": {"input_px": 32, "steps_first": 12, "batch": 8, "min_new_frames": 4},
+            "selection": {"window": 12, "random_every": 4, "exclusion_frames": 0},
+            "subjects": {"max": 2},
+        }
+    )
+    opened = open_store(spec.store)
+    project = projects.register(opened, spec.label_studio.url, 5, "t0")
+    store = opened.of_project(project.id)
+    xml = build_label_config(pair.skeleton, pair.rig.names, boxes=True)
+    projects.change(store, binding=bind(xml, pair.skeleton).to_json())
+    frames.save_sequence(store, SequenceRow(pair.sequence, pair.rig.to_json(), True))
+    frames.add_frames(store, [(f.key, f.images, "val" if f.key.index >= 80 else "train") for f in pictures_of])
+    made = Workspace(spec, store, ArrayStore(Path(spec.arrays)))
+    ids = frames.ids_by_key(store)
+    frames.save_boxes(
+        store,
+        {
+            ids[FrameKey(pair.sequence, i)]: {
+                s: {view: box_of(pair.subjects_xy[i, s, v]) for v, view in enumerate(pair.rig.names)}
+                for s in np.flatnonzero(pair.present[i]).tolist()
+            }
+            for i in range(N)
+        },
+    )
+    return made
+
+
+def label_all(workspace: Workspace, pair: CaptureStudio, indices: list[int]) -> None:
+    """Every figure in the room, exactly."""
+    ids = frames.ids_by_key(workspace.store)
+    for index in indices:
+        number = 1000 + index
+        tasks.save(workspace.store, [{"ls_task_id": number, "frame_id": ids[FrameKey(pair.sequence, index)], "is_labeled": True}])
+        task = tasks.by_ls_id(workspace.store, number)
+        assert task is not None
+        poses = {}
+        for subject in np.flatnonzero(pair.present[index]).tolist():
+            xy = pair.subjects_xy[index, subject]
+            state = np.full(xy.shape[:2], PointState.VISIBLE, dtype=np.int64)
+            poses[str(subject)] = Pose2D(xy, np.ones(xy.shape[:2]), state, np.full_like(state, Provenance.PLACED)).to_json()
+        row = {"ls_annotation_id": 10 * number, "task_id": task.id, "updated_at": "2026-01-01T00:00:00.000000Z", "person": 1}
+        row |= {
+            "cancelled": False,
+            "poses": poses,
+            "problems": [],
+            "round": versions.current_round(workspace.store),
+            "seen_at": 1.0,
+        }
+        submissions.save(workspace.store, [row])
+
+
+LABELLED = [0, 8, 16, 24, 84]
+
+
+def test_a_label_of_every_subject_is_a_row_with_its_own_box(workspace: Workspace, pair: CaptureStudio) -> None:
+    label_all(workspace, pair, LABELLED)
+    snapshot = collect(workspace)
+    wanted = [(i, s) for i in LABELLED for s in np.flatnonzero(pair.present[i]).tolist()]
+    assert [(key.index, int(s)) for key, s in zip(snapshot.keys, snapshot.subjects, strict=True)] == wanted
+    assert len(wanted) > len(LABELLED)
+    for row, (i, s) in enumerate(wanted):
+        np.testing.assert_allclose(snapshot.xy_px[row], pair.subjects_xy[i, s], atol=1e-3)
+        np.testing.assert_allclose(snapshot.box_px[row, 1], box_of(pair.subjects_xy[i, s, 1]), atol=1e-6)
+    again = Snapshot.from_arrays(snapshot.to_arrays())
+    assert again.subjects.tolist() == snapshot.subjects.tolist()
+    assert again.sha256 == snapshot.sha256
+    targets = human_targets(workspace, snapshot, snapshot.rows("train"))
+    assert len(targets) == 3 * len(snapshot.rows("train"))
+    assert all(target.box_px is not None for target in targets)
+
+
+def test_a_round_of_two_subjects(workspace: Workspace, pair: CaptureStudio, work_off: WorkOff) -> None:
+    label_all(workspace, pair, LABELLED)
+    work.request(workspace.store, "retrain")
+    assert work_off(workspace) == ["retrain", "rescore", "select"]
+    state = RoundState(workspace)
+    live = state.live
+    assert live is not None
+    scored = newest_scored_shards(state, live, state.round)
+    assert scored is not None
+    both = scored.arrays["subjects.xy_px"]
+    assert both.shape == (N, 2, 3, 15, 2)
+    there = np.isfinite(both).all(axis=-1).any(axis=(2, 3))
+    np.testing.assert_array_equal(there, pair.present)
+    # Each lies in its own box, not in the other's.
+    for i, s in np.argwhere(pair.present).tolist():
+        x, _, w, _ = box_of(pair.subjects_xy[i, s, 0])
+        inside = both[i, s, 0][np.isfinite(both[i, s, 0]).all(axis=-1)]
+        assert (inside[:, 0] > x - w).all()
+        assert (inside[:, 0] < x + 2 * w).all()
+    raw = [name for name in scored.arrays if name.startswith("raw.")]
+    assert raw
+    assert all(np.isfinite(scored.arrays[name]).any() for name in raw)
+    picks = generations.list_picks(workspace.store, 1)
+    rows = {row.id: row for row in frames.list_frames(workspace.store)}
+    for pick in picks:
+        present = pair.present[rows[pick.frame_id].key.index]
+        assert sorted(pick.poses) == [str(s) for s in np.flatnonzero(present)]
+        assert not pick.pseudo, "nothing is pseudo-labelled where there are several"
+    assert any("subject " in pick.reason for pick in picks)
+    _shown_and_read_back(workspace, pair)
+    _evaluated(workspace, pair)
+    labels = predicted_of(workspace).labels.labels
+    assert {label.subject for label in labels} == {0, 1}
+    assert len(labels) == 3 * int(pair.present.sum())
+
+
+def _shown_and_read_back(workspace: Workspace, pair: CaptureStudio) -> None:
+    """What is pushed has a box for each subject with its points in it, and an annotation of it gives the same poses back."""
+    generation, picks = generations.get(workspace.store, 1), generations.list_picks(workspace.store, 1)
+    rows = {row.id: row for row in frames.list_frames(workspace.store)}
+    pick = next(pick for pick in picks if len(pick.poses) == 2 and not pick.without_points)
+    bare = replace(pick, without_points=True)
+    tasks.save(workspace.store, [{"ls_task_id": 7000, "frame_id": pick.frame_id, "is_labeled": False}])
+    (shown,), (without,) = (predictions_of(workspace, generation, [one], rows) for one in (pick, bare))
+    assert sum(region["type"] == "rectanglelabels" for region in shown["result"]) == 6
+    assert {region["type"] for region in without["result"]} == {"rectanglelabels"}, "boxes say who is who, also without points"
+    decoded = decode(shown["result"], workspace.binding)
+    for subject, pose in pick.poses.items():
+        np.testing.assert_allclose(decoded.poses[int(subject)].xy_px, Pose2D.from_json(pose).xy_px, atol=1e-2)
+    index = rows[pick.frame_id].key.index
+    np.testing.assert_allclose(
+        decoded.boxes_px[1][0] + [0.5, 0.5, 0, 0], box_of(pair.subjects_xy[index, 1, 0]), atol=SIZE[0] / 10
+    )
+
+
+def _evaluated(workspace: Workspace, pair: CaptureStudio) -> None:
+    """Every subject of a validation frame is measured against its own labels."""
+    live = versions.live(workspace.store)
+    assert live is not None
+    snapshot = collect(workspace)
+    with closing(Pictures(workspace)) as pictures:
+        model = load_predictor(workspace, workspace.models / live.path)
+        seen = predict_validation(workspace, model, snapshot, pictures)
+    present = np.flatnonzero(pair.present[84])
+    assert len(seen.frames) == len(present)
+    np.testing.assert_allclose(seen.truth_px, pair.subjects_xy[84, present], atol=1e-3)
+    assert len({xy.tobytes() for xy in seen.predicted.xy_px}) == len(present), "each was predicted in its own box"
+    assert evaluate(workspace, live).pictures == 3 * len(present)
