@@ -48,7 +48,10 @@ def rescore(context: JobContext) -> None:
     if live is None:
         return
     round_ = versions.current_round(workspace.store)
-    work.add_shards(workspace.store, live.id, round_, lay_out(RoundState(workspace), round_))
+    state = RoundState(workspace)
+    if workspace.spec.subjects.max > 1:
+        _say_without_boxes(state)
+    work.add_shards(workspace.store, live.id, round_, lay_out(state, round_))
     work_on_shards(workspace, live, round_, context.job.owner or "worker", context.report, context.should_stop)
     if context.should_stop():
         raise StoppedError("stopped between two shards; those that are done stay done")
@@ -61,6 +64,19 @@ def rescore(context: JobContext) -> None:
         presence.tell(workspace.store, text, level=EventLevel.ERROR, key=f"shard {row.id}")
     if all(row.status in (WorkStatus.DONE, WorkStatus.FAILED) for row in rows):
         work.request(workspace.store, JobKind.SELECT, SelectArguments(live.id, round_).to_json())
+
+
+def _say_without_boxes(state: RoundState) -> None:
+    """Frames in which nobody says where the subjects are, to the event log."""
+    without = sum(not subjects_of([row], state.spec.subjects.max) for row in state.frames.values())
+    if not without:
+        presence.settle(state.workspace.store, "no boxes")
+        return
+    text = (
+        f"{without} of {len(state.frames)} frames have no box of a subject in the data of their tasks "
+        f"({state.spec.frames.box!r}): nothing is predicted in them"
+    )
+    presence.tell(state.workspace.store, text, level=EventLevel.WARNING, key="no boxes")
 
 
 def lay_out(state: RoundState, round_: int) -> list[dict[str, Any]]:
@@ -180,10 +196,10 @@ def _of_all_subjects(
     workspace: Workspace, rows: Sequence[FrameRow], of_core: set[int], scored: Callable[[Sequence[FrameRow]], Arrays]
 ) -> Arrays:
     """Each subject scored as if it were alone, its own neighbours in time beside it, then put together frame by frame."""
-    parts = {subject: scored(rows_of_subject(rows, subject)) for subject in subjects_of(rows)}
-    views, keypoints = len(workspace.views), len(workspace.binding.skeleton)
+    most, views, keypoints = workspace.spec.subjects.max, len(workspace.views), len(workspace.binding.skeleton)
+    parts = {subject: scored(rows_of_subject(rows, subject)) for subject in subjects_of(rows, most)}
     empty = {"xy_px": np.full((views, keypoints, 2), np.nan), "confidence": np.full((views, keypoints), np.nan)}
-    return join_subjects(parts, [row for row in rows if row.id in of_core], workspace.spec.subjects.max, empty)
+    return join_subjects(parts, [row for row in rows if row.id in of_core], most, empty)
 
 
 def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:

@@ -25,8 +25,8 @@ def predict_misses(workspace: Workspace, frame_ids: list[int]) -> None:
         return
     version = versions.get(workspace.store, generation.version_id)
     rows = frames.list_frames(workspace.store, frame_ids)
-    several = workspace.spec.subjects.max > 1
-    of_subject = {s: rows_of_subject(rows, s) for s in subjects_of(rows)} if several else {DEFAULT_SUBJECT: rows}
+    most = workspace.spec.subjects.max
+    of_subject = {s: rows_of_subject(rows, s) for s in subjects_of(rows, most)} if most > 1 else {DEFAULT_SUBJECT: rows}
     model = load_predictor(workspace, workspace.models / version.path)
     poses: dict[int, dict[str, Any]] = {}
     with closing(Pictures(workspace)) as pictures:

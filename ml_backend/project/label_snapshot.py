@@ -88,7 +88,7 @@ def known_boxes(
     subjects  (m,) whose; () = subject 0 everywhere
 
     A box that was drawn where the data has none is not used: prediction will read other pictures of that kind as a whole,
-    and a network must be trained on what it will see.
+    and a network must be trained on what it will see.  Of several subjects it is used: nothing is predicted without a box.
     """
     views = now.views
     boxes = np.full((len(rows), len(views), 4), np.nan)
@@ -96,7 +96,7 @@ def known_boxes(
     for i, row in enumerate(rows):
         for v, view in enumerate(views):
             boxes[i, v] = row.box(view, subject=whose[i]) or np.nan
-    given = np.isfinite(boxes).all(axis=-1)
+    given = np.isfinite(boxes).all(axis=-1) | (now.spec.subjects.max > 1)
     position = {(row.id, subject): i for i, (row, subject) in enumerate(zip(rows, whose, strict=True))}
     there = {row.id for row in rows}
     drawn = [row for row in labels if row.boxes and row.frame_id in there]

@@ -36,9 +36,9 @@ def row_of(frame: FrameRow, subject: int) -> FrameRow:
     return replace(frame, images=images, boxes={DEFAULT_SUBJECT: boxes})
 
 
-def subjects_of(frames: Sequence[FrameRow]) -> list[int]:
-    """The numbers of all subjects that have a box somewhere, ascending."""
-    return sorted({subject for frame in frames for subject, boxes in frame.boxes.items() if boxes})
+def subjects_of(frames: Sequence[FrameRow], most: int) -> list[int]:
+    """The numbers below ``most`` of all subjects that have a box somewhere, ascending."""
+    return sorted({subject for frame in frames for subject, boxes in frame.boxes.items() if boxes and subject < most})
 
 
 def rows_of_subject(frames: Sequence[FrameRow], subject: int) -> list[FrameRow]:

@@ -129,7 +129,8 @@ class _Shapes:
 
     def _regions(self, generation: Generation, task: TaskRow, pick: PickRow) -> list[dict[str, Any]]:
         frame = self.frames[task.frame_id]
-        boxes = frame.boxes_around_points(self.views) if self.workspace.spec.subjects.max > 1 else {}
+        most = self.workspace.spec.subjects.max
+        boxes = frame.boxes_around_points(self.views, most) if most > 1 else {}
         poses = dict.fromkeys(boxes, Pose2D.empty(len(self.views), len(self.workspace.binding.skeleton)))
         if not pick.without_points:
             poses |= {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}

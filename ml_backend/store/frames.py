@@ -68,9 +68,12 @@ class FrameRow:
         x, y, width, height = box
         return box if x < size[0] and y < size[1] and x + width > 0 and y + height > 0 else None
 
-    def boxes_around_points(self, views: Sequence[str]) -> dict[int, FloatArray]:
-        """Subject → (V, 4) left, top, width, height in the frame of the points; NaN = no box, or no picture of known size."""
-        found = {subject: np.full((len(views), 4), np.nan) for subject, boxes in self.boxes.items() if boxes}
+    def boxes_around_points(self, views: Sequence[str], most: int) -> dict[int, FloatArray]:
+        """Subject → (V, 4) left, top, width, height in the frame of the points; NaN = no box, or no picture of known size.
+
+        most  numbers from there on are left out: the project was set to fewer subjects since
+        """
+        found = {subject: np.full((len(views), 4), np.nan) for subject, boxes in self.boxes.items() if boxes and subject < most}
         for subject, array in found.items():
             for v, view in enumerate(views):
                 box = self.box(view, subject=subject)

@@ -43,7 +43,7 @@ def _result(workspace: Workspace, number: int, pick: PickRow, binding: Binding, 
     """Regions of the points; of several subjects their boxes too, also where no points are shown: they say who is who."""
     views = workspace.views
     sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-    boxes = frame.boxes_around_points(views) if workspace.spec.subjects.max > 1 else {}
+    boxes = frame.boxes_around_points(views, workspace.spec.subjects.max) if workspace.spec.subjects.max > 1 else {}
     empty = Pose2D.empty(len(views), len(binding.skeleton))
     poses = dict.fromkeys(boxes, empty)
     if not pick.without_points:

@@ -115,6 +115,13 @@ def test_subjects_by_parent_by_id_and_by_the_smallest_box_around() -> None:
     assert np.isnan(decoded.boxes_px[0][1]).all()
 
 
+def test_of_several_boxes_the_nearest_takes_a_point_outside() -> None:
+    left, right = box("px:3:0:0:b", 10, 20), box("px:3:0:1:b", 60, 20)
+    outside = region(id="free", origin="manual", value={"x": 58.0, "y": 50.0, "width": 0.5, "keypointlabels": ["head"]})
+    assert list(decode([left, right, outside], binding(boxes=True)).poses) == [1]
+    assert list(decode([left, outside], binding(boxes=True)).poses) == [0], "one box alone: the only subject, as ever"
+
+
 def test_drawn_boxes_take_the_numbers_that_ours_leave_free() -> None:
     decoded = decode([box("x", 0, 10), box("px:3:0:0:b", 20, 10), box("y", 40, 10), box("z", 40, 10, "B")], binding(boxes=True))
     assert {s: np.isfinite(b).all(axis=1).tolist() for s, b in decoded.boxes_px.items()} == {

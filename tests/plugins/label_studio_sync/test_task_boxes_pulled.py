@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,7 +96,25 @@ def test_boxes_of_several_subjects_are_refused_in_words(workspace: Workspace) ->
     read(workspace, task(100, {"box": {"left": [[1, 2, 30, 40], [50, 2, 30, 40]]}}))
     assert frame(workspace).boxes == {}
     (event,) = [event for event in presence.list_events(workspace.store) if "task 100" in event.text]
-    assert "got 2 boxes; Parallax labels one subject per frame" in event.text
+    assert "got 2 boxes; give the same subject's box in every camera" in event.text
+
+
+def test_boxes_of_several_subjects_are_kept_by_number(tmp_path: Path) -> None:
+    workspace = several(make_project(tmp_path))
+    a, b = [1, 2, 30, 40], [50, 2, 30, 40]
+    read(workspace, task(100, {"box": {"left": [a, b], "right": [None, b]}}))
+    assert frame(workspace).boxes == {0: {"left": tuple(a)}, 1: {"left": tuple(b), "right": tuple(b)}}
+    read(workspace, task(100, {"box": {"left": [b], "right": [None, b]}}))
+    assert frame(workspace).boxes == {0: {"left": tuple(b)}, 1: {"right": tuple(b)}}
+    read(workspace, task(100, {"box": None}))
+    assert frame(workspace).boxes == {}
+    workspace.store.close()
+
+
+def several(workspace: Workspace) -> Workspace:
+    """As a person sets it in parallax.yaml."""
+    settings = workspace.spec.subjects.model_copy(update={"max": 2})
+    return replace(workspace, spec=workspace.spec.model_copy(update={"subjects": settings}))
 
 
 def test_points_of_several_subjects_are_said_with_their_tasks(workspace: Workspace) -> None:
