@@ -78,4 +78,4 @@ def test_status_says_so(make_workspace: Make, label: Label) -> None:
     label(workspace, [1, 2, 3])
     assert "left out" not in dict(overview(workspace))
     add_a_second(workspace, 2)
-    assert dict(overview(workspace))["left out"].startswith("1 labelled frames hold several subjects")
+    assert dict(overview(workspace))["left out"].startswith("1 labelled frames hold too many subjects")
