@@ -119,24 +119,22 @@ class _Shapes:
 
     def __init__(self, workspace: Workspace, rows: Sequence[TaskRow]) -> None:
         self.workspace, self.views, self.bindings = workspace, workspace.views, dict[tuple[str, ...] | None, Binding]()
+        self.most = workspace.spec.subjects.max
         ids = sorted({row.frame_id for row in rows})
         self.frames = {frame.id: frame for frame in frames.list_frames(workspace.store, ids)}
 
     def answer(self, generation: Generation, task: TaskRow, pick: PickRow) -> dict[str, Any]:
-        several = self.workspace.spec.subjects.max > 1  # their boxes say who is who, also where no points are shown
-        result = [] if pick.without_points and not several else self._regions(generation, task, pick)
+        # Boxes of several subjects say who is who, also where no points are shown.
+        result = [] if pick.without_points and self.most == 1 else self._regions(generation, task, pick)
         return {"result": result, "score": pick.score, "model_version": generation.name}
 
     def _regions(self, generation: Generation, task: TaskRow, pick: PickRow) -> list[dict[str, Any]]:
-        frame = self.frames[task.frame_id]
-        most = self.workspace.spec.subjects.max
-        boxes = frame.boxes_around_points(self.views, most) if most > 1 else {}
-        poses = dict.fromkeys(boxes, Pose2D.empty(len(self.views), len(self.workspace.binding.skeleton)))
+        frame, binding = self.frames[task.frame_id], self._binding(task)
+        boxes = frame.boxes_around_points(self.views, self.most) if self.most > 1 else {}
+        poses = dict.fromkeys(boxes, Pose2D.empty(len(self.views), len(binding.skeleton)))
         if not pick.without_points:
             poses |= {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
-        images = frame.images
-        sizes = {view: ref.size_px for view, ref in images.items() if ref.size_px is not None}
-        binding = self._binding(task)
+        sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
         if len(binding.views) < len(self.views):
             position = self.views.index(binding.views[0].view)
             poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
