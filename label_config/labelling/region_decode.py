@@ -7,8 +7,8 @@ Without an origin (imported or bulk-accepted annotations) our own region id mean
 vector keeps the origin "prediction" when it is edited, which is one reason why vectors are not read.
 
 **Subjects.**  A point belongs to the box that is its parent; without one to the subject in its id, when the id is ours;
-else to the smallest box around it, or, of several boxes, to the nearest; else to DEFAULT_SUBJECT.  Boxes that a person drew are numbered per view in the
-order of the list, by the lowest number that is free there.
+else to the smallest box around it, or, of several boxes, to the nearest; else to DEFAULT_SUBJECT.  Boxes that a person drew
+are numbered per view in the order of the list, by the lowest number that is free there.
 
 **Two labels on one point**: both keypoints lie there; one that says whether the point can be seen says it.  A point with a
 choice, or second label, that nobody has said the meaning of is not used.

@@ -139,9 +139,7 @@ def _views_of(recordings: tuple[tuple[Recording, Rig | None], ...]) -> tuple[str
     return views
 
 
-def _new_config(
-    skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]], *, boxes: bool
-) -> str:
+def _new_config(skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]], *, boxes: bool) -> str:
     if skeleton is None:
         raise BadInputError(
             "skeleton in parallax.yaml: expected coco17, hand21, a file or a mapping for a new project, got nothing"
