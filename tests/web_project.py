@@ -25,9 +25,9 @@ SEQUENCE = "walk/1"
 POSTURES, SHARD, WINDOW, LABELLED = 8, 64, 50, 30
 
 
-def make_web_project(folder: Path, n_frames: int, n_versions: int = 3, **studio: object) -> Workspace:
+def make_web_project(folder: Path, n_frames: int, n_versions: int = 3, size_px: tuple[int, int] = (160, 120)) -> Workspace:
     """Frames repeat eight pictures of the capture studio; without frames there are no versions, labels and jobs either."""
-    stage = CaptureStudio(seed=3, n_frames=POSTURES, n_views=4, size_px=(160, 120), **studio)  # type: ignore[arg-type]
+    stage = CaptureStudio(seed=3, n_frames=POSTURES, n_views=4, size_px=size_px)
     written = stage.write(folder / "recording")
     spec = Spec.model_validate(
         {

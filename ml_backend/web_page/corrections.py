@@ -20,6 +20,8 @@ from ml_backend.web_page.tables import Table, number
 
 #: Annotations that are read, the newest; and versions in the table.
 ANNOTATIONS, VERSIONS = 1000, 12
+#: Keypoints that are named in the picture, those that are moved farthest: more names would lie over one another.
+NAMED = 4
 _SIDE, _MARGIN = 420, 46
 
 
@@ -167,12 +169,16 @@ def _skeleton_picture(skeleton: Skeleton, xy: FloatArray | None, off_px: FloatAr
         if np.isfinite(spots[[a, b]]).all()
     ]
     largest = float(np.nanmax(off_px))
+    named = set(np.argsort(-np.nan_to_num(off_px, nan=-1.0), kind="stable")[:NAMED].tolist())
     for k, name in enumerate(skeleton.keypoints):
         if np.isfinite(spots[k]).all() and np.isfinite(off_px[k]):
             radius = 4 + 18 * float(off_px[k]) / max(largest, 1e-9)
             x, y = spots[k]
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="#b34700" fill-opacity="0.55"/>')
-            parts.append(f'<text x="{x + 6:.1f}" y="{y - 6:.1f}">{escape(name)} {off_px[k]:.1f}</text>')
+            text = f"{name} {off_px[k]:.1f} px"
+            parts[-1] = f"<g><title>{escape(text)}</title>{parts[-1]}</g>"
+            if k in named:
+                parts.append(f'<text x="{x + radius + 3:.1f}" y="{y + 5:.1f}">{escape(text)}</text>')
     name = f"Skeleton with a disc at each keypoint, as large as people moved it far in the median, at most {largest:.1f} px"
-    head = f'<svg class="chart" role="img" aria-label="{name}" viewBox="0 0 {size[0] + 90:.0f} {size[1]:.0f}"'
-    return Markup(f'{head} width="{size[0] + 90:.0f}" height="{size[1]:.0f}">{"".join(parts)}</svg>')
+    head = f'<svg class="chart" role="img" aria-label="{name}" viewBox="0 0 {size[0] + 130:.0f} {size[1]:.0f}"'
+    return Markup(f'{head} width="{size[0] + 130:.0f}" height="{size[1]:.0f}">{"".join(parts)}</svg>')

@@ -167,7 +167,7 @@ def _drawing(
 
 
 def _curve(index: IntArray, values: FloatArray, first: int, span: int, low: float, top: float) -> str:
-    """Each column of pixels from its smallest to its largest value."""
+    """Each column of pixels from its smallest to its largest value; frames far apart are not joined."""
     known = np.isfinite(values)
     if not known.any():
         return ""
@@ -177,10 +177,13 @@ def _curve(index: IntArray, values: FloatArray, first: int, span: int, low: floa
     column, y = column[order], y[order]
     starts = np.flatnonzero(np.diff(column, prepend=-1))
     smallest, largest = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
-    path = "".join(
-        f"M{_LEFT + x} {a:.1f}V{max(b, a + 1):.1f}" for x, a, b in zip(column[starts].tolist(), smallest, largest, strict=True)
-    )
-    return f'<path d="{path}" stroke="#1b5e9b" stroke-width="1.2"/>'
+    columns = column[starts]
+    gap = 3 * max(float(np.median(np.diff(columns))) if len(columns) > 1 else 1.0, 1.0)
+    parts, before = [], -np.inf
+    for x, a, b in zip(columns.tolist(), smallest.tolist(), largest.tolist(), strict=True):
+        parts.append(f"{'L' if x - before <= gap else 'M'}{_LEFT + x} {a:.1f}V{max(b, a + 0.5):.1f}")
+        before = x
+    return f'<path d="{"".join(parts)}" fill="none" stroke="#1b5e9b" stroke-width="1.2"/>'
 
 
 def _thinned(numbers: list[int], first: int, span: int) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,7 @@ def person(pool: Workspace) -> Iterator[Person]:
 
 def problems(person: Person) -> list[str]:
     """What axe-core finds serious on the page that is open."""
-    import axe_selenium_python
-
-    source = Path(axe_selenium_python.__file__).parent / "node_modules/axe-core/axe.min.js"
+    source = Path(str(distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")))
     person.script(source.read_text(encoding="utf-8"))
     found = person.driver.execute_async_script("const done = arguments[0]; axe.run().then(result => done(result.violations));")
     return [f"{v['id']}: {json.dumps([n['html'] for n in v['nodes']])[:400]}" for v in found if v["impact"] in SERIOUS]

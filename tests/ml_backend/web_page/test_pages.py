@@ -222,7 +222,7 @@ def test_the_window_has_pictures_reasons_and_links(browser: Browser, pool: Works
     page = browser.read("window")
     assert "cameras disagree on left ankle (2.5 px)" in page
     assert "/projects/5/data?task=1000" in page
-    assert page.count("<img ") == 24 * 3
+    assert page.count("<img ") == 24 * 2
     assert "later places" in page
     assert "earlier places" in browser.read("window?start=24")
     assert "ends before this place" in browser.read("window?start=999999")
