@@ -14,6 +14,7 @@ from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
 from label_config.values.errors import SettingsError
 from label_config.values.refusal import Refusal
+from ml_backend.project.rig_findings import rig_findings
 from ml_backend.project.round_state import RoundState
 from ml_backend.store import frames, presence, submissions, tasks, versions
 from ml_backend.store.frames import FrameRow
@@ -74,6 +75,7 @@ def _examine(spec: Spec, connect: Callable[..., Client], opened: contextlib.Exit
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
     yield from _annotations(workspace)
+    yield from (Finding("cameras", "warning", found.seen, found.fix) for found in rig_findings(workspace))
     yield from _pictures(workspace)
     yield from _scores(workspace)
     yield from _redis(spec)

@@ -82,12 +82,18 @@ def predict(
     try:
         if single_view is not None:
             source = with_single_view(source, single_view, asked)
-        for recording in source.recordings:
-            _Writer(console(), source, recording, out / file_name(recording.sequence), method, force).write(
-                list(dict.fromkeys(formats)), video=video
-            )
+        write_recordings(source, out, list(dict.fromkeys(formats)), method, video=video, force=force)
     finally:
         source.close()
+
+
+def write_recordings(
+    source: GivenSource, out: Path, formats: Sequence[str], method: str | None, *, video: bool, force: bool
+) -> None:
+    """Predict the recordings as far as they are not yet, and write them, each into a folder of its own."""
+    for recording in source.recordings:
+        folder = out / file_name(recording.sequence)
+        _Writer(console(), source, recording, folder, method, force).write(formats, video=video)
 
 
 class _Writer:

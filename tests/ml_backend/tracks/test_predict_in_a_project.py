@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pandas as pd
 import pytest
 
@@ -44,6 +45,16 @@ def test_a_recording_by_name_with_links_to_its_tasks(project: Path, run: Run) ->
     assert all(int(task) == 100 + int(frame) for task, frame in links)
     assert not re.search(r"(src|href)=\"(?!http://127)", page)
     assert (folder / "s.mp4").stat().st_size > 1000
+
+
+def test_a_recording_drawn_in_all_cameras(project: Path, run: Run) -> None:
+    answer = run("render", "s")
+    assert answer.exit_code == 0, answer.output
+    with av.open(str(project / "tracks/s/s.mp4")) as video:
+        (stream,) = video.streams.video
+        assert (stream.frames, stream.width, stream.height) == (6, 2 * 480, 480)
+    assert not (project / "tracks/s/csv").exists()
+    assert "expected one of median" in run("render", "s", "--smooth", "mean").stderr
 
 
 def test_videos_that_the_project_has_never_seen(project: Path, trained: Trained, run: Run) -> None:
