@@ -75,7 +75,7 @@ def _examine(spec: Spec, connect: Callable[..., Client], opened: contextlib.Exit
     yield from _project(workspace, client, project)
     yield from _labels(workspace, project)
     yield from _annotations(workspace)
-    yield from (Finding("cameras", "warning", found.seen, found.fix) for found in rig_findings(workspace))
+    yield from _cameras(workspace)
     yield from _pictures(workspace)
     yield from _scores(workspace)
     yield from _redis(spec)
@@ -185,6 +185,16 @@ def _pictures(workspace: Workspace) -> Iterator[Finding]:
     for tried in try_pictures(workspace.spec, places, workspace.project.public_url):
         fix = "" if tried.problem is None else "correct what it names; the frames stay in the pool and are tried again"
         yield Finding("pictures", "error" if tried.problem else "ok", tried.seen, fix)
+
+
+def _cameras(workspace: Workspace) -> Iterator[Finding]:
+    """What labels and predictions say about the calibration and the pairing."""
+    try:
+        found = rig_findings(workspace)
+    except ParallaxError as error:
+        yield Finding("cameras", "warning", str(error), "correct what it names")
+        return
+    yield from (Finding("cameras", "warning", one.seen, one.fix) for one in found)
 
 
 def _scores(workspace: Workspace) -> Iterator[Finding]:
