@@ -299,7 +299,7 @@ def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_pages_read_what_they_show_however_large_the_pool_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = make_web_project(tmp_path / "small", 200), make_web_project(tmp_path / "large", 1200, n_versions=60)
+    small, large = make_web_project(tmp_path / "small", 150), make_web_project(tmp_path / "large", 600, n_versions=40)
     people = [Browser(small), Browser(large)]
     for person in people:
         person.log_in()
