@@ -86,9 +86,9 @@ def _late(now: RoundState, name: str, rig: Rig) -> Iterator[RigFinding]:
 def _consecutive(now: RoundState, name: str) -> tuple[FloatArray | None, int]:
     """((n, V, K, 2) predictions of the longest run of evenly spaced frames, their distance); None when it is too short."""
     version = now.project.live_version_id
-    shards = [] if version is None or name not in now.videos else page_rows.shards_of(now.workspace.store, version, name)
+    shards = [] if version is None or name not in now.videos else page_rows.shard_paths(now.workspace.store, version, name)
     parts = []
-    for _, path in shards[:FILES]:
+    for path in shards[:FILES]:
         try:
             parts.append(now.workspace.arrays.load_only(path, ("index", "xy_px")))
         except BadInputError:  # removed meanwhile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, select
 
 from ml_backend.store.database import ProjectStore
 from ml_backend.store.frames import FrameRow, SequenceRow, list_frames
@@ -244,15 +244,29 @@ def window_counts(store: ProjectStore, generation: int) -> tuple[int, int]:
         return int(connection.execute(window).scalar_one()), int(connection.execute(window.where(~labelled)).scalar_one())
 
 
-def shards_of(store: ProjectStore, version_id: int, name: str) -> list[tuple[list[int], str]]:
-    """(frames, file of the arrays) of what a version predicted of a recording in its newest rescan of it, in order of time."""
+def shard_paths(store: ProjectStore, version_id: int, name: str) -> list[str]:
+    """Files of the arrays that a version predicted of a recording, of its newest rescan, in order of time."""
+    done = _done(store, version_id, name)
+    with store.read() as connection:
+        newest = connection.execute(select(func.max(shards.c.round)).where(done)).scalar()
+        found = connection.execute(select(shards.c.path).where(done, shards.c.round == newest).order_by(shards.c.id))
+        return [str(path) for path in found.scalars()]
+
+
+def shard_with(store: ProjectStore, version_id: int, name: str, frame_id: int) -> str | None:
+    """The file of the arrays that a version predicted of a frame, the newest; None before it has."""
+    c = shards.c
+    # The database leaves out shards whose list cannot hold the number; only the few that are left are read.
+    likely = cast(c.frame_ids, Text).contains(str(frame_id))
+    query = select(c.frame_ids, c.path).where(_done(store, version_id, name), likely).order_by(c.round.desc(), c.id)
+    with store.read() as connection:
+        return next((str(row.path) for row in connection.execute(query) if frame_id in row.frame_ids), None)
+
+
+def _done(store: ProjectStore, version_id: int, name: str) -> ColumnElement[bool]:
     c = shards.c
     mine = (c.project_id == store.project_id) & (c.version_id == version_id) & (c.sequence == name)
-    done = mine & (c.status == WorkStatus.DONE) & c.path.is_not(None)
-    with store.read() as connection:
-        newest = connection.execute(select(func.max(c.round)).where(done)).scalar()
-        found = connection.execute(select(c.frame_ids, c.path).where(done, c.round == newest).order_by(c.id))
-        return [(row.frame_ids, str(row.path)) for row in found]
+    return and_(mine, c.status == WorkStatus.DONE, c.path.is_not(None))
 
 
 def labelled_numbers(store: ProjectStore, name: str) -> list[int]:

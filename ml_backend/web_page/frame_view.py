@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 from markupsafe import Markup
 
-from label_config.values import DEFAULT_SUBJECT, BoolArray, FloatArray, Pose2D
+from label_config.values import DEFAULT_SUBJECT, BadInputError, BoolArray, FloatArray, Pose2D
 from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -137,12 +137,15 @@ def _predicted(workspace: Workspace, row: FrameRow, shape: tuple[int, int]) -> F
     version = workspace.project.live_version_id
     if version is None:
         return None
-    for frame_ids, path in page_rows.shards_of(workspace.store, version, row.key.sequence):
-        if row.id in frame_ids:
-            arrays = workspace.arrays.load_only(path, ("frame_ids", "xy_px"))
-            at = np.flatnonzero(arrays["frame_ids"] == row.id)
-            return np.asarray(arrays["xy_px"][at[0]], dtype=np.float64) if len(at) else None
-    return None
+    path = page_rows.shard_with(workspace.store, version, row.key.sequence, row.id)
+    if path is None:
+        return None
+    try:
+        arrays = workspace.arrays.load_only(path, ("frame_ids", "xy_px"))
+    except BadInputError:  # removed meanwhile
+        return None
+    at = np.flatnonzero(arrays["frame_ids"] == row.id)
+    return np.asarray(arrays["xy_px"][at[0]], dtype=np.float64) if len(at) else None
 
 
 def _labelled(workspace: Workspace, frame_id: int, shape: tuple[int, int]) -> FloatArray | None:

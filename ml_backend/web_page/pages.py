@@ -153,7 +153,7 @@ def add_pages(app: Flask, workspace: Workspace, secret: str | None, commands: Pa
             "overview.html",
             here="",
             facts=_facts(workspace),
-            advice=advised.get(_labels(workspace), wait_s=0.3),
+            advice=advised.get(_labels(workspace), wait_s=0.1),
             jobs=work_in_progress.jobs(workspace)[:5],
             processes=work_in_progress.processes(workspace),
             events=work_in_progress.events(workspace),
@@ -162,7 +162,7 @@ def add_pages(app: Flask, workspace: Workspace, secret: str | None, commands: Pa
 
     @pages.get("/curve")
     def learning_curve() -> str:
-        known = advised.get(_labels(workspace), wait_s=0.3)
+        known = advised.get(_labels(workspace), wait_s=0.1)
         forecast = None if known.value is None else known.value.forecast
         return show("curve.html", here="curve", curve=curve(workspace, forecast), advice=known)
 

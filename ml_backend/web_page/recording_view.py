@@ -17,7 +17,7 @@ from ml_backend.store.workspace import Workspace
 from ml_backend.web_page.tables import Link, Table
 
 #: Files of predictions that one page reads; of a longer recording evenly spread ones.
-MOST_SHARDS = 250
+MOST_SHARDS = 150
 #: Stretches of time on the drawing, each a link to a frame.
 BINS = 240
 _WIDTH, _PLOT, _ROW, _LEFT = 1160, 180, 22, 130
@@ -66,9 +66,8 @@ def recording_view(workspace: Workspace, name: str, score: str | None) -> Record
     if count is None:
         return None
     version = workspace.project.live_version_id
-    shards = [] if version is None else page_rows.shards_of(workspace.store, version, name)
-    stride = max(1, -(-len(shards) // MOST_SHARDS))
-    paths = [path for _, path in shards[::stride]]
+    shards = [] if version is None else page_rows.shard_paths(workspace.store, version, name)
+    paths = shards[:: max(1, -(-len(shards) // MOST_SHARDS))]
     names = _score_names(workspace.arrays, paths)
     wanted = score if score in names else (names[0] if names else UNSURE)
     index, values = _values(workspace.arrays, paths, wanted)

@@ -271,6 +271,12 @@ def test_a_frame_shows_every_kind_of_point_and_what_is_beside_it(browser: Browse
     assert browser.client.get("/page/frame/99999999999999999999").status_code == 404
 
 
+def test_a_frame_outside_the_order_shows_what_the_model_predicted(browser: Browser) -> None:
+    page = browser.read("frame/778")
+    assert 'id="show-predicted"' in page
+    assert 'id="show-labelled"' not in page
+
+
 def test_one_camera_without_calibration_or_predictions(workspace: Workspace) -> None:
     person = Browser(workspace)
     person.log_in()
