@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from aniposelib.cameras import Camera, CameraGroup
@@ -27,7 +29,7 @@ def main(source: str, target: str) -> None:
         for v, (K, R, t) in enumerate(zip(given["K"], given["R"], given["t"], strict=True))
     ]
     group = CameraGroup(cameras)
-    methods = {
+    methods: dict[str, Callable[[Any], Any]] = {
         "robust": lambda points: group.triangulate_ransac(points, undistort=True)[0],
         "linear": lambda points: group.triangulate(points, undistort=True),
     }

@@ -46,7 +46,7 @@ def clicked(xy_px: FloatArray, rng: np.random.Generator) -> FloatArray:
 def moved(xy_px: FloatArray, rng: np.random.Generator, by_px: float) -> tuple[FloatArray, BoolArray]:
     """Some points elsewhere, at most one view of each, and which (m, V, K)."""
     spoilt, which = xy_px.copy(), np.zeros(xy_px.shape[:-1], dtype=np.bool_)
-    known = np.isfinite(xy_px).all(axis=-1)
+    known: BoolArray = np.all(np.isfinite(xy_px), axis=-1)
     for f, k in np.argwhere(known.any(axis=1) & (rng.random(known[:, 0].shape) < SHARE * known.shape[1])):
         v = rng.choice(np.flatnonzero(known[f, :, k]))
         angle = rng.uniform(0, 2 * np.pi)
@@ -94,18 +94,18 @@ def main(folder: Path) -> None:
             chosen = np.isfinite(apart) & (rng.random(apart.shape) < SHARE)
             for f, v, p in np.argwhere(chosen):
                 points[f, v, list(pairs[p])] = points[f, v, list(pairs[p])[::-1]]
-            found = {(s.frame, s.view, s.left) for s in swapped_pairs(rig, points, pairs)}
-            named += len(found)
+            reported = {(s.frame, s.view, s.left) for s in swapped_pairs(rig, points, pairs)}
+            named += len(reported)
             for f, v, p in np.argwhere(chosen):
-                hit = (f, v, pairs[p][0]) in found
+                hit = (f, v, pairs[p][0]) in reported
                 right += hit
                 group = next(name for limit, name in ((20, "< 20"), (40, "20–40"), (np.inf, "≥ 40")) if apart[f, v, p] < limit)
                 entry = counts.setdefault(group, [0, 0])
                 entry[0] += hit
                 entry[1] += 1
     for group in ("< 20", "20–40", "≥ 40"):
-        hit, of = counts.get(group, [0, 0])
-        print(f"{group} | {hit / max(of, 1):.3f} ({hit} of {of}) |")
+        right_in_group, of = counts.get(group, [0, 0])
+        print(f"{group} | {right_in_group / max(of, 1):.3f} ({right_in_group} of {of}) |")
     print(f"all | {right / max(sum(of for _, of in counts.values()), 1):.3f} | {right / max(named, 1):.3f}")
 
 

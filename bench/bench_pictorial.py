@@ -8,12 +8,14 @@ Sixteen joints, fifteen limbs, a 2 m box, CPU time of one thread, medians (and m
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import fft
 
 from bench.measure import in_turn, peak_mib
+from label_config.values import Float32Array, FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.pictorial import PictorialStructure, infer_heatmaps, infer_points, moments
 from ml_backend.geometry.pictorial_body import LimbLengths
@@ -59,7 +61,7 @@ def ring(n_views: int) -> Rig:
     return Rig(tuple(cameras))
 
 
-def heatmaps_of(xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def heatmaps_of(xy_px: FloatArray) -> tuple[Float32Array, FloatArray]:
     """Gaussian maps (1, V, K, 64, 64) of points (V, K, 2) and the affine maps that lead there."""
     affine = np.tile([[0.064, 0, 0], [0, 0.064, 0]], (1, len(xy_px), 1, 1))
     centre = 0.064 * xy_px[..., None, None, :]
@@ -75,7 +77,7 @@ def timed(call: Callable[[], Any], repeats: int) -> dict[str, float]:
     return {"median_ms": float(np.median(ms)), "min_ms": float(ms.min())}
 
 
-def full_padding(field: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def full_padding(field: Float32Array, kernel: Float32Array) -> Float32Array:
     """The same convolution through ``fftn`` on a grid of twice the size, kernel spectrum included (nothing cached)."""
     grid, size = len(field), 2 * len(field)
     spectrum = fft.rfftn(field, (size,) * 3) * fft.rfftn(kernel, (size,) * 3)
@@ -83,7 +85,7 @@ def full_padding(field: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.asarray(fft.irfftn(spectrum, (size,) * 3)[start:, start:, start:][:grid, :grid, :grid])
 
 
-def direct(field: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def direct(field: Float32Array, kernel: Float32Array) -> Float32Array:
     """One shifted addition for every voxel of the shell."""
     grid, reach = len(field), kernel.shape[0] // 2
     padded = np.pad(field, reach)
@@ -91,6 +93,11 @@ def direct(field: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     for i, j, k in np.argwhere(kernel):
         total += padded[i : i + grid, j : j + grid, k : k + grid]
     return total
+
+
+def project_in_parts(rig: Rig, voxels: FloatArray) -> list[FloatArray]:
+    """Pixels of all voxels, about 32,768 at a time."""
+    return [rig.project(part) for part in np.split(voxels, len(voxels) >> 15)]
 
 
 def message_rows(model: PictorialStructure, limbs: LimbLengths, repeats: int) -> list[dict[str, Any]]:
@@ -101,7 +108,7 @@ def message_rows(model: PictorialStructure, limbs: LimbLengths, repeats: int) ->
     kernel = shell(length, 1.0, int(length + 1)).astype(np.float32)
     convolve = ShellConvolution(length, 1.0, model.grid)
     reference = convolve(field)
-    routes = {
+    routes: dict[str, tuple[Callable[[], Float32Array], int]] = {
         "message, pruned minimal padding": (lambda: convolve(field), repeats),
         "message, fftn with 2G padding": (lambda: full_padding(field, kernel), repeats),
         "message, direct shifted sums": (lambda: direct(field, kernel), min(repeats, 5)),
@@ -128,11 +135,11 @@ def run(grids: tuple[int, ...] = (32, 64), n_views: int = 4, repeats: int = 7) -
         voxels = voxel_points(centre[0], SIDE_MM, grid)
         log_unary = np.random.default_rng(0).normal(size=(len(POSE_MM),) + (grid,) * 3).astype(np.float32)
         stages: dict[str, Callable[[], Any]] = {
-            "frame from heatmaps": lambda model=model: infer_heatmaps(model, rig, maps, affine, centre),
-            "frame from points": lambda model=model: infer_points(model, rig, xy_px[None], None, 25.0, centre),
-            "  projection of voxels": lambda voxels=voxels: [rig.project(part) for part in np.split(voxels, len(voxels) >> 15)],
-            "  sum-product": lambda model=model, unary=log_unary: model.marginals(unary),
-            "  moments": lambda unary=log_unary: moments(unary, SIDE_MM),
+            "frame from heatmaps": partial(infer_heatmaps, model, rig, maps, affine, centre),
+            "frame from points": partial(infer_points, model, rig, xy_px[None], None, 25.0, centre),
+            "  projection of voxels": partial(project_in_parts, rig, voxels),
+            "  sum-product": partial(model.marginals, log_unary),
+            "  moments": partial(moments, log_unary, SIDE_MM),
         }
         for name, call in stages.items():
             row: dict[str, Any] = {"what": f"G={grid} {n_views} views {name}", **timed(call, repeats)}

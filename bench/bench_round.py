@@ -27,6 +27,7 @@ from label_config.values import FrameKey, PointState, Pose2D, Provenance
 from ml_backend.jobs import rescore_job
 from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.infer import Predictor
+from ml_backend.project.load_model import load_predictor
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, projects, submissions, tasks, versions, work
 from ml_backend.store.arrays import ArrayStore
@@ -54,19 +55,20 @@ def make_workspace(folder: Path, studio: CaptureStudio, train: dict[str, Any]) -
     store = open_store(spec.store)
     project = projects.register(store, spec.label_studio.url, 1, "t0")
     binding = bind(build_label_config(studio.skeleton, studio.rig.names), studio.skeleton)
-    projects.change(store, binding=binding.to_json())
-    frames.save_sequence(store.of_project(SequenceRow(studio.sequence, studio.rig.to_json(), True)))
+    of_project = store.of_project(project.id)
+    projects.change(of_project, binding=binding.to_json())
+    frames.save_sequence(of_project, SequenceRow(studio.sequence, studio.rig.to_json(), True))
     recorded = studio.write(folder / "recording", "video")
-    frames.add_frames(store.of_project([(f.key, f.images, "val" if f.key.index % 500 < 50 else "train") for f in recorded]))
-    return Workspace(spec, store.of_project(project.id), ArrayStore(Path(spec.arrays)))
+    frames.add_frames(of_project, [(f.key, f.images, "val" if f.key.index % 500 < 50 else "train") for f in recorded])
+    return Workspace(spec, of_project, ArrayStore(Path(spec.arrays)))
 
 
 def label(workspace: Workspace, studio: CaptureStudio, indices: list[int]) -> None:
     """The truth, as one person would submit it."""
     ids = frames.ids_by_key(workspace.store)
     number_of = {ids[FrameKey(studio.sequence, index)]: index for index in indices}
-    [{"ls_task_id": 1 + index, "frame_id": frame, "is_labeled": True} for frame, index in number_of.items()]
-    tasks.save(workspace.store)
+    rows = [{"ls_task_id": 1 + index, "frame_id": frame, "is_labeled": True} for frame, index in number_of.items()]
+    tasks.save(workspace.store, rows)
     said = []
     for task in tasks.list_tasks(workspace.store):
         xy = studio.truth_xy[number_of[task.frame_id]]
@@ -85,7 +87,7 @@ def label(workspace: Workspace, studio: CaptureStudio, indices: list[int]) -> No
                 "seen_at": 1.0,
             }
         )
-    submissions.save(workspace.store)
+    submissions.save(workspace.store, said)
 
 
 class Stopwatch:
@@ -117,7 +119,7 @@ def _wait(device: torch.device) -> None:
 @contextmanager
 def watched(stopwatch: Stopwatch) -> Iterator[None]:
     """Every model that rescoring loads is watched."""
-    load: Callable[..., Predictor] = rescore_job.load_predictor
+    load: Callable[..., Predictor] = load_predictor
     rescore_job.load_predictor = lambda *rest: stopwatch.attach(load(*rest))  # type: ignore[attr-defined]
     try:
         yield
@@ -129,7 +131,7 @@ def stages(workspace: Workspace) -> dict[str, float]:
     """Seconds of every job of the round, and of the network inside rescoring."""
     found: dict[str, float] = {}
     stopwatch = Stopwatch()
-    work.request(workspace.store)
+    work.request(workspace.store, "retrain")
     with watched(stopwatch):
         while jobs := work.open_jobs(workspace.store):
             start = time.perf_counter()

@@ -291,13 +291,18 @@ def compare_anipose(rig: Rig, recordings: Mapping[str, tuple[FloatArray, FloatAr
             )
 
 
+def all_pairs_points(rig: Rig, xy_px: FloatArray) -> FloatArray:
+    """The points alone."""
+    return all_pairs(rig, xy_px).xyz_world
+
+
 def run(threads: int, with_aniposelib: bool) -> None:
     """The table; NumPy's own threads are those of the environment variables, ``threads`` splits the frames."""
     for views, frames in FRAMES.items():
         rig = ring(views)
         recordings = {"robust": recording(rig, frames, 0.15), "linear": recording(rig, 2 * frames, 0.0)}
         methods: dict[str, dict[str, Method]] = {
-            "robust": {"parallax": partial(robust, rig), "all pairs, NumPy": lambda xy, rig=rig: all_pairs(rig, xy).xyz_world},
+            "robust": {"parallax": partial(robust, rig), "all pairs, NumPy": partial(all_pairs_points, rig)},
             "linear": {"parallax": partial(triangulate_linear, rig), "NumPy SVD": partial(batched_svd, rig)},
         }
         print(f"{views} views, {frames * KEYPOINTS} points (linear: twice as many), {threads} thread(s)")

@@ -37,10 +37,11 @@ def write(path: Path, frames: int, codec: str) -> None:
     texture = cv2.GaussianBlur(rng.integers(0, 256, (1200, 2600), dtype=np.uint8), (0, 0), 3)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30, options={"g": "48", "preset": "veryfast", "crf": "20"})
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *SIZE_PX, "yuv420p"
         for i in range(frames):
-            picture = np.repeat(texture[10 : 10 + SIZE_PX[1], i : i + SIZE_PX[0], None], 3, axis=-1)
-            picture = picture.copy()
+            grey = texture[10 : 10 + SIZE_PX[1], i : i + SIZE_PX[0], None]
+            picture = np.repeat(np.asarray(grey, dtype=np.uint8), 3, axis=-1)
             for bit in range(12):
                 picture[:64, bit * 160 : (bit + 1) * 160] = 255 * (i >> bit & 1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -73,7 +73,7 @@ class SyncLab:
             pose = Pose2D(xy, np.full(shape, 0.8), full * PointState.VISIBLE, full * Provenance.PREDICTED)
             reason = "views disagree about point3 by 12 px"
             order.append(PickRow(rank, frame, rank / count, False, False, reason, None, {"0": pose.to_json()}, None))
-        generations.add(self.workspace.store, order)
+        generations.add(self.workspace.store, self.version_id, order)
 
     def annotator(self) -> Annotator:
         """A new user."""

@@ -155,7 +155,7 @@ def _inside(target: str, folder: Path, first: int, count: int) -> None:
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * mmap.PAGESIZE + MAY_GROW_BYTES,) * 2)
-    state = {"seed": first, "refused": 0, "problems": [], "longest_s": 0.0, "grew_mib": 0.0, "done": False}
+    state: dict[str, Any] = {"seed": first, "refused": 0, "problems": [], "longest_s": 0.0, "grew_mib": 0.0, "done": False}
     for seed in range(first, first + count):
         state["seed"] = seed
         (folder / "state.json").write_text(json.dumps(state))

@@ -86,7 +86,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def postgres_programs() -> Path | None:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = [*debian[::-1], *filter(None, [shutil.which("initdb")])]
+    found: list[Path | str] = [*debian[::-1], *filter(None, [shutil.which("initdb")])]
     return Path(found[0]).parent if found else None
 
 

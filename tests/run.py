@@ -38,7 +38,8 @@ class Tally:
         """Called by pytest for the three phases of every test."""
         marks = frozenset(mark for mark in MARKS if mark in report.keywords)
         if report.skipped:
-            self.skipped.append((marks, report.nodeid, str(report.longrepr[-1]) if report.longrepr else ""))
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr or "")
+            self.skipped.append((marks, report.nodeid, reason))
         elif report.failed or report.when == "call":
             for mark in marks or {"plain"}:
                 (self.failed if report.failed else self.passed)[mark] += 1

@@ -152,7 +152,7 @@ def whole_visit(visit: Visit, labelled: set[int]) -> str:
     visit.open()
     visit.settle()
     assert visit.live() == "px-1"  # taught by the labels that were there
-    new = {}
+    new: dict[int, int] = {}
     for round_ in (2, 3):
         new |= visit.label_round()
         visit.settle()

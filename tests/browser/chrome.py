@@ -66,10 +66,11 @@ class Person:
 
     # --- the page --------------------------------------------------------------------------------------------
 
-    def until(self, condition: Callable[[], T], what: str) -> T:
+    def until(self, condition: Callable[[], T | None], what: str) -> T:
         """Wait until it is so; its value."""
         wait = WebDriverWait(self.driver, PATIENCE_S, 0.1, ignored_exceptions=[StaleElementReferenceException])
-        found: T = wait.until(lambda _: condition(), f"waited {PATIENCE_S:.0f} s for {what}")
+        found = wait.until(lambda _: condition(), f"waited {PATIENCE_S:.0f} s for {what}")
+        assert found is not None
         return found
 
     def all(self, css: str) -> list[WebElement]:

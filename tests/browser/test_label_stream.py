@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from label_config.labelling import regions
 from label_config.labelling.region_frame import to_percent
 from label_config.labelling.region_ids import RegionId
-from label_config.values import PointState, Provenance
+from label_config.values import FloatArray, PointState, Provenance
 from tests.browser.chrome import Person
 from tests.browser.scene import MISSING, ORDER, SIZE_PX, VIEWS, Scene
 

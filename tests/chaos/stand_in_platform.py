@@ -299,7 +299,8 @@ class _Call:
             found = re.fullmatch(path, self.path) if method == self.method else None
             if found:
                 with self.platform.lock:
-                    return act(self, user, *map(int, found.groups()))
+                    answer: tuple[int, Any] = act(self, user, *map(int, found.groups()))
+                    return answer
         raise RefusedCall(404, f"the stand-in does not know {self.method} {self.path}")
 
     # --- projects -----------------------------------------------------------------------------------------------
@@ -355,7 +356,7 @@ class _Call:
                 versions = [p["model_version"] for p in platform.of_task(number, platform.predictions)]
                 return any(text in version for text in value for version in versions)
             case ("total_annotations", "greater"):
-                return sum(not a["was_cancelled"] for a in platform.of_task(number, platform.annotations)) > value
+                return sum(not a["was_cancelled"] for a in platform.of_task(number, platform.annotations)) > int(value)
         raise RefusedCall(400, f"the stand-in does not know the filter {condition}")
 
     def shown_task(self, task: Item, wanted: str | None) -> Item:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def test_a_worker_that_lost_its_job_takes_no_snapshot(workspace: Workspace) -> N
     work.fail(workspace.store, job, "paused")
     second = work.claim(workspace.store, job.id, "second")
     assert second is not None
-    values = {"sha256": "x", "path": "p", "n_frames": 1, "annotations": [1]}
+    values: dict[str, Any] = {"sha256": "x", "path": "p", "n_frames": 1, "annotations": [1]}
     with pytest.raises(LostLeaseError):
         versions.save_snapshot(workspace.store, **values, job=job)
     assert versions.list_snapshots(workspace.store) == []

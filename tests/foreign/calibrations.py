@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
+from label_config.values import FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
 
 TARGET = np.array([1500.0, -900.0, 800.0])
@@ -45,18 +46,18 @@ def four_cameras() -> Rig:
     return Rig(tuple(cameras), "mm")
 
 
-def rvec(R: np.ndarray) -> np.ndarray:
-    return cv2.Rodrigues(R)[0].ravel()
+def rvec(R: FloatArray) -> FloatArray:
+    return np.asarray(cv2.Rodrigues(R)[0], dtype=np.float64).ravel()
 
 
-def matrix(values: np.ndarray) -> str:
+def matrix(values: FloatArray) -> str:
     """An OpenCV matrix in YAML."""
     values = np.atleast_2d(values)
     data = ", ".join(repr(float(x)) for x in values.ravel())
     return f"!!opencv-matrix\n   rows: {values.shape[0]}\n   cols: {values.shape[1]}\n   dt: d\n   data: [ {data} ]\n"
 
 
-def xml_matrix(tag: str, values: np.ndarray) -> str:
+def xml_matrix(tag: str, values: FloatArray) -> str:
     values = np.atleast_2d(values)
     data = " ".join(repr(float(x)) for x in values.ravel())
     shape = f"<rows>{values.shape[0]}</rows><cols>{values.shape[1]}</cols>"
@@ -127,7 +128,7 @@ def panoptic(rig: Rig, folder: Path) -> Path:
     return path
 
 
-def dannce_struct(c: Any) -> dict:
+def dannce_struct(c: Any) -> dict[str, FloatArray]:
     k1, k2, p1, p2, k3 = c.dist
     radial, tangential = np.array([[k1, k2, k3]]), np.array([[p1, p2]])
     return {"K": c.K.T, "r": c.R_cam_world.T, "t": c.t_cam_world[None], "RDistort": radial, "TDistort": tangential}

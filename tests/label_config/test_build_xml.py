@@ -1,5 +1,6 @@
 import itertools
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from defusedxml.ElementTree import fromstring
 from label_config.labelling.build_xml import HOTKEYS, NO_HOTKEY, PICTURE_WIDTH, REASON_KEY, build_label_config, safe_view_names
 from label_config.labelling.colours import keypoint_colours
 from label_config.settings.skeleton_files import load_skeleton
-from label_config.values import BadInputError
+from label_config.values import BadInputError, FloatArray
 from label_config.values.skeleton import Skeleton
 
 #: Single keys of Label Studio's image editor (its keymap: move, pan, key point, rectangle, brush, eraser, auto-detect,
@@ -77,8 +78,8 @@ def test_pictures_leave_room_for_their_tools_and_the_choice_stands_in_a_row_of_f
     root = fromstring(build_label_config(load_skeleton("coco17"), views(2)))
     assert {image.get("width") for image in root.iter("Image")} == {PICTURE_WIDTH}
     rows = [view for view in root.iter("View") if view.find("Choices") is not None]
-    assert [row.find("Header").get("value") for row in rows] == views(2)
-    assert all("height: 26px" in row.get("style") for row in rows)
+    assert [row.findall("Header")[0].get("value") for row in rows] == views(2)
+    assert all("height: 26px" in row.get("style", "") for row in rows)
 
 
 def test_odd_names_are_escaped_and_mapped() -> None:
@@ -109,7 +110,7 @@ def test_views_must_differ(wrong: list[str]) -> None:
         build_label_config(load_skeleton("coco17"), wrong)
 
 
-def linear(colour: str) -> np.ndarray:
+def linear(colour: str) -> FloatArray:
     srgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
@@ -125,7 +126,7 @@ DICHROMATS = {
 def test_left_and_right_stay_apart_for_colour_blind_eyes(eye: str) -> None:
     """Red-green dichromats see two dimensions, yellow-blue and brightness; the sides must lie on two sides of grey."""
     skeleton = load_skeleton("coco17")
-    seen = {side: [] for side in ("left", "right", "centre")}
+    seen: dict[str, list[Any]] = {side: [] for side in ("left", "right", "centre")}
     for index, colour in enumerate(keypoint_colours(skeleton)):
         rgb = DICHROMATS[eye] @ linear(colour)
         seen[skeleton.side(index)].append((rgb[2] - rgb[0]) / rgb.sum())  # > 0 bluish, < 0 yellowish

@@ -24,7 +24,9 @@ def parents() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for module, file in MODULES.items():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            bases = {ast.unparse(base) for base in node.bases} if isinstance(node, ast.ClassDef) else set()
+            if not isinstance(node, ast.ClassDef):
+                continue
+            bases = {ast.unparse(base) for base in node.bases}
             if any(base.endswith(("Error", "Exception")) for base in bases - {"utilities.Error"}):  # waitress's kind of answer
                 found[f"{module}.{node.name}"] = bases
     return found

@@ -56,7 +56,8 @@ def region(name: str, control: str, label: str | list[str], kind: str = "keypoin
 
 def states(result: list[dict[str, Any]], binding: Binding) -> list[int]:
     decoded = decode(result, binding)
-    return decoded.poses.get(0, Pose2D.empty(1, len(binding.skeleton))).state[0].tolist()
+    pose = decoded.poses.get(0, Pose2D.empty(1, len(binding.skeleton)))
+    return [int(state) for state in pose.state[0]]
 
 
 def said(problems: Any) -> str:
@@ -74,7 +75,7 @@ def refused_by_label_studio(xml: str, result: list[dict[str, Any]]) -> list[str]
 def shown(*of: PointState) -> Pose2D:
     full = np.ones((1, len(of)), dtype=np.int64)
     state = np.array([of], dtype=np.int64)
-    return Pose2D(np.full((1, len(of), 2), 40.0), full * 0.9, state, full * Provenance.PREDICTED)
+    return Pose2D(np.full((1, len(of), 2), 40.0), np.full(full.shape, 0.9), state, full * Provenance.PREDICTED)
 
 
 # --- nested task data ---------------------------------------------------------------------------------------------

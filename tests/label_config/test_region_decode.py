@@ -183,7 +183,7 @@ def test_a_region_without_the_size_of_its_picture_waits_for_it(wrong: dict[str, 
     unsized = {**region(), **wrong}
     good = region(id="g", from_name="kp_B", value={"keypointlabels": ["left hand"]})
     decoded = decode([unsized, good], binding())
-    assert (decoded.poses[0].placed.sum(), decoded.unsized, decoded.problems) == (1, {"A"}, ())
+    assert (decoded.poses[0].placed.sum(), decoded.unsized, decoded.problems) == (1, frozenset({"A"}), ())
     later = decode([unsized, good], binding(), sizes_px={"A": (640, 480)})
     assert (later.poses[0].placed.sum(), later.unsized) == (2, frozenset())
     np.testing.assert_allclose(later.poses[0].xy_px[0, 0], [319.5, 119.5])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError, FloatArray, FrameKey
+from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey
 from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.feature_spaces import FeatureSet, make_space
 from ml_backend.acquisition.features import (
@@ -189,12 +189,13 @@ def test_the_filter_at_the_edges() -> None:
     assert passes_filter(np.zeros((0, 6))).shape == (0,)
     assert passes_filter(np.full((2, 6), np.nan)).all()
     assert filter_views(np.full((3, 1, 6), np.nan), np.full(3, np.nan), 1).tolist() == [True, False, False]
-    for call in (
+    calls: tuple[Callable[[], BoolArray], ...] = (
         lambda: passes_filter(np.zeros(6)),
         lambda: passes_filter(np.zeros((2, 6)), rule="C"),  # type: ignore[arg-type]
         lambda: filter_views(np.zeros((2, 1, 6)), np.zeros(3), 1),
         lambda: filter_views(np.zeros((2, 6)), np.zeros(2), 1),
-    ):
+    )
+    for call in calls:
         with pytest.raises(BadInputError, match="expected"):
             call()
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, FloatArray
 from ml_backend.acquisition.feature_spaces import make_space
 from ml_backend.acquisition.hybrid import filter_views, passes_filter, suppress_neighbours
 
 
-def frames_with(found: list[int], keypoints: int = 18) -> np.ndarray:
+def frames_with(found: list[int], keypoints: int = 18) -> FloatArray:
     """One frame for each number of found keypoints."""
     return np.stack([np.where(np.arange(keypoints) < count, 0.9, 0.1) for count in found])
 
@@ -108,6 +108,6 @@ def test_a_quantile_is_relative_to_the_confidences_of_each_camera() -> None:
 
 
 def test_a_tenth_of_the_batch_may_show_nothing() -> None:
-    uncertainty = np.linspace(0, 1, 40)
+    uncertainty = np.linspace(0, 1, 40, dtype=np.float64)
     for batch, most in ((1, 1), (10, 1), (15, 2), (30, 3)):
         assert np.flatnonzero(filter_views(np.full((40, 2, 6), 0.1), uncertainty, batch)).tolist() == list(range(40 - most, 40))

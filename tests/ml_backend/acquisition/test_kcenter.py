@@ -6,25 +6,25 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, FloatArray
 from ml_backend.acquisition.feature_spaces import make_space
 from ml_backend.acquisition.kcenter import Balance, Coverage, clamp_performance, greedy, k_center
 
 NAN = float("nan")
 
 
-def euclidean(a: np.ndarray, b: np.ndarray) -> float:
+def euclidean(a: FloatArray, b: FloatArray) -> float:
     return float(np.linalg.norm(a - b))
 
 
-def mean_joint(a: np.ndarray, b: np.ndarray) -> float:
+def mean_joint(a: FloatArray, b: FloatArray) -> float:
     """Mean over shared joints; 0 where fewer than half of K are shared."""
     shared = np.isfinite(a).all(1) & np.isfinite(b).all(1)
     return float(np.linalg.norm(a - b, axis=1)[shared].mean()) if shared.sum() >= 0.5 * len(a) else 0.0
 
 
 def brute_force(
-    features: np.ndarray, labelled: np.ndarray, count: int, distance: Any, bonus: np.ndarray, share: float
+    features: FloatArray, labelled: FloatArray, count: int, distance: Any, bonus: FloatArray, share: float
 ) -> list[int]:
     """Equation by equation, O(n^2) and in float64; the first of equals wins."""
     chosen: list[int] = []
@@ -108,7 +108,7 @@ def test_radius_never_grows_and_is_at_most_twice_the_optimum_on_a_line() -> None
         assert radius <= 2 * best_radius(ordered, k) + 1e-4
 
 
-def best_radius(ordered: np.ndarray, k: int) -> float:
+def best_radius(ordered: FloatArray, k: int) -> float:
     """Smallest radius with which k intervals cover points on a line: bisection over greedy covering."""
     low, high = 0.0, float(ordered[-1] - ordered[0])
     for _ in range(60):

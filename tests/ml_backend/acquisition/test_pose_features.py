@@ -24,7 +24,7 @@ RANDOM = np.random.default_rng(5).normal(100, 30, (20, 4, 2))
 
 
 def test_root_centred_in_space() -> None:
-    xyz = np.arange(24.0).reshape(2, 4, 3) ** 1.5
+    xyz = np.arange(24, dtype=np.float64).reshape(2, 4, 3) ** 1.5
     centred = pose3d_features(xyz, Skeleton("s", ("a", "b", "c", "d"), root=2))
     np.testing.assert_array_equal(centred[:, 2], 0)
     np.testing.assert_allclose(centred[:, 0], xyz[:, 0] - xyz[:, 2])

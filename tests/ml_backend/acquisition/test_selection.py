@@ -76,7 +76,7 @@ def test_scores_survive_json_float32_and_sqlite(total: int) -> None:
     scores = [rank_score(rank, total) for rank in range(total)]
     assert scores[0] == 0
     assert scores[-1] < 1
-    assert np.float32(scores).astype(float).tolist() == scores
+    assert np.array(scores, dtype=np.float32).astype(float).tolist() == scores
     assert json.loads(json.dumps(scores)) == scores
     with sqlite3.connect(":memory:") as database:
         database.execute("create table t (score real)")
@@ -142,7 +142,9 @@ def test_no_two_picks_of_a_sequence_are_near_unless_nothing_else_is_left() -> No
 
 def test_a_random_pick_also_keeps_its_neighbours_away() -> None:
     params = Params(window=4, batch=0, exclusion_frames=3, random_every=4, seed=5)
-    keys = [pick.key.index for pick in select(pool_of(40), fuse([Component("c", np.arange(40.0))], 40), params).picks]
+    keys = [
+        pick.key.index for pick in select(pool_of(40), fuse([Component("c", np.arange(40, dtype=np.float64))], 40), params).picks
+    ]
     assert min(np.diff(sorted(keys))) > 3
 
 

@@ -58,7 +58,8 @@ def test_no_advice_to_stop_rests_on_a_handful_of_frames() -> None:
 def test_share_has_wilsons_interval() -> None:
     # Wilson's 95 % interval of 6 in 6: lower end n / (n + z^2) = 6 / (6 + 3.8415) = 0.6097.
     advice = advise([np.full(6, 0.9)])
-    assert (advice.figure, advice.hi, advice.frames) == (1.0, pytest.approx(1.0), 6)
+    assert (advice.figure, advice.frames) == (1.0, 6)
+    assert advice.hi == pytest.approx(1.0)
     assert advice.lo == pytest.approx(6 / (6 + 1.959964**2))
     assert "1.00 (0.61 to 1.00) on 6 frames" in advice.text
 
@@ -86,7 +87,7 @@ def test_all_needs_every_frame_and_nothing_to_evaluate_is_said() -> None:
 
 @pytest.mark.parametrize(("a", "b", "c", "rounds"), [(60.0, 0.5, 0.0, 4), (60.0, 0.7, 3.0, 8), (20.0, 0.3, 0.0, 6)])
 def test_forecast_of_an_exact_power_law(a: float, b: float, c: float, rounds: int) -> None:
-    labels = 20.0 * 1.5 ** np.arange(rounds)
+    labels = 20.0 * 1.5 ** np.arange(rounds, dtype=np.float64)
     result = forecast(labels, a * labels**-b + c, ahead=100)
     assert result is not None
     gain = a * labels[-1] ** -b - a * (labels[-1] + 100) ** -b

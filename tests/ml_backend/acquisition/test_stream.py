@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from label_config.values import BadInputError, FrameKey
+from label_config.values import BadInputError, FloatArray, FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, fuse
 from ml_backend.acquisition.large_pools import ShardedRows
@@ -12,7 +14,7 @@ from ml_backend.acquisition.pool import Pool
 from ml_backend.acquisition.selection import select
 
 
-def write(folder: Path, array: np.ndarray, sizes: list[int]) -> list[Path]:
+def write(folder: Path, array: npt.NDArray[Any], sizes: list[int]) -> list[Path]:
     paths = []
     for number, part in enumerate(np.split(array, np.cumsum(sizes)[:-1])):
         paths.append(folder / f"{number:03d}.npy")
@@ -43,7 +45,7 @@ def test_streamed_order_is_the_order_in_memory(tmp_path: Path, strategy: Strateg
     params = Params(window=200, batch=60, shortlist=3000, strategy=strategy, performance=0.5)
     labelled = rng.normal(size=(20, 12)).astype(np.float32)
 
-    def ordered(columns: list[np.ndarray], rows: object) -> list[tuple[int, float]]:
+    def ordered(columns: list[FloatArray], rows: object) -> list[tuple[int, float]]:
         fused = fuse([Component(str(i), column) for i, column in enumerate(columns)], n)
         features = FeatureSet(rows, labelled=labelled)  # type: ignore[arg-type]
         return [(pick.position, pick.score) for pick in select(pool, fused, params, features=features).picks]

@@ -146,7 +146,7 @@ def test_interhand_projects_as_opencv_does(tmp_path: Path) -> None:
     found = read_labels(path)
     (label,) = found.labels
     matrix = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
-    expected = cv2.projectPoints(world, cv2.Rodrigues(rotation)[0], -rotation @ position, matrix, None)[0][:, 0]
+    expected = cv2.projectPoints(world, cv2.Rodrigues(rotation)[0], -rotation @ position, matrix, np.zeros(0))[0][:, 0]
     np.testing.assert_allclose(label.xy_px[:21], expected[:21], atol=1e-6)
     assert label.state.tolist() == [SEEN] * 21 + [NONE] * 21
     assert (label.view, str(label.key), label.image.size_px) == ("400026", "capture3-0390_dh_touchROM/069148", (334, 512))

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def black_pictures(wanted: Sequence[tuple[ImageRef, Path]]) -> Mapping[Path, Exc
     return {}
 
 
-def export(labels: LabelSet, format: str, target: Path, *, pictures: bool = False, **more: bool) -> list[str]:
+def export(labels: LabelSet, format: str, target: Path, *, pictures: bool = False, **more: Any) -> list[str]:
     return Export(labels, LabelFormat(format), target, black_pictures if pictures else None, **more).write()
 
 

@@ -140,7 +140,7 @@ def test_lightning_pose_keeps_all_four_states_per_view(tmp_path: Path) -> None:
         for i, item in enumerate(base)
     )
     full = LabelSet(SKELETON, both)
-    paths = {"top": tmp_path / "CollectedData_top.csv", "bot": tmp_path / "CollectedData_bot.csv"}
+    paths: dict[str | None, Path] = {"top": tmp_path / "CollectedData_top.csv", "bot": tmp_path / "CollectedData_bot.csv"}
     write_lightning_pose(full, paths, scorer="me")
     got = read_lightning_pose(paths)
     assert got.skeleton.keypoints == SKELETON.keypoints
@@ -184,7 +184,8 @@ def test_yolo_keeps_coordinates_occlusion_and_subjects(tmp_path: Path) -> None:
     got = read_yolo(tmp_path)
     boxes = [(0, 0, 640, 360), (300, 199, 11.25, 2), (40, 30, 1, 1)]  # around the placed points
     for item, box in zip(got.labels, boxes, strict=True):
-        np.testing.assert_allclose(item.box_px, box, atol=1e-9)
+        assert item.box_px is not None
+        np.testing.assert_allclose(item.box_px, np.array(box), atol=1e-9)
     got = changed(got, lambda item: replace(item, box_px=None))
     expected = changed(full, lambda item: without(item, states=[A], key=FrameKey("run1", int(item.image.source[-7:-4]))))
     assert_equal(got, expected, atol=1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def frames_of(labels: LabelSet) -> list[Frame]:
     return [Frame(key, of) for key, of in images.items()]
 
 
-def back(paths: Sequence[Path], labels: LabelSet, **more: str) -> dict[tuple[FrameKey, str], LabelledImage]:
+def back(paths: Sequence[Path], labels: LabelSet, **more: Any) -> dict[tuple[FrameKey, str], LabelledImage]:
     """Labels of the files by their place in the recording."""
     read = [label for path in paths for label in read_labels(path, **more).labels]
     matches = match_labels_to_frames(read, frames_of(labels), ("left", "right"))
@@ -124,7 +125,7 @@ def test_movements_own_files_are_predictions_of_several(engine: str, tmp_path: P
         ("video1/img000001.png", 0),
     ]
     np.testing.assert_array_equal(found.labels[1].xy_px, data["position"].sel(time=0, individuals="b").values.T)
-    np.testing.assert_array_equal(found.labels[1].confidence, data["confidence"].sel(time=0, individuals="b").values)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.labels[1].confidence, data["confidence"].sel(time=0, individuals="b").values)
     assert read_labels(tmp_path / "video1.nc", video="x.mp4").labels[2].image == ImageRef("x.mp4", frame_index=1)
 
 
@@ -195,7 +196,7 @@ def test_predictions_are_what_anipose_reads(tmp_path: Path) -> None:
     assert table["fnum"].tolist() == list(range(7))
     assert table.columns.tolist()[:6] == [f"nose_{part}" for part in ("x", "y", "z", "error", "ncams", "score")]
     np.testing.assert_allclose(table.loc[6, ["tail_x", "tail_y", "tail_z"]].to_numpy(float), np.array([24, 25, 26]) / 7)
-    assert table.loc[4, "nose_x":"tail_score"].isna().all()  # type: ignore[misc]
+    assert table.loc[4, "nose_x":"tail_score"].isna().all()
     turn = table[[f"M_{i}{j}" for i in range(3) for j in range(3)]].to_numpy()
     assert (turn == np.eye(3).ravel()).all()
 

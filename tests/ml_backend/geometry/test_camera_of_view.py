@@ -1,6 +1,6 @@
 """What is done to the picture of a view is done to its camera: points land on the pixels that show them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from ml_backend.geometry.views import camera_of_view
 from ml_backend.recordings import ViewTransform
 
 SIZE = (640, 480)
-LENSES = {
+LENSES: dict[str, tuple[Literal["pinhole", "fisheye"], list[float]]] = {
     "none": ("pinhole", []),
     "brown": ("pinhole", [-0.2, 0.05, 0.003, -0.002, 0.01]),
     "prism": ("pinhole", [-0.2, 0.05, 0.003, -0.002, 0.01, 0.02, 0.0, 0.001, 0.004, -0.001, -0.003, 0.002]),

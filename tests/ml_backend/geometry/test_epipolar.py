@@ -117,7 +117,8 @@ def affine_views(n: int, views: int, seed: int = 0) -> FloatArray:
     """(n, views, 5, 2) exactly affine projections of random points."""
     rng = np.random.default_rng(seed)
     basis, mean = rng.normal(size=(views, 2, 3)), rng.uniform(0, 1000, size=(views, 1, 2))
-    return np.einsum("vci,nki->nvkc", basis, body(n, seed, 80.0)) + mean
+    projected: FloatArray = np.einsum("vci,nki->nvkc", basis, body(n, seed, 80.0)) + mean
+    return projected
 
 
 @pytest.mark.parametrize("views", [2, 3, 6])

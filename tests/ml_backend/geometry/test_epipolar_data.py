@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from label_config.values import FloatArray
+from label_config.values import BoolArray, FloatArray
 from ml_backend.geometry.affine import affine_residual, fit_affine
 from ml_backend.geometry.epipolar import epipolar_residual, fit_fundamentals
 
@@ -41,7 +41,7 @@ def test_mirror_labels_are_nearly_affine(labels: FloatArray) -> None:
     model = fit_affine(labels)
     assert model is not None
     residual = affine_residual(model, labels)
-    both = np.isfinite(residual).all(axis=1)
+    both: BoolArray = np.all(np.isfinite(residual), axis=1)
     off_subspace = np.sqrt((np.where(both[:, None], residual, 0) ** 2).sum() / both.sum())
     print("\nmirror mouse: affine residual", off_subspace, "px, epsilon", model.epsilon_px)
     assert 3.0 < off_subspace < 4.8

@@ -265,13 +265,14 @@ def test_impossible_bodies_are_refused(call: Callable[[], object]) -> None:
 def test_pictorial_arrays_that_do_not_fit_are_refused(make_ring: Ring) -> None:
     rig, xy, centre = make_ring(3), np.zeros((2, 3, 4, 2)), np.zeros((2, 3))
     maps, affine = np.zeros((2, 3, 4, 8, 8), dtype=np.float32), np.zeros((2, 3, 2, 3))
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: infer_points(MODEL, rig, xy, None, np.ones(7), centre),
         lambda: infer_points(MODEL, rig, xy, np.ones((2, 3, 3)), 9.0, centre),
         lambda: infer_points(MODEL, rig, xy, None, 9.0, centre[:1]),
         lambda: infer_heatmaps(MODEL, rig, maps, affine[:, :2], centre),
         lambda: infer_heatmaps(MODEL, rig, maps[:, :, :3], affine, centre),
-    ):
+    )
+    for call in calls:
         with pytest.raises(BadInputError, match="expected"):
             call()
 

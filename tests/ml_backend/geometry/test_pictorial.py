@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, Float32Array, FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.pictorial import (
     PictorialStructure,
@@ -160,10 +160,11 @@ def test_points_of_four_views_are_found_again() -> None:
     assert (np.linalg.eigvalsh(pose.covariance) > 0).all()
 
 
-def gaussian_maps(xy_hm: np.ndarray, size: int = 64, sigma: float = 1.5) -> np.ndarray:
+def gaussian_maps(xy_hm: FloatArray, size: int = 64, sigma: float = 1.5) -> Float32Array:
     axis = np.arange(size)
     squared = (axis[:, None] - xy_hm[..., 1, None, None]) ** 2 + (axis - xy_hm[..., 0, None, None]) ** 2
-    return np.exp(-squared / (2 * sigma**2)).astype(np.float32)
+    maps: Float32Array = np.exp(-squared / (2 * sigma**2)).astype(np.float32)
+    return maps
 
 
 def test_heatmaps_and_the_points_they_stand_for_agree() -> None:
@@ -267,7 +268,7 @@ def test_box_is_as_large_as_the_largest_pose_and_ignores_stray_joints() -> None:
     xyz[0, 3] = (9000, 0, 0)
     xyz[1] = np.nan
     centres = box_centres(xyz, 1300.0)
-    np.testing.assert_allclose(centres, [[125, -100, 50], [np.nan] * 3])
+    np.testing.assert_allclose(centres, np.array([[125, -100, 50], [np.nan] * 3]))
     with pytest.raises(BadInputError, match="at least two known keypoints"):
         fit_side(np.full((2, 4, 3), np.nan))
 

@@ -3,15 +3,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, FloatArray
 from ml_backend.geometry.pictorial_shells import ShellConvolution, shell
 
 
-def brute_force(field: np.ndarray, length: float, tolerance: float) -> np.ndarray:
+def brute_force(field: FloatArray, length: float, tolerance: float) -> FloatArray:
     """Sum over all pairs of voxels, straight from the definition of the pairwise term."""
     voxels = np.argwhere(np.ones(field.shape, dtype=bool))
     distance = np.linalg.norm(voxels[:, None] - voxels[None, :], axis=-1)
-    return ((np.abs(distance - length) <= tolerance) @ field.ravel()).reshape(field.shape)
+    total: FloatArray = (np.abs(distance - length) <= tolerance) @ field.ravel()
+    return total.reshape(field.shape)
 
 
 @pytest.mark.parametrize(

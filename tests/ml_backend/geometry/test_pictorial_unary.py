@@ -3,17 +3,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError
+from label_config.values import BadInputError, Float32Array
 from ml_backend.geometry.pictorial_unary import heatmap_unary, point_unary, voxel_points
 
 FLOOR = 1e-3
 IDENTITY = np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 
 
-def ramp(height: int = 5, width: int = 7) -> np.ndarray:
+def ramp(height: int = 5, width: int = 7) -> Float32Array:
     """A map that is linear in x and y, on which bilinear look-up is exact."""
     y, x = np.mgrid[:height, :width]
-    return (0.02 * x + 0.05 * y).astype(np.float32)
+    return np.asarray(0.02 * x + 0.05 * y, dtype=np.float32)
 
 
 def test_voxels_fill_the_cube_to_its_faces() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from label_config.values import BadInputError, FloatArray, Triangulation
+from label_config.values import BadInputError, BoolArray, FloatArray, Triangulation
 from ml_backend.geometry import consensus
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.normalised import NormalisedRig
@@ -28,7 +28,7 @@ def body(n: int, keypoints: int = 6, seed: int = 0) -> FloatArray:
     return rng.normal(size=(n, 1, 3)) * 100 + rng.normal(size=(n, keypoints, 3)) * 200
 
 
-def wild(rig: Rig, xyz: FloatArray, share: float, noise_px: float = 1.0, seed: int = 0) -> tuple[FloatArray, FloatArray]:
+def wild(rig: Rig, xyz: FloatArray, share: float, noise_px: float = 1.0, seed: int = 0) -> tuple[FloatArray, BoolArray]:
     """Noisy projections of which a share is anywhere in the picture; and which."""
     rng = np.random.default_rng(seed)
     xy = rig.project(xyz)

@@ -218,7 +218,8 @@ def _main_person(rig: Rig, points: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _mean(residual: FloatArray) -> FloatArray:
     known = np.isfinite(residual)
-    return np.where(known, residual, 0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    mean: FloatArray = np.where(known, residual, 0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    return mean
 
 
 def test_sports_residuals_by_camera(sports: tuple[Rig, FloatArray]) -> None:

@@ -163,7 +163,7 @@ def test_missing_points_stay_missing() -> None:
         (lambda: CropTransform((0, 0, 5, 5), (0, 8), (4, 4)), "input_px must be at least 1×1"),
         (lambda: CropTransform((0, 0, 5, 5), (8, 8), (1, 4), grid="udp"), "heatmap_px must be at least 2×2"),
         (lambda: CropTransform((0, 0, 5, 5), (8, 8), (4, 4), scale=0), "scale"),
-        (lambda: CropTransform((0, 0, 5, 5), (8, 8), (4, 4), grid="other"), "expected a grid among centre, udp, stride"),
+        (lambda: CropTransform((0, 0, 5, 5), (8, 8), (4, 4), grid="other"), "expected a grid among centre, udp, stride"),  # type: ignore[arg-type]
         (lambda: CropTransform((0, 0, 5, 5), (8, 8), (4, 4)).extract(np.zeros((5, 5), np.uint8)), r"uint8 \(h, w, 3\)"),
         (lambda: CropTransform((0, 0, 5, 5), (8, 8), (4, 4)).image_to_input(np.zeros(3)), r"shape \(..., 2\)"),
     ],

@@ -26,7 +26,7 @@ def peaks_by_definition(
             around = [(yy, xx) for yy, xx in around if 0 <= yy < h and 0 <= xx < w and (yy, xx) != (y, x)]
             if all(v > hm[q] if q < (y, x) else v >= hm[q] for q in around):
                 found.append((-v, y, x))
-    kept = []
+    kept: list[tuple[float, int, int]] = []
     for v, y, x in sorted(found)[:candidates]:
         if all(math.hypot(y - b, x - a) > radius for _, b, a in kept):
             kept.append((v, y, x))

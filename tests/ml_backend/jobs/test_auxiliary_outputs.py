@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.settings.learning_settings import ScoreSettings
 from label_config.values.prediction import Output, Prediction
 from ml_backend.jobs.scoring import auxiliary_networks
 from ml_backend.project.predict_frames import _Collector
@@ -27,7 +28,7 @@ def test_scores_decide_which_auxiliary_networks_are_trained(scores: Any, network
 
 def test_refinement_by_limbs_needs_their_lengths() -> None:
     assert auxiliary_networks("auto", limb_refinement=True) == ("links",)
-    assert auxiliary_networks({"vl4pose": 1.0}, limb_refinement=True) == ("links",)
+    assert auxiliary_networks({"vl4pose": ScoreSettings(weight=1.0)}, limb_refinement=True) == ("links",)
 
 
 def test_pictures_find_their_place_and_missing_views_are_nan() -> None:

@@ -84,7 +84,7 @@ def test_a_model_without_auxiliary_networks_is_gone_on_from(
 
 def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make, label: Label, work_off: WorkOff) -> None:
     """Same snapshot, same parent, other auxiliary networks: the earlier run's folder must not be taken for this one's."""
-    from ml_backend.project.training_set import snapshot_of_job, training_rows
+    from ml_backend.project.training_set import model_folder_name, snapshot_of_job, training_rows
 
     plain = make_workspace(scores={"mc": 1.0})
     label(plain, [0, 8])
@@ -95,7 +95,7 @@ def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make,
     for scores in ({"mc": 1.0}, {"mc": 1.0, "vl4pose": 0.0}, {"mc": 2.0}):
         workspace = with_scores(plain, scores)
         *_, config = retrain_module._targets_and_config(workspace, row, snapshot, training_rows(workspace, snapshot), None, None)
-        names.add(retrain_module.model_folder_name(row, None, config.to_json()))
+        names.add(model_folder_name(row, None, config.to_json()))
     assert len(names) == 2
 
 

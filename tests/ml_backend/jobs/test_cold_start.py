@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from label_config.values import BadInputError, Pose2D
+from label_config.values import BadInputError, BoolArray, Pose2D
 from ml_backend.jobs.cold_start import describe_pictures
 from ml_backend.jobs.run_job import run_here
 from ml_backend.pose.vitpose import COCO_17
@@ -29,7 +29,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("hub")
-    backbone = VitPoseBackboneConfig(
+    backbone = VitPoseBackboneConfig(  # type: ignore[call-arg]  # its keywords are not in its stub
         image_size=[64, 48], patch_size=[16, 16], hidden_size=32, num_hidden_layers=1, num_attention_heads=2, out_indices=[1]
     )
     labels = dict(enumerate(COCO_17))
@@ -57,7 +57,7 @@ def test_tasks_open_with_the_points_that_the_ready_made_model_knows(make_workspa
     for pick in picks:
         assert pick.without_points == (pick.poses == {})
         if not pick.without_points:
-            found = np.isfinite(Pose2D.from_json(pick.poses["0"]).xy_px).all(axis=-1)
+            found: BoolArray = np.all(np.isfinite(Pose2D.from_json(pick.poses["0"]).xy_px), axis=-1)
             assert not found[:, ~known].any()
             assert found[:, known].mean() > 0.5, "maps of random weights have a maximum nearly everywhere"
 

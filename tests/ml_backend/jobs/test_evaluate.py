@@ -35,7 +35,7 @@ def seen(
     count, views, keypoints = truth_px.shape[:3]
     unknown = np.full((count, keypoints, 3), np.nan)
     return Validation(
-        frames=[FrameRow(i, FrameKey("s", i), {}, "val", False, None) for i in range(count)],
+        frames=[FrameRow(i, FrameKey("s", i), {}, "val", False) for i in range(count)],
         block=np.array(block if block is not None else range(count), dtype=np.int64),
         predicted=Prediction(
             xy_px=found_px,

@@ -22,6 +22,7 @@ from ml_backend.jobs.training_run import begin_training, train_progress
 from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import TrainConfig
+from ml_backend.pose.device import to_network
 from ml_backend.pose.presets import preset
 from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import read_manifest
@@ -45,7 +46,7 @@ class DeathError(BaseException):
 
 def when_full(patch: pytest.MonkeyPatch, room: int, then: Callable[[], None], steps: int = 0) -> None:
     """From its ``steps`` + 1st step on, a training with more than ``room`` crops at a time is over."""
-    real = engine.to_network
+    real = to_network
     sizes.clear()
 
     def limited(crops: ByteArray, device: torch.device) -> torch.Tensor:

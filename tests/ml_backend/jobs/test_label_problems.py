@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from label_config.values import Pose2D
+from label_config.values import FloatArray, Pose2D
 from ml_backend.project.label_problems import label_problems
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import submissions
@@ -17,7 +17,7 @@ Make = Callable[..., Workspace]
 Label = Callable[..., None]
 
 
-def change(workspace: Workspace, number: int, edit: Callable[[np.ndarray], None]) -> None:
+def change(workspace: Workspace, number: int, edit: Callable[[FloatArray], None]) -> None:
     """The annotation of task ``number`` becomes another one."""
     (row,) = [row for row in submissions.list_annotations(workspace.store) if row.ls_annotation_id == 10 * number + 1]
     pose = Pose2D.from_json(row.poses["0"])
@@ -40,10 +40,10 @@ def test_a_misplaced_point_and_an_exchanged_pair_are_named_with_their_tasks(
     label(workspace, [0, 5])
     left, right = studio.skeleton.pairs[-1]
 
-    def misplace(xy: np.ndarray) -> None:
+    def misplace(xy: FloatArray) -> None:
         xy[1, 0] += [40.0, 0.0]
 
-    def exchange(xy: np.ndarray) -> None:
+    def exchange(xy: FloatArray) -> None:
         xy[2, [left, right]] = xy[2, [right, left]]
 
     change(workspace, 1000, misplace)
@@ -66,7 +66,7 @@ def test_without_a_calibration_the_frames_before_and_after_count(
     label(workspace, list(range(24)))
     assert label_problems(workspace) == []
 
-    def misplace(xy: np.ndarray) -> None:
+    def misplace(xy: FloatArray) -> None:
         xy[1, 0] += [25.0, 0.0]
 
     change(workspace, 1010, misplace)
@@ -81,7 +81,7 @@ def test_two_people_who_placed_one_point_far_apart(make_workspace: Make, label: 
     label(workspace, [0, 20])
     label(workspace, [0, 20], person=2)
 
-    def misplace(xy: np.ndarray) -> None:
+    def misplace(xy: FloatArray) -> None:
         xy[2, 1] += [0.0, 18.0]
 
     change(workspace, 1020, misplace)
@@ -96,7 +96,7 @@ def test_a_limb_that_all_cameras_agree_on_and_that_is_too_long(make_workspace: M
     child = studio.skeleton.limbs[0][1]
     shift = np.array([0.0, 0.0, 0.9 * np.ptp(studio.truth_xyz[5], axis=0).max()])
 
-    def stretch(xy: np.ndarray) -> None:
+    def stretch(xy: FloatArray) -> None:
         xy[:, child] = studio.rig.project(studio.truth_xyz[5, [child]] + shift)[:, 0]
 
     change(workspace, 1005, stretch)

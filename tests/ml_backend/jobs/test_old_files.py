@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def test_a_disk_that_refuses_is_tried_again(workspace: Workspace, monkeypatch: p
         raise PermissionError(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(old_files.shutil, "rmtree", refuse)
+        patch.setattr(shutil, "rmtree", refuse)
         remove_old_files(workspace)
     remove_old_files(workspace)
     assert kept(workspace) == ["px-4", "px-5", "px-6"]

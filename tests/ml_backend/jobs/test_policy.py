@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -157,9 +158,7 @@ def test_asking_for_an_order() -> None:
         (None, {"halted": True}, True),
     ],
 )
-def test_a_selection_is_pushed_at_most_every_five_minutes(
-    minutes_ago: float | None, changes: dict[str, bool], push: bool
-) -> None:
+def test_a_selection_is_pushed_at_most_every_five_minutes(minutes_ago: float | None, changes: dict[str, Any], push: bool) -> None:
     pushed_at = None if minutes_ago is None else NOW - 60 * minutes_ago
     assert acts(replace(QUIET, selection_waits=True, pushed_at=pushed_at, **changes)) == ({"push"} if push else set())
 

@@ -59,13 +59,17 @@ def test_a_pickle_in_the_queue_is_not_run(
     assert trap.exists()
 
 
-def message(name: str, *arguments: Any, of: Any = None, **keywords: Any) -> dict[str, Any]:
+#: Fields of a hash as the client writes them.
+Message = dict[bytes | bytearray | memoryview | str | int | float, bytes | bytearray | memoryview | str | int | float]
+
+
+def message(name: str, *arguments: Any, of: Any = None, **keywords: Any) -> Message:
     """A message as RQ writes it."""
     call = json.dumps([name, of, list(arguments), keywords]).encode()
     return {"data": zlib.compress(call), "created_at": "2026-01-01T00:00:00.000000Z", "status": "queued"}
 
 
-def foreign_messages(trap: Path) -> dict[str, dict[str, Any]]:
+def foreign_messages(trap: Path) -> dict[str, Message]:
     """What somebody who can write to Redis may try."""
     command, ours = f"mkdir {trap}", message(RUN_JOB, 1)
     return {
@@ -98,7 +102,7 @@ def test_messages_that_are_none_of_ours_are_left_out_and_ours_behind_them_are_ru
         empty_redis.hset(f"rq:job:{name}", mapping=fields)
         empty_redis.rpush("rq:queue:train", name)
     empty_redis.rpush("rq:queue:train", b"\xff\xfe not text")
-    last = {**message(RUN_JOB, 7), "success_callback_name": "os.system", "webhooks": b"[1]", "dependency_ids": b"{"}
+    last: Message = {**message(RUN_JOB, 7), "success_callback_name": "os.system", "webhooks": b"[1]", "dependency_ids": b"{"}
     empty_redis.hset("rq:job:ours", mapping=last)
     empty_redis.rpush("rq:queue:train", "ours")
     monkeypatch.setattr("ml_backend.jobs.run_job.run_job", ran.append)
@@ -117,7 +121,7 @@ def test_a_paused_redis_holds_nobody_up_and_its_jobs_are_enqueued_once(
     monkeypatch.setattr(queue_module, "ANSWER_S", 0.1)
     work.request(workspace.store, "retrain")
     queue = JobQueue(redis_url)
-    empty_redis.execute_command("CLIENT", "PAUSE", "5000")
+    empty_redis.execute_command("CLIENT", "PAUSE", "5000")  # type: ignore[no-untyped-call]
     with pytest.raises(QueueAwayError):
         queue.enqueue_open_jobs(workspace)
     queue.predict(workspace, [1], wait_s=0.1)  # the caller finds nothing in the store, and refuses

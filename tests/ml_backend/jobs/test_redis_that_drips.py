@@ -66,4 +66,4 @@ def test_a_tick_goes_on_without_such_a_redis(workspace: Workspace, dripping: str
 def test_what_a_conversation_returns_and_raises_comes_through() -> None:
     assert within(5, lambda: 7, lambda: None) == 7
     with pytest.raises(KeyError, match="x"):
-        within(5, lambda: {}["x"], lambda: None)
+        within(5, lambda: dict[str, int]()["x"], lambda: None)

@@ -19,7 +19,8 @@ def test_min_is_the_mean_of_what_was_served_whatever_it_was_chosen_for(project: 
     made.serve(made.train(set()), kinds, wrong={4})
     made.label(made.workspace, [2, 4, 6, 10])
     found = stop_advice(made.workspace)
-    assert (found.rule, found.frames, found.figure) == ("sc_min", 3, pytest.approx(2 / 3))
+    assert (found.rule, found.frames) == ("sc_min", 3)
+    assert found.figure == pytest.approx(2 / 3)
     assert not found.met
     assert stop_advice(project(rule="sc_min", rounds=1, oks=0.6).workspace).met
 
@@ -45,7 +46,8 @@ def test_all_is_every_labelled_frame_seen_by_the_model_before_the_round(project:
     assert stop_advice(made.workspace) == first, "the new version has nothing to show yet"
     made.label(made.workspace, [10])
     second = stop_advice(made.workspace)
-    assert (second.rule, second.frames, second.figure, second.met) == ("sc_all", 5, pytest.approx(4 / 5), False)
+    assert (second.rule, second.frames, second.met) == ("sc_all", 5, False)
+    assert second.figure == pytest.approx(4 / 5)
     made.train(wrong=set())
     made.label(made.workspace, [12])
     made.train(wrong=set())

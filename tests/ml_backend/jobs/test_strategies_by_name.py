@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from label_config.settings.learning_settings import ColdStart, Hybrid, SelectionSettings
@@ -87,7 +88,7 @@ def test_every_strategy_orders_a_window_and_its_records_recompute(
 
 
 def some_rows(count: int) -> list[FrameRow]:
-    return [FrameRow(i, FrameKey("s", i), {"cam": ImageRef("a.mp4", i)}, "train", False, None) for i in range(count)]
+    return [FrameRow(i, FrameKey("s", i), {"cam": ImageRef("a.mp4", i)}, "train", False) for i in range(count)]
 
 
 def test_the_space_follows_from_what_there_is(make_workspace: Make) -> None:
@@ -95,7 +96,7 @@ def test_the_space_follows_from_what_there_is(make_workspace: Make) -> None:
     rng = np.random.default_rng(0)
     joints = len(workspace.binding.skeleton)
     rows = some_rows(9)
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "xyz_world": rng.normal(size=(9, joints, 3)),
         "xy_px": rng.normal(size=(9, 3, joints, 2)),
         "features": rng.normal(size=(9, 5)).astype(np.float32) * 1000,
@@ -249,7 +250,7 @@ def test_models_disagree_from_the_second_version_on(learnt: Callable[..., Worksp
 
 
 def test_a_recording_without_calibration_takes_nothing_from_one_that_has_it() -> None:
-    parts = [
+    parts: list[dict[str, npt.NDArray[Any]]] = [
         {"frame_ids": np.arange(2), "raw.mc": np.ones(2), "inlier": np.ones((2, 3, 4), bool), "support.mc": np.ones(2, np.int64)},
         {"frame_ids": np.arange(3)},
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.bench_label_check import accused, clicked, mice, moved, pairs_of
+from label_config.values import BoolArray
 from ml_backend.labels.label_check import swapped_pairs
 
 pytestmark = pytest.mark.data
@@ -29,7 +30,7 @@ def test_exchanged_pairs_are_found(data_folder: Path) -> None:
     for seed, (rig, xy) in enumerate(mice(data_folder)):
         rng = np.random.default_rng(seed)
         points, pairs = clicked(xy, rng), pairs_of(xy)
-        known = np.isfinite(points).all(axis=-1)
+        known: BoolArray = np.all(np.isfinite(points), axis=-1)
         chosen = {(f, rng.integers(len(rig)), *pairs[rng.integers(len(pairs))]) for f in range(len(points)) for _ in range(2)}
         chosen = {(f, v, a, b) for f, v, a, b in chosen if known[f, v, a] and known[f, v, b]}
         for f, v, a, b in chosen:

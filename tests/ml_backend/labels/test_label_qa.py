@@ -47,6 +47,7 @@ def test_the_click_in_the_wrong_place_is_named_with_where_it_should_be() -> None
     assert [(c.frame, c.view, c.keypoint) for c in conflicts] == [(0, 1, 2), (2, 3, 4)]
     assert all(c.certain and c.witnesses == 4 for c in conflicts)
     assert conflicts[1].residual_px == pytest.approx(60, abs=4)
+    assert conflicts[1].expected_px is not None
     np.testing.assert_allclose(conflicts[1].expected_px, right_place, atol=4)
 
 

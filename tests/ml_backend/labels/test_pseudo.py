@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from label_config.values import BadInputError, FrameKey, Triangulation
+from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, Triangulation
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.pseudo_labelling import PseudoLabels, PseudoParams, acceptable_keypoints, propose
@@ -35,7 +35,7 @@ def ring(n: int = 4, distance: float = 3000.0) -> Rig:
 RIG = ring()
 
 
-def poses(n: int, seed: int = 0) -> np.ndarray:
+def poses(n: int, seed: int = 0) -> FloatArray:
     return np.random.default_rng(seed).uniform(-500, 500, (n, K, 3))
 
 
@@ -43,16 +43,16 @@ def keys_of(n: int) -> list[FrameKey]:
     return [FrameKey("s", i) for i in range(n)]
 
 
-def seen(xyz: np.ndarray, noise: float = 0.0, seed: int = 1) -> np.ndarray:
+def seen(xyz: FloatArray, noise: float = 0.0, seed: int = 1) -> FloatArray:
     xy = RIG.project(xyz)
     return xy + np.random.default_rng(seed).normal(0, noise, xy.shape) if noise else xy
 
 
-def triangulated(xy: np.ndarray) -> Triangulation:
+def triangulated(xy: FloatArray) -> Triangulation:
     return triangulate_robust(RIG, xy, threshold_px=10.0)
 
 
-def run(xy: np.ndarray, *, human_batch: int = 1000, **more: Any) -> PseudoLabels:
+def run(xy: FloatArray, *, human_batch: int = 1000, **more: Any) -> PseudoLabels:
     params = more.pop("params", PseudoParams())
     return propose(keys_of(len(xy)), triangulated(xy), {"s": RIG}, human_batch=human_batch, params=params, **more)
 
@@ -143,7 +143,7 @@ def test_cap_exclusion_and_agreement_always_hold(seed: int, human_batch: int, ra
     rows = [key.index for key in labels.keys]
     found = triangulated(xy)
     assert found.inlier[rows].transpose(0, 2, 1)[labels.accepted].all()
-    assert not wild[rows].any(axis=1)[labels.accepted].any()
+    assert not np.any(wild[rows], axis=1)[labels.accepted].any()
     whole = labels.error[labels.whole]
     assert (np.diff(whole) >= 0).all(), "whole frames come by increasing error"
     assert per_joint or labels.whole.all()
@@ -172,7 +172,7 @@ def test_outside_the_picture_has_no_weight() -> None:
     xyz = poses(1) * 0.1
     xyz[0, 0] = [0.0, 0.0, 1400.0]
     xy = seen(xyz)
-    inside = ((xy >= -0.5) & (xy <= np.array([639.5, 479.5]))).all(axis=-1)
+    inside: BoolArray = np.all((xy >= -0.5) & (xy <= np.array([639.5, 479.5])), axis=-1)
     assert inside[0, :, 1:].all()
     assert not inside[0, :, 0].any()
     labels = run(xy)

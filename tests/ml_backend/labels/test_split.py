@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from label_config.values import BadInputError
 from ml_backend.labels.split import SplitRule, assign_split, choose_rule, random_slots, stable_uniform
 
-SETTINGS = {"fraction": 0.2, "block_frames": 30, "guard_frames": 10, "seed": 7}
+SETTINGS: dict[str, Any] = {"fraction": 0.2, "block_frames": 30, "guard_frames": 10, "seed": 7}
 cases = {
     "fraction": st.sampled_from([0.05, 0.1, 0.2, 0.34, 0.5, 0.8]),
     "block_frames": st.integers(1, 40),

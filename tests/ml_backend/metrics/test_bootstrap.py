@@ -20,7 +20,7 @@ def test_a_constant_improvement_has_no_spread() -> None:
 
 
 def test_identical_models_are_a_tie() -> None:
-    old = np.arange(25.0)
+    old = np.arange(25, dtype=np.float64)
     result = paired_bootstrap(old, old, seed=1)
     assert (result.delta, result.p_worse) == (0, 0.5)
 

@@ -88,4 +88,4 @@ def test_spearman_equals_scipy_with_ties_and_drops_nan() -> None:
 
 def test_spearman_without_information_is_nan() -> None:
     assert math.isnan(spearman(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
-    assert math.isnan(spearman(np.ones(5), np.arange(5.0)))
+    assert math.isnan(spearman(np.ones(5), np.arange(5, dtype=np.float64)))

@@ -95,6 +95,6 @@ def test_nothing_to_compare_is_nan_not_zero() -> None:
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(BadInputError, match="absolute, root, mean, procrustes, got 'pelvis'"):
-        position_error(TRUTH, TRUTH, "pelvis")
+        position_error(TRUTH, TRUTH, "pelvis")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match=r"\(n, K, D\)"):
         position_error(TRUTH[0], TRUTH[0])

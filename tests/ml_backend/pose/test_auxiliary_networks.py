@@ -38,7 +38,7 @@ def test_every_weight_learns_and_the_pose_network_is_not_touched() -> None:
     features = torch.randn(4, 8, 16, 16, requires_grad=True)
     network = AuxiliaryNetwork(8, n_outputs=4, n_scales=3)
     length, spread = network(feature_pyramid([features])).chunk(2, dim=1)
-    gaussian_loss(length, spread, torch.tensor([[3.0, 4.0]]).repeat(4, 1)).backward()
+    gaussian_loss(length, spread, torch.tensor([[3.0, 4.0]]).repeat(4, 1)).backward()  # type: ignore[no-untyped-call]
     assert features.grad is None
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -74,7 +74,7 @@ def test_the_gaussian_loss_is_least_at_the_true_variance() -> None:
 
 def test_an_unknown_entry_gives_no_gradient() -> None:
     mean = torch.zeros(1, 2, requires_grad=True)
-    gaussian_loss(mean, torch.zeros(1, 2), torch.tensor([[1.0, math.nan]])).backward()
+    gaussian_loss(mean, torch.zeros(1, 2), torch.tensor([[1.0, math.nan]])).backward()  # type: ignore[no-untyped-call]
     assert mean.grad is not None
     assert mean.grad.tolist() == [[-1.0, 0.0]]
 
@@ -85,7 +85,7 @@ def test_the_ranking_loss_is_the_divergence_between_shares_of_loss() -> None:
     divergence = 0.75 * math.log(0.75 / q) + 0.25 * math.log(0.25 / (1 - q))
     loss = ranking_loss(predicted, truth)  # both directions of the one pair say the same
     assert loss.item() == pytest.approx(divergence, rel=1e-5)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert predicted.grad is not None
     assert predicted.grad[0] < 0 < predicted.grad[1]  # the harder one rises
     # Right as soon as the difference is the logarithm of the ratio.

@@ -20,7 +20,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
 
 def example(number: int) -> str:
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[number]
+    examples: list[str] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return examples[number]
 
 
 def test_a_network_of_ones_own_trains_saves_and_predicts(

@@ -33,7 +33,7 @@ def test_embeddings_are_unit_vectors_that_do_not_depend_on_batching() -> None:
 def small_vitpose() -> Any:
     from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
-    backbone = VitPoseBackboneConfig(
+    backbone = VitPoseBackboneConfig(  # type: ignore[call-arg]  # its keywords are not in its stub
         image_size=[64, 48], patch_size=[16, 16], hidden_size=16, num_hidden_layers=1, num_attention_heads=2, out_indices=[1]
     )
     torch.manual_seed(0)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, multiprocessing, nn
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
 
 from label_config.values import ByteArray, ImageRef, ParallaxError, TrainingTarget
 from label_config.values.skeleton import Skeleton
@@ -18,6 +19,7 @@ from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.distributed import Group, KilledError, joined
+from ml_backend.pose.heads import pose_losses
 from ml_backend.pose.networks import PoseNetwork, PoseOutput
 from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import WEIGHTS_NAME, read_manifest, read_tensors
@@ -133,7 +135,7 @@ def test_after_it_a_resumed_run_repeats_the_uninterrupted_one(
 ) -> None:
     """With batch norm, whose statistics the try that failed has moved."""
     blobs = make_blobs()
-    real, calls = engine.pose_losses, []
+    real, calls = pose_losses, list[int]()
 
     def limited(head: Any, output: Any, target: Tensor, weight: Tensor) -> Tensor:
         calls.append(len(target))
@@ -202,7 +204,7 @@ def member(rank: int, port: int, folder: Path) -> None:
 @pytest.mark.slow
 def test_where_even_one_crop_is_too_much_all_processes_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ROOM, "1:3:0:")
-    multiprocessing.start_processes(member, (free_port(), tmp_path), nprocs=2, start_method="spawn")
+    start_processes(member, (free_port(), tmp_path), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
     said = [(tmp_path / f"said{rank}").read_text() for rank in range(2)]
     assert said[0] == said[1]
     assert "memory ran out in step 4 with a batch of 1" in said[0]

@@ -32,7 +32,9 @@ def test_twenty_frames_are_learnt_to_below_two_pixels(tmp_path: Path) -> None:
         targets.append(TrainingTarget(ImageRef(str(DATA / row[0])), xy, np.isfinite(xy).all(axis=1).astype(float)))
 
     def load(ref: ImageRef) -> ByteArray:
-        return np.asarray(cv2.cvtColor(cv2.imread(ref.source), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        stored = cv2.imread(ref.source)
+        assert stored is not None
+        return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     config = TrainConfig(input_px=(192, 192), steps=300, device="cpu", augment=AugmentConfig.none())
     started = time.process_time()  # what the one core did, however busy the machine is

@@ -16,6 +16,7 @@ from ml_backend.pose import infer
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.auxiliaries import attach
 from ml_backend.pose.config import AugmentConfig, TrainConfig
+from ml_backend.pose.device import to_network
 from ml_backend.pose.infer import Predictor, confident_box
 from ml_backend.pose.networks import PoseNetwork, PoseOutput, build_network
 from ml_backend.pose.training import train
@@ -81,7 +82,7 @@ def test_a_full_memory_halves_the_batch_and_goes_on(untrained: Predictor, monkey
     images = [rng.integers(0, 255, (32, 32, 3), dtype=np.uint8) for _ in range(5)]
     expected = untrained.predict(images)
     untrained.batch = 4
-    real = infer.to_network
+    real = to_network
 
     def limited(crops: Any, device: torch.device) -> torch.Tensor:
         if len(crops) > 1:
@@ -141,7 +142,7 @@ def test_the_box_of_the_first_look_leaves_out_points_that_are_guessed() -> None:
 
 
 def test_points_are_matched_by_name() -> None:
-    batch = Prediction(np.arange(6.0).reshape(1, 3, 2), np.array([[0.1, 0.2, 0.3]]), np.zeros((1, 4)))
+    batch = Prediction(np.arange(6, dtype=np.float64).reshape(1, 3, 2), np.array([[0.1, 0.2, 0.3]]), np.zeros((1, 4)))
     mapped = by_keypoint_name(batch, ("nose", "left_eye", "right_eye"), ("Right Eye", "tail", "nose"))
     np.testing.assert_array_equal(mapped.xy_px[0], [[4, 5], [np.nan, np.nan], [0, 1]])
     np.testing.assert_array_equal(mapped.confidence, [[0.3, 0, 0.1]])
@@ -169,7 +170,7 @@ def test_limbs_choose_among_the_maxima_of_a_map(make_blobs: Any) -> None:
     config = TrainConfig(input_px=(64, 64), auxiliary=("links",), two_stage=False)
     network = TwoMaxima()
     attach(network, config, skeleton)
-    network.auxiliary = KnownLengths()  # type: ignore[assignment]
+    network.auxiliary = KnownLengths()
     plain = Predictor(network, Manifest(skeleton, config), device="cpu").predict([picture])
     refined = Predictor(network, Manifest(skeleton, config), device="cpu", limb_refinement=True).predict([picture])
     np.testing.assert_allclose(plain.xy_px[0], [[49.5, 17.5], [49.5, 17.5], [17.5, 41.5]], atol=0.3)

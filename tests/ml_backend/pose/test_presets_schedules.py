@@ -134,7 +134,7 @@ def test_a_plateau_is_more_than_patience_validations_without_progress() -> None:
 
 
 def test_the_suggested_rate_is_where_the_loss_falls_fastest() -> None:
-    lr = np.geomspace(1e-5, 1, 101)
+    lr = np.geomspace(1e-5, 1, 101, dtype=np.float64)
     loss = 1 / (1 + np.exp(4 * (np.log10(lr) + 2)))  # a sigmoid in the logarithm, steepest at 1e-2
     assert suggested_rate(lr, loss) == pytest.approx(1e-2, rel=0.15)
     np.testing.assert_allclose(smoothed(np.full(5, 3.0)), 3.0)

@@ -16,6 +16,7 @@ from label_config.values import BadInputError, ByteArray, ImageRef, ParallaxErro
 from ml_backend.pose import engine
 from ml_backend.pose.checkpoint import CHECKPOINT_NAME
 from ml_backend.pose.config import AugmentConfig, TrainConfig
+from ml_backend.pose.device import to_network
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.training import Progress, train
 from ml_backend.pose.weights import WEIGHTS_NAME, read_manifest
@@ -161,7 +162,7 @@ def test_a_full_memory_halves_the_batch_and_goes_on(
     make_blobs: Any, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = make_blobs()
-    real = engine.to_network
+    real = to_network
 
     def limited(crops: ByteArray, device: torch.device) -> torch.Tensor:
         if len(crops) > 2:

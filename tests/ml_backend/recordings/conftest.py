@@ -15,19 +15,28 @@ import cv2
 import numpy as np
 import pytest
 
+from label_config.values import ByteArray
+from ml_backend.recordings import UnreadableImageError
+
 BITS = 8
 
 
-def numbered_picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
+def numbered_picture(number: int, width: int = 64, height: int = 48) -> ByteArray:
     """RGB picture whose left to right stripes are the bits of ``number``: survives lossy codecs."""
     stripes = [255 * (number >> bit & 1) for bit in range(BITS)]
     row = np.repeat(np.array(stripes, dtype=np.uint8), width // BITS)
     return np.repeat(np.broadcast_to(row, (height, width))[..., None], 3, axis=-1).copy()
 
 
-def read_number(picture: np.ndarray) -> int:
+def read_number(picture: ByteArray) -> int:
     step = picture.shape[1] // BITS
     return sum(1 << bit for bit in range(BITS) if picture[:, bit * step + step // 4 : (bit + 1) * step - step // 4].mean() > 127)
+
+
+def readable(picture: ByteArray | UnreadableImageError) -> ByteArray:
+    """The picture, which must be one."""
+    assert not isinstance(picture, UnreadableImageError), picture
+    return picture
 
 
 def write_video(path: Path, n_frames: int, fps: float = 30.0, size: tuple[int, int] = (64, 48)) -> Path:
@@ -51,6 +60,7 @@ def encode_video(
     """A video of any codec whose frames carry their number; ``times_ms`` are those of the frames, 30 a second without."""
     with av.open(str(path), "w", format=options.pop("container", None)) as container:
         stream = container.add_stream(codec, rate=30, options={"g": "12", **options})
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000) if times_ms else Fraction(1, 30)
@@ -67,13 +77,14 @@ def damage_packet(path: Path, number: int) -> Path:
     with av.open(str(path)) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(container.streams.video[0]) if packet.size]
     position, size = packets[number]
+    assert position is not None
     data = bytearray(path.read_bytes())
     data[position + size // 2 : position + size] = bytes(size - size // 2)
     path.write_bytes(data)
     return path
 
 
-def encode(picture: np.ndarray, suffix: str = ".jpg") -> bytes:
+def encode(picture: ByteArray, suffix: str = ".jpg") -> bytes:
     ok, data = cv2.imencode(suffix, picture[..., ::-1])
     assert ok
     return data.tobytes()

@@ -6,7 +6,7 @@ import gc
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +59,7 @@ def run_instead(monkeypatch: pytest.MonkeyPatch, program: str, times: int) -> li
         started.append(program if len(started) < times else "real")
         return real([sys.executable, "-c", program] if len(started) <= times else command, **more)
 
-    monkeypatch.setattr(decoding.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     return started
 
 
@@ -139,7 +139,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
             program = f"import sys; sys.path[:] = {[*sys.path, str(tmp_path)]!r}; import patch_of_this_test; {command[-1]}"
             return real([*command[:-1], program], **more)
 
-        monkeypatch.setattr(decoding.subprocess, "Popen", popen)
+        monkeypatch.setattr(subprocess, "Popen", popen)
 
     decoding.decoding_process(DEFAULT_LIMITS).close()
     yield patch
@@ -216,6 +216,7 @@ def test_who_stops_reading_leaves_nothing_behind(make: SimpleNamespace, tmp_path
     for index in (0, 30):
         frames = read_video(video, range(index, 40))
         assert make.number(next(frames)[1]) == index
+        assert isinstance(frames, Generator)
         frames.close()
 
 
@@ -231,7 +232,7 @@ def test_threads_do_not_pile_up(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def threads() -> int:
-    return psutil.Process().num_threads()
+    return int(psutil.Process().num_threads())
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the environment of another process is read from /proc")

@@ -64,8 +64,8 @@ def test_wrong_tokens_are_explained(server: Any) -> None:
     with pytest.raises(FetchError, match="legacy tokens are off by default"):
         _fetcher(server, LEGACY).fetch(server.url + "/data/a.jpg")
     assert server.paths == ["/data/a.jpg"]  # asking again with the same token is pointless
-    for answer in ((401, {}, b"{}"), (200, {}, b"[]"), (200, {}, b'{"access": 5}')):
-        server.answers["/api/token/refresh/"] = answer
+    for status, body in ((401, b"{}"), (200, b"[]"), (200, b'{"access": 5}')):
+        server.answers["/api/token/refresh/"] = (status, {}, body)
         with pytest.raises(FetchError, match="refused the personal access token"):
             _fetcher(server, PAT).fetch(server.url + "/data/a.jpg")
     server.answers["/api/token/refresh/"] = (200, {}, b"no json")

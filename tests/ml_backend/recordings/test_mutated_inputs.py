@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from tests.campaign import Target, campaign
 
 from .conftest import encode, encode_video, numbered_picture
 
-VIDEOS = {
+VIDEOS: dict[str, tuple[str, dict[str, Any]]] = {
     "mp4": ("libx264", {"bf": "2"}),
     "mkv": ("libx264", {"bf": "0"}),
     "webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),

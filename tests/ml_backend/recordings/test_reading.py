@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from ml_backend.recordings.picture_errors import UnreadableImageError
 from ml_backend.recordings.pictures import Limits
 from ml_backend.recordings.reading import iter_images, read_image
 from ml_backend.recordings.sources import list_pictures, probe
+from ml_backend.recordings.videos import Decoded, read_video
+
+from .conftest import readable
 
 
 def test_probe_video_and_folder(make: Any, tmp_path: Path) -> None:
@@ -23,6 +27,7 @@ def test_probe_video_and_folder(make: Any, tmp_path: Path) -> None:
     (tmp_path / "shots" / "notes.txt").write_text("no picture")
     info = probe(tmp_path / "shots")
     assert (info.n_frames, info.size_px, info.fps) == (3, (64, 48), None)
+    assert info.pictures is not None
     assert [name.rpartition("img")[2] for name in info.pictures] == ["1.png", "2.png", "10.png"]
     assert list_pictures(tmp_path / "shots" / "img?.png") == list(info.pictures[:2])
 
@@ -52,13 +57,17 @@ def test_video_frames_are_exact(make: Any, tmp_path: Path) -> None:
 
 def test_each_source_is_decoded_once(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = str(make.video(tmp_path / "a.mp4", 20))
-    opened = []
-    real = reading.read_video
-    monkeypatch.setattr(reading, "read_video", lambda path, *more: opened.append(path) or real(path, *more))
+    opened: list[str] = []
+
+    def noted(path: str, *more: Any) -> Iterator[tuple[int, Decoded]]:
+        opened.append(path)
+        return read_video(path, *more)
+
+    monkeypatch.setattr(reading, "read_video", noted)
     refs = [ImageRef(video, i, crop=crop) for i in (9, 3) for crop in ((0, 0, 64, 20), (0, 20, 64, 28))]
     pictures = dict(iter_images(refs))
     assert opened == [video]
-    assert [pictures[i].shape[0] for i in range(4)] == [20, 28, 20, 28]
+    assert [readable(pictures[i]).shape[0] for i in range(4)] == [20, 28, 20, 28]
     assert [make.number(pictures[i]) for i in range(4)] == [9, 9, 3, 3]
 
 
@@ -100,7 +109,7 @@ def test_limits_hold_for_files_and_videos(make: Any, tmp_path: Path) -> None:
 
 class _Memory:
     def __init__(self, held: dict[str, bytes]) -> None:
-        self.held, self.forgotten = held, []
+        self.held, self.forgotten = held, list[str]()
 
     def fetch(self, url: str) -> bytes:
         return self.held[url]

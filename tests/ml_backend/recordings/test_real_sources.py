@@ -10,6 +10,8 @@ from label_config.settings.recording_settings import RecordingSettings as Record
 from label_config.values import ImageRef
 from ml_backend.recordings import iter_images, open_recording, probe, read_image, reconcile_size
 
+from .conftest import readable
+
 pytestmark = pytest.mark.data
 
 
@@ -38,8 +40,9 @@ def test_mirror_mouse_is_two_crops_of_each_picture(data_folder: Any) -> None:
     recording = open_recording(RecordingSpec.model_validate({"sequence": "mouse", "views": views}))
     frame = recording.frames[10]
     pictures = dict(iter_images([frame.images["side"], frame.images["bottom"]]))
-    whole = cv2.imread(frame.images["side"].source)[..., ::-1]
-    np.testing.assert_array_equal(np.vstack([pictures[0], pictures[1]]), whole)
+    whole = cv2.imread(frame.images["side"].source)
+    assert whole is not None
+    np.testing.assert_array_equal(np.vstack([readable(pictures[0]), readable(pictures[1])]), whole[..., ::-1])
 
 
 def test_openfield_video_has_2330_frames_and_exact_order(data_folder: Any) -> None:
@@ -54,5 +57,5 @@ def test_openfield_video_has_2330_frames_and_exact_order(data_folder: Any) -> No
         if i in wanted:
             expected[i] = picture[..., ::-1]
     capture.release()
-    for position, picture in iter_images([ImageRef(video, i) for i in reversed(wanted)]):
-        np.testing.assert_array_equal(picture, expected[wanted[::-1][position]])
+    for position, found in iter_images([ImageRef(video, i) for i in reversed(wanted)]):
+        np.testing.assert_array_equal(readable(found), expected[wanted[::-1][position]])

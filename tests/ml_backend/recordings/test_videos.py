@@ -126,6 +126,7 @@ def test_what_depends_on_a_damaged_frame_says_so(make: Any, tmp_path: Path) -> N
 def test_variable_rates_and_webm_without_duration(make: Any, tmp_path: Path) -> None:
     times = [0, 20, 70, 80, 200, 230, 500]
     info = probe(make.encoded(tmp_path / "a.mkv", "libx264", 7, times_ms=times, bf="0"))
+    assert info.times_s is not None
     np.testing.assert_allclose(info.times_s, np.array(times) / 1000, atol=1e-6)
     # what a browser's MediaRecorder writes: no duration, no index
     live = make.encoded(tmp_path / "a.webm", "libvpx", 30, container="webm", live="1")
@@ -143,6 +144,7 @@ def test_edit_lists_hide_frames(make: Any, tmp_path: Path) -> None:
         for packet in source.demux(source.streams.video[0]):
             if packet.pts is not None:
                 packet.pts -= 5 * 512
+                assert packet.dts is not None
                 packet.dts -= 5 * 512
                 packet.stream = stream
                 target.mux(packet)
@@ -183,6 +185,7 @@ def test_a_video_turned_by_its_container(data_folder: Any) -> None:
     video = str(data_folder / "foreign" / "traps" / "nasa_13013_rotated.mp4")
     info = probe(video)
     assert (info.size_px, info.n_frames) == ((270, 480), 17)
+    assert info.times_s is not None
     np.testing.assert_allclose(info.times_s[:3], [0, 0.033367, 0.066733], atol=1e-6)
     with av.open(video) as container:
         stored = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

@@ -92,7 +92,7 @@ def _recorder(recorded: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
     class Recorder(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            body = json.loads(raw) if raw else None
+            body: Any = json.loads(raw) if raw else None
             kept = {"method": self.command, "path": self.path, "content_type": self.headers.get("Content-Type")}
             scheme = (self.headers.get("Authorization") or "none").split(" ")[0]
             recorded.append(kept | {"authorization": scheme, "header": self.headers.get("X-Parallax-Secret"), "body": body})

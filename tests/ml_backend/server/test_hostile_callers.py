@@ -36,10 +36,11 @@ def serve(workspace: Workspace) -> Iterator[Serve]:
 
         def start(limits: CallerLimits) -> BackendServer:
             server = make_server(create_app(workspace, SECRET), "127.0.0.1", 0, SECRET, limits)
-            thread = threading.Thread(target=server.asyncore.loop, kwargs={"timeout": 0.05, "use_poll": True, "map": server._map})
+            channels = server._map  # type: ignore[attr-defined]  # left out of waitress's stubs, as the port below
+            thread = threading.Thread(target=server.asyncore.loop, kwargs={"timeout": 0.05, "use_poll": True, "map": channels})
             thread.start()
             stack.callback(thread.join)
-            stack.callback(lambda: (server.task_dispatcher.shutdown(), server.asyncore.close_all(server._map)))
+            stack.callback(lambda: (server.task_dispatcher.shutdown(), server.asyncore.close_all(channels)))
             return server
 
         yield start
@@ -47,7 +48,8 @@ def serve(workspace: Workspace) -> Iterator[Serve]:
 
 def call(server: BackendServer) -> socket.socket:
     """A connection to it."""
-    return socket.create_connection(("127.0.0.1", int(server.effective_port)), timeout=20)
+    port = int(server.effective_port)  # type: ignore[attr-defined]
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
 def said(connection: socket.socket) -> bytes:

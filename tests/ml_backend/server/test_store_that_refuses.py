@@ -32,7 +32,7 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
 
 def ring_many(workspace: Workspace, action: str = "ANNOTATION_CREATED", count: int = 30) -> tuple[float, set[int]]:
     """Seconds of the slowest answer, and the statuses."""
-    client, slowest, statuses = create_app(workspace, SECRET).test_client(), 0.0, set()
+    client, slowest, statuses = create_app(workspace, SECRET).test_client(), 0.0, set[int]()
     for _ in range(count):
         started = time.monotonic()
         answer = client.post("/webhook", json={"action": action, "project": {"id": 7}}, headers=HEADERS)

@@ -203,8 +203,9 @@ def test_fast_enough(studio: Any) -> None:
 def test_write_images_and_video(tmp_path: Path) -> None:
     studio = CaptureStudio(seed=1, n_frames=5, n_views=2, size_px=(96, 64))
     frames = studio.write(tmp_path / "a")
-    picture = cv2.imread(frames[3].images["cam2"].source)[..., ::-1]
-    assert np.abs(picture.astype(int) - studio.render(3, 1)).mean() < 6
+    picture = cv2.imread(frames[3].images["cam2"].source)
+    assert picture is not None
+    assert np.abs(picture[..., ::-1].astype(int) - studio.render(3, 1)).mean() < 6
     truth = np.load(tmp_path / "a" / "truth.npz")
     np.testing.assert_array_equal(truth["xyz_mm"], studio.truth_xyz)
     assert tuple(truth["keypoints"]) == KEYPOINTS

@@ -53,7 +53,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def rows_of(recording: Any, models: Any, text: Any, design: Any = TINY, source: Any = None) -> Any:
-    found = []
+    found: list[Any] = []
     run_trial(design, recording, Arm.parse(text), 5, models, found.append, source)
     return found
 
@@ -234,6 +234,7 @@ def test_a_generic_model_knows_the_pool_before_any_label(
 
     monkeypatch.setattr(trial_module, "train_network", counted)
     source = source_takes(design, 5, cache)
+    assert source is not None
     assert len(source.pool) == 10
     rows = rows_of(recording, models / "generic", "wpu+acft", design, source)
     assert [row["labels"] for row in rows] == [0, 3, 6]
@@ -299,11 +300,14 @@ def test_models_are_tested_before_cameras_that_nothing_is_trained_on(
     design = TINY.but(views=3, unseen_views=2, rounds=0, test_frames=40)  # common and rare ones
     recording = load_recording(design, 5, cache, cache)
     away = recording.unseen
+    assert away is not None
     assert (len(recording.pictures), len(away.pictures), recording.xy_px.shape[1], away.xy_px.shape[1]) == (3, 2, 3, 2)
-    centres = {tuple(np.round(camera.centre, 6)) for part in (recording, away) for camera in part.rig.cameras}
+    centres = {tuple(np.round(camera.centre, 6)) for rig in (recording.rig, away.rig) for camera in (rig.cameras if rig else ())}
     assert len(centres) == 5
     np.testing.assert_array_equal(recording.xyz, away.xyz)
     for part in (recording, away):  # points are where their own cameras see them
+        assert part.rig is not None
+        assert part.xyz is not None
         np.testing.assert_allclose(part.rig.project(part.xyz[3]), part.xy_px[3], atol=1e-6)
     moved = {len(recording.pictures): 10.0, len(away.pictures): 30.0}  # mm: whoever predicts is off by that much in the world
 

@@ -19,6 +19,7 @@ from ml_backend.simulation.experiments.arms import Arm
 from ml_backend.simulation.experiments.campaign import Campaign, run
 from ml_backend.simulation.experiments.data import load_recording
 from ml_backend.simulation.experiments.design import Design
+from ml_backend.simulation.experiments.learner import train_network
 from ml_backend.simulation.experiments.report import write_report
 from ml_backend.simulation.experiments.results_table import read_rows
 from ml_backend.simulation.experiments.trial import run_trial
@@ -90,7 +91,7 @@ def test_a_second_run_redoes_nothing(undisturbed: Any, tmp_path: Path, cache: An
     with pytest.raises(StopError):
         run(campaign(tmp_path, cache), tell=stop)
     taught = []
-    original = trial_module.train_network
+    original = train_network
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         taught.append(kwargs["steps"])
@@ -125,14 +126,14 @@ def test_a_killed_cell_goes_on_with_the_next_round(
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     taught = []
-    original = trial_module.train_network
+    original = train_network
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         taught.append(kwargs["steps"])
         return original(*args, **kwargs)
 
     monkeypatch.setattr(trial_module, "train_network", counted)
-    found = []
+    found: list[Any] = []
     recording = load_recording(TINY, 5, cache, tmp_path)
     run_trial(TINY, recording, Arm.parse("composite+pseudo"), 5, tmp_path / "models" / "seed5", found.append)
     assert taught == [3]  # round 2 only

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from label_config.values import BadInputError
 from ml_backend.labels.harvested_labels import Detections, body_from_labels
-from ml_backend.simulation.experiments.learner import Recipe
+from ml_backend.simulation.experiments.learner import Recipe, train_network
 from ml_backend.simulation.studies import harvesting
 from ml_backend.simulation.studies.harvesting import STEPS, HarvestStudy, most_confident, run
 from ml_backend.simulation.studies.reconstruction import METHODS, figures, neighbours, reconstructed
@@ -175,7 +175,7 @@ def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(
     finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taught = []
-    original = harvesting.train_network
+    original = train_network
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         taught.append((args[3].name, kwargs.get("recipe")))
@@ -197,7 +197,7 @@ def test_a_killed_study_goes_on_and_a_finished_one_does_nothing(
     for row, known in zip(rows, finished[1], strict=True):
         np.testing.assert_equal(row, known)
     taught.clear()
-    said = []
+    said: list[str] = []
     run(TINY, (1,), tmp_path, said.append)
     assert taught == []
     assert said == ["seed 1: done before"]

@@ -19,6 +19,7 @@ from ml_backend.store import frames, ledger, presence, projects, work
 from ml_backend.store.archive import MANIFEST, read_archive, write_archive
 from ml_backend.store.database import Store, open_store
 from ml_backend.store.schema import metadata
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
 from tests.small_project import make_project
 
@@ -37,7 +38,7 @@ def fill(workspace: Workspace) -> None:
     """Something in the tables and folders that a restore could lose: text, numbers, nulls, bytes."""
     store, project = workspace.store, workspace.store.project_id
     ledger.record(store.of_project(project), "project_field", "sampling", old=None, new="Uncertainty sampling")
-    presence.tell(store.of_project(project), 'ü "quoted" \\ line\nbreak', level="warning", key="k")
+    presence.tell(store.of_project(project), 'ü "quoted" \\ line\nbreak', level=EventLevel.WARNING, key="k")
     presence.beat(store, "sync")
     job = work.claim(store.of_project(project), work.request(store.of_project(project), "retrain").id, "w")
     assert job is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import Store, open_store, upgrade
 from ml_backend.store.generations import PickRow
 from ml_backend.store.schema import jobs, metadata, shards
+from ml_backend.store.statuses import EventLevel
 
 
 @pytest.fixture
@@ -302,7 +304,12 @@ def test_the_ledger_remembers_what_stood_there_before_us(store: Store, project: 
 def test_only_one_leads(store: Store) -> None:
     won: list[str] = []
     names = [f"p{i}" for i in range(6)]
-    threads = [threading.Thread(target=lambda n=n: presence.acquire_lease(store, "sync", n, 30) and won.append(n)) for n in names]
+
+    def lead(name: str) -> None:
+        if presence.acquire_lease(store, "sync", name, 30):
+            won.append(name)
+
+    threads = [threading.Thread(target=lead, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -315,7 +322,7 @@ def test_only_one_leads(store: Store) -> None:
 
 def test_an_event_that_is_told_again_comes_first(store: Store, project: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for at, (text, key) in enumerate([("old trouble", "a"), ("news", None), ("other trouble", "b"), ("old trouble again", "a")]):
-        monkeypatch.setattr(presence.time, "time", lambda at=at: float(at))
+        monkeypatch.setattr(time, "time", lambda at=at: float(at))
         presence.tell(store.of_project(project), text, key=key)
     assert [event.text for event in presence.list_events(store.of_project(project))] == [
         "old trouble again",
@@ -354,8 +361,8 @@ def test_jobs_are_counted_by_kind_and_status(store: Store, project: int) -> None
 
 
 def test_events_with_one_key_are_one_event(store: Store, project: int) -> None:
-    presence.tell(store.of_project(project), "first", level="warning", key="pull")
-    presence.tell(store.of_project(project), "second", level="warning", key="pull")
+    presence.tell(store.of_project(project), "first", level=EventLevel.WARNING, key="pull")
+    presence.tell(store.of_project(project), "second", level=EventLevel.WARNING, key="pull")
     assert [event.text for event in presence.list_events(store.of_project(project))] == ["second"]
     presence.settle(store.of_project(project), "pull")
     assert presence.list_events(store.of_project(project)) == []

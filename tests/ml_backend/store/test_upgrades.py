@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -29,7 +30,7 @@ INSERT INTO versions (id, project_id, number, attempt, status, path, sha256, met
 
 
 #: The binding of a project before revision 0007.
-OLD_VIEW = {
+OLD_VIEW: dict[str, Any] = {
     "view": "left",
     "image": "left",
     "data_key": "left",

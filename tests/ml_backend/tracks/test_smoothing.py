@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from label_config.values import FloatArray
 from ml_backend.tracks.kalman import LONGEST_GAP, smooth_points
 from ml_backend.tracks.smoothing import Method, filtered
 
@@ -39,7 +40,7 @@ def test_runs_that_are_shorter_than_the_window() -> None:
     np.testing.assert_allclose(filtered(x, Method.MEDIAN)[5:, 0, 0], [1, 1, 1])
 
 
-def batch_least_squares(y: np.ndarray, variance: np.ndarray, q: float) -> np.ndarray:
+def batch_least_squares(y: FloatArray, variance: FloatArray, q: float) -> FloatArray:
     """The same model solved at once: states of all frames by weighted least squares, no recursion."""
     n = len(y)
     rows, right = [], []
@@ -55,7 +56,8 @@ def batch_least_squares(y: np.ndarray, variance: np.ndarray, q: float) -> np.nda
             step[:, 2 * t : 2 * t + 2] = half
         rows.append(step)
         right.append([0.0, 0.0])
-    return np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0][::2]
+    states: FloatArray = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
+    return states[::2]
 
 
 def test_the_smoother_is_the_least_squares_solution_of_its_model() -> None:
@@ -72,7 +74,7 @@ def test_the_smoother_is_the_least_squares_solution_of_its_model() -> None:
 
 
 @pytest.fixture
-def circling() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def circling() -> tuple[FloatArray, FloatArray, FloatArray]:
     """Truth (n, 1, 3), points with noise of 2 along x and y and 10 along z, and their covariance but for a factor."""
     rng = np.random.default_rng(1)
     t = np.arange(400) / 20
@@ -82,7 +84,7 @@ def circling() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return truth, truth + noise, covariance
 
 
-def test_noise_is_found_and_reduced_to_less_than_half(circling: tuple[np.ndarray, ...]) -> None:
+def test_noise_is_found_and_reduced_to_less_than_half(circling: tuple[FloatArray, ...]) -> None:
     truth, points, covariance = circling
     found = smooth_points(points, covariance)
     before, after = (np.sqrt(((x - truth) ** 2).mean(axis=(0, 1))) for x in (points, found.xyz))
@@ -94,7 +96,7 @@ def test_noise_is_found_and_reduced_to_less_than_half(circling: tuple[np.ndarray
     assert 1.5 < squares.mean() < 5.0  # 3 in the mean
 
 
-def test_wrong_points_do_not_pull_and_gaps_are_bridged_up_to_a_length(circling: tuple[np.ndarray, ...]) -> None:
+def test_wrong_points_do_not_pull_and_gaps_are_bridged_up_to_a_length(circling: tuple[FloatArray, ...]) -> None:
     truth, points, covariance = circling
     plain = smooth_points(points, covariance).xyz
     points = points.copy()
@@ -110,7 +112,7 @@ def test_wrong_points_do_not_pull_and_gaps_are_bridged_up_to_a_length(circling: 
         assert np.isnan(found[missing]).all()
 
 
-def test_a_subject_that_really_is_elsewhere_is_followed(circling: tuple[np.ndarray, ...]) -> None:
+def test_a_subject_that_really_is_elsewhere_is_followed(circling: tuple[FloatArray, ...]) -> None:
     _, points, covariance = circling
     points = points.copy()
     points[200:] += 1000.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from click.testing import Result
 from sqlalchemy import select
+from typer.testing import Result
 
 from ml_backend.store.database import open_store
 from ml_backend.store.schema import heartbeats

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
+import plugins
 from label_config.values import FrameKey, PointState, Pose2D, Provenance
 from ml_backend.formats.coco import read_coco
 from ml_backend.formats.dlc import read_dlc
@@ -20,8 +21,8 @@ from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.label_problems import LabelProblem
 from ml_backend.store import frames, generations, presence, projects, submissions, tasks, versions, work
+from ml_backend.store.statuses import EventLevel
 from ml_backend.store.workspace import Workspace
-from plugins.cli import main
 from plugins.cli.overview import duration
 from tests.small_project import KEYPOINTS, VIEWS, add_version, pose_of, write_spec
 
@@ -99,7 +100,7 @@ def test_unexpected_errors_keep_their_traceback(run: Run, workspace: Workspace, 
 
 
 def test_another_package_of_the_same_name_is_noticed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main.plugins, "__path__", [str(tmp_path / "plugins")])
+    monkeypatch.setattr(plugins, "__path__", [str(tmp_path / "plugins")])
     result = run("version")
     assert result.exit_code == 1
     assert "another distribution" in result.stderr
@@ -137,7 +138,7 @@ def test_status_while_much_happens(run: Run, workspace: Workspace) -> None:
     work.heartbeat(store, job, progress)
     work.request(store.of_project(project), "rescore")
     presence.beat(store, "sync")
-    presence.tell(store.of_project(project), "task 3: two points for nose", level="warning")
+    presence.tell(store.of_project(project), "task 3: two points for nose", level=EventLevel.WARNING)
     projects.change(store.of_project(project), halted="many labels went away")
     text = said(run("status"))
     assert "2 annotations of 2 frames" in text
@@ -185,7 +186,12 @@ def test_rollback_pins_and_asks_for_an_order_and_unpin_lets_go(
     second = add_version(workspace, "m-2", validation_px=3.0)
     checked: list[Path] = []
     manifest = SimpleNamespace(skeleton=workspace.binding.skeleton)
-    monkeypatch.setattr("ml_backend.pose.weights.read_manifest", lambda folder: checked.append(folder) or manifest)
+
+    def read_manifest(folder: Path) -> Any:
+        checked.append(folder)
+        return manifest
+
+    monkeypatch.setattr("ml_backend.pose.weights.read_manifest", read_manifest)
     assert workspace.project.live_version_id == second
     assert "px-1 is live and pinned" in said(run("rollback", "px-1"))
     assert (workspace.project.live_version_id, workspace.project.pinned) == (first, True)
@@ -228,7 +234,7 @@ def test_train_push_rescore_and_resume(run: Run, workspace: Workspace) -> None:
     assert [job.kind for job in work.open_jobs(store)] == ["rescore"]
     assert "had not stopped" in said(run("resume"))
     projects.change(store.of_project(project), halted="many labels went away")
-    presence.tell(store.of_project(project), "many labels went away", level="error", key="labels lost")
+    presence.tell(store.of_project(project), "many labels went away", level=EventLevel.ERROR, key="labels lost")
     assert "training has stopped: many labels" in said(run("train"))
     assert "training goes on" in said(run("resume"))
     assert workspace.project.halted is None
@@ -361,7 +367,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run: Run, tmp_path: Path) -
 
 
 def test_no_fix_is_cut_off_in_80_columns(run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugins.label_studio_sync.hop_checks import Finding
+    from plugins.label_studio_sync.finding import Finding
 
     fix = "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment, then restart it"
     seen = "the project has no ML backend with this address, and none answers at any other address that was tried"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from label_config.values import FrameKey
 from label_config.values.prediction import Prediction
@@ -31,9 +31,9 @@ def found(version: int, *, unit: str | None, thresholds: Sequence[float] = ()) -
     truth = np.broadcast_to(TRIANGLE, (2, 1, 3, 2)).copy()
     said = truth + np.array([5.0, 15.0])[:, None, None, None] * [0.6, 0.8]
     said[1, 0, 2] = np.nan
-    world = np.arange(18.0).reshape(2, 3, 3) ** 2
+    world = np.arange(18, dtype=np.float64).reshape(2, 3, 3) ** 2
     seen = Validation(
-        frames=[FrameRow(i, FrameKey("s", i), {}, "val", False, None) for i in range(2)],
+        frames=[FrameRow(i, FrameKey("s", i), {}, "val", False) for i in range(2)],
         block=np.arange(2),
         predicted=Prediction(said, np.full((2, 1, 3), 0.75), np.full((2, 1, 4), np.nan), {}, np.full((2, 1, 2), 100.0)),
         truth_px=truth,

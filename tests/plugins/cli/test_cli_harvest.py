@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from label_config.values import FrameKey
 from ml_backend.labels.harvested_labels import Harvest

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from ml_backend.store.workspace import Workspace
 from tests.small_project import write_spec

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
-from click.testing import Result
+from typer.testing import Result
 
 from ml_backend.store import frames, versions, work
 from ml_backend.store.workspace import Workspace

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from label_config.settings.recording_settings import RecordingSettings
 from label_config.settings.spec import load_spec

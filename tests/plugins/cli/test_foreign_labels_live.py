@@ -16,8 +16,8 @@ import pytest
 import sleap_io
 import xarray
 import yaml
-from click.testing import Result
 from pycocotools.coco import COCO
+from typer.testing import Result
 
 from label_config.settings.spec import load_spec
 from label_config.values import FloatArray, FrameKey, IntArray, PointState

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from label_config.settings.spec import load_spec
 from label_config.values import BadInputError, FloatArray

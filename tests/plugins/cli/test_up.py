@@ -21,10 +21,10 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 from typer.testing import CliRunner
 
+from label_config.settings.spec import CONFIG_VARIABLE
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.store.workspace import Workspace
 from plugins.cli.commands.up import children_of, own_command, own_environment, redis_child
-from plugins.cli.context import CONFIG_VARIABLE
 from plugins.cli.main import app
 from plugins.cli.processes.supervisor import Supervisor
 from tests.small_project import write_spec
@@ -103,7 +103,7 @@ def pids(output: Path, name: str) -> list[int]:
 
 def alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

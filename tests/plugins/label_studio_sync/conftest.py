@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,8 +75,8 @@ class Lab:
         return PickRow(rank, self.ids[index], rank / 1000, blind, pseudo, f"reason {rank}", None, shown, None)
 
     def select(
-        self, indices: list[int], *, blind: set[int] = frozenset(), pseudo: set[int] = frozenset(), **more: Any
-    ) -> Generation:  # type: ignore[assignment]
+        self, indices: list[int], *, blind: Set[int] = frozenset(), pseudo: Set[int] = frozenset(), **more: Any
+    ) -> Generation:
         """Write down an order of these frames."""
         order = [self.pick(rank, i, blind=i in blind, pseudo=i in pseudo, **more) for rank, i in enumerate(indices)]
         return generations.add(self.workspace.store, self.version, order)

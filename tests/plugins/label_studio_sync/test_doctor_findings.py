@@ -17,7 +17,8 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli.processes.ports import free_port
 from plugins.label_studio_sync import hop_checks
 from plugins.label_studio_sync.client import Client
-from plugins.label_studio_sync.hop_checks import Finding, examine
+from plugins.label_studio_sync.finding import Finding
+from plugins.label_studio_sync.hop_checks import examine
 from plugins.label_studio_sync.webhook_and_backend import ACTIONS, connect
 
 from .conftest import Lab
@@ -249,8 +250,13 @@ def test_a_blocked_private_address_is_told_as_such(lab: Lab) -> None:
 
 
 def test_httpx_is_not_asked_for_more_than_health(healthy: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked: list[str] = []
     real = httpx.get
-    monkeypatch.setattr(hop_checks.httpx, "get", lambda url, **more: (asked.append(url), real(url, **more))[1])
+
+    def get(url: str, **more: Any) -> httpx.Response:
+        asked.append(url)
+        return real(url, **more)
+
+    monkeypatch.setattr(httpx, "get", get)
     findings(healthy)
     assert asked == [f"{healthy.workspace.spec.backend.url}/health"]

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from label_config.settings.learning_settings import ScoreSettings
-from plugins.label_studio_sync.hop_checks import Finding, _scores
+from plugins.label_studio_sync.finding import Finding
+from plugins.label_studio_sync.hop_checks import _scores
 from tests.small_project import make_project
 
 

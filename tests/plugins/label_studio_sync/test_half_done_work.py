@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from plugins.cli.main import app
 from plugins.demo.platform import Platform

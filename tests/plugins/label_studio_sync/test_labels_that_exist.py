@@ -60,7 +60,7 @@ def settings(platform: Platform, tmp_path: Path, recording: dict[str, Any]) -> C
     return make
 
 
-def annotations(client: FaultyClient, project: int) -> list[int]:
+def annotation_counts(client: FaultyClient, project: int) -> list[int]:
     return [len(task["annotations"]) for task in client.tasks(project, fields="id,annotations")]
 
 
@@ -73,7 +73,7 @@ def test_labels_are_imported_once_and_read_back_as_they_were(client: FaultyClien
     )
     workspace = carry_out(plan, "hush")
     number = workspace.project.ls_project_id
-    assert annotations(client, number) == [1, 1]
+    assert annotation_counts(client, number) == [1, 1]
     pull(workspace, client)
     snapshot = collect(workspace)
     assert [key.index for key in snapshot.keys] == [0, 2]
@@ -85,7 +85,7 @@ def test_labels_are_imported_once_and_read_back_as_they_were(client: FaultyClien
     assert np.isnan(xy[1, 0, 1]).all()
     assert snapshot.provenance[0, 0].tolist() == [Provenance.PLACED] * 2
     carry_out(understand(settings(project=number), client), "hush").store.close()
-    assert annotations(client, number) == [1, 1]
+    assert annotation_counts(client, number) == [1, 1]
     workspace.store.close()
 
 
@@ -95,7 +95,7 @@ def test_an_import_that_was_cut_short_goes_on_without_a_double(client: FaultyCli
         carry_out(understand(settings(), client), "hush")
     (number,) = [p["id"] for p in client.call("GET", "api/projects", params={"ordering": "-id", "page_size": 1})["results"]]
     workspace = carry_out(understand(settings(project=number), client), "hush")
-    assert annotations(client, number) == [1, 1]
+    assert annotation_counts(client, number) == [1, 1]
     workspace.store.close()
 
 
@@ -105,7 +105,7 @@ def test_an_annotation_that_a_person_deleted_does_not_come_back(client: FaultyCl
     task = next(iter(client.tasks(number, fields="id,annotations")))
     client.call("DELETE", f"api/annotations/{task['annotations'][0]['id']}/")
     carry_out(understand(settings(project=number), client), "hush").store.close()
-    assert sorted(annotations(client, number)) == [0, 1]
+    assert sorted(annotation_counts(client, number)) == [0, 1]
     workspace.store.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 from label_config.values import Pose2D, Provenance
 from ml_backend.project.label_snapshot import collect
 from ml_backend.store import frames, presence, projects, submissions, tasks
-from plugins.label_studio_sync import pull as pull_module
 from plugins.label_studio_sync.pull import pull
+from plugins.label_studio_sync.times import before
 
 from .conftest import SIZE, FaultyClient, pose
 
@@ -277,7 +278,7 @@ def test_the_cursor_is_label_studios_time_and_looks_back(lab: Any, monkeypatch: 
     lab.submit(someone, someone.next_task(lab.project))
     # A server whose clock was ahead left a cursor that lies a minute behind the newest change.
     cursor = lab.workspace.project.cursor
-    ahead = pull_module.before(cursor, -pull_module.timedelta(minutes=1))
+    ahead = before(cursor, -timedelta(minutes=1))
     projects.change(lab.workspace.store, cursor=ahead)
     assert pull(lab.workspace, lab.client).changed == 1
     assert lab.workspace.project.cursor == ahead, "it never moves back"

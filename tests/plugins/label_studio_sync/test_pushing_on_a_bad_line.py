@@ -9,8 +9,10 @@ import pytest
 
 from ml_backend.recordings import extract_frames
 from ml_backend.store import generations, ledger, presence, tasks
+from ml_backend.store.statuses import GenerationStatus
 from plugins.label_studio_sync import new_tasks
 from plugins.label_studio_sync.client import LabelStudioError
+from plugins.label_studio_sync.prediction_payload import predictions_of
 from plugins.label_studio_sync.push_order import push
 
 from .conftest import FaultyClient, fail_on
@@ -39,7 +41,7 @@ def assert_sound(lab: Any, order: list[int]) -> None:
     settings = lab.client.project(lab.project)
     assert (settings["model_version"], settings["sampling"]) == (current.name, "Uncertainty sampling")
     statuses = [row.status for row in generations.list_generations(lab.workspace.store)]
-    assert statuses.count("current") == 1
+    assert statuses.count(GenerationStatus.CURRENT) == 1
     assert not {"selected", "pushing"} & set(statuses)
     assert all(row.ours for row in tasks.list_tasks(lab.workspace.store))
     assert ledger.entries(lab.workspace.store, "import") == []
@@ -54,6 +56,7 @@ def test_an_ambiguous_import_abandons_the_generation_under_a_new_number(lab: Any
     first = lab.select(list(range(12)))
     lab.client.fail = fail_on("import/predictions", how)
     report = push(lab.workspace, lab.client)
+    assert report is not None
     assert report.generation != first.name
     assert statuses(lab) == ["abandoned", "current"]
     assert_sound(lab, list(range(12)))
@@ -80,7 +83,7 @@ def test_a_line_that_stays_bad_leaves_the_previous_order_in_force(lab: Any) -> N
 def test_items_that_label_studio_drops_are_served_without_points(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from plugins.label_studio_sync import push_order as push_module
 
-    real = push_module.predictions_of
+    real = predictions_of
 
     def one_bad(*arguments: Any) -> Any:
         predictions = real(*arguments)

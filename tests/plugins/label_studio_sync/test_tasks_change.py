@@ -30,6 +30,7 @@ def data_of(index: int, trial: str = "jump", **more: Any) -> dict[str, Any]:
 
 def frame_of(lab: Any, number: int) -> Any:
     row = tasks.by_ls_id(lab.workspace.store, number)
+    assert row is not None
     (frame,) = frames.list_frames(lab.workspace.store, [row.frame_id])
     return frame
 

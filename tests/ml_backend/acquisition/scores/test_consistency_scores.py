@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -33,13 +33,14 @@ def test_exact_points_score_zero(exact: Any) -> None:
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_one_wrong_view_adds_its_error_over_all_terms(power: int, exact: Any) -> None:
+def test_one_wrong_view_adds_its_error_over_all_terms(power: Literal[1, 2], exact: Any) -> None:
     chunk = shifted(exact, 80.0).chunk
     scores = MultiViewConsistency(power=power).score(chunk, None)
     expected = np.zeros(6)
     expected[3] = 80.0**power / (5 * 5)  # N views, K keypoints
     np.testing.assert_allclose(scores.raw, expected, atol=1e-5)
     assert (scores.support == 25).all()
+    assert scores.per_point is not None
     np.testing.assert_allclose(scores.per_point[3, 1, 2], 80.0**power, rtol=1e-6)
     np.testing.assert_allclose(MaxError().score(chunk, None).raw[3], 80.0, rtol=1e-6)
     np.testing.assert_allclose(OutlierRatio().score(chunk, None).raw[3], 1 / 25)
@@ -70,6 +71,7 @@ def test_a_keypoint_without_consensus_counts_in_full(exact: Any) -> None:
     split = replace(exact.chunk.triangulated, inlier=inlier, consensus=consensus)
     scores = OutlierRatio().score(replace(exact.chunk, triangulated=split), None)
     np.testing.assert_allclose(scores.raw[2], 1 / 5)
+    assert scores.per_point is not None
     np.testing.assert_allclose(scores.per_point[2, :, 4], 1.0)
 
 

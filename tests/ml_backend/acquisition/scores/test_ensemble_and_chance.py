@@ -17,10 +17,13 @@ from tests.predictions import changed, predicted
 def test_variance_is_numpys_and_missing_models_are_left_out(world: Any) -> None:
     xy = np.moveaxis(world.chunk.outputs[Output.ENSEMBLE], 3, 0).copy()
     expected = xy.var(axis=0, ddof=1).sum(axis=-1)
-    np.testing.assert_allclose(EnsembleVariance().score(world.chunk, None).per_point, expected)
+    whole = EnsembleVariance().score(world.chunk, None).per_point
+    assert whole is not None
+    np.testing.assert_allclose(whole, expected)
     xy[0, 3, 1, 2] = np.nan
     xy[:2, 4, 1, 2] = np.nan
     scores = EnsembleVariance().score(changed(world.chunk, {Output.ENSEMBLE: np.moveaxis(xy, 0, 3)}), None)
+    assert scores.per_point is not None
     np.testing.assert_allclose(scores.per_point[3, 1, 2], xy[1:, 3, 1, 2].var(axis=0, ddof=1).sum())
     assert np.isnan(scores.per_point[4, 1, 2])
     assert scores.support[4] == 14

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import BadInputError, Triangulation
+from label_config.values import BadInputError, FloatArray, Triangulation
 from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.score import Chunk, Context, Scores
 from ml_backend.acquisition.score_registry import SCORES
@@ -205,15 +205,18 @@ def test_no_labels_teach_nothing(name: str, parameters: dict[str, Any], world: A
 def test_shards_with_halo_equal_the_whole_run(name: str, parameters: dict[str, Any], world: Any) -> None:
     whole = score_chunk(name, parameters, world)
     halo = SCORES[name](**parameters).halo
-    parts, points = [], []
+    parts: list[FloatArray] = []
+    points: list[FloatArray | None] = []
     for start, stop in ((0, 5), (5, 6), (6, 12)):
         low, high = max(start - halo, 0), min(stop + halo, 12)
         shard = score_chunk(name, parameters, world, cut(world.chunk, low, high, slice(start - low, stop - low)))
         parts.append(shard.raw)
         points.append(shard.per_point)
     np.testing.assert_allclose(np.concatenate(parts), whole.raw, rtol=1e-9, atol=1e-12)
+    known = [part for part in points if part is not None]
+    assert len(known) == (3 if whole.per_point is not None else 0)
     if whole.per_point is not None:
-        np.testing.assert_allclose(np.concatenate(points), whole.per_point, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.concatenate(known), whole.per_point, rtol=1e-9, atol=1e-12)
 
 
 @every_score
@@ -221,8 +224,9 @@ def test_state_is_plain_arrays_and_deterministic(name: str, parameters: dict[str
     score = SCORES[name](**parameters)
     first = score.fit(world.labelled, world.rig, world.skeleton)
     second = score.fit(world.labelled, world.rig, world.skeleton)
-    assert (first is not None) == (Context.LABELS in score.requires)
-    for key in first or {}:
+    assert (first is not None) == (second is not None) == (Context.LABELS in score.requires)
+    first, second = first or {}, second or {}
+    for key in first:
         assert first[key].dtype == np.float64
         assert np.array_equal(first[key], second[key], equal_nan=True)
 

@@ -68,6 +68,7 @@ def test_fit_recovers_lengths_whatever_the_size_of_the_subject(world: Any) -> No
         xy[:, child] = xy[:, parent] + length[:, i, None] * step
     labelled = replace(world.labelled, xy_px=xy[:, None], xyz_world=None)
     state = fit_links(labelled, world.skeleton, 10)
+    assert state is not None
     np.testing.assert_allclose(state["mean"][0] / state["mean"][0].sum(), true / true.sum(), rtol=0.02)
     assert state["spread"][0] / state["mean"][0] == pytest.approx(spread, rel=0.35)
 
@@ -81,6 +82,7 @@ def test_labels_themselves_score_zero_on_average(world: Any) -> None:
         prediction=predicted(world.labelled.xy_px),
     )
     scores = LinkLength().score(chunk, state)
+    assert scores.per_point is not None
     np.testing.assert_allclose(scores.per_point[:, :, 1:].mean(axis=0), 0.0, atol=1e-9)
 
 
@@ -91,6 +93,7 @@ def test_a_stretched_limb_is_named_at_its_child(make_world: Callable[..., Any]) 
     score = LinkLength()
     scores = score.score(changed(world.chunk, xy_px=xy), score.fit(world.labelled, None, world.skeleton))
     assert np.nanargmax(scores.raw) == 2
+    assert scores.per_point is not None
     assert np.nanargmax(scores.per_point[2, 0]) == 4
     assert np.isnan(scores.per_point[:, :, 0]).all()  # the root is nobody's child
     assert (scores.support == 4).all()
@@ -98,6 +101,7 @@ def test_a_stretched_limb_is_named_at_its_child(make_world: Callable[..., Any]) 
 
 def test_expectation_over_one_peak_is_the_log_likelihood_of_the_maxima(world: Any) -> None:
     state = fit_links(world.labelled, world.skeleton, 10)
+    assert state is not None
     single = changed(world.chunk, {Output.PEAKS: world.chunk.outputs[Output.PEAKS][..., :1, :]})
     found = LinkLikelihood(mode="paper").score(single, state).raw
     length = limb_lengths_px(world.chunk.xy_px, state["limbs"].astype(int))
@@ -111,6 +115,7 @@ def test_expectation_equals_the_plain_double_sum(norm: Any, peaks: Any, world: A
     xy, value, state = peaks
     chunk = changed(world.chunk, {Output.PEAKS: as_peaks(xy, value)})
     found = LinkLikelihood(mode="paper", norm=norm).score(chunk, state).per_point
+    assert found is not None
     probability = peak_probability(value, norm)
     size = labelled_links(xy, state).size_px
     for frame, view in ((0, 0), (3, 2), (6, 1)):
@@ -216,7 +221,7 @@ def test_what_a_picture_expects_of_its_limbs_decides(world: Any) -> None:
     assert scores.raw.argmax() == 6
     assert scores.per_point is not None
     limb_child = world.skeleton.limbs[2][1]
-    assert np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape) == (6, 1, limb_child)
+    assert [int(i) for i in np.unravel_index(np.nanargmax(scores.per_point), scores.per_point.shape)] == [6, 1, limb_child]
 
 
 def test_lengths_that_make_no_sense_say_nothing(world: Any) -> None:

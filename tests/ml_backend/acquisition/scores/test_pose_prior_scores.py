@@ -73,7 +73,7 @@ def test_mahalanobis_is_the_exact_marginal_of_the_features_that_are_there() -> N
     z = rng.normal(size=(50, 6))
     valid = rng.uniform(size=(50, 6)) < 0.7
     valid[0], valid[1] = True, False
-    found = _mahalanobis(np.where(valid, z, 0.0), valid, correlation)
+    found = _mahalanobis(np.where(valid, z, 0.0), valid, np.asarray(correlation, dtype=np.float64))
     for i in range(50):
         v = valid[i]
         expected = z[i, v] @ np.linalg.inv(correlation[np.ix_(v, v)]) @ z[i, v] / v.sum() if v.any() else np.nan
@@ -96,6 +96,7 @@ def test_views_have_their_own_gaussian_only_with_enough_labels(make_world: Calla
     xy[15:, 1] = np.nan
     features = Body.from_labels(xy, world.skeleton).features(xy)
     state = score.fit(replace(world.labelled, xy_px=xy), None, world.skeleton)
+    assert state is not None
     np.testing.assert_allclose(state["mean"][0], features[:, 0].mean(axis=0))
     np.testing.assert_allclose(state["mean"][1], np.concatenate([features[:, 0], features[:15, 1]]).mean(axis=0))
     assert score.fit(replace(world.labelled, xy_px=xy[:9]), None, world.skeleton) is None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from label_config.values import FloatArray, PointState
+from label_config.values import BoolArray, FloatArray, PointState
 from label_config.values.prediction import Output
 from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.score import Chunk, Labelled
@@ -80,7 +80,7 @@ def test_the_58_jumps_are_at_the_top_of_pose_change(open_field: tuple[FloatArray
     assert at_end.ravel()[order[:100]].sum() >= 90
 
     # by frame: all 78 frames that touch a jump are among the first 100 of 2,330, and most of the first 58 touch one
-    touched = at_end.any(axis=1)
+    touched: BoolArray = np.any(at_end, axis=1)
     ranked = np.argsort(-scores.raw)
     assert touched.sum() == 78
     assert touched[ranked[:100]].sum() == 78
@@ -119,6 +119,7 @@ def test_ensemble_variance_on_five_models(mirror_ensemble: FloatArray) -> None:
     assert mirror_ensemble.shape == (5, 2000, 2, 4, 2)
     mean = mirror_ensemble.mean(axis=0)
     scores = EnsembleVariance().score(run(mean, (406.0, 396.0), {Output.ENSEMBLE: np.moveaxis(mirror_ensemble, 0, 3)}), None)
+    assert scores.per_point is not None
     np.testing.assert_allclose(scores.per_point, mirror_ensemble.var(axis=0, ddof=1).sum(axis=-1))
     assert (scores.support == 8).all()
     # one model that loses a paw altogether comes first
@@ -135,6 +136,7 @@ def test_affine_residual_agrees_with_the_ensemble(mirror_ensemble: FloatArray) -
     chunk = run(median, (406.0, 396.0), {Output.ENSEMBLE: np.moveaxis(mirror_ensemble, 0, 3)})
     scores = score.score(chunk, score.fit(labels(median[::20], (406.0, 396.0)), None, Skeleton("paws", PAWS)))
     assert (scores.support == 8).all()
+    assert scores.per_point is not None
     assert np.median(scores.per_point) < 3.0
     variance = EnsembleVariance().score(chunk, None).raw
     unsure = variance > np.quantile(variance, 0.95)
@@ -150,6 +152,7 @@ def test_hand_labels_in_the_mirror_are_a_few_pixels_apart(data_folder: Path) -> 
     body, labelled, chunk = Skeleton("mouse", parts), labels(xy, (406.0, 396.0)), run(xy, (406.0, 396.0))
     for score, limit in ((EpipolarResidual(), (2.0, 4.5)), (AffineResidual(), (1.0, 4.5))):
         scores = score.score(chunk, score.fit(labelled, None, body))
+        assert scores.per_point is not None
         assert limit[0] < np.nanmedian(scores.per_point) < limit[1]
         shifted = xy.copy()
         shifted[40, 0, 0] += [0.0, 60.0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from label_config.values import FloatArray
 from ml_backend.geometry.cameras import Rig
 from tests.foreign.calibrations import TARGET, four_cameras
 
@@ -13,6 +14,6 @@ def rig() -> Rig:
 
 
 @pytest.fixture
-def points() -> np.ndarray:
+def points() -> FloatArray:
     """(30, 3) points where the cameras look, millimetres."""
     return TARGET + np.random.default_rng(0).uniform(-500, 500, (30, 3))

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_config.values import FloatArray
 from ml_backend.geometry.calibration.check import check_rig
 from ml_backend.geometry.calibration.check_points import check_points
 from ml_backend.geometry.cameras import Rig
@@ -83,7 +84,7 @@ def test_camera_that_looks_past_the_others(rig: Any) -> None:
     assert all("past the point" in finding.message for finding in findings)
 
 
-def walk(rig: Rig, points: np.ndarray, frames: int = 40) -> np.ndarray:
+def walk(rig: Rig, points: FloatArray, frames: int = 40) -> FloatArray:
     """(n, V, K, 2) points that wave about, with half a pixel of noise."""
     time = np.arange(frames)[:, None, None]
     middle = points.mean(axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from label_config.values import FloatArray
 from ml_backend.geometry.calibration import read_calibration
 from ml_backend.geometry.calibration.check import check_rig
 
@@ -40,7 +41,7 @@ def test_fly_rig_triangulates_to_a_pixel(data_folder: Any) -> None:
     assert np.median(error) < 1.45
 
 
-def people_in(folder: Any, camera: int, frame: int) -> np.ndarray:
+def people_in(folder: Any, camera: int, frame: int) -> FloatArray:
     """(people, 25, 2) OpenPose points of one picture, NaN below confidence 0.4."""
     document = json.loads((folder / f"pose/cam{camera:02d}_json/cam{camera:02d}.{frame:04d}.json").read_text())
     people = np.array([person["pose_keypoints_2d"] for person in document["people"]]).reshape(-1, 25, 3)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,13 @@ def test_jarvis_file_with_upright_matrices_says_so(rig: Any, points: Any, tmp_pa
 def test_cameras_that_look_at_the_origin_cannot_tell_a_transposed_rotation(rig: Any, tmp_path: Path) -> None:
     """R and Rᵀ then both let every camera look at the origin; the file is taken at its word and the notes say so."""
     centred = Rig(tuple(replace(c, t_cam_world=np.array([0, 0, 3000.0])) for c in rig.cameras))
-    for stored in ("R_cam_world", "R_cam_world.T"):
-        turn = (lambda c, i: c.R_cam_world.T.tolist()) if stored.endswith("T") else (lambda c, i: c.R_cam_world.tolist())
+    turns: tuple[Callable[[Any, int], list[list[float]]], ...] = (
+        lambda c, i: c.R_cam_world.tolist(),
+        lambda c, i: c.R_cam_world.T.tolist(),
+    )
+    for turn in turns:
         calibration = read_calibration(panoptic_file(centred, tmp_path / "c.json", R=turn))
-        np.testing.assert_allclose(calibration.rig.cameras[0].R_cam_world, turn(centred.cameras[0], 0), atol=1e-12)
+        np.testing.assert_allclose(calibration.rig.cameras[0].R_cam_world, np.array(turn(centred.cameras[0], 0)), atol=1e-12)
         assert any("cannot be seen from the cameras' directions" in note for note in calibration.notes)
 
 

@@ -20,7 +20,7 @@ def varied(rig: Rig) -> Rig:
     return Rig(
         (
             replace(a, name='top "left" #1', K=K, dist=np.zeros(0)),
-            replace(b, name="Kamera 2 – Süd", dist=np.linspace(-0.1, 0.1, 8)),
+            replace(b, name="Kamera 2 – Süd", dist=np.linspace(-0.1, 0.1, 8, dtype=np.float64)),
             replace(c, name="007", dist=np.array([0.01, 0.002, 0, 0]), model="fisheye"),
             replace(d, name="true", R_cam_world=np.diag([-1.0, -1.0, 1.0]), t_cam_world=np.array([1 / 3, -2e4, 3000.0])),
         )

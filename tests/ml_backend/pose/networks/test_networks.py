@@ -59,7 +59,7 @@ def test_every_parameter_receives_a_finite_gradient_and_shapes_fit_the_head(case
     xy = np.random.default_rng(0).uniform(2, min(head.size_hm) - 3, (3, K, 2))
     target, weight = head.encode(xy, np.ones((3, K)))
     assert output.prediction.shape == target.shape
-    pose_losses(head, output, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()
+    pose_losses(head, output, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         if name.endswith("mask_token"):  # used only when parts of the picture are hidden on purpose
             continue
@@ -83,10 +83,10 @@ def test_points_without_weight_give_no_gradient(case: str) -> None:
     head = make_head(network, TrainConfig(input_px=(side, side)))
     network.eval()
     prediction = network(torch.randn(2, 3, side, side)).prediction.detach().requires_grad_()
-    weight = np.ones((2, K))
-    weight[0, 1] = weight[1, 3] = 0
-    target, weight = head.encode(np.full((2, K, 2), 6.0), weight)
-    head.losses(prediction, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()
+    known = np.ones((2, K))
+    known[0, 1] = known[1, 3] = 0
+    target, weight = head.encode(np.full((2, K, 2), 6.0), known)
+    head.losses(prediction, torch.from_numpy(target), torch.from_numpy(weight)).mean().backward()  # type: ignore[no-untyped-call]
     assert prediction.grad is not None
     silent = prediction.grad.flatten(2).abs().sum(dim=2) == 0
     np.testing.assert_array_equal(silent.numpy(), weight == 0)
