@@ -216,11 +216,17 @@ def test_blank_recordings_accuse_nobody(frames: int, value: float, make_ring: Ri
     rig, blank = make_ring(3), np.full((frames, 3, 4, 2), value)
     assert np.isnan(camera_errors(rig, blank)).all()
     assert suspect_camera(rig, blank).camera is None
-    if frames:
-        assert frame_offsets(rig, blank, 0).offset.tolist() == [0, 0, 0]
-    else:
-        with pytest.raises(BadInputError, match="max_offset"):
-            frame_offsets(rig, blank, 0)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_blank_recordings_have_no_offsets(frames: int, value: float, make_ring: Ring) -> None:
+    assert frame_offsets(make_ring(3), np.full((frames, 3, 4, 2), value), 0).offset.tolist() == [0, 0, 0]
+
+
+def test_offsets_of_no_frames_are_refused(make_ring: Ring) -> None:
+    with pytest.raises(BadInputError, match="max_offset"):
+        frame_offsets(make_ring(3), np.zeros((0, 3, 4, 2)), 0)
 
 
 # --- pictorial structures ------------------------------------------------------------------------------------------------

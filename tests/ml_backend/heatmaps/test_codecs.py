@@ -121,10 +121,8 @@ def test_msra_moves_a_quarter_cell_toward_the_larger_neighbour(cell: Any, step: 
     hm = np.zeros((1, 1, *SIZE), dtype=np.float32)
     x, y = cell
     hm[0, 0, y, x] = 0.8
-    if x + 1 < SIZE[1]:
-        hm[0, 0, y, x + 1] = 0.3
-    if y > 0:
-        hm[0, 0, y - 1, x] = 0.2
+    hm[0, 0, y, x + 1 : x + 2] = 0.3  # neighbours that there are
+    hm[0, 0, max(y - 1, 0) : y, x] = 0.2
     xy, confidence = MSRA().decode(hm)
     np.testing.assert_allclose(xy[0, 0], np.add(cell, step))
     assert confidence[0, 0] == pytest.approx(0.8)

@@ -174,11 +174,8 @@ def test_a_projection_outside_the_picture_has_no_weight() -> None:
     images = [{name: ImageRef(name) for name in small.names}] * 24
     for target in harvest_targets(found, small, images, small.names):
         assert target.key is not None
-        inside = STUDIO.truth_xy[target.key.index, 0, :, 0] <= 127.5
-        if target.view == "cam1":
-            np.testing.assert_array_equal(target.weight > 0, inside)
-        else:
-            assert (target.weight > 0).all()
+        inside = (STUDIO.truth_xy[target.key.index, 0, :, 0] <= 127.5) | (target.view != "cam1")
+        np.testing.assert_array_equal(target.weight > 0, inside)
 
 
 def test_a_harvest_comes_back_from_disk_as_it_was(with_outliers: Harvest, tmp_path: Path) -> None:

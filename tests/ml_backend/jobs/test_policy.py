@@ -201,12 +201,7 @@ def test_in_every_situation(situation: Situation) -> None:
     assert not (decision.train and "retrain" in situation.busy), "one training at a time"
     assert not ((decision.rescore or decision.select) and situation.busy & {"rescore", "select"})
     assert not (decision.rescore and decision.select), "rescoring ends in a selection of its own"
-    if situation.config_broken:
-        assert not (decision.train)
-        assert not (decision.select)
-        assert not (decision.push)
-    if decision.push:
-        assert situation.selection_waits
-    if decision.select:
-        assert not decision.push, "an order that waits is pushed before the next is made, or not at all"
+    assert not (situation.config_broken and (decision.train or decision.select or decision.push))
+    assert not (decision.push and not situation.selection_waits)
+    assert not (decision.select and decision.push), "an order that waits is pushed before the next is made, or not at all"
     assert len(decision.reasons) == decision.train + decision.rescore + decision.select

@@ -38,11 +38,17 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
 @pytest.mark.parametrize("name", ["default", *PRESETS])
 def test_where_a_recipe_starts(name: str) -> None:
     assert starts_warm(Train(preset=name)) == (name != "scratch")
-    if name in ("default", "scratch"):
-        assert not starts_warm(Train(preset=name, warm_start=False))
-    else:
-        with pytest.raises(BadInputError, match="warm_start is false"):
-            starts_warm(Train(preset=name, warm_start=False))
+
+
+@pytest.mark.parametrize("name", ["default", "scratch"])
+def test_a_recipe_may_start_anew(name: str) -> None:
+    assert not starts_warm(Train(preset=name, warm_start=False))
+
+
+@pytest.mark.parametrize("name", sorted({*PRESETS} - {"scratch"}))
+def test_a_recipe_that_goes_on_from_a_model_refuses_to_start_anew(name: str) -> None:
+    with pytest.raises(BadInputError, match="warm_start is false"):
+        starts_warm(Train(preset=name, warm_start=False))
 
 
 def test_default_and_first_runs_follow_the_settings_alone() -> None:

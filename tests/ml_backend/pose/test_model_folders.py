@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,15 +105,16 @@ class Malicious:
         return (Path.touch, (self.trap,))
 
 
-@pytest.mark.parametrize("writer", ["pickle", "torch"])
+def write_pickle(content: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content))
+
+
+@pytest.mark.parametrize("write", [write_pickle, torch.save])
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
-def test_a_malicious_file_raises_and_does_not_execute(tmp_path: Path, writer: str, suffix: str) -> None:
+def test_a_malicious_file_raises_and_does_not_execute(tmp_path: Path, write: Callable[[object, Path], None], suffix: str) -> None:
     trap = tmp_path / "executed"
     path = tmp_path / f"weights{suffix}"
-    if writer == "pickle":
-        path.write_bytes(pickle.dumps({"weight": Malicious(trap)}))
-    else:
-        torch.save({"weight": Malicious(trap)}, path)
+    write({"weight": Malicious(trap)}, path)
     with pytest.raises(BadInputError, match="expected tensors only"):
         read_tensors(path)
     assert not trap.exists()

@@ -21,10 +21,13 @@ def test_reading_gives_the_same_projection(case: Any, rig: Any, points: Any, tmp
     expected = rig.project(points)
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(convert_unit(calibration.rig, "mm").project(points), expected, atol=1e-6)
-    if case in SIZELESS:
-        assert any("no picture size" in note for note in calibration.notes)
-    else:
-        assert calibration.rig.size_px.tolist() == [[1280, 720]] * 4
+    assert any("no picture size" in note for note in calibration.notes) == (case in SIZELESS)
+
+
+@pytest.mark.parametrize("case", sorted(FORMATS.keys() - SIZELESS))
+def test_reading_gives_the_size_of_the_pictures(case: str, rig: Any, tmp_path: Path) -> None:
+    write, _, _ = FORMATS[case]
+    assert read_calibration(write(rig, tmp_path)).rig.size_px.tolist() == [[1280, 720]] * 4
 
 
 def test_stereo_pair_has_the_first_camera_as_world(rig: Any, points: Any, tmp_path: Path) -> None:
