@@ -39,13 +39,14 @@ def serving(workspace: Workspace) -> Iterator[str]:
     ]
     add_pages(app, workspace, SECRET, PageCommands(lambda: findings, lambda number: f"px-{number} is live and pinned"))
     server = make_server(app, "127.0.0.1", 0, SECRET)
-    thread = threading.Thread(target=server.asyncore.loop, kwargs={"timeout": 0.05, "use_poll": True, "map": server._map})
+    channels, port = server._map, server.effective_port  # type: ignore[attr-defined]  # left out of waitress's stubs
+    thread = threading.Thread(target=server.asyncore.loop, kwargs={"timeout": 0.05, "use_poll": True, "map": channels})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.task_dispatcher.shutdown()
-        server.asyncore.close_all(server._map)
+        server.asyncore.close_all(channels)
         thread.join()
 
 
@@ -89,7 +90,8 @@ def opened(person: Person, page: str) -> None:
 
 def complaints(person: Person) -> list[Any]:
     """What the browser refused or could not run."""
-    return [entry for entry in person.driver.get_log("browser") if entry["level"] == "SEVERE"]
+    entries = person.driver.get_log("browser")  # type: ignore[no-untyped-call]
+    return [entry for entry in entries if entry["level"] == "SEVERE"]
 
 
 FRAME_PAGES = ("recording?name=walk%2F1", "frame/1")

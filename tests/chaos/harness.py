@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import numpy as np
@@ -208,7 +208,7 @@ class Loop:
 
     # --- processes ---------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Loop:
+    def __enter__(self) -> Self:
         self.annotator.sign_up(str(self.client.call("GET", "api/invite")["token"]))
         self.redis.start()
         return self

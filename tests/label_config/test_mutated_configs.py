@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from label_config.labelling.binding import bind
 from label_config.labelling.build_xml import build_label_config
@@ -127,7 +128,10 @@ def test_ten_thousand_keys_cost_no_more_than_ten_times_a_thousand(tmp_path: Path
     class Loader(UniqueKeyLoader):
         pass
 
-    Loader.add_constructor("tag:yaml.org,2002:str", lambda loader, node: Counted(loader.construct_scalar(node)))
+    def counted(loader: Loader, node: yaml.ScalarNode) -> Counted:
+        return Counted(loader.construct_scalar(node))
+
+    Loader.add_constructor("tag:yaml.org,2002:str", counted)
     parse_yaml("".join(f"k{i}: v\n" for i in range(5000)), "many keys", loader=Loader)
     assert asked < 50_000
 

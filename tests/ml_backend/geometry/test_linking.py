@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -29,7 +31,7 @@ def shuffled(poses: FloatArray, seed: int = 0) -> tuple[FloatArray, IntArray]:
     return np.stack([pose[order] for pose, order in zip(poses, who, strict=True)]), who
 
 
-def numbers(poses: FloatArray, **options: int) -> IntArray:
+def numbers(poses: FloatArray, **options: Any) -> IntArray:
     return link(poses, np.arange(len(poses)), **options)
 
 

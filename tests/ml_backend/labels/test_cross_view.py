@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from label_config.values import FloatArray
+from label_config.values import BoolArray, FloatArray
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.labels.cross_view import complete_frame
 
@@ -37,8 +37,8 @@ def clicks(*places: tuple[int, int], xy_px: FloatArray = TRUE) -> FloatArray:
     return out
 
 
-def only(keypoint: int) -> np.ndarray:
-    return np.arange(len(PLACES)) == keypoint
+def only(keypoint: int) -> BoolArray:
+    return np.asarray(np.arange(len(PLACES)) == keypoint)
 
 
 def test_after_one_click_the_model_says_where_on_the_ray() -> None:

@@ -165,7 +165,7 @@ def test_an_unknown_setting_is_an_error() -> None:
         TrainConfig(lr=0)
 
 
-WRONG_VALUES = ([[]], "x", None, 10**400, {"a": 1})
+WRONG_VALUES: tuple[Any, ...] = ([[]], "x", None, 10**400, {"a": 1})
 
 
 def places(value: Any, so_far: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from label_config.values import BadInputError, ImageRef, PointState
+from label_config.values import BadInputError, BoolArray, FloatArray, ImageRef, PointState
 from ml_backend.formats.exporting import Export
 from ml_backend.formats.format_registry import read_labels
 from ml_backend.formats.label_records import LabelledImage, LabelSet
@@ -51,7 +50,7 @@ def predictions(studio: CaptureStudio, view: int) -> LabelSet:
     return LabelSet(studio.skeleton, tuple(labels))
 
 
-def label(view: str, frame: int, number: int, xy: np.ndarray, placed: np.ndarray, who: int) -> LabelledImage:
+def label(view: str, frame: int, number: int, xy: FloatArray, placed: BoolArray, who: int) -> LabelledImage:
     state = np.where(placed, PointState.VISIBLE, PointState.UNLABELLED).astype(np.int64)
     confidence = np.where(placed, 0.9, np.nan)
     return LabelledImage(ImageRef(f"{view}.mp4", frame), xy, state, subject=number, confidence=confidence, people=(str(who),))
@@ -59,7 +58,7 @@ def label(view: str, frame: int, number: int, xy: np.ndarray, placed: np.ndarray
 
 def of_whom(labels: LabelSet) -> dict[int, set[str]]:
     """Number → the figures that have it."""
-    found = defaultdict(set)
+    found: defaultdict[int, set[str]] = defaultdict(set)
     for one in labels.labels:
         found[one.subject] |= set(one.people)
     return dict(found)
@@ -94,7 +93,7 @@ def test_one_camera_alone_is_told_apart_in_time(studio: CaptureStudio) -> None:
     assert (found.alone, found.unsure) == (0, 0)
 
 
-def body() -> np.ndarray:
+def body() -> FloatArray:
     return np.random.default_rng(1).uniform(0, 60, (15, 2))
 
 

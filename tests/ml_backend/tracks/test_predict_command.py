@@ -182,7 +182,8 @@ def weights(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     camera, root = studio.rig.cameras[0], studio.skeleton.root
     xy, depth = camera_targets(studio.truth_xyz, camera, root)
-    cut = [CropTransform(padded_box(box_around(points), 1.0, BOX_MARGIN), (64, 64), (64, 64)) for points in xy]
+    boxes = [box for box in map(box_around, xy) if box is not None]
+    cut = [CropTransform(padded_box(box, 1.0, BOX_MARGIN), (64, 64), (64, 64)) for box in boxes]
     crops = np.stack([crop.extract(picture) for crop, picture in zip(cut, trained.pictures(0, range(24)), strict=True)])
     network = build_single_view(config, len(studio.skeleton))
     fit_single_view(network, crops, np.stack([c.image_to_input(p) for c, p in zip(cut, xy, strict=True)]), depth, config)

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from label_config.values.errors import SettingsError
 from ml_backend.jobs.queue import JobQueue, QueueAwayError
