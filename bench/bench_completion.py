@@ -64,7 +64,8 @@ def _spread(xy: FloatArray) -> FloatArray:
     """Frames over the whole recording in which most points are known."""
     known = np.isfinite(xy).all(axis=-1).mean(axis=(1, 2))
     good = np.flatnonzero(known > 0.8)
-    return xy[good[np.linspace(0, len(good) - 1, min(FRAMES, len(good))).astype(int)]]
+    chosen: FloatArray = xy[good[np.linspace(0, len(good) - 1, min(FRAMES, len(good))).astype(int)]]
+    return chosen
 
 
 def predicted(reference: FloatArray, model: tuple[float, float] | None, rng: np.random.Generator) -> FloatArray:

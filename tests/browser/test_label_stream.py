@@ -25,7 +25,7 @@ HEAD, ELBOW = 2, 4
 PLACED, MOVED = (0.30, 0.80), (0.70, 0.20)
 
 
-def share(xy_px: np.ndarray) -> tuple[float, float]:
+def share(xy_px: FloatArray) -> tuple[float, float]:
     """Where a point is shown in its picture."""
     return to_percent(float(xy_px[0]), SIZE_PX[0]) / 100, to_percent(float(xy_px[1]), SIZE_PX[1]) / 100
 

@@ -23,7 +23,7 @@ def views(count: int) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 4, 8])
 @pytest.mark.parametrize("options", [{}, {"visibility": False}, {"boxes": True, "reason": False}])
-def test_every_camera_has_its_own_picture_and_labels(count: int, options: dict[str, bool]) -> None:
+def test_every_camera_has_its_own_picture_and_labels(count: int, options: dict[str, Any]) -> None:
     skeleton = load_skeleton("coco17")
     root = fromstring(build_label_config(skeleton, views(count), **options))
     images = root.findall(".//Image")

@@ -42,7 +42,7 @@ def test_what_annotations_depend_on_stays(xml: str) -> None:
     old, new = bind(before, SKELETON), bind(after, SKELETON)
     assert new.views == old.views
     assert new.problems == old.problems
-    names = [sorted(e.get("name") for e in fromstring(text).iter() if e.get("name")) for text in (before, after)]
+    names = [sorted(e.get("name", "") for e in fromstring(text).iter() if e.get("name")) for text in (before, after)]
     assert names[0] == names[1]
 
 
