@@ -48,6 +48,8 @@ VISIBILITY_CHOICES = ("visible", "occluded", "absent")
 BOX_LABEL = "subject"
 #: Task data that the optional heading shows.
 REASON_KEY = "parallax_reason"
+#: Task data with the link to the frame on Parallax's web page.
+PAGE_KEY = "parallax_page"
 
 _BOX_COLOUR = "#FFFFFF"
 _RESERVED_PREFIXES = ("kp_", "vis_", "box_", "parallax_")
@@ -88,7 +90,8 @@ def build_label_config(
     sizes_px    view → (width, height) of its pictures, for the layout; where absent, wide pictures are expected
     visibility  a choice visible / occluded / absent on each point
     boxes       a box per subject and camera, the parent of its points
-    reason      a heading with the task's ``parallax_reason``; tasks without one stay valid and show nothing
+    reason      a heading with the task's ``parallax_reason``, and a link to the frame on Parallax's page (``parallax_page``);
+                tasks without them stay valid
 
     Raises BadInputError for a view given twice or none.
     """
@@ -97,7 +100,11 @@ def build_label_config(
     root = ElementTree.Element("View", className=CLASS)
     ElementTree.SubElement(root, "Style").text = style_of(layout)
     if reason:
-        ElementTree.SubElement(root, "Header", value=f"${REASON_KEY}", size="5", style="margin: 0")
+        line = ElementTree.SubElement(
+            root, "View", style="display: flex; gap: 16px; align-items: baseline; height: 24px; overflow: hidden"
+        )
+        ElementTree.SubElement(line, "Header", value=f"${REASON_KEY}", size="5", style="margin: 0")
+        ElementTree.SubElement(line, "Markdown", value=f"${PAGE_KEY}")
     grid = ElementTree.SubElement(root, "View", style=grid_style(layout))
     colours, hotkeys = keypoint_colours(skeleton), label_hotkeys(len(skeleton))
     for view, name in names.items():

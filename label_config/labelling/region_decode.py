@@ -118,6 +118,7 @@ class _RegionReader:
         self.unsized: set[str] = set()
         self._points = {control: position for position, view in enumerate(binding.views) for control in view.points}
         self._boxes = {view.box: position for position, view in enumerate(binding.views) if view.box}
+        self._choices = {control: view for view in binding.views for control in view.visibility}
 
     def report(
         self, severity: Severity, message: str, view: str | None = None, keypoint: str | None = None, got: str = ""
@@ -194,21 +195,22 @@ class _RegionReader:
     def _said(self, region: Mapping[str, Any]) -> PointState | None:
         """What one region says of whether a point can be seen, None for nothing."""
         control, value = region.get("from_name"), mapping(region.get("value"))
-        for view in self.binding.views:
-            choices = lookup(view.visibility, control)
-            if choices is not None:
-                said = [self._state(choice, choices, view, str(control)) for choice in texts_of(value.get("choices"))]
-                return stronger(*said) if said else None
-            labels = lookup(view.points, control)
-            if labels is not None:
-                marks = view.marks.get(str(control), {})
-                texts = texts_of(value.get("keypointlabels"))
-                strange = [text for text in texts if text not in labels and text not in marks]
-                if strange and len(strange) < len(texts):
-                    self._report_beside(strange, view)
-                    return PointState.UNLABELLED
-                return stronger(*(marks[text] for text in texts if text in marks)) if marks else None
-        return None
+        asked = lookup(self._choices, control)
+        if asked is not None:
+            choices = asked.visibility[str(control)]
+            said = [self._state(choice, choices, asked, str(control)) for choice in texts_of(value.get("choices"))]
+            return stronger(*said) if said else None
+        position = lookup(self._points, control)
+        if position is None:
+            return None
+        view = self.binding.views[position]
+        labels, marks = view.points[str(control)], view.marks.get(str(control), {})
+        texts = texts_of(value.get("keypointlabels"))
+        strange = [text for text in texts if text not in labels and text not in marks]
+        if strange and len(strange) < len(texts):
+            self._report_beside(strange, view)
+            return PointState.UNLABELLED
+        return stronger(*(marks[text] for text in texts if text in marks)) if marks else None
 
     def _state(self, choice: str, known: Mapping[str, PointState], view: ViewBinding, control: str) -> PointState:
         if choice in known:
@@ -248,7 +250,8 @@ class _RegionReader:
                 chosen[key] = point
         used = self._first_subjects({*subjects.values(), *(subject for subject, _, _ in chosen)})
         chosen = {key: point for key, point in chosen.items() if key[0] in used}
-        poses = {subject: Pose2D.empty(len(self.binding.views), len(self.binding.skeleton)) for subject, _, _ in chosen}
+        found = dict.fromkeys(subject for subject, _, _ in chosen)
+        poses = {subject: Pose2D.empty(len(self.binding.views), len(self.binding.skeleton)) for subject in found}
         shown: dict[PointKey, RegionId] = {}
         for key, point in chosen.items():
             _write(poses[key[0]], point, *_said_of(point, states))

@@ -101,17 +101,22 @@ class Cache(Section):
 
 
 class Backend(Section):
-    """The process that Label Studio calls.  ``url`` is its address as Label Studio sees it."""
+    """The process that Label Studio calls.
+
+    url         its address as Label Studio sees it
+    public_url  its address as annotators' browsers see it, for the links in tasks; None = ``url``
+    """
 
     url: str = "http://localhost:9090"
+    public_url: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 9090
     secret: SecretStr | None = secret("PARALLAX_SECRET")
 
-    @field_validator("url")
+    @field_validator("url", "public_url")
     @classmethod
-    def _http(cls, url: str) -> str:
-        return http_address(url)
+    def _http(cls, url: str | None) -> str | None:
+        return None if url is None else http_address(url)
 
 
 class Sync(Section):

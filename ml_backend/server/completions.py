@@ -66,7 +66,7 @@ class Completions:
             return {"result": [], "score": 0.0, "model_version": name}
         pick = None if number is None else generations.pick_of(store, number, task.frame_id)
         draft = newest_draft(sent, binding, sizes)
-        all_views = len(binding.views) == len(self.workspace.views)
+        all_views = len(binding.views) == len(self.workspace.views_of(binding))
         shown = _shown(pick, click.key[0], binding) if all_views else Pose2D.empty(len(binding.views), len(binding.skeleton))
         self.clicks.note(task.ls_task_id, click.key, _pair(click.xy_px), None if draft is None else draft.saved_at)
         screen = on_screen(click, draft, shown, number or 0, self.clicks.of(task.ls_task_id))

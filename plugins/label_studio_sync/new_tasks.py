@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from label_config.labelling.build_xml import PAGE_KEY
 from label_config.values import ImageRef, ParallaxError
 from label_config.values.data_path import nested
 from label_config.values.errors import ServiceError
@@ -30,6 +31,7 @@ from plugins.label_studio_sync.task_names import KEY, VIEW
 
 #: Folder under the documents root that holds the pictures which we wrote.
 OUR_FOLDER = "parallax"
+PAGE_LINK = "all cameras, before and after"
 #: An import that was interrupted may still land for so long.
 LANDING_S = 30.0
 
@@ -141,6 +143,7 @@ class _Pictures:
     def __init__(self, workspace: Workspace, root: Path) -> None:
         self.root, self.binding, self.views = root, workspace.binding, workspace.views
         self.folder = root / OUR_FOLDER / str(workspace.project.ls_project_id)
+        self.page = (workspace.spec.backend.public_url or workspace.spec.backend.url).rstrip("/")
 
     def target(self, frame: FrameRow, view: str) -> Path:
         """The server's own file when the picture lies under the root as it is, else a file of ours."""
@@ -161,6 +164,7 @@ class _Pictures:
         common: dict[str, Any] = {
             KEY: str(frame.key),
             "parallax_reason": pick.reason if with_reason else "",
+            PAGE_KEY: f'<a href="{self.page}/page/frame/{frame.id}" target="_blank">{PAGE_LINK}</a>',
             "sequence": frame.key.sequence,
             "frame": frame.key.index,
         }

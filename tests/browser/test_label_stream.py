@@ -50,6 +50,12 @@ def test_a_person_corrects_what_is_shown(scene: Scene, person: Person, tabs: dic
     assert person.zoom() == pytest.approx([1.0] * VIEWS, abs=0.005)  # else the edges of the pictures are hidden
     assert person.out_of_sight() == [0.0] * VIEWS
 
+    (link,) = [
+        element
+        for element in person.all(".lsf-main-content a, a[target=_blank]")
+        if "/page/frame/" in str(element.get_attribute("href"))
+    ]
+    assert link.text == "all cameras, before and after"
     check_hotkeys(person)
     place_the_missing_point(person)
     person.drag(1, share(scene.shown[FIRST][1, HEAD]), MOVED)

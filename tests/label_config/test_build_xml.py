@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from label_config.labelling.build_xml import HOTKEYS, NO_HOTKEY, PICTURE_WIDTH, REASON_KEY, build_label_config, safe_view_names
+from label_config.labelling.build_xml import (
+    HOTKEYS,
+    NO_HOTKEY,
+    PAGE_KEY,
+    PICTURE_WIDTH,
+    REASON_KEY,
+    build_label_config,
+    safe_view_names,
+)
 from label_config.labelling.colours import keypoint_colours
 from label_config.settings.skeleton_files import load_skeleton
 from label_config.values import BadInputError, FloatArray
@@ -70,6 +78,9 @@ def test_the_reason_heading_is_an_option_and_no_object_that_tasks_must_fill() ->
     (heading,) = [tag for tag in with_reason.iter() if tag.get("value") == f"${REASON_KEY}"]
     assert heading.tag == "Header"
     assert heading.get("name") is None  # only named tags make a task data key compulsory
+    (link,) = with_reason.iter("Markdown")
+    assert link.get("value") == f"${PAGE_KEY}"
+    assert link.get("name") is None
     assert REASON_KEY not in build_label_config(load_skeleton("coco17"), ["a"], reason=False)
 
 
