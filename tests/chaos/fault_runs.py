@@ -303,6 +303,14 @@ def run_campaign(folder: Path, seeds: list[int], at_once: int, minutes: float, p
 
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(one, [seed for seed in seeds if seed not in done]))
+        print(f"{cpu_s():.0f} s of CPU, this process {time.process_time():.0f} s")
+
+
+def cpu_s() -> float:
+    """CPU of this process, and of all that it started and that have ended."""
+    known = [psutil.Process(), *psutil.Process().children()]
+    times = [process.cpu_times() for process in known if process.status() != psutil.STATUS_ZOMBIE]
+    return float(sum(t.user + t.system + t.children_user + t.children_system for t in times))
 
 
 def end_with_everything(number: int, frame: object) -> None:
