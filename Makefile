@@ -13,7 +13,7 @@ RELEASES := $(sort $(patsubst tests/releases/%.txt,.venv-ls-%/bin/label-studio,$
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo docs test test-all test-avx2 test-matrix lint bench system-packages clean
+.PHONY: chaos demo docs fuzz test test-all test-avx2 test-matrix lint bench system-packages clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -52,6 +52,15 @@ test-avx2: .venv/installed
 test-matrix: .venv/installed $(LS) $(RELEASES)
 	$(BIN)/python -m tests.matrix $(RELEASES) $(LS)
 
+# Hundreds of fault runs, resumable (RUNS=1000 in all, in .chaos), and what came of them.  Some hours of one core.
+chaos: .venv/installed
+	nice -n 19 $(BIN)/python -m tests.chaos.fault_runs --runs $(or $(RUNS),1000)
+	$(BIN)/python -m tests.chaos.fault_report --figure .chaos/recovery.png
+
+# Damaged requests, tasks and files; findings go to tests/corpus.  COUNT=10000 of each kind.
+fuzz: .venv/installed
+	nice -n 19 $(BIN)/python -m tests.fuzz --count $(or $(COUNT),10000)
+
 # Reads the code without importing it, so its environment needs nothing of ours.
 .venv-docs/installed: constraints-docs.txt
 	$(PYTHON) -m venv .venv-docs
@@ -65,4 +74,4 @@ bench: .venv/installed $(LS)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .venv-ls .venv-docs site .venv-ls-* .demo .test .bench
+	rm -rf .venv .venv-ls .venv-docs site .venv-ls-* .demo .test .bench .chaos
