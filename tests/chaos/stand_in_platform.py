@@ -1,7 +1,7 @@
 """A stand-in for Label Studio at the edge of HTTP, for hundreds of fault runs: it does what a live 1.23.2 was seen to do.
 
 Tasks, predictions, annotations, locks and the label stream are kept in memory and served over a real socket, one port for each
-instance.  ``tests/chaos/test_stand_in.py`` compares it with a live server, call by call.
+instance.  It has what our client calls, and nothing else.
 """
 
 from __future__ import annotations

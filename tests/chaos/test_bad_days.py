@@ -6,10 +6,6 @@ and lease involved (30 s, 45 s), not how much longer.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import random
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +17,8 @@ import pytest
 import redis
 
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import versions
-from tests.chaos.harness import RECOVERY_S, check_invariants, wait_until
-from tests.chaos.postgres import KillablePostgres
+from tests.chaos.harness import RECOVERY_S, check_invariants
 from tests.chaos.small_loop import LABELS, SmallLoop, small_loop, small_studio
-from tests.conftest import postgres_programs
 
 pytestmark = [pytest.mark.chaos, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -87,25 +80,6 @@ def test_label_studio_is_away_in_the_middle_of_a_push(make: MakeLoop) -> None:
         finish(loop)
 
 
-def test_label_studio_refuses_a_third_of_all_calls(make: MakeLoop) -> None:
-    """500 on 30 %, one 401 while a token is exchanged, one 429 that asks for some time."""
-    draw, first = random.Random(4), iter(["401", "429"])
-
-    def refuse(method: str, path: str) -> str | None:
-        return "500" if draw.random() < 0.3 else None
-
-    with make() as loop:
-        start(loop)
-        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
-        loop.platform.fault = lambda method, path: next(first, None)
-        loop.until("both were answered", lambda: next(iter([*first]), None) is None)
-        loop.platform.fault = refuse
-        loop.label(LABELS)
-        loop.until("the order of the first model is served", lambda: loop.serves_model(1), 600)
-        loop.platform.fault = lambda method, path: None
-        finish(loop)
-
-
 def test_a_key_is_renamed_in_the_labelling_config_on_the_way(make: MakeLoop) -> None:
     """Nothing is trained or pushed meanwhile, and it is said why; renamed back, all goes on."""
     with make() as loop:
@@ -149,41 +123,6 @@ def test_redis_is_paused(make: MakeLoop) -> None:
         finish(loop)
 
 
-# --- clocks --------------------------------------------------------------------------------------------------------------
-
-
-def shifted(file: str) -> None:
-    """In a process of the loop: the clock is off by what stands in the file."""
-    real = time.time
-
-    def now() -> float:
-        with suppress(OSError, ValueError):
-            return real() + float(Path(file).read_text())
-        return real()
-
-    time.time = now
-
-
-@pytest.mark.parametrize("hours", [-1, 1])
-def test_the_clock_jumps_by_an_hour_while_a_leader_dies(make: MakeLoop, tmp_path: Path, hours: int) -> None:
-    """In the middle of a push; what the dead one held under the old time holds nobody up."""
-    clock = tmp_path / "clock"
-    with make() as loop:
-        for process in loop.processes.values():
-            process.patch = partial(shifted, str(clock))  # type: ignore[attr-defined]
-        start(loop, sync="chunk:5", worker="training:2:STOP")
-        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
-        loop.label(LABELS)
-        loop.until("training stands half-way", lambda: loop.is_paused("worker"))
-        clock.write_text(str(3600 * hours))
-        loop.wake("worker")
-        loop.until("sync has died in a push, and another leads", lambda: loop.has_died("sync") and not loop.waiting)
-        assert max(seconds for _, seconds in loop.recoveries) <= RECOVERY_S
-        loop.until("the order of the first model is served", lambda: loop.serves_model(1))
-        assert len(versions.list_versions(loop.workspace.store)) == 1
-        finish(loop)
-
-
 # --- disks ---------------------------------------------------------------------------------------------------------------
 
 
@@ -200,29 +139,37 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("when", ["before the first order", "while a model trains", "while an order is pushed"])
-def test_the_disk_is_full(tmp_path: Path, recorded: tuple[CaptureStudio, Path], when: str) -> None:
-    """Nothing at all can be written; what annotators are served stays, and with room again all goes on."""
+def test_the_disk_is_full_from_the_beginning(tmp_path: Path, recorded: tuple[CaptureStudio, Path]) -> None:
+    """Nothing at all can be written; with room again all goes on."""
     with small_disk(tmp_path / "disk", 64) as disk, small_loop(disk / "loop", *recorded) as loop:
         loop.may_fail = True
-        if when == "before the first order":
-            fill(disk)
-            start(loop)
-        else:
-            start(loop, **{"worker": "training:2:STOP"} if when == "while a model trains" else {"sync": "chunk:5:STOP"})
-            loop.until("an order is served", lambda: loop.served().startswith("px-0."))
-            loop.label(LABELS)
-            name = "worker" if when == "while a model trains" else "sync"
-            loop.until("it stands half-way", lambda: loop.is_paused(name))
-            fill(disk)
-            loop.wake(name)
-        full = time.monotonic()
-        served = loop.served()
-        loop.until("it was full for long", lambda: time.monotonic() - full > 50)
-        assert loop.served() == served
-        (disk / "filling").unlink()
-        loop.until("an order is served", lambda: loop.served().startswith("px-"))
+        fill(disk)
+        start(loop)
+        stay_full(loop, disk)
+        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
         finish(loop)
+
+
+def test_the_disk_is_full_while_a_model_trains(tmp_path: Path, recorded: tuple[CaptureStudio, Path]) -> None:
+    """What annotators are served stays; with room again all goes on."""
+    with small_disk(tmp_path / "disk", 64) as disk, small_loop(disk / "loop", *recorded) as loop:
+        loop.may_fail = True
+        start(loop, worker="training:2:STOP")
+        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
+        loop.label(LABELS)
+        loop.until("it stands half-way", lambda: loop.is_paused("worker"))
+        fill(disk)
+        loop.wake("worker")
+        stay_full(loop, disk)
+        finish(loop)
+
+
+def stay_full(loop: SmallLoop, disk: Path) -> None:
+    """For longer than a lease; then there is room."""
+    full, served = time.monotonic(), loop.served()
+    loop.until("it was full for long", lambda: time.monotonic() - full > 50)
+    assert loop.served() == served
+    (disk / "filling").unlink()
 
 
 def fill(disk: Path) -> None:
@@ -230,142 +177,3 @@ def fill(disk: Path) -> None:
     with (disk / "filling").open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(b"x" * 4096)
-
-
-# --- the database --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillablePostgres]:
-    """A server of this test's own."""
-    if postgres_programs() is None:
-        pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
-    folder = Path("/tmp") / f"parallax-killable-{os.getpid()}"
-    folder.mkdir()
-    server = KillablePostgres(folder)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder)
-
-
-@pytest.mark.postgres
-def test_postgresql_is_gone_in_mid_write_and_comes_back(make: MakeLoop, postgres: KillablePostgres) -> None:
-    """While a model trains and again in the middle of a push: everything waits, and nothing is half written."""
-    with make(store=postgres.url) as loop:
-        start(loop, worker="training:2:STOP", sync="chunk:5:STOP")
-        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
-        loop.label(LABELS)
-        loop.until("training stands half-way", lambda: loop.is_paused("worker"))
-        away(loop, postgres, "worker")
-        wait_until("the push stands half-way", lambda: paused_quietly(loop, "sync"), 400, poll_s=0.7)
-        away(loop, postgres, "sync")
-        loop.until("the order of the first model is served", lambda: loop.serves_model(1), 400)
-        finish(loop)
-
-
-def paused_quietly(loop: SmallLoop, name: str) -> bool:
-    loop.revive()
-    return loop.is_paused(name)
-
-
-def away(loop: SmallLoop, postgres: KillablePostgres, name: str) -> None:
-    """The database goes; the process wakes and finds it gone; twenty seconds later it is back."""
-    postgres.kill()
-    loop.wake(name)
-    time.sleep(20)
-    postgres.start()
-
-
-# --- the network ---------------------------------------------------------------------------------------------------------
-
-
-HERE, THERE = "10.213.77.1", "10.213.77.2"
-
-
-class OtherHost:
-    """A network namespace with one cable to this one."""
-
-    def __init__(self) -> None:
-        self.name, self.cable = f"parallax-{os.getpid()}", f"px{os.getpid() % 10**8}"
-
-    def set_up(self) -> None:
-        """Raises CalledProcessError where this may not be done."""
-        for words in (
-            f"netns add {self.name}",
-            f"link add {self.cable} type veth peer name eth0 netns {self.name}",
-            f"addr add {HERE}/30 dev {self.cable}",
-            f"link set {self.cable} up",
-            f"-n {self.name} addr add {THERE}/30 dev eth0",
-            f"-n {self.name} link set eth0 up",
-            f"-n {self.name} link set lo up",
-        ):
-            ip(words)
-
-    def take_down(self) -> None:
-        """Remove it with its cable."""
-        for words in (f"link del {self.cable}", f"netns del {self.name}"):
-            with suppress(subprocess.CalledProcessError):
-                ip(words)
-
-    def cut(self) -> None:
-        """Pull the cable."""
-        ip(f"link set {self.cable} down")
-
-    def mend(self) -> None:
-        """Plug it in again."""
-        ip(f"link set {self.cable} up")
-
-
-def ip(words: str) -> None:
-    """Run ``ip``."""
-    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
-
-
-def move_to(name: str) -> None:
-    """In a process of the loop: from now on it is on the other host."""
-    with open(f"/run/netns/{name}") as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0):
-            raise OSError(ctypes.get_errno(), "setns")
-
-
-@pytest.fixture
-def other_host() -> Iterator[OtherHost]:
-    """Another host, as far as the network knows."""
-    if shutil.which("ip") is None or os.getuid() != 0:
-        pytest.skip("only root may make a network namespace, with the program `ip`")
-    made = OtherHost()
-    try:
-        made.set_up()
-    except subprocess.CalledProcessError as error:
-        made.take_down()
-        pytest.skip(f"no network namespace can be made here: {error.stderr.decode().strip()}")
-    yield made
-    made.take_down()
-
-
-@pytest.mark.postgres
-def test_two_hosts_are_cut_apart(make: MakeLoop, postgres: KillablePostgres, other_host: OtherHost) -> None:
-    """The host of the worker loses store and Redis in mid-training, a worker here takes over; then the first one is back."""
-    postgres.kill()
-    postgres.host = f"{HERE},127.0.0.1"
-    postgres.start()
-    postgres.host = HERE
-    with make(store=postgres.url, host=HERE) as loop:
-        loop.processes["worker"].patch = partial(move_to, other_host.name)  # type: ignore[attr-defined]
-        start(loop, worker="training:2:STOP")
-        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
-        loop.label(LABELS)
-        loop.until("training stands half-way on the other host", lambda: loop.is_paused("worker"))
-        other_host.cut()
-        loop.wake("worker")
-        cut = time.monotonic()
-        loop.start("spare")
-        loop.until("a worker here has taken over", lambda: any(job.tries == 2 for job in loop.jobs("retrain")))
-        assert time.monotonic() - cut <= RECOVERY_S
-        loop.until("the order of the first model is served", lambda: loop.serves_model(1))
-        other_host.mend()
-        mended = time.monotonic()
-        loop.until("the other host is back for a while", lambda: time.monotonic() - mended > 30)
-        assert len(versions.list_versions(loop.workspace.store)) == 1
-        finish(loop)
