@@ -51,8 +51,9 @@ def _meaning(root: Element) -> list[tuple[str, str, tuple[str, ...], tuple[str, 
     """What annotations depend on: kind, name, pictures and labels of every control, whatever their order."""
     kinds = {element.tag for element in root.iter() if element.get("toName")}
     controls = [control for kind in sorted(kinds) for control in control_tags(root, kind)]
-    pictures = [("Image", str(image.get("name")), (str(image.get("value")),), ()) for image in root.iter("Image")]
-    return sorted([(control.kind, control.name, control.targets, control.labels) for control in controls] + pictures)
+    found = [(control.kind, control.name, control.targets, control.labels) for control in controls]
+    found += [("Image", str(image.get("name")), (str(image.get("value")),), ()) for image in root.iter("Image")]
+    return sorted(found)
 
 
 def _named(root: Element, name: str) -> Element:
