@@ -150,7 +150,7 @@ def test_a_round_of_two_subjects(workspace: Workspace, pair: CaptureStudio, work
     assert scored is not None
     both = scored.arrays["subjects.xy_px"]
     assert both.shape == (len(pair.present[::EVERY]), 2, 3, 15, 2)
-    there = np.isfinite(both).all(axis=-1).any(axis=(2, 3))
+    there = np.asarray(np.isfinite(both).all(axis=-1)).any(axis=(2, 3))
     np.testing.assert_array_equal(there, pair.present[::EVERY])
     # Each lies in its own box, not in the other's.
     for i, s in np.argwhere(pair.present[::EVERY]).tolist():
