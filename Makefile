@@ -13,7 +13,7 @@ RELEASES := $(sort $(patsubst tests/releases/%.txt,.venv-ls-%/bin/label-studio,$
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: chaos demo docs fuzz test test-all test-avx2 test-matrix lint bench system-packages clean
+.PHONY: chaos demo docs fuzz test test-all test-avx2 test-matrix lint audit bench system-packages clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -70,8 +70,16 @@ fuzz: .venv/installed
 docs: .venv-docs/installed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
+# Known vulnerabilities of what is pinned; asks PyPI, so it is no part of the tests: run it by schedule.
+.venv-audit/bin/pip-audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install -q pip-audit
+
+audit: .venv/installed .venv-audit/bin/pip-audit
+	$(BIN)/python -m tests.audit .venv-audit/bin/pip-audit constraints.txt constraints-label-studio.txt
+
 bench: .venv/installed $(LS)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .venv-ls .venv-docs site .venv-ls-* .demo .test .bench .chaos
+	rm -rf .venv .venv-ls .venv-docs .venv-audit site .venv-ls-* .demo .test .bench .chaos

@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -54,6 +55,10 @@ class DecoderDiedError(Exception):
     """The child ended, hung or answered nonsense."""
 
 
+class OutOfTimeError(OSError):
+    """The child worked for as long as it may; another one would, too."""
+
+
 class DecodingProcess:
     """Children that decode.  Safe to share between threads; requests that overlap get a child each.
 
@@ -80,6 +85,8 @@ class DecodingProcess:
                 answer, *_rest = self.stream(request, data)
             except DecoderDiedError as error:
                 why = error
+                if isinstance(error.__cause__, OutOfTimeError):
+                    raise UnreadableImageError(where, f"cannot be decoded: {error}; save it anew with another program") from error
                 continue
             raise_refusal(answer)
             return answer
@@ -194,7 +201,10 @@ class _Child:
                 raise OSError(f"no answer for {ANSWER_S:.0f} s")
             parts.append(stdout.read(1 << 20))
             if not parts[-1]:
-                raise OSError(f"status {self._process.wait()}")
+                status = self._process.wait()
+                if status == -signal.SIGPROF:
+                    raise OutOfTimeError("the decoder was not done after its time of work")
+                raise OSError(f"status {status}")
         line, _, self._unread = b"".join(parts).partition(b"\n")
         try:
             answer = json.loads(line)

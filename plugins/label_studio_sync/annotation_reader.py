@@ -47,7 +47,7 @@ class AnnotationReader:
         cancelled = bool(item["was_cancelled"])
         if not cancelled and (several := trouble_of_several(decoded, self.names.spec.subjects.max)) is not None:
             self.troubles.add(task.ls_task_id, several)
-        number = None if cancelled else self._generation(decoded, item)
+        number = None if cancelled else self._generation(task, decoded, item)
         pick = None if number is None else generations.pick_of(self.store, number, task.frame_id)
         shown = pick if pick is not None and not pick.without_points else None
         return {
@@ -68,12 +68,20 @@ class AnnotationReader:
             "seen_at": time.time(),
         }
 
-    def _generation(self, decoded: DecodedAnnotation, item: Item) -> int | None:
-        """The generation that the task was opened with, None when nothing says so."""
-        named = {region.generation for region in decoded.shown.values()}
-        generation = max(named & self._generations, default=None)
-        if generation is not None or not self._points_were_shown or item.get("parent_prediction") is None:
-            return generation
+    def _generation(self, task: TaskRow, decoded: DecodedAnnotation, item: Item) -> int | None:
+        """The generation that the task was opened with, None when nothing says so.
+
+        A generation, or a subject in it, that was not shown of this frame is one that somebody made up.
+        """
+        named: dict[int, set[str]] = {}
+        for region in decoded.shown.values():
+            named.setdefault(region.generation, set()).add(str(region.subject))
+        for generation in sorted(named.keys() & self._generations, reverse=True):
+            pick = generations.pick_of(self.store, generation, task.frame_id)
+            if pick is not None and named[generation] & pick.poses.keys():
+                return generation
+        if not self._points_were_shown or item.get("parent_prediction") is None:
+            return None
         # Every shown point was deleted, or none was shown: only the prediction itself still says.
         name = re.fullmatch(r"px-\d+\.(\d+)", self.client.prediction_version(item["parent_prediction"]) or "")
         return int(name.group(1)) if name else None

@@ -244,3 +244,23 @@ def test_the_child_knows_no_secrets(decode: DecodingProcess, monkeypatch: pytest
     held = Path(f"/proc/{child._process.pid}/environ").read_bytes()
     assert b"OMP_NUM_THREADS=1" in held
     assert b"hush" not in held
+
+
+def test_a_picture_of_three_hundred_scans_costs_one_child_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progressive JPEG repeats its scans as often as it likes, and each goes over the whole picture again."""
+    started: list[int] = []
+    make = decoding._Child.__init__
+    monkeypatch.setattr(
+        decoding._Child, "__init__", lambda self, allowance: (started.append(allowance), make(self, allowance))[1]
+    )
+    grey = np.full((6000, 8000, 3), 127, dtype=np.uint8)
+    grey[::64, ::64] = 255
+    data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    process = decoding.DecodingProcess(DEFAULT_LIMITS)
+    try:
+        with pytest.raises(UnreadableImageError, match="not done after its time of work"):
+            process(data[:-2] + 300 * scan + data[-2:], "scans.jpg", DEFAULT_LIMITS)
+    finally:
+        process.close()
+    assert len(started) == 1

@@ -100,6 +100,13 @@ def test_a_made_up_region_id_counts_as_not_shown(project: Workspace, name: str) 
     assert list(made_up.poses) == ["0"]
 
 
+@pytest.mark.parametrize("name", ["px:1:0:7:0", "px:1:0:499:1"])
+def test_a_subject_that_was_not_shown_counts_as_not_shown(project: Workspace, name: str) -> None:
+    read(project, task(100, {}, [annotation(1, region(1, name))]))
+    (row,) = submissions.list_annotations(project.store)
+    assert (row.shown_generation, row.edit) == (None, None)
+
+
 def test_one_made_up_id_beside_a_real_one_changes_nothing(project: Workspace) -> None:
     read(project, task(100, {}, [annotation(1, region(1), region(2, "px:999999999999:0:0:1", "tail"))]))
     (row,) = submissions.list_annotations(project.store)
