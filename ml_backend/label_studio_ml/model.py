@@ -13,6 +13,7 @@ from label_studio_ml.model import LabelStudioMLBase
 from label_config.settings.spec import CONFIG_VARIABLE, load_spec
 from ml_backend.server.events import NO_VERSION, ring, serving
 from ml_backend.server.predictions import Compute, Predictions
+from ml_backend.server.wishes import Wishes
 from ml_backend.store.workspace import Workspace, open_workspace
 
 
@@ -21,6 +22,12 @@ def served() -> tuple[Workspace, Predictions]:
     """The project that the process serves, opened once; it makes one model object per request."""
     workspace = open_workspace(load_spec(Path(os.environ.get(CONFIG_VARIABLE, "parallax.yaml"))))
     return workspace, Predictions(workspace, _compute(workspace))
+
+
+@cache
+def wishes() -> Wishes:
+    """Flags that events want set in its store."""
+    return Wishes(served()[0])
 
 
 def _compute(workspace: Workspace) -> Compute | None:
@@ -50,5 +57,5 @@ class Parallax(LabelStudioMLBase):  # type: ignore[misc]
 
     def fit(self, event: str, data: dict[str, Any], **additional_params: Any) -> dict[str, str]:
         """Set the flags that the event asks for; a training runs in a worker."""
-        ring(served()[0], {"action": event, **data}, may_train=g.may_train)
+        ring(wishes(), served()[0].project.ls_project_id, {"action": event, **data}, may_train=g.may_train)
         return {"status": "accepted"}
