@@ -77,7 +77,7 @@ _PATHS = (
     "/x" * 2000,
 )
 _LOGIN = base64.b64encode(f"{BASIC_USER}:{SECRET}".encode()).decode()
-_CREDENTIALS = (
+_CREDENTIALS: tuple[dict[str, str], ...] = (
     *(
         {SECRET_HEADER: SECRET},
         {SECRET_HEADER: SECRET},
@@ -92,7 +92,7 @@ _CREDENTIALS = (
         {SECRET_HEADER: "\x80\xff"},
     ),
 )
-_MORE = (
+_MORE: tuple[dict[str, str], ...] = (
     *({}, {}, {}, {"Content-Type": "application/json; charset=utf-16"}, {"Content-Encoding": "gzip"}, {"Content-Length": "-1"}),
     *(
         {"Script-Name": "/x"},

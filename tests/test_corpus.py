@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_every_folder_of_the_corpus_is_of_a_target() -> None:
 def test_drawn_inputs_break_nothing(name: str, tries: dict[str, Try]) -> None:
     """Others than ``make fuzz`` draws; a few."""
     draw = VALUES[name][0]
-    broken = {}
+    broken: dict[bytes, Any] = {}
     for number in range(30):
         raw = draw(random.Random(f"few {name} {number}"))
         why = attempt(tries[name], raw)

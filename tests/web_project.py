@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def make_web_project(folder: Path, n_frames: int, n_versions: int = 3, size_px: 
     return workspace
 
 
-def _fill(workspace: Workspace, stage: CaptureStudio, pictures: list[dict[str, ImageRef]], n: int, n_versions: int) -> None:
+def _fill(workspace: Workspace, stage: CaptureStudio, pictures: list[Mapping[str, ImageRef]], n: int, n_versions: int) -> None:
     store = workspace.store
     frames.save_sequence(store, SequenceRow(SEQUENCE, stage.rig.to_json(), True))
     frames.add_frames(store, [(FrameKey(SEQUENCE, i), pictures[i % POSTURES], "train") for i in range(n)])

@@ -20,7 +20,7 @@ def expected(most: int) -> str:
     return f"expected points of {'one subject' if most == 1 else f'at most {most} subjects'} in a frame"
 
 
-def labelled_subjects(poses: Mapping[int | str, Mapping[str, Any]]) -> int:
+def labelled_subjects(poses: Mapping[str, Mapping[str, Any]] | Mapping[int, Mapping[str, Any]]) -> int:
     """Subjects with a point that is placed; ``poses`` is {subject: Pose2D as JSON}."""
     placed = {int(PointState.VISIBLE), int(PointState.OCCLUDED)}
     return sum(any(not placed.isdisjoint(of_view) for of_view in pose["state"]) for pose in poses.values())

@@ -73,7 +73,7 @@ def human_targets(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> l
     frames = _frames(workspace, snapshot.frame_ids[rows])
     weight = snapshot.weight
     if workspace.spec.subjects.max > 1:  # without a box nobody can say which subject is meant
-        weight = np.where(np.isfinite(snapshot.box_px).all(axis=-1)[..., None], weight, 0.0)
+        weight = np.where(np.isfinite(snapshot.box_px).all(axis=-1, keepdims=True), weight, 0.0)
     targets: list[TrainingTarget] = []
     for i in rows:
         targets += _targets(workspace, frames[int(snapshot.frame_ids[i])], snapshot.xy_px[i], weight[i], snapshot.box_px[i])

@@ -73,7 +73,9 @@ class FrameRow:
 
         most  numbers from there on are left out: the project was set to fewer subjects since
         """
-        found = {subject: np.full((len(views), 4), np.nan) for subject, boxes in self.boxes.items() if boxes and subject < most}
+        found: dict[int, FloatArray] = {
+            subject: np.full((len(views), 4), np.nan) for subject, boxes in self.boxes.items() if boxes and subject < most
+        }
         for subject, array in found.items():
             for v, view in enumerate(views):
                 box = self.box(view, subject=subject)

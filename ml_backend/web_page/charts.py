@@ -50,21 +50,6 @@ def line_chart(
     return _picture(title, width, height, parts)
 
 
-def bar_chart(title: str, bars: Sequence[tuple[str, float]], unit: str, *, width: int = 620) -> Markup:
-    """Horizontal bars with their values."""
-    if not bars:
-        return Markup("")
-    top = max(max(value for _, value in bars), 1e-9)
-    parts, row, label = [], 22, 170
-    for number, (name, value) in enumerate(bars):
-        y = number * row
-        length = (width - label - 110) * value / top
-        parts.append(f'<text x="{label - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
-        parts.append(f'<rect x="{label}" y="{y + 3}" width="{max(length, 1):.1f}" height="{row - 7}" fill="{COLOURS[0]}"/>')
-        parts.append(f'<text x="{label + length + 6:.1f}" y="{y + 15}">{value:.3g} {escape(unit)}</text>')
-    return _picture(title, width, row * len(bars) + 4, parts)
-
-
 def _axes(x_top: float, y_top: float, width: int, height: int, x_label: str, y_label: str) -> Sequence[str]:
     bottom, across, down = height - _BOTTOM, width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
     parts = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from label_config.values import FloatArray
 from ml_backend.project.rig_findings import rig_findings
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, work
@@ -47,7 +48,7 @@ def test_a_camera_that_moved_during_the_session(make_workspace: Make, label: Lab
     workspace = make_workspace(val_from=10**6)
     label(workspace, list(range(30)))
 
-    def moved(xy: np.ndarray) -> None:
+    def moved(xy: FloatArray) -> None:
         xy[1] += [0.0, 9.0]
 
     for number in range(1018, 1030):

@@ -250,9 +250,12 @@ def test_a_picture_of_three_hundred_scans_costs_one_child_its_time(monkeypatch: 
     """A progressive JPEG repeats its scans as often as it likes, and each goes over the whole picture again."""
     started: list[int] = []
     make = decoding._Child.__init__
-    monkeypatch.setattr(
-        decoding._Child, "__init__", lambda self, allowance: (started.append(allowance), make(self, allowance))[1]
-    )
+
+    def counted(self: Any, allowance: int) -> None:
+        started.append(allowance)
+        make(self, allowance)
+
+    monkeypatch.setattr(decoding._Child, "__init__", counted)
     grey = np.full((6000, 8000, 3), 127, dtype=np.uint8)
     grey[::64, ::64] = 255
     data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
