@@ -132,7 +132,12 @@ def _check_file(path: Path, create: bool) -> None:
     if not path.exists():
         if not create:
             raise BadInputError(f"store: there is no database at {path}; run `parallax init` first, or `parallax restore`")
-        make_folder(path.parent)
+        try:
+            make_folder(path.parent)
+        except OSError as error:
+            raise ServiceError(
+                f"store: {path.parent}: {error.strerror}; is the path right, and may this user read and write there?"
+            ) from error
         return
     if path.is_file() and path.stat().st_size == 0:
         raise BadInputError(
