@@ -90,7 +90,8 @@ def _train(situation: Situation, spec: Spec) -> tuple[bool, str]:
         return False, ""
     if situation.new_frames >= spec.train.min_new_frames:
         return True, f"{situation.new_frames} new labelled frames"
-    waited = situation.now - (situation.newest_label_at or situation.now)
+    # A label from the future is one from before the clock was set back.
+    waited = abs(situation.now - (situation.newest_label_at or situation.now))
     if waited >= spec.train.max_wait_minutes * 60:
         return True, f"{situation.new_frames} new labelled frames and none for {waited / 60:.0f} min"
     return False, ""

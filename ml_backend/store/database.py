@@ -186,7 +186,8 @@ def upgrade(store: Store) -> None:
 def _check_nobody_works(connection: Connection, held: str, wanted: str) -> None:
     """Processes that run keep to the schema that they were written for."""
     rows = connection.exec_driver_sql("SELECT process, at FROM heartbeats").all()
-    ages = {row.process: time.time() - row.at for row in rows if time.time() - row.at < STILL_ALIVE_S}
+    now = time.time()
+    ages = {row.process: abs(now - row.at) for row in rows if abs(now - row.at) < STILL_ALIVE_S}
     if ages:
         raise ParallaxError(
             f"the store must be upgraded to revision {wanted}, and processes of an earlier release work with it: "

@@ -63,11 +63,15 @@ def beat(store: Store, process: str, detail: dict[str, Any] | None = None) -> No
 
 
 def alive(store: Store, within_s: float = 60.0) -> dict[str, float]:
-    """Process → seconds since its last heartbeat, for those heard of within ``within_s``."""
+    """Process → seconds since its last heartbeat, for those heard of within ``within_s``.
+
+    One from the future is from before the clock was set back: as old as it is far away.
+    """
     now = time.time()
+    near = heartbeats.c.at.between(now - within_s, now + within_s)
     with store.read() as connection:
-        rows = connection.execute(select(heartbeats.c.process, heartbeats.c.at).where(heartbeats.c.at > now - within_s))
-        return {row.process: now - row.at for row in rows}
+        rows = connection.execute(select(heartbeats.c.process, heartbeats.c.at).where(near))
+        return {row.process: abs(now - row.at) for row in rows}
 
 
 def tell(store: ProjectStore, text: str, *, level: EventLevel = EventLevel.INFO, key: str | None = None) -> None:

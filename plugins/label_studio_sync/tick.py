@@ -193,7 +193,7 @@ def _failed(workspace: Workspace, live: VersionRow | None, newest_label_at: floa
         hopeless: dict[str, bool] = {
             JobKind.RETRAIN: (newest_label_at or 0.0) <= ended,
             JobKind.RESCORE: of_live,
-            JobKind.SELECT: of_live or now - ended < RETRY_S,
+            JobKind.SELECT: of_live or abs(now - ended) < RETRY_S,
         }
         if job.status is WorkStatus.FAILED and hopeless.get(kind, False):
             failed.add(kind)

@@ -61,7 +61,7 @@ def test_a_new_project_wants_an_order_before_anything_else() -> None:
 
 @pytest.mark.parametrize(
     ("new", "waited_s", "train"),
-    [(19, 0, False), (20, 0, True), (1, 599, False), (1, 600, True), (0, 10_000, False)],
+    [(19, 0, False), (20, 0, True), (1, 599, False), (1, 600, True), (0, 10_000, False), (1, -3600, True)],
 )
 def test_training_waits_for_enough_frames_or_a_pause(new: int, waited_s: float, train: bool) -> None:
     newest = NOW - waited_s if new else None
