@@ -89,7 +89,9 @@ def test_no_lease_of_the_dead_outlives_a_jump(workspace: Workspace, monkeypatch:
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
-def test_the_dead_do_not_count_as_alive_after_a_jump(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, jump_s: float) -> None:
+def test_the_dead_do_not_count_as_alive_after_a_jump(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
     real, shift_s = time.time, 0.0
     monkeypatch.setattr(time, "time", lambda: real() + shift_s)
     presence.beat(workspace.store, "train@host:1")
