@@ -55,10 +55,6 @@ class DecoderDiedError(Exception):
     """The child ended, hung or answered nonsense."""
 
 
-class OutOfTimeError(OSError):
-    """The child worked for as long as it may; another one would, too."""
-
-
 class DecodingProcess:
     """Children that decode.  Safe to share between threads; requests that overlap get a child each.
 
@@ -85,7 +81,7 @@ class DecodingProcess:
                 answer, *_rest = self.stream(request, data)
             except DecoderDiedError as error:
                 why = error
-                if isinstance(error.__cause__, OutOfTimeError):
+                if isinstance(error.__cause__, TimeoutError):  # another child would need as long
                     raise UnreadableImageError(where, f"cannot be decoded: {error}; save it anew with another program") from error
                 continue
             raise_refusal(answer)
@@ -203,7 +199,7 @@ class _Child:
             if not parts[-1]:
                 status = self._process.wait()
                 if status == -signal.SIGPROF:
-                    raise OutOfTimeError("the decoder was not done after its time of work")
+                    raise TimeoutError("the decoder was not done after its time of work")
                 raise OSError(f"status {status}")
         line, _, self._unread = b"".join(parts).partition(b"\n")
         try:

@@ -99,13 +99,13 @@ from ml_backend.acquisition.score_registry import render_table
 from ml_backend.project.predict_frames import _Collector
 
 Output, Prediction = module.Output, module.Prediction
-pictures = Prediction(np.ones((2, 3, 2)), np.ones((2, 3)), np.zeros((2, 4)), {Output.DEPTH: np.arange(6.0).reshape(2, 3)})
-assert module.by_keypoint_name(pictures, "abc", "cb").outputs[Output.DEPTH].tolist() == [[2, 1], [5, 4]]
+pictures = Prediction(np.ones((2, 3, 2)), np.ones((2, 3)), np.zeros((2, 4)), {Output.NOVEL: np.arange(6.0).reshape(2, 3)})
+assert module.by_keypoint_name(pictures, "abc", "cb").outputs[Output.NOVEL].tolist() == [[2, 1], [5, 4]]
 collector = _Collector(1, 2, 3)
 collector.take([(0, 0, np.zeros((4, 6, 3))), (0, 1, np.zeros((4, 6, 3)))], pictures)
 chunk = Chunk("s", np.arange(1), slice(0, 1), collector.result(), np.full((2, 2), 6.0))
-assert Output.DEPTH in chunk.available
-print(chunk.outputs[Output.DEPTH].tolist())
+assert Output.NOVEL in chunk.available
+print(chunk.outputs[Output.NOVEL].tolist())
 """
 
 
@@ -115,6 +115,6 @@ def test_a_new_output_is_one_line(tmp_path: Path) -> None:
     member = '    ENSEMBLE = "ensemble", "keypoint"\n'
     assert member in source
     changed = tmp_path / "prediction.py"
-    changed.write_text(source.replace(member, member + '    DEPTH = "depth", "keypoint"\n'), encoding="utf-8")
+    changed.write_text(source.replace(member, member + '    NOVEL = "novel", "keypoint"\n'), encoding="utf-8")
     run = subprocess.run([sys.executable, "-c", WITH_ANOTHER_OUTPUT, changed], capture_output=True, text=True, check=False)
     assert run.stdout == "[[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]\n", run.stderr

@@ -74,7 +74,7 @@ class Recipe:
     mean_oks: float | None = None
     randaugment: bool = False
     auxiliary: tuple[Auxiliary, ...] = ()
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def train_network(
