@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import g
 from label_studio_ml.model import LabelStudioMLBase
@@ -17,17 +17,19 @@ from ml_backend.server.wishes import Wishes
 from ml_backend.store.workspace import Workspace, open_workspace
 
 
+class Served(NamedTuple):
+    """The project that the process serves, its answers, and the flags that events want set."""
+
+    workspace: Workspace
+    predictions: Predictions
+    wishes: Wishes
+
+
 @cache
-def served() -> tuple[Workspace, Predictions]:
-    """The project that the process serves, opened once; it makes one model object per request."""
+def served() -> Served:
+    """Opened once; the host makes one model object per request."""
     workspace = open_workspace(load_spec(Path(os.environ.get(CONFIG_VARIABLE, "parallax.yaml"))))
-    return workspace, Predictions(workspace, _compute(workspace))
-
-
-@cache
-def wishes() -> Wishes:
-    """Flags that events want set in its store."""
-    return Wishes(served()[0])
+    return Served(workspace, Predictions(workspace, _compute(workspace)), Wishes(workspace))
 
 
 def _compute(workspace: Workspace) -> Compute | None:
@@ -46,16 +48,17 @@ class Parallax(LabelStudioMLBase):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Say the version that annotators are served."""
-        self.set("model_version", serving(served()[0]) or NO_VERSION)
+        self.set("model_version", serving(served().workspace) or NO_VERSION)
 
     def predict(self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         """One answer per task.  Raises ForeignProjectError and PoolMissError, which the host answers with status 500.
 
         context  what somebody clicked with the smart tool, if that is what is asked
         """
-        return served()[1].of(tasks, self.project_id or None, context)
+        return served().predictions.of(tasks, self.project_id or None, context)
 
     def fit(self, event: str, data: dict[str, Any], **additional_params: Any) -> dict[str, str]:
         """Set the flags that the event asks for; a training runs in a worker."""
-        ring(wishes(), served()[0].project.ls_project_id, {"action": event, **data}, may_train=g.may_train)
+        project = served()
+        ring(project.wishes, project.workspace.project.ls_project_id, {"action": event, **data}, may_train=g.may_train)
         return {"status": "accepted"}
