@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +25,7 @@ from label_config.values.errors import ModelError
 from label_config.values.masked import masked_median
 from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Camera
+from ml_backend.heatmaps.crops import CropTransform
 from ml_backend.pose.augment import draw_geometry, photometric
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.device import autocast, choose_device, threads, to_network
@@ -246,21 +246,14 @@ def _augmented(
     Turning and moving a picture about the middle of its crop is a turn of the camera about that ray, up to the angle between the
     ray and the axis; a larger picture is a nearer subject, whose root's depth nobody predicts.
     """
-    height, width = crops.shape[1:3]
-    side = np.array([width, height], dtype=np.float64)
+    size = (crops.shape[2], crops.shape[1])
+    whole, side = (0.0, 0.0, float(size[0]), float(size[1])), np.array(size, dtype=np.float64)
     pictures, points = crops.copy(), target.copy()
     for i in range(len(crops)):
         change = draw_geometry(augment, mirror is not None, rng)
-        angle = np.deg2rad(change.rotation_deg)
-        turn = change.scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        turn = turn @ np.diag([-1.0 if change.flip else 1.0, 1.0])
-        shift = np.array(change.shift) * side
-        middle = (side - 1) / 2
-        matrix = np.column_stack([turn, middle + shift - turn @ middle])
-        turned = np.asarray(cv2.warpAffine(crops[i], matrix, (width, height)), dtype=np.uint8)
-        pictures[i] = photometric(turned, augment, rng)
-        moved = (target[i, :, :2] * side) @ turn.T + shift
-        points[i, :, :2] = moved / side
+        crop = CropTransform(whole, size, size, **change._asdict())
+        pictures[i] = photometric(crop.extract(crops[i]), augment, rng)
+        points[i, :, :2] = (crop.image_to_input((target[i, :, :2] + 0.5) * side - 0.5) + 0.5) / side - 0.5
         if change.flip and mirror is not None:
             points[i] = points[i, list(mirror)]
     return pictures, points

@@ -122,7 +122,7 @@ def limb_sections(rows: Sequence[Row]) -> list[SummarySection]:
     ]
 
 
-def recipe_sections(rows: Sequence[Row], recipes: Sequence[str], unit: str) -> list[SummarySection]:
+def recipe_sections(rows: Sequence[Row], recipes: Sequence[str]) -> list[SummarySection]:
     """Mean error of each recipe, and its paired difference to the first, for each number of labels."""
     counts = sorted({int(row["labelled"]) for row in rows})
     seeds, first = len({row["seed"] for row in rows}), recipes[0]
@@ -136,7 +136,7 @@ def recipe_sections(rows: Sequence[Row], recipes: Sequence[str], unit: str) -> l
         return tuple(cells)
 
     columns = [name for count in counts for name in (f"{count} labels", f"minus {first!r}")]
-    title = f"{rows[0]['dataset']}: mean error on the test frames, {unit}, {seeds} seeds"
+    title = f"{rows[0]['dataset']}: mean error on the test frames, {rows[0]['unit']}, {seeds} seeds"
     return [SummarySection(title, ("recipe", *columns), tuple(map(line, recipes)))]
 
 

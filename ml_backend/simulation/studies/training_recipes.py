@@ -32,7 +32,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "rotation 45, batch 4": {"augment": AugmentConfig(rotation_deg=45), "batch": 4},
     "rotation 45, sigma 1.5": {"augment": AugmentConfig(rotation_deg=45), "sigma_hm": 1.5},
 }
-NAMES = ("dataset", "seed", "labelled", "recipe", "mean", "median", "seconds")
+NAMES = ("dataset", "unit", "seed", "labelled", "recipe", "mean", "median", "seconds")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,11 @@ def run(
         for count, recipe in missing:
             assert recording is not None
             row = _row(study, recording, count, recipe, seed, folder / "models" / f"{seed}-{count}")
-            add_rows(path, NAMES, [{"dataset": study.dataset, "seed": seed, "labelled": count, "recipe": recipe, **row}])
+            add_rows(
+                path,
+                NAMES,
+                [{"dataset": study.dataset, "unit": recording.unit, "seed": seed, "labelled": count, "recipe": recipe, **row}],
+            )
             tell(f"{study.dataset}, seed {seed}, {count} labels, {recipe}: {row['mean']:.2f} {recording.unit}")
     return read_rows(path)
 

@@ -87,7 +87,7 @@ def recipes(
 
     study = changed(RecipeStudy(precision=fast_precision()), setting or [])
     rows = run(study, range(first_seed, first_seed + seeds), out, data, typer.echo)
-    _show(recipe_sections(rows, study.recipes, "mm" if study.dataset == "studio" else "px"), out)
+    _show(recipe_sections(rows, study.recipes), out)
 
 
 def _show(sections: list[SummarySection], folder: Path) -> None:
