@@ -202,10 +202,12 @@ class PseudoLabelSettings(Section):
 class SubjectSettings(Section):
     """How many subjects a frame may hold.
 
-    max  with more than one, boxes in the data of the tasks say where they are; a list per camera, see docs/formats.md
+    max      with more than one, boxes in the data of the tasks say where they are; a list per camera, see docs/formats.md
+    combine  how the scores of a frame's subjects become that of the frame (docs/scores.md)
     """
 
     max: Annotated[int, Field(ge=1, le=20)] = 1
+    combine: Literal["mean", "max", "sum"] = "mean"
 
 
 class ValidationSettings(Section):

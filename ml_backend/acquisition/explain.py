@@ -11,7 +11,7 @@ from label_config.values import FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Fused, Scaling
 from ml_backend.acquisition.order_window import Pick, Selection
-from ml_backend.acquisition.reasons import reasons
+from ml_backend.acquisition.reasons import reasons, subject_words
 from ml_backend.acquisition.score_record import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
 
 
@@ -38,6 +38,7 @@ def build_record(
     *,
     features: FeatureSet | None = None,
     worst: Mapping[str, PointDetail | None] | None = None,
+    subjects: Mapping[str, int] | None = None,
     missing: Mapping[str, str] | None = None,
     hygiene: Mapping[str, Any] | None = None,
 ) -> ScoreRecord:
@@ -45,6 +46,7 @@ def build_record(
 
     fused    the same scores that ``select`` ordered by
     worst    score name -> the point that stands out (``reasons.worst_point``)
+    subjects score name -> the subject for which it is highest, where the frame shows several
     missing  score name -> why it could not be computed
     """
     components = tuple(
@@ -56,6 +58,7 @@ def build_record(
             weight=float(component.weight),
             support=None if component.support is None else int(component.support[pick.position]),
             worst=(worst or {}).get(component.name),
+            subject=(subjects or {}).get(component.name),
         )
         for component, scaled in zip(fused.components, fused.scaled, strict=True)
     )
@@ -120,9 +123,9 @@ def _component_line(item: ComponentRecord, scaling: str) -> str:
     if math.isnan(item.pct):
         return f"  {item.name}: says nothing about this frame"
     support = "" if item.support is None else f", from {item.support} values"
-    point = ""
+    point = "" if item.subject is None else f"; highest for {subject_words(item.subject)}"
     if item.worst is not None:
-        point = f"; most at {item.worst.keypoint} in {item.worst.view}"
+        point += f"; most at {item.worst.keypoint} in {item.worst.view}"
         point += f" ({item.worst.residual_px:.1f} px)" if math.isfinite(item.worst.residual_px) else ""
     return f"  {item.name}: {item.raw:.4g} {item.unit}, {scaling} {item.pct:.4f}, weight {item.weight:g}{support}{point}"
 

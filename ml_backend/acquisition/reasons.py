@@ -105,7 +105,8 @@ def reasons(
         return (RANDOM,)
     notable = [item for item in components if item.weight > 0 and item.pct >= NOTABLE]
     strongest = sorted(notable, key=lambda item: -item.weight * item.pct)
-    texts = tuple(dict.fromkeys(_text(item) for item in strongest[:2])) or (_without_reason(components, kind),)
+    texts = tuple(dict.fromkeys(_of_subject(item, _text(item)) for item in strongest[:2]))
+    texts = texts or (_without_reason(components, kind),)
     return (*texts, f"stands for {stands_for} frames like it") if stands_for is not None and stands_for > 1 else texts
 
 
@@ -116,7 +117,8 @@ def _without_reason(components: Sequence[ComponentRecord], kind: str) -> str:
     item = max(known, key=lambda item: item.weight * item.pct, default=None)
     if kind != "diverse" or item is None or item.worst is None:
         return text
-    return f"{text}, first {_point(item, item.worst, _words(item.worst.keypoint))}"
+    point = _point(item, item.worst, _words(item.worst.keypoint))
+    return f"{text}, first {point}" if item.subject is None else f"{text}, first {subject_words(item.subject)}, {point}"
 
 
 def reason_line(texts: Sequence[str]) -> str:
@@ -126,6 +128,15 @@ def reason_line(texts: Sequence[str]) -> str:
         if len(line) + 2 + len(text) <= LONGEST:
             line = f"{line}; {text}"
     return line if len(line) <= LONGEST else line[: LONGEST - 1].rstrip() + "…"
+
+
+def subject_words(subject: int) -> str:
+    """A subject as people read it: they count from one."""
+    return f"subject {subject + 1}"
+
+
+def _of_subject(item: ComponentRecord, text: str) -> str:
+    return text if item.subject is None else f"{subject_words(item.subject)}: {text}"
 
 
 def _text(item: ComponentRecord) -> str:

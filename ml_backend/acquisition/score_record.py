@@ -32,7 +32,10 @@ class PointDetail:
 
 @dataclass(frozen=True)
 class ComponentRecord:
-    """One score of one frame.  ``raw`` and ``pct`` are NaN when it says nothing; ``weight`` 0 = recorded, not counted."""
+    """One score of one frame.  ``raw`` and ``pct`` are NaN when it says nothing; ``weight`` 0 = recorded, not counted.
+
+    subject  of several in the frame, the one for which it is highest; None = there are not several
+    """
 
     name: str
     raw: float
@@ -41,6 +44,7 @@ class ComponentRecord:
     weight: float
     support: int | None = None
     worst: PointDetail | None = None
+    subject: int | None = None
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def _of_all_subjects(
     most, views, keypoints = workspace.spec.subjects.max, len(workspace.views), len(workspace.binding.skeleton)
     parts = {subject: scored(rows_of_subject(rows, subject)) for subject in subjects_of(rows, most)}
     empty = {"xy_px": np.full((views, keypoints, 2), np.nan), "confidence": np.full((views, keypoints), np.nan)}
-    return join_subjects(parts, [row for row in rows if row.id in of_core], most, empty)
+    return join_subjects(parts, [row for row in rows if row.id in of_core], most, empty, workspace.spec.subjects.combine)
 
 
 def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:

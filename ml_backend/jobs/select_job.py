@@ -13,7 +13,7 @@ from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Component, Fused, fuse
 from ml_backend.acquisition.order_window import Kind, Params, Selection, Strategy, rank_score
 from ml_backend.acquisition.pool import Pool
-from ml_backend.acquisition.reasons import reason_line, worst_point
+from ml_backend.acquisition.reasons import reason_line
 from ml_backend.acquisition.selection import select, without
 from ml_backend.evaluation.batch_performance import last_batch_performance
 from ml_backend.jobs.after_window import following
@@ -25,6 +25,7 @@ from ml_backend.jobs.preannotations import Poses, poses_to_show
 from ml_backend.jobs.scoring import Chosen, choose_scores, triangulation_of
 from ml_backend.jobs.self_training import propose_pseudo, store_pseudo
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores
+from ml_backend.jobs.worst_points import subjects_that_stand_out, worst_points
 from ml_backend.labels.split import random_slots, stable_uniform
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.job_arguments import RescoreArguments, SelectArguments
@@ -210,18 +211,11 @@ def _picks(
     for pick in chosen.picks:
         i = open_rows[pick.position]
         residual = found.reprojection_px[i] if found else None
-        worst = {
-            name.removeprefix("point."): worst_point(
-                np.asarray(array[i], dtype=np.float64),
-                views,
-                _names(keypoints, scored.arrays, i),
-                residual_px=residual,
-                inlier=found.inlier[i] if found else None,
-            )
-            for name, array in scored.arrays.items()
-            if name.startswith("point.")
-        }
-        record = build_record(pick, chosen, fused, context, features=features, worst=worst, missing=scored.unavailable)
+        worst = worst_points(scored.arrays, i, views, keypoints)
+        subjects = subjects_that_stand_out(scored.arrays, i)
+        record = build_record(
+            pick, chosen, fused, context, features=features, worst=worst, subjects=subjects, missing=scored.unavailable
+        )
         order.append(
             PickRow(
                 rank=pick.rank,
@@ -236,12 +230,6 @@ def _picks(
             )
         )
     return order
-
-
-def _names(keypoints: Sequence[str], arrays: Arrays, i: int) -> Sequence[str]:
-    """Keypoints as a reason names them; of several subjects with the number of the one that is meant."""
-    subject = int(arrays[LEAST_SURE][i]) if LEAST_SURE in arrays else -1
-    return keypoints if subject < 0 else [f"subject {subject} {keypoint}" for keypoint in keypoints]
 
 
 def _rounded(values: FloatArray) -> list[list[float | None]]:

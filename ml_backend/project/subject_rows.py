@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from label_config.values import DEFAULT_SUBJECT, IntArray
 from label_config.values.masked import masked_mean
+from ml_backend.acquisition.combining import Combine, combined, strongest
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.store.frames import FrameRow, list_frames
 from ml_backend.store.workspace import Workspace
@@ -24,6 +25,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 OF_SUBJECTS = "subjects."
 #: (m,) the subject whose arrays stand for the frame: the one that the network is least sure of; -1 = none is known there.
 LEAST_SURE = "least_sure"
+#: In front of the name of a score: (m,) the subject for which it is highest; -1 = it says nothing there.
+STRONGEST = "strongest."
 _EVERY_SUBJECT = frozenset(
     ("xy_px", "confidence", "xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance")
 )
@@ -55,14 +58,16 @@ def labelled_rows(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> l
     return [row_of(frame, subject) for frame, subject in zip(frames, snapshot.subjects[rows].tolist(), strict=True)]
 
 
-def join_subjects(parts: Mapping[int, Arrays], frames: Sequence[FrameRow], most: int, empty: Arrays) -> Arrays:
+def join_subjects(
+    parts: Mapping[int, Arrays], frames: Sequence[FrameRow], most: int, empty: Arrays, combine: Combine = "mean"
+) -> Arrays:
     """Arrays of single subjects, one row for each of their frames → arrays with one row for each of ``frames``.
 
     parts  subject → arrays with the ids of their frames under "frame_ids"
     empty  name → (...) what stands where nobody is, for arrays that must be there
 
-    A score of the frame is the mean over its subjects, its number of terms the sum.  Everything else is that of the subject which
-    the network is least sure of, so that reasons and distances have one to speak of.
+    A score of the frame is ``combine`` of those of its subjects, its number of terms the sum, its points are those of the subject
+    for which it is highest.  Everything else is that of the subject which the network is least sure of.
     """
     ids = np.array([frame.id for frame in frames], dtype=np.int64)
     place = {frame_id: i for i, frame_id in enumerate(ids.tolist())}
@@ -80,13 +85,18 @@ def join_subjects(parts: Mapping[int, Arrays], frames: Sequence[FrameRow], most:
     known = np.isfinite(sure)
     least = np.where(known, sure, np.inf).argmin(axis=1)
     joined: Arrays = {"frame_ids": ids, "index": np.array([frame.key.index for frame in frames], dtype=np.int64)}
+    frame = np.arange(len(ids))
     for name, array in every.items():
-        if name.startswith("raw."):
-            joined[name] = masked_mean(array, axis=1)[0]
-        elif name.startswith("support."):
+        kind, _, score = name.partition(".")
+        if kind == "raw":
+            joined[name], joined[STRONGEST + score] = combined(array, combine), strongest(array)
+        elif kind == "support":
             joined[name] = array.sum(axis=1)
+        elif kind == "point":
+            whose = strongest(every[f"raw.{score}"])
+            joined[name] = array[frame, np.where(whose < 0, least, whose)]
         elif name != "index":
-            joined[name] = array[np.arange(len(ids)), least]
+            joined[name] = array[frame, least]
         if name in _EVERY_SUBJECT:
             joined[OF_SUBJECTS + name] = array
     joined[LEAST_SURE] = np.where(known.any(axis=1), least, -1)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,16 @@ def outliers(pct: float = 0.98) -> ComponentRecord:
 
 def test_the_line_names_view_and_keypoint() -> None:
     assert reason_line(reasons([outliers()])) == "3 of 8 views disagree on left wrist (cam5: 84 px)"
+
+
+def test_of_several_subjects_the_line_names_one_and_people_count_from_one() -> None:
+    said = reasons([replace(outliers(), subject=1), ComponentRecord("coreset_distance", 0.19, "m", 0.9, 1.0, subject=0)])
+    assert said == (
+        "subject 2: 3 of 8 views disagree on left wrist (cam5: 84 px)",
+        "subject 1: pose far from the labelled ones (0.19 m)",
+    )
+    (text,) = reasons([replace(outliers(0.5), subject=1)], "diverse")
+    assert text.endswith("check every point, first subject 2, left wrist (cam5: 84 px)")
 
 
 def test_two_strongest_weighted_components() -> None:
