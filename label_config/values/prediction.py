@@ -116,6 +116,11 @@ class Prediction:
         outputs = {output: arrays[output.value] for output in Output if output.value in arrays}
         return cls(arrays["xy_px"], arrays["confidence"], arrays["box_px"], outputs, arrays.get("size_px"))
 
+    @classmethod
+    def nothing(cls, batch: tuple[int, ...], keypoints: int) -> Self:
+        """No point anywhere."""
+        return cls(np.full((*batch, keypoints, 2), np.nan), np.full((*batch, keypoints), np.nan), np.full((*batch, 4), np.nan))
+
     def adding(self, output: Output, array: npt.NDArray[Any]) -> Self:
         """The same with one output more."""
         return replace(self, outputs={**self.outputs, output: array})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from label_config.values import BoolArray, FloatArray, IntArray
+from label_config.values.masked import masked_mean
 from ml_backend.acquisition.feature_spaces import Features, FeatureSet, make_space
 from ml_backend.acquisition.fusion import min_max, percentiles
 from ml_backend.acquisition.hybrid import suppress_neighbours
@@ -153,7 +154,8 @@ class BatchBuilder:
                 self.take(position, Kind.DIVERSE)
 
     def _choose_clusters(self, rows: Features, count: int) -> None:
-        flat = flatten_poses(rows) if rows.ndim == 3 else rows
+        poses = masked_mean(rows, axis=1)[0] if rows.ndim == 4 else rows  # of several subjects, their mean
+        flat = flatten_poses(poses) if poses.ndim == 3 else poses
         members = np.flatnonzero(self.open)
         clusters = k_means(flat[members], count, seed=self.params.seed)
         for cluster in range(int(clusters.label.max(initial=-1)) + 1):

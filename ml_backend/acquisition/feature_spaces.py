@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from label_config.values import BadInputError, BoolArray, Float32Array, IntArray
 
-Metric = Literal["l2", "mean_joint"]
+Metric = Literal["l2", "mean_joint", "pose_set"]
 Features = npt.NDArray[Any]  #: any floating type
 
 _BLOCK = 1 << 22  #: values of a temporary distance block
@@ -50,10 +50,13 @@ def make_space(metric: Metric, features: Features, labelled: Features | None = N
 
     ``l2``          features (n, D), labelled (m, D): Euclidean distance; a row with a non-finite value is missing
     ``mean_joint``  features (n, K, d), labelled (m, K, d): see MeanKeypointSpace
+    ``pose_set``    features (n, S, K, d), labelled (m, S, K, d): see pose_sets.PoseSetSpace
     """
+    from ml_backend.acquisition.pose_sets import PoseSetSpace  # which is made of spaces itself
+
     if metric not in get_args(Metric):
         raise BadInputError(f"metric: expected one of {', '.join(get_args(Metric))}, got {metric!r}")
-    rank = 2 if metric == "l2" else 3
+    rank = {"l2": 2, "mean_joint": 3, "pose_set": 4}[metric]
     if features.ndim != rank:
         raise BadInputError(f"features for metric {metric!r}: expected {rank} axes, got shape {features.shape}")
     if labelled is None:
@@ -63,7 +66,8 @@ def make_space(metric: Metric, features: Features, labelled: Features | None = N
             f"labelled features: expected shape (m, {', '.join(map(str, features.shape[1:]))}) "
             f"like the candidates, got {labelled.shape}"
         )
-    return EuclideanSpace(features, labelled) if metric == "l2" else MeanKeypointSpace(features, labelled)
+    spaces = {"l2": EuclideanSpace, "mean_joint": MeanKeypointSpace, "pose_set": PoseSetSpace}
+    return spaces[metric](features, labelled)
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,11 @@ class MeanKeypointSpace:
     def distance_to(self, position: int) -> Float32Array:
         """(n,) see Space."""
         return self._distance(self._x[:, :, position], self._valid[:, position])
+
+    def distance_from(self, pose: Features) -> Float32Array:
+        """(n,) distance of every candidate from any pose (K, d)."""
+        x, valid = _by_keypoint(pose[None])
+        return self._distance(x[:, :, 0], valid[:, 0])
 
     def nearest_reference(self) -> tuple[Float32Array, IntArray]:
         """(n,), (n,) see Space."""

@@ -46,6 +46,9 @@ _TEMPLATES: dict[str, tuple[str, str]] = {
     "heatmap_entropy": ("blurred heatmap of {keypoint} ({view})", "blurred heatmaps"),
     "unimodality": ("odd heatmap of {keypoint} ({view})", "odd heatmaps"),
     "coreset_distance": ("pose far from the labelled ones ({value})", "pose far from the labelled ones ({value})"),
+    "count_disagreement": ("cameras show different numbers of subjects",) * 2,
+    "count_change": ("the number of subjects changes from frame to frame",) * 2,
+    "assignment_ambiguity": ("cameras may show another subject in its place",) * 2,
     "random": ("drawn at random", "drawn at random"),
 }
 _PIXELS = ("px", "px^2")

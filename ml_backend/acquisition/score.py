@@ -34,6 +34,7 @@ class Context(StrEnum):
     RIG = "rig"
     NEIGHBOURS = "neighbours"
     LABELS = "labels"
+    SUBJECTS = "subjects"
 
 
 #: Points and their confidence are always there, so no score names them.
@@ -54,6 +55,9 @@ class Chunk:
     triangulated  batch axes (n,), None without a rig
     gap           (n,) True where the frame does not follow its predecessor in this array (missing frames, scene cut)
     step          frame numbers from a frame of the recording to the next, usually; None = not known
+    subjects      (n, S, V, K, 2) points of every subject, NaN = no such subject, or not in this view; None: the chunk is about
+                  one subject, and ``prediction`` is that of it
+    pictures      (n, V) False where a camera has no picture of the frame, for ``subjects``; None = all have one
     """
 
     sequence: str
@@ -66,6 +70,8 @@ class Chunk:
     step: float | None = None
     rig: Rig | None = None
     skeleton: Skeleton | None = None
+    subjects: FloatArray | None = None
+    pictures: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if self.xy_px.ndim != 4:
@@ -102,7 +108,8 @@ class Chunk:
         context = {
             Context.VIEWS: self.xy_px.shape[1] > 1,
             Context.NEIGHBOURS: self.gap is None or not self.gap.all(),
-            Context.RIG: self.triangulated is not None,
+            Context.RIG: self.triangulated is not None or (self.subjects is not None and self.rig is not None),
+            Context.SUBJECTS: self.subjects is not None,
         }
         return frozenset(self.outputs) | {need for need, met in context.items() if met}
 
@@ -151,11 +158,13 @@ class Scores:
     raw        (c,) in the score's own unit, NaN = unavailable
     support    (c,) number of valid terms behind ``raw``
     per_point  (c, V, K) the same in the same unit for each point, NaN = no term; None when the score has no points
+    subject    (c,) of several, the one for which it is highest, -1 = none; None when the score is not about a single one
     """
 
     raw: FloatArray
     support: IntArray
     per_point: FloatArray | None = None
+    subject: IntArray | None = None
 
 
 class Score(Protocol):

@@ -20,6 +20,7 @@ from ml_backend.acquisition.scores.multi_view import MaxError, MultiViewConsiste
 from ml_backend.acquisition.scores.pictorial_entropy import PictorialLogDet
 from ml_backend.acquisition.scores.pose_prior import PoseMahalanobis, WholeBodyUnnaturalness
 from ml_backend.acquisition.scores.random_order import Random
+from ml_backend.acquisition.scores.subject_matching import AssignmentAmbiguity, CountChange, CountDisagreement
 from ml_backend.acquisition.scores.temporal import Jitter3D, TemporalHeatmapContinuity, TemporalPoseChange
 from ml_backend.acquisition.scores.uncalibrated_views import AffineResidual, EpipolarResidual
 
@@ -49,6 +50,9 @@ _CLASSES: tuple[Callable[..., Score], ...] = (
     Aleatoric,
     LearningLoss,
     CoresetDistance,
+    CountDisagreement,
+    CountChange,
+    AssignmentAmbiguity,
 )
 
 #: Name → what makes the score; its parameters are keyword arguments.

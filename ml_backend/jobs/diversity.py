@@ -19,6 +19,7 @@ from ml_backend.jobs.cold_start import describe_pictures
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.round_state import RoundState
+from ml_backend.project.subject_rows import LEAST_SURE, OF_SUBJECTS
 from ml_backend.store import presence
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.statuses import EventLevel
@@ -93,21 +94,49 @@ def feature_space(
 
     Poses in 3-D with a calibration; else the network's own view of the pictures, joined by the poses in them where there are
     several cameras.  The hybrid strategy always takes the network's view (docs/methods.md §5).  Without features: the poses.
+    Of several subjects all of them count, by the cheapest assignment (docs/methods.md §1.4).
     """
+    several = LEAST_SURE in arrays
     hybrid = strategy_of(state.spec) is Strategy.HYBRID and "features" in arrays
     if "xyz_world" in arrays and not hybrid:
-        return _in_3d(state, snapshot, arrays, positions)
+        return (_sets_in_3d if several else _in_3d)(state, snapshot, arrays, positions)
     mine = [i for i, row in enumerate(rows) if row.id in labelled]
     keys = [rows[i].key for i in mine]
+    said = _one_by_one(arrays) if several else arrays
     parts, names = [], []
-    if "features" in arrays:
-        parts.append(np.asarray(arrays["features"], dtype=np.float32))
+    if "features" in said:
+        parts.append(np.asarray(said["features"], dtype=np.float32))
         names.append("embedding")
     if not hybrid and (len(state.views) > 1 or not parts):
-        parts.append(_in_the_picture(state, arrays))
+        parts.append(_in_the_picture(state, said))
         names.append("pose2d")
     values = parts[0] if len(parts) == 1 else np.concatenate([_standardised(part) for part in parts], axis=1)
+    if several:
+        sets = values.reshape(len(rows), -1, 1, values.shape[1])
+        return FeatureSet(sets[positions], "pose_set", sets[mine], "+".join(names)), keys
     return FeatureSet(values[positions], "l2", values[mine], "+".join(names)), keys
+
+
+def _one_by_one(arrays: Arrays) -> Arrays:
+    """(n, S, ...) arrays of every subject → (n · S, ...)."""
+    every = {name: arrays[OF_SUBJECTS + name] for name in ("features", "xy_px") if OF_SUBJECTS + name in arrays}
+    return {name: array.reshape(-1, *array.shape[2:]) for name, array in every.items()}
+
+
+def _sets_in_3d(
+    state: RoundState, snapshot: Snapshot, arrays: Arrays, positions: Sequence[int]
+) -> tuple[FeatureSet, list[FrameKey]]:
+    """As :func:`_in_3d`, the poses of all subjects of a frame together."""
+    poses = arrays[OF_SUBJECTS + "xyz_world"]
+    known = np.asarray(np.isfinite(snapshot.xyz_world).all(axis=-1).any(axis=-1)) & (snapshot.subjects < poses.shape[1])
+    keys = sorted({key for key, there in zip(snapshot.keys, known, strict=True) if there})
+    place = {key: i for i, key in enumerate(keys)}
+    labelled = np.full((len(keys), *poses.shape[1:]), np.nan)
+    for row in np.flatnonzero(known).tolist():
+        labelled[place[snapshot.keys[row]], snapshot.subjects[row]] = snapshot.xyz_world[row]
+    skeleton, unit = state.binding.skeleton, next(iter(state.rigs.values())).unit
+    rows, references = pose3d_features(poses[positions], skeleton), pose3d_features(labelled, skeleton)
+    return FeatureSet(rows, "pose_set", references, "pose3d_root", unit), keys
 
 
 def _in_3d(state: RoundState, snapshot: Snapshot, arrays: Arrays, positions: Sequence[int]) -> tuple[FeatureSet, list[FrameKey]]:

@@ -10,14 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from label_config.values import ParallaxError
-from label_config.values.prediction import Output
+from label_config.values import IntArray, ParallaxError
+from label_config.values.prediction import Output, Prediction
 from ml_backend.jobs.common_model import source_of
 from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
 from ml_backend.jobs.job_context import JobContext, Report, StoppedError
 from ml_backend.jobs.labelled_crops import crops_of
-from ml_backend.jobs.scoring import ScoreKit, choose_scores, labelled_sizes, make_kit, score_chunk
+from ml_backend.jobs.scoring import (
+    ScoreKit,
+    choose_scores,
+    labelled_sizes,
+    make_kit,
+    score_chunk,
+    score_subjects_together,
+)
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.pose.infer import Predictor
@@ -169,15 +176,15 @@ def _one(
             if not work.refresh_shard(workspace.store, shard):
                 raise LostLeaseError(f"shard {shard.id} was taken over by another worker")
 
-    def scored(rows: Sequence[FrameRow]) -> Arrays:
-        core = np.array([position for position, row in enumerate(rows) if row.id in of_core], dtype=np.int64)
+    def predicted(rows: Sequence[FrameRow]) -> Prediction:
         seen = predict_frames(workspace, model, rows, pictures, heatmaps=kit.chosen.wants(Output.HEATMAPS), alive=alive)
-        seen = predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
-        arrays = score_chunk(workspace, kit, shard.sequence, [row.key.index for row in rows], core, seen)
-        return {**arrays, "frame_ids": np.array([rows[position].id for position in core], dtype=np.int64)}
+        return predict_ensemble(workspace, seen, earlier, rows, pictures, alive=alive)
 
     try:
-        arrays = scored(rows) if workspace.spec.subjects.max == 1 else _of_all_subjects(workspace, rows, of_core, scored)
+        if workspace.spec.subjects.max == 1:
+            arrays = _scored(workspace, kit, shard.sequence, rows, of_core, predicted(rows))
+        else:
+            arrays = _of_all_subjects(workspace, kit, shard.sequence, rows, of_core, predicted)
         reach("shard scored")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)
     except LostLeaseError:
@@ -192,14 +199,43 @@ def _one(
     work.close_shard(workspace.store, shard, path=path)
 
 
-def _of_all_subjects(
-    workspace: Workspace, rows: Sequence[FrameRow], of_core: set[int], scored: Callable[[Sequence[FrameRow]], Arrays]
+def _scored(
+    workspace: Workspace, kit: ScoreKit, sequence: str, rows: Sequence[FrameRow], of_core: set[int], seen: Prediction
 ) -> Arrays:
-    """Each subject scored as if it were alone, its own neighbours in time beside it, then put together frame by frame."""
+    """The arrays of the core frames among ``rows``."""
+    core = _positions(rows, of_core)
+    arrays = score_chunk(workspace, kit, sequence, [row.key.index for row in rows], core, seen)
+    return {**arrays, "frame_ids": np.array([rows[position].id for position in core], dtype=np.int64)}
+
+
+def _positions(rows: Sequence[FrameRow], ids: set[int]) -> IntArray:
+    return np.array([position for position, row in enumerate(rows) if row.id in ids], dtype=np.int64)
+
+
+def _of_all_subjects(
+    workspace: Workspace,
+    kit: ScoreKit,
+    sequence: str,
+    rows: Sequence[FrameRow],
+    of_core: set[int],
+    predicted: Callable[[Sequence[FrameRow]], Prediction],
+) -> Arrays:
+    """Each subject scored as if it were alone, its own neighbours in time beside it; put together frame by frame; and the scores
+    that compare the subjects of a frame."""
     most, views, keypoints = workspace.spec.subjects.max, len(workspace.views), len(workspace.binding.skeleton)
-    parts = {subject: scored(rows_of_subject(rows, subject)) for subject in subjects_of(rows, most)}
+    place = {row.id: position for position, row in enumerate(rows)}
+    xy_px = np.full((len(rows), most, views, keypoints, 2), np.nan)
+    parts = {}
+    for subject in subjects_of(rows, most):
+        own = rows_of_subject(rows, subject)
+        seen = predicted(own)
+        parts[subject] = _scored(workspace, kit, sequence, own, of_core, seen)
+        xy_px[[place[row.id] for row in own], subject] = seen.xy_px
     empty = {"xy_px": np.full((views, keypoints, 2), np.nan), "confidence": np.full((views, keypoints), np.nan)}
-    return join_subjects(parts, [row for row in rows if row.id in of_core], most, empty, workspace.spec.subjects.combine)
+    joined = join_subjects(parts, [row for row in rows if row.id in of_core], most, empty, workspace.spec.subjects.combine)
+    pictures = np.array([[row.due(view) for view in workspace.views] for row in rows], dtype=np.bool_)
+    numbers = [row.key.index for row in rows]
+    return joined | score_subjects_together(workspace, kit, sequence, numbers, _positions(rows, of_core), xy_px, pictures)
 
 
 def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:

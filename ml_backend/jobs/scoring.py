@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from label_config.settings.learning_settings import ScoreSettings
-from label_config.values import FloatArray, IntArray, Triangulation
+from label_config.values import BoolArray, FloatArray, IntArray, Triangulation
 from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.score import Chunk, Context, Labelled, Need, Score, Scores, Source, State
 from ml_backend.acquisition.score_registry import default_weights, make_scores
@@ -20,6 +20,7 @@ from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.config import Auxiliary, auxiliaries_for
 from ml_backend.project.round_state import RoundState
+from ml_backend.project.subject_rows import STRONGEST
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.workspace import Workspace
 
@@ -130,7 +131,7 @@ def score_chunk(
         prediction=prediction,
         size_px=_sizes(prediction),
         triangulated=triangulated,
-        gap=(np.diff(numbers, prepend=numbers[:1]) > GAP * usual) | (sequence not in kit.videos),
+        gap=_gaps(kit, sequence, numbers),
         step=usual,
         rig=rig,
         skeleton=workspace.binding.skeleton,
@@ -149,6 +150,50 @@ def score_chunk(
         if score.requires - {Context.LABELS} <= chunk.available:
             arrays |= _named(score.name, score.score(chunk, kit.states[score.name]))
     return arrays
+
+
+def score_subjects_together(
+    workspace: Workspace,
+    kit: ScoreKit,
+    sequence: str,
+    index: Sequence[int],
+    core: IntArray,
+    xy_px: FloatArray,
+    pictures: BoolArray,
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Arrays of the scores that compare the subjects of a frame, for the core frames.
+
+    xy_px     (n, S, V, K, 2) predicted points of every subject, NaN = none
+    pictures  (n, V) the camera has a picture of the frame
+    """
+    numbers, usual = np.array(index, dtype=np.int64), kit.steps.get(sequence, 1.0)
+    chunk = Chunk(
+        sequence=sequence,
+        index=numbers,
+        core=core,
+        prediction=Prediction.nothing((len(xy_px), *xy_px.shape[2:3]), xy_px.shape[3]),
+        size_px=np.full((xy_px.shape[2], 2), np.nan),
+        gap=_gaps(kit, sequence, numbers),
+        step=usual,
+        rig=kit.rigs.get(sequence),
+        skeleton=workspace.binding.skeleton,
+        subjects=xy_px,
+        pictures=pictures,
+    )
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for score in kit.chosen.scores:
+        if Context.SUBJECTS in score.requires and score.requires <= chunk.available:
+            found = score.score(chunk, None)
+            arrays |= _named(score.name, found)
+            if found.subject is not None:
+                arrays[STRONGEST + score.name] = found.subject
+    return arrays
+
+
+def _gaps(kit: ScoreKit, sequence: str, numbers: IntArray) -> BoolArray:
+    """(n,) the frame does not follow the one before it in the array."""
+    far = np.diff(numbers, prepend=numbers[:1]) > GAP * kit.steps.get(sequence, 1.0)
+    return np.asarray(far | (sequence not in kit.videos))
 
 
 def _named(name: str, scores: Scores) -> dict[str, npt.NDArray[np.generic]]:

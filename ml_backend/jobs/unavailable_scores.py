@@ -18,6 +18,7 @@ from ml_backend.store.workspace import Workspace
 
 #: What a project lacks whatever its model is, with the remedy; the first that applies is the reason.
 _OF_THE_PROJECT: Mapping[Context, str] = {
+    Context.SUBJECTS: "it compares the subjects of a frame, and there is one; take it out of `scores`, or set `subjects.max`",
     Context.VIEWS: "it compares cameras, and there is one; take it out of `scores` in parallax.yaml",
     Context.RIG: "it needs calibrated cameras; give `recordings` a `calibration` in parallax.yaml and run `parallax init`",
     Context.NEIGHBOURS: "it needs frames that follow each other in time, and there are single pictures; take it out of `scores`",
@@ -41,6 +42,7 @@ def unmet(state: RoundState) -> dict[str, str]:
     """
     several = len(state.views) > 1
     have = {Context.VIEWS: several, Context.RIG: bool(state.rigs), Context.NEIGHBOURS: bool(state.videos)}
+    have[Context.SUBJECTS] = state.spec.subjects.max > 1
     lacking = {need: why for need, why in _OF_THE_PROJECT.items() if not have[need]}
     if not several:
         lacking[Context.RIG] = lacking[Context.VIEWS]

@@ -21,7 +21,7 @@ def worst_points(arrays: Arrays, row: int, views: Sequence[str], keypoints: Sequ
     for name, array in arrays.items():
         kind, _, score = name.partition(".")
         if kind == "point":
-            whose = int(arrays[STRONGEST + score][row]) if LEAST_SURE in arrays else None
+            whose = int(arrays.get(STRONGEST + score, arrays[LEAST_SURE])[row]) if LEAST_SURE in arrays else None
             found[score] = worst_point(
                 np.asarray(array[row], dtype=np.float64),
                 views,

@@ -28,7 +28,7 @@ LEAST_SURE = "least_sure"
 #: In front of the name of a score: (m,) the subject for which it is highest; -1 = it says nothing there.
 STRONGEST = "strongest."
 _EVERY_SUBJECT = frozenset(
-    ("xy_px", "confidence", "xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance")
+    ("xy_px", "confidence", "features", "xyz_world", "inlier", "reprojection_px", "angle_deg", "consensus", "covariance")
 )
 
 

@@ -226,6 +226,11 @@ class CaptureStudio:
         """(n,) the frame belongs to a bout of a rare action."""
         return self._motion.rare
 
+    @cached_property
+    def subjects_rare(self) -> BoolArray:
+        """(n, S) :attr:`rare` of all figures."""
+        return np.stack([self._motion.rare, *(self._other_motion(i).rare for i in range(1, self.figures))], axis=1)
+
     @property
     def action(self) -> tuple[str, ...]:
         """(n,) name of the action."""

@@ -10,6 +10,7 @@ Words are joined by ``+``, in any order:
 ``fixed``, ``increase``, ``decrease``  DUW without G: distance + factor · score, the factor constant, times the labelled share of
                          the pool, or times the rest
 ``poses``, ``features``  the space of distances
+``max``, ``sum``         how the scores of several figures become that of the frame; without it their mean
 ``minmax``               scores stretched to [0, 1] instead of percentiles
 ``acft``, ``scratch``, … a training recipe of ``pose.presets``;  ``randaugment``  RandAugment(2, 9) on top
 ``pseudo:0.2``           pseudo-labels, with their share of a batch; ``pseudo_repeat``: frames of the previous round may come back
@@ -55,9 +56,10 @@ _WITHOUT_SCORES = (Strategy.K_CENTER, Strategy.K_MEANS)
 _OWN_SCORES = {"duw": COMPOSITE, "duw_paper": COMPOSITE, "hybrid": "least_confidence"}
 WEIGHINGS = ("fixed", "increase", "decrease")
 SPACES = ("poses", "features")
+COMBINES = ("max", "sum")
 #: "hybrid" stops early by validation frames, which an experiment does not have.
 RECIPES = tuple(name for name in PRESETS if name != "hybrid")
-OPTIONS = ("lambda:<factor>", *WEIGHINGS, *SPACES, "minmax", *RECIPES, "randaugment", "pseudo[:<ratio>]",
+OPTIONS = ("lambda:<factor>", *WEIGHINGS, *SPACES, *COMBINES, "minmax", *RECIPES, "randaugment", "pseudo[:<ratio>]",
            "pseudo_repeat[:<ratio>]", "views<n>")  # fmt: skip
 
 
@@ -73,6 +75,7 @@ class Arm:
     trade_off: float | None = None
     weighing: str = ""
     space: str = ""
+    combine: Literal["", "max", "sum"] = ""
     minmax: bool = False
     recipe: str = ""
     randaugment: bool = False
@@ -121,7 +124,7 @@ class Arm:
         ratio = "" if self.pseudo_ratio is None else f":{self.pseudo_ratio:g}"
         parts = [name if weight == 1 else f"{weight:g}*{name}" for name, weight in self.terms]
         parts += [self.selection, "" if self.trade_off is None else f"lambda:{self.trade_off:g}", self.weighing, self.space]
-        parts += ["minmax" if self.minmax else "", self.recipe, self._augment, self.pseudo + ratio]
+        parts += [self.combine, "minmax" if self.minmax else "", self.recipe, self._augment, self.pseudo + ratio]
         return "+".join(part for part in (*parts, f"views{self.views}" if self.views else "") if part)
 
     @property
@@ -191,6 +194,7 @@ def _with_word(arm: Arm, word: str, text: str) -> Arm:
         **{known: lambda: once("selection", name) for known in SELECTIONS},
         **{known: lambda: once("weighing", name) for known in WEIGHINGS},
         **{known: lambda: once("space", name) for known in SPACES},
+        **{known: lambda: once("combine", name) for known in COMBINES},
         **{known: lambda: once("recipe", name) for known in RECIPES},
         "minmax": lambda: once("minmax", True),
         "randaugment": lambda: once("randaugment", True),
@@ -231,5 +235,7 @@ def _check(arm: Arm, text: str) -> None:
         raise _wrong(text, "lambda is a setting of duw, duw_paper and k_median; expected one of them beside it")
     if arm.space and arm.strategy in (Strategy.TOP, Strategy.RANDOM):
         raise _wrong(text, f"{arm.space} is a space for distances; expected a selection that measures them beside it")
+    if arm.combine and not arm.weights({COMPOSITE: 1.0}):
+        raise _wrong(text, f"{arm.combine} puts scores together; expected a score beside it")
     if arm.minmax and not arm.weights({COMPOSITE: 1.0}):
         raise _wrong(text, "minmax scales scores; expected a score beside it")

@@ -26,6 +26,9 @@ GUARD_FRAMES = 60
 SOURCE_SEED, SOURCE_STRIDE = 100_000, 15
 #: The test stretch is this many times longer than the frames taken from it; rare frames are taken more densely.
 TEST_STRETCH, RARE_DENSITY = 10, 3
+#: Several figures: whole pictures are so many times as wide and as high as the network's input, a standing figure has this share
+#: of their height, a box so many pixels around its points; a figure is found where a camera shows this share of its keypoints.
+PICTURE_SIDES, STANDING_SHARE, BOX_ROOM_PX, FOUND_SHARE = 2, 0.36, 3.0, 0.4
 #: Row of the mirror recording's pictures where the side view ends and the view from below begins.
 MIRROR_ROW = 168
 #: Room around the true box of the mouse in the open field.
@@ -46,6 +49,13 @@ class TrueRecording:
     rare_share  share of rare frames in an unbiased test, for the mean error
     video     neighbours in ``keys`` are neighbours in time
     unseen    the same frames before cameras that nothing is trained on, None = no such cameras
+
+    Of several figures m counts the poses: every figure of every frame is a row, and
+
+    frame     (m,) place of the frame in ``pictures``, ascending; None = every row is a frame of its own
+    subject   (m,) number of the figure
+    box_px    (m, V, 4) x, y, width, height of the figure's box in each picture
+    found     (m, V) a camera shows enough of the figure to find it; elsewhere nothing is predicted
     """
 
     skeleton: Skeleton
@@ -62,6 +72,23 @@ class TrueRecording:
     rig: Rig | None = None
     video: bool = False
     unseen: TrueRecording | None = None
+    frame: IntArray | None = None
+    subject: IntArray | None = None
+    box_px: FloatArray | None = None
+    found: BoolArray | None = None
+
+    @property
+    def frame_of(self) -> IntArray:
+        """(m,) place of every row's frame in ``pictures``."""
+        return np.arange(len(self.keys)) if self.frame is None else self.frame
+
+    def count_frames(self, rows: IntArray) -> int:
+        """How many frames these rows are of."""
+        return len(np.unique(self.frame_of[rows]))
+
+    def rows_of(self, frames: IntArray) -> IntArray:
+        """All rows of these frames, ascending."""
+        return np.flatnonzero(np.isin(self.frame_of, frames))
 
     @property
     def size_px(self) -> FloatArray:
@@ -80,7 +107,7 @@ def load_recording(design: Design, seed: int, cache: Path, data: Path | None) ->
     Every seed is another take of the studio (motion, cameras, room), or another split of a labelled recording in ``data``.
     """
     if design.dataset == "studio":
-        return _studio(design, seed, cache)
+        return _studio(design, seed, cache) if design.figures == 1 else _studio_of_several(design, seed, cache)
     if data is None or not (data / design.dataset).is_dir():
         where = "no folder of recordings was given" if data is None else f"there is no folder {design.dataset} in {data}"
         raise BadInputError(
@@ -125,6 +152,47 @@ def _studio(design: Design, seed: int, cache: Path) -> TrueRecording:
     # Evenly among the others, so that both sets stand around the subject.
     away = {int((i + 0.5) * cameras / design.unseen_views) for i in range(design.unseen_views)}
     return replace(_by_cameras(whole, sorted(set(range(cameras)) - away)), unseen=_by_cameras(whole, sorted(away)))
+
+
+def _studio_of_several(design: Design, seed: int, cache: Path) -> TrueRecording:
+    """Several figures that cross and hide one another; the network sees each in its box."""
+    stretch = TEST_STRETCH * design.test_frames
+    w, h = design.input_px
+    studio = CaptureStudio(
+        seed=seed,
+        n_frames=design.pool_frames + GUARD_FRAMES + stretch,
+        n_views=design.views,
+        size_px=(PICTURE_SIDES * w, PICTURE_SIDES * h),
+        rare_fraction=design.rare_fraction,
+        fill=STANDING_SHARE,
+        figures=design.figures,
+    )
+    after = np.arange(design.pool_frames + GUARD_FRAMES, studio.n_frames)
+    number = np.concatenate([np.arange(design.pool_frames), _spread(after, studio.rare[after], design.test_frames)])
+    frame, subject = np.nonzero(studio.present[number])
+    there, xy = number[frame], studio.subjects_xy[number[frame], subject]
+    hidden = studio.subjects_occluded[there, subject]
+    low, high = xy.min(axis=2) - BOX_ROOM_PX, xy.max(axis=2) + BOX_ROOM_PX
+    rare = studio.subjects_rare
+    return TrueRecording(
+        skeleton=studio.skeleton,
+        pictures=_rendered(studio, number, cache),
+        xy_px=xy,
+        scale=np.ones(xy.shape[:2]),
+        keys=tuple(studio.frames[i] for i in there),
+        pool=np.flatnonzero(frame < design.pool_frames),
+        test=np.flatnonzero(frame >= design.pool_frames),
+        rare=rare[there, subject],
+        rare_share=float(rare[after][studio.present[after]].mean()),
+        hidden=hidden if design.annotator_px else np.zeros_like(hidden),
+        xyz=studio.subjects_xyz[there, subject],
+        rig=studio.rig if design.views > 1 else None,
+        video=True,
+        frame=frame,
+        subject=subject,
+        box_px=np.concatenate((low, high - low), axis=-1),
+        found=np.asarray((studio.rig.inside(xy) & ~hidden).mean(axis=-1) >= FOUND_SHARE),
+    )
 
 
 def _by_cameras(recording: TrueRecording, views: Sequence[int]) -> TrueRecording:
@@ -182,7 +250,8 @@ def _spread(frames: IntArray, rare: BoolArray, count: int) -> IntArray:
 def _rendered(studio: CaptureStudio, number: IntArray, cache: Path) -> tuple[ByteArray, ...]:
     """Drawn once per recording and kept in ``cache``; every process maps the same file."""
     w, h = studio.size_px
-    name = f"studio{studio.seed}-{studio.n_views}x{w}x{h}-{len(number)}of{studio.n_frames}-{studio.rare_fraction:g}.npy"
+    several = f"-{studio.figures}figures" if studio.figures > 1 else ""
+    name = f"studio{studio.seed}-{studio.n_views}x{w}x{h}-{len(number)}of{studio.n_frames}-{studio.rare_fraction:g}{several}.npy"
     path = cache / name
     with locked(path):
         if not path.exists():

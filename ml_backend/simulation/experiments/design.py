@@ -21,6 +21,7 @@ class Design:
     initial, batch, rounds   labelled frames before the first model, per round, and rounds after the first model
     pool_frames, test_frames frames that may be picked and frames that evaluate (capture studio; recordings have what they have)
     views, rare_fraction     of the capture studio
+    figures                  of the studio; of several, a frame is labelled with all that are there
     unseen_views             further cameras of the studio before which models are only tested (Feng et al. 2023)
     input_px                 (width, height) of the network's input
     steps_first, steps_round, steps_full   optimiser steps of a fresh model, of a warm start, of the model of all labels
@@ -43,6 +44,7 @@ class Design:
     pool_frames: int = 2000
     test_frames: int = 160
     views: int = 4
+    figures: int = 1
     unseen_views: int = 0
     rare_fraction: float = 0.1
     input_px: tuple[int, int] = (96, 96)
@@ -79,6 +81,7 @@ class Design:
             "steps_first": 1,
             "steps_round": 1,
             "views": 1,
+            "figures": 1,
         }
         for name, low in lowest.items():
             if getattr(self, name) < low:
@@ -89,6 +92,8 @@ class Design:
             raise BadInputError(
                 "experiment: unseen_views are compared by 3-D errors; expected at least two of them, and two views"
             )
+        if self.figures > 1 and (self.dataset != "studio" or self.unseen_views or self.generic_takes):
+            raise BadInputError("experiment: several figures are of dataset 'studio', without unseen_views and generic_takes")
         if self.generic_takes and self.dataset != "studio":
             raise BadInputError("experiment: generic_takes are takes of the studio; expected dataset 'studio', or 0 of them")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from label_config.values import ByteArray, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
+from label_config.values import BoolArray, Box, ByteArray, FloatArray, ImageRef, IntArray, TrainingTarget, Triangulation
 from label_config.values.prediction import Prediction, stacked
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.pose.config import Auxiliary, TrainConfig
@@ -106,11 +106,16 @@ def train_network(
     )
 
     def load(ref: ImageRef) -> ByteArray:
-        row, view = map(int, ref.source.split("/"))
-        return np.asarray(recording.pictures[view][row])
+        frame, view = map(int, ref.source.split("/"))
+        return np.asarray(recording.pictures[view][frame])
 
     targets = [
-        TrainingTarget(ImageRef(f"{row}/{view}"), training_set.xy_px[i, view], training_set.weight[i, view])
+        TrainingTarget(
+            ImageRef(f"{recording.frame_of[row]}/{view}"),
+            training_set.xy_px[i, view],
+            training_set.weight[i, view],
+            box_px=_box(recording, row, view),
+        )
         for i, row in enumerate(training_set.rows.tolist())
         for view in range(len(recording.pictures))
         if (training_set.weight[i, view] > 0).any()
@@ -147,8 +152,32 @@ def _predicted(recording: TrueRecording, folder: Path, rows: IntArray, heatmaps:
     from ml_backend.pose.infer import Predictor
 
     predictor = Predictor.load(folder, "cpu", batch=64)
-    return stacked([predictor.predict(_pictures(part, rows), heatmaps=heatmaps) for part in recording.pictures], axis=1)
+    seen = stacked(
+        [
+            predictor.predict(
+                _pictures(part, recording.frame_of[rows]), [_box(recording, row, v) for row in rows.tolist()], heatmaps=heatmaps
+            )
+            for v, part in enumerate(recording.pictures)
+        ],
+        axis=1,
+    )
+    return seen if recording.found is None else _only(seen, recording.found[rows])
 
 
-def _pictures(part: ByteArray, rows: IntArray) -> Sequence[ByteArray]:
-    return [np.asarray(part[row]) for row in rows]
+def _box(recording: TrueRecording, row: int, view: int) -> Box | None:
+    if recording.box_px is None:
+        return None
+    x, y, w, h = recording.box_px[row, view].tolist()
+    return x, y, w, h
+
+
+def _only(seen: Prediction, found: BoolArray) -> Prediction:
+    """NaN where a figure was not found."""
+    arrays = {name: array.copy() for name, array in seen.arrays().items()}
+    for array in arrays.values():
+        array[~found] = np.nan
+    return Prediction.from_arrays(arrays)
+
+
+def _pictures(part: ByteArray, frames: IntArray) -> Sequence[ByteArray]:
+    return [np.asarray(part[frame]) for frame in frames]

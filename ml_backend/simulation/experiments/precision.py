@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from label_config.values import FloatArray, IntArray
@@ -10,6 +12,7 @@ from ml_backend.acquisition.features import known_points
 from ml_backend.metrics.curve_summaries import area_under_learning_curve
 from ml_backend.metrics.oks import THRESHOLDS, Detection, Truth, average_precision, labelled_area, oks, pose_score
 from ml_backend.metrics.ospa import ospa
+from ml_backend.metrics.subject_count import count_accuracy
 from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.learner import Scan
 
@@ -31,13 +34,31 @@ def picture_precision(recording: TrueRecording, seen: Scan) -> dict[str, float]:
     """The mean AP of predictions alone, and OSPA of 1 - OKS, mean over pictures."""
     truths, detections = _pairs(recording, seen, seen.rows[:0])
     sigmas = np.array(recording.skeleton.sigmas)
-    similarity = [oks(d.xy_px, t.xy_px, t.visible, np.array(t.area_px2), sigmas) for t, d in zip(truths, detections, strict=True)]
     found = average_precision(truths, detections, sigmas, area_source="bbox")
-    return {"test_ap": found.ap, "test_ospa": mean_of(np.array([ospa(1 - np.full((1, 1), value)) for value in similarity]))}
+    count = count_accuracy(truths, detections, sigmas)
+    figures = {"test_ap": found.ap, "test_ar": found.ar, "test_count": count.matched_share}
+    return figures | {"test_ospa": _ospa_of_pictures(truths, detections, sigmas)}
+
+
+def _ospa_of_pictures(truths: Sequence[Truth], detections: Sequence[Detection], sigmas: FloatArray) -> float:
+    """OSPA of 1 − OKS, mean over pictures."""
+    wanted: dict[str, list[Truth]] = {truth.image: [] for truth in truths}
+    seen: dict[str, list[Detection]] = {truth.image: [] for truth in truths}
+    for truth in truths:
+        wanted[truth.image].append(truth)
+    for detection in detections:
+        seen[detection.image].append(detection)
+    distance = [
+        np.array(
+            [[1 - oks(d.xy_px, t.xy_px, t.visible, np.array(t.area_px2), sigmas) for d in seen[image]] for t in wanted[image]]
+        ).reshape(len(wanted[image]), len(seen[image]))
+        for image in wanted
+    ]
+    return mean_of(np.array([ospa(table) for table in distance]))
 
 
 def _pairs(recording: TrueRecording, seen: Scan, labelled: IntArray) -> tuple[list[Truth], list[Detection]]:
-    """One of each per picture.
+    """One of each per picture and figure, but no detection where a figure was not found.
 
     The area of OKS is that of the box around the true points; pictures without two true points are left out.
     """
@@ -48,10 +69,11 @@ def _pairs(recording: TrueRecording, seen: Scan, labelled: IntArray) -> tuple[li
     xy = np.where(done[..., None] & visible[..., None], truth, seen.xy_px)
     score = pose_score(np.where(done, 1.0, seen.prediction.confidence))
     truths, detections = [], []
-    for frame, view in np.argwhere(area > 0).tolist():
-        name = f"{frame}/{view}"
-        truths.append(Truth(name, truth[frame, view], visible[frame, view], float(area[frame, view])))
-        detections.append(Detection(name, xy[frame, view], float(score[frame, view])))
+    for row, view in np.argwhere(area > 0).tolist():
+        name = f"{recording.frame_of[seen.rows[row]]}/{view}"
+        truths.append(Truth(name, truth[row, view], visible[row, view], float(area[row, view])))
+        if recording.found is None or recording.found[seen.rows[row], view] or done[row]:
+            detections.append(Detection(name, xy[row, view], float(score[row, view])))
     return truths, detections
 
 

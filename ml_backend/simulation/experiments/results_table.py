@@ -28,7 +28,7 @@ KEY = ("strategy", "seed", "round")
 FIGURES = (
     "labels", "pool", "error", "error_common", "error_rare", "unseen_error", "coverage", "radius", "entropy", "rare_share",
     "batch_oks", "seen_oks_min", "val_oks_q05", "pseudo_frames", "pseudo_keypoints", "pseudo_error", "train_s", "scan_s",
-    "test_ap", "test_ospa", "test_pckh", "test_torso_pck", "test_pcp", "test_pcp_3d",
+    "test_ap", "test_ar", "test_count", "test_ospa", "test_pckh", "test_torso_pck", "test_pcp", "test_pcp_3d",
     "pool_ap", "pool_ap60", "pool_ap80", "scored", "rho_own",
     *(f"rho_{name}" for name in WATCHED),
 )  # fmt: skip

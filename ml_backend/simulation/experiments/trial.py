@@ -135,18 +135,21 @@ def run_trial(design: Design, recording: TrueRecording, arm: Arm, seed: int, fol
 
 def _human_labels(design: Design, recording: TrueRecording, arm: Arm, labelled: IntArray) -> TrainingSet:
     """The human labels: the first frames in all views, for they are the same for all strategies, later ones as the arm says."""
+    if recording.frame is not None:  # every pose in all views
+        return annotate(design, recording, labelled)
     first, later = labelled[: design.initial], labelled[design.initial :]
     return annotate(design, recording, first).joined(annotate(design, recording, later, arm.views))
 
 
 def _effort(design: Design, recording: TrueRecording, arm: Arm, labelled: IntArray) -> float:
     """Labelled pictures, in frames of all views."""
-    later = len(labelled) - design.initial
+    later = recording.count_frames(labelled) - design.initial
     return design.initial + later * (arm.views / len(recording.pictures) if arm.views else 1.0)
 
 
 def _start(design: Design, recording: TrueRecording, seed: int) -> State:
-    drawn = np.random.default_rng([seed, 11]).choice(recording.pool, design.initial, replace=False)
+    drawn = np.random.default_rng([seed, 11]).choice(np.unique(recording.frame_of[recording.pool]), design.initial, replace=False)
+    drawn = recording.rows_of(drawn)
     views, keypoints = recording.xy_px.shape[1:3]
     none = TrainingSet(np.zeros(0, np.int64), np.zeros((0, views, keypoints, 2)), np.zeros((0, views, keypoints)))
     return State(0, np.sort(drawn), none, math.nan, 0, math.nan, len(drawn), np.full(len(drawn), math.nan), [])
@@ -159,7 +162,8 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
     train_s = _train(cell, state, training_set)
     model = cell.model(state.round)
     row: dict[str, Any] = {"strategy": str(arm), "seed": cell.seed, "round": state.round}
-    row |= {"labels": _effort(design, recording, arm, state.labelled), "pool": len(recording.pool)}
+    n_labelled, n_pool = recording.count_frames(state.labelled), recording.count_frames(recording.pool)
+    row |= {"labels": _effort(design, recording, arm, state.labelled), "pool": n_pool}
     row |= {"train_s": train_s, "pseudo_frames": len(state.pseudo.rows), "pseudo_keypoints": state.pseudo_keypoints}
     row |= {"pseudo_error": state.pseudo_error}
     row |= _tested(design, recording, model)
@@ -167,7 +171,8 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
 
     started = time.monotonic()
     offset = state.round % design.scan_stride
-    rows = np.union1d(recording.pool[offset :: design.scan_stride], state.labelled)
+    scanned = np.unique(recording.frame_of[recording.pool])[offset :: design.scan_stride]
+    rows = np.union1d(recording.rows_of(scanned), state.labelled)
     needs = needs_of(recording, arm)
     earlier = range(max(0, state.round - ENSEMBLE_MODELS + 1), state.round) if Output.ENSEMBLE in needs else ()
     seen = predict(
@@ -181,7 +186,7 @@ def _round(cell: Cell, state: State) -> dict[str, Any]:
     if design.scan_stride == 1:
         row |= pool_precision(recording, seen, state.labelled)
     known = Knowledge(training_set, error, state.performance, _seed(cell.seed, state.round, arm.draw))
-    batch = frames_per_batch(design, arm, len(recording.pictures), state.round, len(state.labelled), len(recording.pool))
+    batch = frames_per_batch(design, arm, len(recording.pictures), state.round, n_labelled, n_pool)
     asked = replace(design, batch=batch) if batch else design
     picked = pick(asked, recording, seen, raw, arm, known) if batch and new.any() else rows[:0]
     row |= _stopping(recording, seen, picked, state)
@@ -291,7 +296,8 @@ def _full(cell: Cell) -> dict[str, Any]:
         design, recording, training_set, cell.home, init=None, steps=design.steps_full, seed=seed, recipe=cell.recipe(0)
     )
     row: dict[str, Any] = {"strategy": str(cell.arm), "seed": cell.seed, "round": 0}
-    row |= {"labels": len(recording.pool), "pool": len(recording.pool), "train_s": seconds}
+    n_pool = recording.count_frames(recording.pool)
+    row |= {"labels": n_pool, "pool": n_pool, "train_s": seconds}
     row |= _tested(design, recording, cell.home)
     row |= accuracy.covered(recording, recording.pool)
     shutil.rmtree(cell.home)

@@ -16,8 +16,8 @@ DOCS = Path(__file__).resolve().parents[3] / "docs/scores.md"
 
 def test_every_score_is_registered_under_its_own_name() -> None:
     assert all(make().name == name for name, make in SCORES.items())
-    assert len(SCORES) == 25
-    assert len(set(SCORES.values())) == 25
+    assert len(SCORES) == 28
+    assert len(set(SCORES.values())) == 28
 
 
 def test_scores_by_name_and_with_parameters() -> None:

@@ -36,6 +36,7 @@ from plugins.label_studio_sync.prediction_payload import predictions_of
 
 WorkOff = Callable[[Workspace], list[str]]
 N, SIZE, EVERY = 90, (96, 72), 4
+SCORES = ("outlier_ratio", "mc", "least_confidence", "jitter_3d", "count_disagreement", "count_change", "assignment_ambiguity")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,7 @@ def workspace(tmp_path: Path, pair: CaptureStudio, pictures_of: Any) -> Workspac
             "train": {"input_px": 32, "steps_first": 12, "batch": 8, "min_new_frames": 4},
             "selection": {"window": 12, "random_every": 4, "exclusion_frames": 0},
             "subjects": {"max": 2},
+            "scores": dict.fromkeys(SCORES, 1.0),
         }
     )
     opened = open_store(spec.store)
@@ -161,6 +163,7 @@ def test_a_round_of_two_subjects(workspace: Workspace, pair: CaptureStudio, work
     raw = [name for name in scored.arrays if name.startswith("raw.")]
     assert raw
     assert all(np.isfinite(scored.arrays[name]).any() for name in raw)
+    _subjects_compared(scored.arrays, pair.present[::EVERY])
     picks = generations.list_picks(workspace.store, 1)
     rows = {row.id: row for row in frames.list_frames(workspace.store)}
     for pick in picks:
@@ -173,6 +176,19 @@ def test_a_round_of_two_subjects(workspace: Workspace, pair: CaptureStudio, work
     labels = predicted_of(workspace).labels.labels
     assert {label.subject for label in labels} == {0, 1}
     assert len(labels) == 3 * int(pair.present[::EVERY].sum())
+
+
+def _subjects_compared(arrays: Any, present: Any) -> None:
+    """The boxes say how many there are; between frames that follow each other, and between cameras, all of which show them."""
+    change = np.abs(np.diff(present.sum(axis=1).astype(np.float64), prepend=np.nan, append=np.nan))
+    wanted = np.nanmean(np.stack((change[:-1], change[1:])), axis=0)
+    np.testing.assert_allclose(arrays["raw.count_change"], wanted)
+    assert wanted.any()
+    np.testing.assert_array_equal(arrays["raw.count_disagreement"], 0.0)
+    assert set(arrays["support.count_disagreement"].tolist()) == {3}
+    both = present.all(axis=1)
+    np.testing.assert_array_equal(np.isfinite(arrays["raw.assignment_ambiguity"]), both)
+    np.testing.assert_array_equal(arrays["strongest.assignment_ambiguity"] >= 0, both)
 
 
 def _shown_and_read_back(workspace: Workspace, pair: CaptureStudio) -> None:

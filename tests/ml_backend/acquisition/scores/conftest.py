@@ -20,6 +20,8 @@ from tests.predictions import changed, peaks, predicted
 BODY = Skeleton("body", ("root", "neck", "head", "left", "right"), ((0, 1), (1, 2), (1, 3), (1, 4)), pairs=((3, 4),))
 HEATMAP = (24, 32)
 SIZE_PX = (640.0, 480.0)
+#: Where somebody else stands, in mm.
+BESIDE = np.array([900.0, 300.0, 0.0])
 
 
 def gaussian_maps(xy_hm: FloatArray, sigma: float = 2.0, size: tuple[int, int] = HEATMAP) -> np.ndarray[Any, Any]:
@@ -131,6 +133,8 @@ def make_world(n: int = 12, n_views: int = 3, calibrated: bool = True, noise_px:
         triangulated=triangulate_robust(rig, xy) if calibrated else None,
         rig=rig if calibrated else None,
         skeleton=BODY,
+        # Somebody else stands beside, whom the first camera does not show.
+        subjects=np.stack((xy, np.where(np.arange(n_views)[:, None, None] > 0, rig.project(xyz + BESIDE), np.nan)), axis=1),
     )
     label_xyz = poses(60, seed)
     label_xy = rig.project(label_xyz) + rng.normal(0, noise_px, (60, n_views, keypoints, 2))

@@ -32,6 +32,8 @@ VARIANTS += [
     ("link_likelihood", {"mode": "paper", "norm": "softmax_raw"}),
     ("vl4pose", {"mode": "paper"}),
 ]
+#: What a chunk may lack.
+CONTEXT = ("triangulated", "rig", "subjects")
 IDS = ["-".join([name, *map(str, parameters.values())]) for name, parameters in VARIANTS]
 every_score = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
 
@@ -83,7 +85,7 @@ def without_predictions(chunk: Chunk) -> Chunk:
             consensus=np.zeros_like(points.consensus),
         )
     prediction = Prediction.from_arrays({name: lost(array) for name, array in chunk.prediction.arrays().items()})
-    return replace(chunk, triangulated=points, prediction=prediction)
+    return replace(chunk, triangulated=points, prediction=prediction, subjects=lost(chunk.subjects))
 
 
 @every_score
@@ -109,6 +111,8 @@ def test_one_blank_frame_does_not_touch_the_others(name: str, parameters: dict[s
     holes = cut(world.chunk, 0, 12, slice(0, 12))
     for array in holes.prediction.arrays().values():
         array[5] = np.nan
+    assert holes.subjects is not None
+    holes.subjects[5] = np.nan
     assert holes.triangulated is not None
     assert blank.triangulated is not None
     for f in fields(Triangulation):
@@ -142,7 +146,7 @@ def test_without_calibration(name: str, parameters: dict[str, Any], n_views: int
     world = make_world(n_views=n_views, calibrated=False)
     scores = score_chunk(name, parameters, world)
     check_contract(scores, world.chunk)
-    needs_more = {"epipolar_residual", "affine_residual"} if n_views == 1 else set()
+    needs_more = {"epipolar_residual", "affine_residual", "count_disagreement"} if n_views == 1 else set()
     silent = Context.RIG in SCORES[name](**parameters).requires or name in needs_more
     assert (scores.support[1:-1] == 0).all() == silent
 
@@ -150,7 +154,7 @@ def test_without_calibration(name: str, parameters: dict[str, Any], n_views: int
 @every_score
 def test_missing_input_or_state_is_nan(name: str, parameters: dict[str, Any], world: Any) -> None:
     score = SCORES[name](**parameters)
-    bare = replace(world.chunk, triangulated=None, rig=None, prediction=replace(world.chunk.prediction, outputs={}))
+    bare = replace(world.chunk, prediction=replace(world.chunk.prediction, outputs={}), **dict.fromkeys(CONTEXT))
     scores = score.score(bare, None)
     check_contract(scores, bare)
     enough = score.requires <= {Context.NEIGHBOURS}
