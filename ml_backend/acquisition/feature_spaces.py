@@ -66,8 +66,9 @@ def make_space(metric: Metric, features: Features, labelled: Features | None = N
             f"labelled features: expected shape (m, {', '.join(map(str, features.shape[1:]))}) "
             f"like the candidates, got {labelled.shape}"
         )
-    spaces = {"l2": EuclideanSpace, "mean_joint": MeanKeypointSpace, "pose_set": PoseSetSpace}
-    return spaces[metric](features, labelled)
+    if metric == "l2":
+        return EuclideanSpace(features, labelled)
+    return MeanKeypointSpace(features, labelled) if metric == "mean_joint" else PoseSetSpace(features, labelled)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class PoseSetSpace:
         self._features = features
         self._poses = MeanKeypointSpace(features.reshape(n * slots, *pose), labelled.reshape(-1, *pose)[:0])
         self._there: BoolArray = self._poses.usable.reshape(n, slots)
-        self.usable: BoolArray = self._there.any(axis=1)
+        self.usable: BoolArray = np.asarray(self._there.any(axis=1))
         self._references = labelled
         known = MeanKeypointSpace(labelled.reshape(-1, *pose), labelled.reshape(-1, *pose)[:0]).usable
         self._known: BoolArray = known.reshape(len(labelled), slots)
@@ -86,4 +86,5 @@ def _cheapest(cost: Float32Array) -> Float32Array:
     if size > TRIED_SUBJECTS:
         return np.array([square[linear_sum_assignment(square)].sum() for square in cost], dtype=np.float32)
     rows = list(range(size))
-    return np.min([cost[:, rows, list(columns)].sum(axis=1) for columns in permutations(rows)], axis=0)
+    totals = [cost[:, rows, list(columns)].sum(axis=1) for columns in permutations(rows)]
+    return np.asarray(np.min(totals, axis=0), dtype=np.float32)

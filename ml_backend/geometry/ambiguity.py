@@ -25,7 +25,7 @@ def matching_ambiguity(rig: Rig, xy_px: FloatArray) -> FloatArray:
     xy_px = rig.check_points(xy_px)
     placed: BoolArray = np.asarray(np.isfinite(xy_px).all(axis=-1))
     undistorted = np.where(placed[..., None], rig.undistort(xy_px), np.nan)
-    shown: BoolArray = placed.any(axis=-1)
+    shown: BoolArray = np.asarray(placed.any(axis=-1))
     found = np.full(shown.shape[:2], np.nan)
     for i in np.flatnonzero(shown.any(axis=2).sum(axis=1) > 1).tolist():
         subject, view = np.nonzero(shown[i])

@@ -22,7 +22,8 @@ def _counts(chunk: Chunk) -> FloatArray:
     assert chunk.subjects is not None
     shown: BoolArray = np.asarray(np.isfinite(chunk.subjects).all(axis=-1).any(axis=-1))
     count = shown.sum(axis=1, dtype=np.float64)
-    known = shown.any(axis=(1, 2))[:, None] & (True if chunk.pictures is None else chunk.pictures)
+    there = np.ones(count.shape, dtype=np.bool_) if chunk.pictures is None else chunk.pictures
+    known = np.asarray(shown.any(axis=(1, 2)))[:, None] & there
     return np.where(known, count, np.nan)
 
 

@@ -238,7 +238,8 @@ def _of_the_least_sure(recording: TrueRecording, seen: Scan, rows: IntArray) -> 
         return confidence
     found, _ = by_frame(recording, seen.rows[positions], confidence)
     sure, _ = masked_mean(found, axis=(2, 3))
-    return found[np.arange(len(found)), np.where(np.isfinite(sure), sure, np.inf).argmin(axis=1)]
+    least = np.where(np.isfinite(sure), sure, np.inf).argmin(axis=1)
+    return np.asarray(found[np.arange(len(found)), least])
 
 
 def _balance(arm: Arm, known: Knowledge, labelled_share: float) -> tuple[float, float]:

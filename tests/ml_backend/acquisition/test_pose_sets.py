@@ -32,8 +32,8 @@ def pose_distance(a: FloatArray, b: FloatArray) -> float:
 
 def by_definition(a: FloatArray, b: FloatArray) -> float:
     """All ways to give every pose of the smaller frame a partner; those left over go to the nearest."""
-    a, b = ([pose for pose in poses if np.isfinite(pose).all(axis=-1).sum() >= K / 2] for poses in (a, b))
-    small, large = sorted((a, b), key=len)
+    sets = [[pose for pose in poses if np.isfinite(pose).all(axis=-1).sum() >= K / 2] for poses in (a, b)]
+    small, large = sorted(sets, key=len)
     if not small:
         return 0.0
     totals = []
@@ -63,8 +63,9 @@ def test_with_one_subject_it_is_the_space_of_poses_to_the_last_bit() -> None:
     poses, labelled = random_sets(40, 1, seed=1), random_sets(9, 1, seed=2)
     one, several = make_space("mean_joint", poses[:, 0], labelled[:, 0]), make_space("pose_set", poses, labelled)
     assert one.usable.tolist() == several.usable.tolist()
-    for first, second in zip(one.nearest_reference(), several.nearest_reference(), strict=True):
-        assert first.tobytes() == second.tobytes()
+    (first, nearest), (second, nearest_set) = one.nearest_reference(), several.nearest_reference()
+    assert first.tobytes() == second.tobytes()
+    assert nearest.tolist() == nearest_set.tolist()
     for position in np.flatnonzero(one.usable).tolist():
         assert one.distance_to(position).tobytes() == several.distance_to(position).tobytes()
 

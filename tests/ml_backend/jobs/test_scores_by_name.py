@@ -14,7 +14,7 @@ from label_config.values import BadInputError
 from label_config.values.prediction import Output, Prediction
 from ml_backend.acquisition.score import Context, Need
 from ml_backend.acquisition.score_registry import SCORES, make_scores
-from ml_backend.jobs.scoring import choose_scores, make_kit, score_chunk
+from ml_backend.jobs.scoring import choose_scores, make_kit, score_chunk, score_subjects_together
 from ml_backend.jobs.unavailable_scores import note_unavailable, unavailable_scores, unmet
 from ml_backend.project.label_snapshot import collect
 from ml_backend.project.round_state import RoundState
@@ -62,12 +62,20 @@ def scored(workspace: Workspace, studio: CaptureStudio, without: Need | None = N
     seen = seen_of(studio, indices)
     outputs = {output: array for output, array in seen.outputs.items() if output is not without}
     prediction = replace(seen, outputs=outputs)
-    return score_chunk(workspace, kit, studio.sequence, indices, CORE, prediction)
+    arrays = score_chunk(workspace, kit, studio.sequence, indices, CORE, prediction)
+    both = np.stack((seen.xy_px, seen.xy_px + 20.0), axis=1)[:, : workspace.spec.subjects.max]
+    there = np.ones((both.shape[0], both.shape[2]), dtype=np.bool_)
+    together = score_subjects_together(workspace, kit, studio.sequence, indices, CORE, both, there) if both.shape[1] > 1 else {}
+    return {**arrays, **together}
+
+
+def subjects_for(name: str) -> dict[str, int]:
+    return {"max": 2 if Context.SUBJECTS in SCORES[name]().requires else 1}
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, label: Label, studio: CaptureStudio) -> None:
-    workspace = make_workspace(scores={name: 2.0})
+    workspace = make_workspace(scores={name: 2.0}, subjects=subjects_for(name))
     label(workspace, LABELLED)
     arrays = scored(workspace, studio)
     assert np.isfinite(arrays[f"raw.{name}"]).all()
@@ -84,7 +92,8 @@ PAIRS = [(name, need) for name in SCORES for need in sorted(SCORES[name]().requi
 def test_a_score_without_its_input_is_nan_and_says_why(
     name: str, need: Need, make_workspace: Make, label: Label, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = make_workspace(scores={name: 1.0}, calibrated=need is not Context.RIG)
+    subjects = {"max": 1} if need is Context.SUBJECTS else subjects_for(name)
+    workspace = make_workspace(scores={name: 1.0}, calibrated=need is not Context.RIG, subjects=subjects)
     if need is not Context.LABELS:
         label(workspace, LABELLED)
     if need is Context.NEIGHBOURS:
@@ -98,6 +107,7 @@ def test_a_score_without_its_input_is_nan_and_says_why(
     assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
     reason = unavailable_scores(RoundState(workspace), choose_scores(RoundState(workspace)).scores, arrays)[name]
     words = {
+        Context.SUBJECTS: "subjects.max",
         Context.RIG: "calibrat",
         Context.NEIGHBOURS: "time",
         Context.LABELS: "labelled frames",

@@ -49,12 +49,12 @@ def test_every_figure_of_a_frame_is_a_row(recording: TrueRecording) -> None:
 
 def test_values_of_rows_become_those_of_frames(recording: TrueRecording) -> None:
     rows = recording.pool[3:11]
-    values = np.arange(8.0)
+    values = np.arange(8, dtype=np.float64)
     found, first = by_frame(recording, rows, values)
     frames = recording.frame_of[rows]
     assert recording.frame_of[rows[first]].tolist() == sorted(set(frames.tolist()))
     assert np.nansum(found) == values.sum()
-    wanted = [values[frames == frame].mean() for frame in frames.tolist()]
+    wanted = np.array([values[frames == frame].mean() for frame in frames.tolist()])
     np.testing.assert_allclose(mean_of_frame(recording, rows, values), wanted)
 
 
