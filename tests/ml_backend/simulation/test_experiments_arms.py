@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from label_config.values import BadInputError
 from label_config.values.prediction import Output
 from ml_backend.acquisition.order_window import Strategy
+from ml_backend.acquisition.score import Context
 from ml_backend.acquisition.score_registry import SCORES
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.metrics.curve_summaries import area_under_learning_curve
@@ -58,7 +59,11 @@ def rows_of(recording: Any, models: Any, text: Any, design: Any = TINY, source: 
     return found
 
 
-@pytest.mark.parametrize("score", [name for name in SCORES if name not in WHOLE])
+#: Those that compare the figures of a frame are in test_experiments_several.py.
+OF_ONE_FIGURE = [name for name, make in SCORES.items() if name not in WHOLE and Context.SUBJECTS not in make().requires]
+
+
+@pytest.mark.parametrize("score", OF_ONE_FIGURE)
 def test_every_registered_score_is_an_arm(recording: Any, models: Any, score: Any) -> None:
     design = TINY.but(rounds=2 if score == "ensemble_variance" else 1)  # which takes two models
     rows = rows_of(recording, models, score, design)

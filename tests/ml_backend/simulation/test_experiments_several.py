@@ -19,7 +19,7 @@ TINY = Design(
     initial=5, batch=4, rounds=1, pool_frames=130, test_frames=6, views=3, figures=3, rare_fraction=0.4, input_px=(32, 32),
     width=4, steps_first=4, steps_round=3, steps_full=4, scan_stride=2, exclusion_frames=0, threshold_share=0.5,
 )  # fmt: skip
-ARMS = ("composite+max", "hybrid", "count_change+assignment_ambiguity+k_median")
+ARMS = ("composite+max", "hybrid", "count_disagreement+count_change+assignment_ambiguity+k_median")
 
 
 @pytest.fixture(scope="module")
