@@ -54,7 +54,7 @@ class FrameRow:
 
     def due(self, view: str) -> bool:
         """The view has a picture, and it is not too early to try it again."""
-        return view in self.images and (view not in self.marks or self.marks[view].again_at <= time.time())
+        return view in self.images and (view not in self.marks or self.marks[view].is_due(time.time()))
 
     def box(self, view: str, size_px: tuple[int, int] | None = None, subject: int = DEFAULT_SUBJECT) -> Box | None:
         """Where the subject is in a view, None when nobody says so or the box lies outside the picture.

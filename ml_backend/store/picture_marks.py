@@ -34,6 +34,10 @@ class PictureMark:
     tries: int
     again_at: float
 
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to try again; a wait that would be longer than any began before the clock was set back."""
+        return not now < self.again_at <= now + _wait_s(self.damaged, self.tries)
+
     def to_json(self) -> dict[str, Any]:
         """JSON value."""
         return asdict(self)
@@ -41,10 +45,13 @@ class PictureMark:
 
 def mark(ref: ImageRef, why: str, *, damaged: bool, before: PictureMark | None = None) -> PictureMark:
     """What a failed try leaves; ``before`` is the mark that it left last time, None when it succeeded or was the first."""
-    kind = "damaged" if damaged else "unavailable"
     tries = before.tries + 1 if before is not None and before.damaged == damaged else 1
-    wait_s = min(FIRST_WAIT_S[kind] * 2.0 ** min(tries - 1, 30), LONGEST_WAIT_S[kind])
-    return PictureMark(why, damaged, _picture(ref), tries, time.time() + wait_s)
+    return PictureMark(why, damaged, _picture(ref), tries, time.time() + _wait_s(damaged, tries))
+
+
+def _wait_s(damaged: bool, tries: int) -> float:
+    kind = "damaged" if damaged else "unavailable"
+    return min(FIRST_WAIT_S[kind] * 2.0 ** min(tries - 1, 30), LONGEST_WAIT_S[kind])
 
 
 def valid_marks(stored: Mapping[str, Any] | None, images: Mapping[str, ImageRef]) -> dict[str, PictureMark]:

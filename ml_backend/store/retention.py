@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, not_, select, update
 
 from ml_backend.store.database import ProjectStore, Store
+from ml_backend.store.lease_clock import is_over, now_of
 from ml_backend.store.schema import generations, jobs, shards, versions
 from ml_backend.store.statuses import OPEN_WORK, WAITING_ORDERS, GenerationStatus, JobKind, VersionStatus, WorkStatus
 from ml_backend.store.versions import VersionRow, list_versions, lock_project
+from ml_backend.store.work import LEASE_S
 
 #: Versions beside the live one that keep their files: the one to go back to, and the other one that ensembles are made of.
 EARLIER = 2
@@ -51,7 +53,8 @@ def _needed(connection: Connection, project_id: int) -> set[int]:
     unfinished = (jobs.c.project_id == project_id) & jobs.c.status.in_(OPEN_WORK)
     for arguments in connection.execute(select(jobs.c.arguments).where(unfinished)).scalars():
         found |= {arguments.get("version_id"), arguments.get("parent")}
-    held = (shards.c.project_id == project_id) & (shards.c.status == WorkStatus.RUNNING) & (shards.c.lease_until >= time.time())
+    lasts = not_(is_over(shards.c.lease_until, now_of(connection), LEASE_S))
+    held = (shards.c.project_id == project_id) & (shards.c.status == WorkStatus.RUNNING) & lasts
     return found | set(connection.execute(select(shards.c.version_id).where(held)).scalars())
 
 

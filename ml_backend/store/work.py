@@ -213,6 +213,11 @@ def open_jobs(store: ProjectStore) -> list[JobRow]:
         return [_job(row) for row in connection.execute(query)]
 
 
+def abandoned(store: ProjectStore) -> frozenset[int]:
+    """The running jobs whose lease ran out, so that the next worker takes them."""
+    return frozenset(job.id for job in open_jobs(store) if job.status is WorkStatus.RUNNING)
+
+
 def list_jobs(store: ProjectStore, limit: int = 50) -> list[JobRow]:
     """The newest jobs, newest first."""
     query = select(jobs).where(jobs.c.project_id == store.project_id).order_by(jobs.c.id.desc()).limit(limit)

@@ -32,10 +32,11 @@ class Job:
 
 def jobs(workspace: Workspace) -> list[Job]:
     """The newest first."""
-    return [_job(row) for row in work.list_jobs(workspace.store, JOBS)]
+    abandoned = work.abandoned(workspace.store)
+    return [_job(row, row.id in abandoned) for row in work.list_jobs(workspace.store, JOBS)]
 
 
-def _job(row: JobRow) -> Job:
+def _job(row: JobRow, abandoned: bool) -> Job:
     progress = row.progress or {}
     running = row.status is WorkStatus.RUNNING
     parts = []
@@ -43,7 +44,7 @@ def _job(row: JobRow) -> Job:
         parts.append(f"loss {number(progress['loss'], '.4g')}")
     if running and isinstance(progress.get("eta_s"), int | float):
         parts.append(f"about {duration(float(progress['eta_s']))} left")
-    if running and row.lease_until is not None and row.lease_until < time.time():
+    if abandoned:
         parts.append("its worker is gone; another takes it at the next tick")
     if row.finished_at is not None and row.started_at is not None:
         parts.append(f"took {duration(row.finished_at - row.started_at)}")

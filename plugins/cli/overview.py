@@ -192,8 +192,9 @@ def _order(workspace: Workspace) -> str:
 def _jobs(workspace: Workspace) -> Iterator[Line]:
     rows = work.list_jobs(workspace.store)
     current = [row for row in rows if row.status in OPEN_WORK]
+    abandoned = work.abandoned(workspace.store)
     for row in current[:SHOWN_JOBS]:
-        yield row.kind, job_line(row)
+        yield row.kind, job_line(row, abandoned=row.id in abandoned)
     failed = next((row for row in rows if row.status is WorkStatus.FAILED), None)
     if failed is not None and not any(
         row.kind == failed.kind and row.status is WorkStatus.DONE and row.id > failed.id for row in rows
@@ -201,8 +202,8 @@ def _jobs(workspace: Workspace) -> Iterator[Line]:
         yield failed.kind, f"failed: {failed.error}"
 
 
-def job_line(job: JobRow) -> str:
-    """State and progress of a job."""
+def job_line(job: JobRow, *, abandoned: bool) -> str:
+    """State and progress of a job; ``abandoned``: its worker let the lease run out."""
     if job.status is WorkStatus.PENDING:
         return f"waits for a worker{f' after: {job.error}' if job.error else ''}"
     progress = job.progress or {}
@@ -216,7 +217,7 @@ def job_line(job: JobRow) -> str:
         parts.append(f"{validation:.2f} px off on frames held out")
     if eta is not None:
         parts.append(f"about {duration(eta)} left")
-    if job.lease_until is not None and job.lease_until < time.time():
+    if abandoned:
         parts.append("its worker is gone; another takes it at the next tick")
     return ", ".join(parts)
 

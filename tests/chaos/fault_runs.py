@@ -32,7 +32,7 @@ import psutil
 from sqlalchemy import make_url
 
 from ml_backend.store.database import open_store
-from tests.chaos.harness import Loop, violations
+from tests.chaos.harness import Loop, Loss, violations
 from tests.chaos.small_loop import LABELS, REAL_STEPS, STUB_STEPS, SmallLoop, small_loop, small_studio
 
 RECOVERY_S = 60.0
@@ -132,7 +132,7 @@ class FaultRun:
         self.moments = dict(plan.killed_at)
         self.redis_back: float | None = None
         self.redis_due = plan.redis_at
-        self.stopped: dict[str, tuple[float, bool]] = {}  #: name → (since, another one does its work)
+        self.stopped: dict[str, Loss | None] = {}  #: name → what it held; None once others have taken that up
         self.recoveries: list[tuple[str, float, float]] = []  #: who, seconds, longest time that this process got no turn in them
         self.counted = 0
         self.looked: list[float] = [self.began]
@@ -165,11 +165,11 @@ class FaultRun:
             loop.redis.start()
         for name, spare in (("worker", "spare"), ("sync", "standby")):
             if name not in self.stopped and ":STOP" in self.plan.faults.get(name, "") and loop.is_paused(name):
-                self.stopped[name] = (time.monotonic(), False)
+                self.stopped[name] = loop.loss(name, loop.owner(name))
                 loop.start(spare)
-            elif name in self.stopped and not self.stopped[name][1] and loop.does_its_work(spare):
-                self.recovered(f"{name} stopped", time.monotonic() - self.stopped[name][0])
-                self.stopped[name] = (self.stopped[name][0], True)
+            elif (loss := self.stopped.get(name)) is not None and loop.is_made_good(loss):
+                self.recovered(f"{name} stopped", time.monotonic() - loss.since)
+                self.stopped[name] = None
 
     def recovered(self, name: str, seconds: float) -> None:
         """Note how long it took, and how busy the machine was with other things."""
@@ -205,7 +205,7 @@ class FaultRun:
             self.until("those that slept have looked around", lambda: time.monotonic() - woken > 12)
         loop.platform.fault = lambda method, path: None
         self.until("all is quiet", loop.has_converged)
-        self.until("everything has recovered", lambda: not loop.waiting or loop.is_quiet())
+        self.until("everything has recovered", lambda: not loop.losses)
         self.act()
         return violations(loop)
 

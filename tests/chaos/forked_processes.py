@@ -20,6 +20,9 @@ _PRELOADED = [
     *("plugins.cli.main", "plugins.cli.context", "plugins.cli.processes.clock", "plugins.label_studio_sync.tick"),
     *("plugins.label_studio_sync.webhook_and_backend", "ml_backend.jobs.worker_process", "ml_backend.server.http_server"),
     *("ml_backend.server.app", "ml_backend.pose.networks.unet_small", "psycopg", "tests.chaos.forked_processes"),
+    # PyTorch imports this, and sympy with it, at the first step of an optimiser: two seconds and more in every worker.
+    "torch._dynamo",
+    "httpcore",  # the first call over HTTP imports it, and trio with it
 ]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)

@@ -44,7 +44,8 @@ STEPS = 120
 POLL_S = 0.2
 #: What a restarted process may need until it does again what a kill had stopped.
 RECOVERY_S = 60.0
-WORKER = ["worker", "--queues", "train,infer"]
+QUEUES = ("train", "infer")
+WORKER = ["worker", "--queues", ",".join(QUEUES)]
 COMMANDS = {"serve": ["serve"], "worker": WORKER, "spare": WORKER, "sync": ["sync"], "standby": ["sync"]}
 
 
@@ -85,6 +86,25 @@ class Process:
         self.deaths.append((time.time(), self.popen.returncode))
         self.popen = None
         return True
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What was lost with a process that died or was stopped.
+
+    owner      the process as leases name it
+    since      seconds of the monotonic clock at which that was seen
+    jobs       (number, attempt) of the jobs in its hands
+    shards     numbers of the shards in its hands
+    pulled_at  when labels had been pulled last
+    """
+
+    name: str
+    owner: str
+    since: float
+    jobs: frozenset[tuple[int, int]]
+    shards: frozenset[int]
+    pulled_at: float | None
 
 
 class RedisServer:
@@ -165,7 +185,7 @@ class Loop:
         self.submitted: list[int] = []
         self.recoveries: list[tuple[str, float]] = []
         self.may_fail = False  #: a job may be given up
-        self.waiting: list[tuple[str, float, str]] = []
+        self.losses: list[Loss] = []  #: that have not been made good yet
         self.annotator = Annotator(platform.url, f"chaos{self.number}@parallax.test", "chaos-password-1")
 
     def _settings(self, recording: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -268,27 +288,47 @@ class Loop:
     def revive(self) -> None:
         """What ``parallax up`` does: start again what has died, without its fault."""
         for name, process in self.processes.items():
+            owner = self.owner(name)
             if process.look():
+                self.losses.append(self.loss(name, owner))
                 process.start()
-                self.waiting.append((name, time.monotonic(), self.owner(name)))
-        for waiting in list(self.waiting):
-            name, since, owner = waiting
-            if self.does_its_work(name, owner):
-                self.recoveries.append((name, time.monotonic() - since))
-                self.waiting.remove(waiting)
+        for loss in list(self.losses):
+            if self.is_made_good(loss):
+                self.recoveries.append((loss.name, time.monotonic() - loss.since))
+                self.losses.remove(loss)
 
-    def does_its_work(self, name: str, owner: str = "") -> bool:
-        """The process that runs under this name has taken up what it is there for."""
-        owner = owner or self.owner(name)
-        if name == "serve":
+    def loss(self, name: str, owner: str) -> Loss:
+        """What this process takes with it when it goes now."""
+        held = frozenset((job.id, job.attempt) for job in self.jobs() if job.status == "running" and job.owner == owner)
+        shards = frozenset(shard.id for shard in self._shards() if shard.status == "running" and shard.owner == owner)
+        return Loss(name, owner, time.monotonic(), held, shards, self.workspace.project.pulled_at)
+
+    def is_made_good(self, loss: Loss) -> bool:
+        """What a user waits for after a death.
+
+        The backend answers; another sync process leads and has pulled labels; a worker is there that can take work, and all that
+        the dead one had in its hands is done or in those of others.
+        """
+        if loss.name == "serve":
             return self.backend_answers()
-        if name in ("worker", "spare"):
-            there = {self.owner("worker"), self.owner("spare")}
-            listed = self.jobs()
-            orphans = any(job.status == "running" and job.owner not in there for job in listed)
-            waits = any(job.status == "pending" for job in listed)
-            return not orphans and (not waits or any(job.owner == owner for job in listed))
-        return self.leader() in {owner, self.owner("standby")}
+        if loss.name in ("sync", "standby"):
+            leads = self.leader() in self._others(loss, "sync", "standby")
+            return leads and self.workspace.project.pulled_at != loss.pulled_at
+        if any(job.status == "running" and (job.id, job.attempt) in loss.jobs for job in self.jobs()):
+            return False
+        there = self._others(loss, "worker", "spare")
+        if any(s.id in loss.shards and s.status == "running" and s.owner not in there for s in self._shards()):
+            return False
+        return bool({f"{queue}@{owner}" for queue in QUEUES for owner in there} & presence.alive(self.workspace.store).keys())
+
+    def _others(self, loss: Loss, *names: str) -> set[str]:
+        """The processes that run under these names, without the lost one."""
+        return {self.owner(name) for name in names} - {"", loss.owner}
+
+    def _shards(self) -> list[work.ShardRow]:
+        """Those of the live version in the current round."""
+        store, live = self.workspace.store, versions.live(self.workspace.store)
+        return [] if live is None else work.list_shards(store, live.id, versions.current_round(store))
 
     def until(self, what: str, condition: Callable[[], Any], timeout_s: float = 240.0) -> Any:
         """Wait, reviving meanwhile what dies."""

@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from ml_backend.simulation.studio import CaptureStudio
+from ml_backend.store import versions
 from tests.chaos.harness import RECOVERY_S, check_invariants
 from tests.chaos.small_loop import LABELS, SmallLoop, small_loop, small_studio
 
@@ -120,6 +121,44 @@ def test_redis_is_paused(make: MakeLoop) -> None:
         loop.until("Redis is awake", lambda: time.monotonic() - paused > 60)
         loop.until("the order of the first model is served", lambda: loop.serves_model(1))
         assert [job.tries for job in loop.jobs("retrain")] == [1]
+        finish(loop)
+
+
+# --- clocks --------------------------------------------------------------------------------------------------------------
+
+
+def shifted(file: Path, patch: Callable[[object, str, object], None] = setattr) -> None:
+    """From now on the clock of this process is off by the seconds that stand in the file."""
+    real = time.time
+
+    def now() -> float:
+        with suppress(OSError, ValueError):
+            return real() + float(file.read_text())
+        return real()
+
+    patch(time, "time", now)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_the_clock_jumps_by_an_hour_while_a_leader_dies(
+    make: MakeLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """In the middle of a push; what the dead one held under the old time holds nobody up."""
+    clock = tmp_path / "clock"
+    shifted(clock, monkeypatch.setattr)  # one host has one clock: whoever watches the loop reads it too
+    with make() as loop:
+        for process in loop.processes.values():
+            process.patch = partial(shifted, clock)  # type: ignore[attr-defined]
+        start(loop, sync="chunk:5", worker="training:2:STOP")
+        loop.until("an order is served", lambda: loop.served().startswith("px-0."))
+        loop.label(LABELS)
+        loop.until("training stands half-way", lambda: loop.is_paused("worker"))
+        clock.write_text(str(3600 * hours))
+        loop.wake("worker")
+        loop.until("sync has died in a push, and another leads", lambda: loop.has_died("sync") and not loop.losses)
+        assert max(seconds for _, seconds in loop.recoveries) <= RECOVERY_S
+        loop.until("the order of the first model is served", lambda: loop.serves_model(1))
+        assert len(versions.list_versions(loop.workspace.store)) == 1
         finish(loop)
 
 

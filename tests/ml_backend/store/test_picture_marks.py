@@ -65,3 +65,11 @@ def test_waits_double_and_end_somewhere() -> None:
     assert waits[:4] == [30, 60, 120, 240]
     assert waits[-1] == LONGEST_WAIT_S["unavailable"]
     assert mark(ImageRef(ADDRESS), "cut off", damaged=True, before=held).tries == 1, "another kind of problem begins anew"
+
+
+def test_a_clock_that_was_set_back_makes_no_wait_longer() -> None:
+    held = mark(ImageRef(ADDRESS), "status 502", damaged=False)
+    now = time.time()
+    assert not held.is_due(now + 1)
+    assert held.is_due(now + 40)
+    assert held.is_due(now - 3600)
