@@ -13,6 +13,7 @@ A calibration whose origin is the *corner* of the top-left pixel needs 0.5 subtr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -246,7 +247,7 @@ class Rig:
         object.__setattr__(self, "cameras", tuple(self.cameras))
         if not self.cameras:
             raise BadInputError("rig: expected at least one camera, got none")
-        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(self.names).items() if count > 1)
         if repeated:
             raise BadInputError(f"rig: camera names must be unique, repeated: {', '.join(repeated)}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from ruamel.yaml.util import load_yaml_guess_indent
 from label_config.settings.yaml_files import parse_yaml, read_yaml
 from label_config.values import BadInputError
 from label_config.values.atomic_files import replacing
+
+#: A file that is mounted by itself, as into a container, is busy; its folder may be read-only, or somebody else's.
+_FIXED_IN_PLACE = (errno.EBUSY, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def set_in_yaml(path: str | Path, section: str, name: str, value: int) -> None:
@@ -62,10 +67,35 @@ def write_whole(path: Path, text: str, by_hand: str) -> None:
 
     by_hand  what to do where it cannot be written, for the BadInputError
     """
-    target = path.resolve()
+    target, data = path.resolve(), text.encode("utf-8")
     try:
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            temporary.chmod(target.stat().st_mode)
+        try:
+            with replacing(target) as temporary:
+                temporary.write_bytes(data)
+                temporary.chmod(target.stat().st_mode)
+        except OSError as error:
+            if error.errno not in _FIXED_IN_PLACE:
+                raise
+            _write_in_place(target, data)
     except OSError as error:
         raise BadInputError(f"{path}: {by_hand}; it cannot be written ({error.strerror})") from error
+
+
+def _write_in_place(target: Path, data: bytes) -> None:
+    """Write over what stands there; that comes back when the new does not fit.  Raises OSError."""
+    before = target.read_bytes()
+    with target.open("r+b", buffering=0) as file:
+        try:
+            _overwrite(file, data)
+        except OSError:
+            _overwrite(file, before)
+            raise
+
+
+def _overwrite(file: io.FileIO, data: bytes) -> None:
+    file.seek(0)
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    file.truncate()
+    os.fsync(file.fileno())

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from label_config.settings.yaml_files import ShallowLoader, parse_yaml
+from label_config.settings.yaml_files import FastLoader, parse_yaml
 from label_config.values.errors import CalibrationError
 from ml_backend.geometry.calibration.safe_reading import Where, read_text
 from ml_backend.geometry.calibration.xml import Element
@@ -23,8 +23,8 @@ class _Matrix(dict[Any, Any]):
     """The fields of an ``!!opencv-matrix`` until they are checked."""
 
 
-class _Loader(ShallowLoader):
-    """SafeLoader that knows OpenCV's matrices, leaves every scalar as text (a camera may be called ``007`` or ``true``) and
+class _Loader(FastLoader):
+    """The loader that knows OpenCV's matrices, leaves every scalar as text (a camera may be called ``007`` or ``true``) and
     refuses aliases, which can make a small file exponentially large.
     """
 

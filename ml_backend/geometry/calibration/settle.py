@@ -22,6 +22,8 @@ from ml_backend.geometry.cameras import Camera, Rig
 ROUNDING_TOLERANCE = 1e-2
 _EXACT = 1e-7
 _ZERO = 1e-9
+#: Twice what the largest known rig has (CMU Panoptic, 521); reading more would hold everything up.
+MOST_CAMERAS = 1000
 UnitFrom = Literal["file", "format", "assumed"]
 _LENGTHS = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (0, 4)}
 
@@ -48,6 +50,8 @@ def build(
     where = Where(file)
     if not cameras:
         raise where.fail("cameras", "at least one calibrated camera", "none")
+    if len(cameras) > MOST_CAMERAS:
+        raise where.fail("cameras", f"at most {MOST_CAMERAS:,} cameras", f"{len(cameras):,}")
     found = list(notes)
     intrinsics, transposed = _settle_intrinsics(where, cameras, row_vectors, found)
     rotations = _settle_rotations(where, cameras, None if defined else transposed, found)

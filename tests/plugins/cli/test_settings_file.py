@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,3 +87,58 @@ def test_a_full_disk_leaves_the_file_whole(tmp_path: Path, monkeypatch: pytest.M
         set_in_yaml(path, "label_studio", "project", 3)
     assert path.read_text() == "label_studio:\n  url: http://x\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+BEFORE, AFTER = "label_studio:\n  url: http://x  # ours\n", "label_studio:\n  url: http://x  # ours\n  project: 3\n"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A parallax.yaml that is a mount by itself, as ``docker run -v ./parallax.yaml:/project/parallax.yaml`` makes it."""
+    outside, path = tmp_path / "outside.yaml", tmp_path / "inside" / "parallax.yaml"
+    path.parent.mkdir()
+    for file in (outside, path):
+        file.write_text(BEFORE)
+    done = subprocess.run(["mount", "--bind", str(outside), str(path)], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"only root may mount a file: {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_file_that_is_mounted_into_a_container_is_written_in_place(mounted: Path, tmp_path: Path) -> None:
+    set_in_yaml(mounted, "label_studio", "project", 3)
+    assert (tmp_path / "outside.yaml").read_text() == AFTER
+    assert list(mounted.parent.iterdir()) == [mounted]
+
+
+def refuse(number: int) -> Callable[..., None]:
+    def act(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return act
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_file_that_cannot_be_replaced_is_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    path = tmp_path / "parallax.yaml"
+    path.write_text(BEFORE)
+    monkeypatch.setattr(Path, "replace", refuse(number))
+    set_in_yaml(path, "label_studio", "project", 3)
+    assert path.read_text() == AFTER
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_does_not_fit_in_place_leaves_the_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "parallax.yaml"
+    path.write_text(BEFORE)
+    monkeypatch.setattr(Path, "replace", refuse(errno.EBUSY))
+    flush, calls = os.fsync, iter([None, refuse(errno.ENOSPC)])  # of the temporary file, of this one, of this one restored
+
+    def full_at_last(descriptor: int) -> None:
+        (next(calls, None) or flush)(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_last)
+    with pytest.raises(BadInputError, match=r"project: 3.*No space left"):
+        set_in_yaml(path, "label_studio", "project", 3)
+    assert path.read_text() == BEFORE

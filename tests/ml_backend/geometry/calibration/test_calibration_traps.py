@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from label_config.values import BadInputError
-from ml_backend.geometry.calibration import READERS, read_calibration, write_calibration
+from ml_backend.geometry.calibration import READERS, WRITERS, read_calibration, write_calibration
+from ml_backend.geometry.calibration.settle import MOST_CAMERAS
 from ml_backend.geometry.cameras import Rig
 
 WRITTEN = {"anipose": "c.toml", "pose2sim": "c.toml", "opencv": "c.yml"}
@@ -175,6 +176,15 @@ def test_large_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "large.toml").write_bytes(b"#" * 1_000_001)
     with pytest.raises(BadInputError, match="at most 1,000,000 bytes"):
         read_calibration(tmp_path / "large.toml")
+
+
+@pytest.mark.parametrize("format", sorted(WRITERS))
+def test_more_cameras_than_anybody_has_are_refused(format: str, rig: Rig, tmp_path: Path) -> None:
+    many = Rig(tuple(replace(rig.cameras[0], name=f"c{number}") for number in range(MOST_CAMERAS + 1)))
+    path = tmp_path / "many"
+    write_calibration(many, path, format)
+    with pytest.raises(BadInputError, match=r"at most 1,000 (cameras|,000 bytes)"):
+        read_calibration(path, format)
 
 
 def test_matlab_73_says_how_to_save_it(tmp_path: Path) -> None:
