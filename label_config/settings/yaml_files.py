@@ -20,20 +20,18 @@ _LONGEST_NUMBER, _LARGEST_NUMBER = 100, 2**63
 _INT = "tag:yaml.org,2002:int"
 
 
-class _Bounded(yaml.composer.Composer, yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
-    """What parsed YAML may hold; the parser comes with a class that inherits from this one."""
+class _Bounded(yaml.composer.Composer):
+    """How deep and large YAML may be, whoever parses it."""
 
     def __init__(self) -> None:
         yaml.composer.Composer.__init__(self)
-        yaml.constructor.SafeConstructor.__init__(self)
-        yaml.resolver.Resolver.__init__(self)
         self._depth = 0
         self._values: dict[Any, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._depth += 1
         if self._depth > _DEEPEST:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[attr-defined]
             raise yaml.composer.ComposerError(None, None, f"values are nested deeper than {_DEEPEST}", mark)
         node: Any = super().compose_node(parent, index)
         self._depth -= 1
@@ -44,19 +42,17 @@ class _Bounded(yaml.composer.Composer, yaml.constructor.SafeConstructor, yaml.re
         return node
 
     def construct_scalar(self, node: Any) -> Any:
-        value = super().construct_scalar(node)
+        value = super().construct_scalar(node)  # type: ignore[misc]
         if isinstance(value, str) and any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
             raise yaml.constructor.ConstructorError(None, None, "a text holds characters that are no text", node.start_mark)
         return value
 
 
-class ShallowLoader(_Bounded, yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+class ShallowLoader(_Bounded, yaml.SafeLoader):
     """Plain YAML of a size that people write."""
 
     def __init__(self, stream: Any) -> None:
-        yaml.reader.Reader.__init__(self, stream)
-        yaml.scanner.Scanner.__init__(self)
-        yaml.parser.Parser.__init__(self)
+        yaml.SafeLoader.__init__(self, stream)
         _Bounded.__init__(self)
 
     def fetch_flow_collection_start(self, token: Any) -> None:
@@ -65,11 +61,11 @@ class ShallowLoader(_Bounded, yaml.reader.Reader, yaml.scanner.Scanner, yaml.par
         super().fetch_flow_collection_start(token)
 
 
-class FastLoader(_Bounded, yaml.cyaml.CParser):
+class FastLoader(_Bounded, yaml.CSafeLoader):
     """The same for files that programs write, with the parser of libyaml: several times as fast."""
 
     def __init__(self, stream: Any) -> None:
-        yaml.cyaml.CParser.__init__(self, stream)
+        yaml.CSafeLoader.__init__(self, stream)
         _Bounded.__init__(self)
 
 
@@ -79,14 +75,15 @@ def _children(node: Any) -> list[Any]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
-def _whole_number(loader: _Bounded, node: yaml.ScalarNode) -> int:
+def _whole_number(loader: ShallowLoader | FastLoader, node: yaml.ScalarNode) -> int:
     number = loader.construct_yaml_int(node) if len(node.value) <= _LONGEST_NUMBER else _LARGEST_NUMBER
     if abs(number) >= _LARGEST_NUMBER:
         raise yaml.constructor.ConstructorError(None, None, "a whole number is beyond 2^63", node.start_mark)
     return int(number)
 
 
-_Bounded.add_constructor(_INT, _whole_number)
+ShallowLoader.add_constructor(_INT, _whole_number)
+FastLoader.add_constructor(_INT, _whole_number)
 
 
 class UniqueKeyLoader(ShallowLoader):
