@@ -13,7 +13,7 @@ RELEASES := $(sort $(patsubst tests/releases/%.txt,.venv-ls-%/bin/label-studio,$
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: chaos demo docs fuzz test test-all test-avx2 test-matrix lint audit bench system-packages clean
+.PHONY: chaos demo docs fuzz soak test test-all test-avx2 test-matrix lint audit bench system-packages clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -56,6 +56,10 @@ test-matrix: .venv/installed $(LS) $(RELEASES)
 chaos: .venv/installed
 	nice -n 19 $(BIN)/python -m tests.chaos.fault_runs --runs $(or $(RUNS),1000)
 	$(BIN)/python -m tests.chaos.fault_report --figure .chaos/recovery.png
+
+# Round after round of labelling for MINUTES (default: six hours' worth of rounds), and what grows.
+soak: .venv/installed
+	nice -n 19 $(BIN)/python -m tests.chaos.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 # Damaged requests, tasks and files; findings go to tests/corpus.  COUNT=10000 of each kind.
 fuzz: .venv/installed

@@ -94,6 +94,7 @@ def _run(context: JobContext) -> None:
         log.info("job %s (%s) is done", job.id, job.kind)
         presence.settle(workspace.store, f"job {job.id}")
         remove_old_files(workspace)
+        presence.forget_old(workspace.store)
 
 
 def _do(context: JobContext) -> None:

@@ -6,13 +6,18 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ml_backend.store.database import ProjectStore, Store
 from ml_backend.store.lease_clock import is_over, now_of
 from ml_backend.store.schema import events, heartbeats, leases
 from ml_backend.store.statuses import EventLevel
+
+#: Lines of a project's event log that are kept, beside those that stand until what they complain of is over.
+KEPT_EVENTS = 10_000
+#: Processes that were not heard of for so long are forgotten, but for the newest of their kind.
+FORGOTTEN_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -97,3 +102,17 @@ def list_events(store: ProjectStore, limit: int = 100) -> list[Event]:
     query = select(events).where(events.c.project_id == store.project_id).order_by(*newest).limit(limit)
     with store.read() as connection:
         return [Event(row.at, EventLevel(row.level), row.text) for row in connection.execute(query)]
+
+
+def forget_old(store: ProjectStore) -> None:
+    """Keep the event log and the list of processes, which has two names for every worker that ever ran, from growing for ever."""
+    lines = (events.c.project_id == store.project_id) & events.c.key.is_(None)
+    kind = func.substr(heartbeats.c.process, 1, 5)  # sync, infer, train, serve(r)
+    newest = select(func.max(heartbeats.c.at)).group_by(kind)
+    with store.write() as connection:
+        surplus = select(events.c.id).where(lines).order_by(events.c.id.desc()).offset(KEPT_EVENTS).limit(1)
+        last = connection.execute(surplus).scalar_one_or_none()
+        if last is not None:
+            connection.execute(delete(events).where(lines, events.c.id <= last))
+        old = (heartbeats.c.at < time.time() - FORGOTTEN_S) & heartbeats.c.at.not_in(newest)
+        connection.execute(delete(heartbeats).where(old))
