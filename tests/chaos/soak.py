@@ -66,16 +66,21 @@ def change_labels(loop: SmallLoop, first: int) -> None:
     projects.change(loop.workspace.store, train_requested=True, pull_requested=True)
 
 
+def one_round(loop: SmallLoop, number: int) -> None:
+    """Corrections, another model, its order."""
+    before = len(versions.list_versions(loop.workspace.store))
+    change_labels(loop, number * LABELS)
+    loop.until("another model", lambda: len(versions.list_versions(loop.workspace.store)) > before)
+    loop.until("its order is served", loop.has_converged)
+
+
 def soak(loop: SmallLoop, rounds: int, ends: float, file: Path) -> None:
     """Rounds until there were so many, or the time is up; a line per round is added to the file."""
     for name in ("serve", "worker", "sync"):
         loop.start(name)
     loop.first_round()
     for number in range(rounds):
-        trained = len(versions.list_versions(loop.workspace.store))
-        change_labels(loop, number * LABELS)
-        loop.until("another model", lambda before=trained: len(versions.list_versions(loop.workspace.store)) > before)
-        loop.until("its order is served", loop.has_converged)
+        one_round(loop, number)
         with file.open("a") as lines:
             lines.write(json.dumps({"round": number, "at": time.time(), **sample(loop)}) + "\n")
         if time.monotonic() > ends:
