@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,10 @@ MODELS = {"none": None, "weak": (15.0, 0.2), "good": (6.0, 0.05)}
 GROSS_PX = 60.0
 SHARES = (0.01, 0.02)
 SIZE_PX = (1152, 1024)
+
+
+#: Number of a frame and its reference (V, K, 2), with chance → what the model says (V, K, 2), NaN = nothing.
+Model = Callable[[int, FloatArray, np.random.Generator], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,11 @@ def predicted(reference: FloatArray, model: tuple[float, float] | None, rng: np.
     return xy
 
 
+def stand_in(model: tuple[float, float] | None) -> Model:
+    """The reference with noise, in place of a network."""
+    return lambda _, reference, rng: predicted(reference, model, rng)
+
+
 def distances(take: Take, name: str) -> None:
     """One click, then a second one in another camera, of every keypoint."""
     rng = np.random.default_rng(0)
@@ -109,14 +118,14 @@ def distances(take: Take, name: str) -> None:
     print(line, flush=True)
 
 
-def clicks(take: Take, name: str, share: float, completion: bool) -> tuple[float, float]:
+def clicks(take: Take, says: Model, share: float, completion: bool) -> tuple[float, float]:
     """Mean clicks in pictures and accepted suggestions (ticks) per frame until it is finished."""
     rng = np.random.default_rng(1)
     totals, ticks = [], []
-    for reference in take.reference:
+    for place, reference in enumerate(take.reference):
         known: BoolArray = np.asarray(np.isfinite(reference).all(axis=-1))
         limit = share * np.array([_diagonal(view) for view in reference])
-        model = predicted(reference, MODELS[name], rng)
+        model = says(place, reference, rng)
         now, clicked = model.copy(), np.full(reference.shape, np.nan)
         number = accepted = 0
         while number < MOST_CLICKS:
@@ -163,8 +172,9 @@ def main() -> None:
             distances(take, name)
         for share in SHARES:
             for name in MODELS:
-                alone, _ = clicks(take, name, share, completion=False)
-                helped, ticks = clicks(take, name, share, completion=True)
+                says = stand_in(MODELS[name])
+                alone, _ = clicks(take, says, share, completion=False)
+                helped, ticks = clicks(take, says, share, completion=True)
                 print(
                     f"  {take.name:22} within {share:.0%}, model {name:5}: {alone:6.1f} clicks without, {helped:5.1f} with "
                     f"completion ({ticks:.1f} ticks)",

@@ -286,8 +286,10 @@ class _RegionReader:
             message = f"{view.view}: regions that were made while the picture was rotated are not used"
             self.report("error", message, view.view, got=f"{text_of(rotation)}°")
             return None
-        width, height = number(region.get("original_width")), number(region.get("original_height"))
         known = self.sizes_px.get(view.view)
+        if known is not None and (region.get("original_width"), region.get("original_height")) == known:
+            return (float(known[0]), float(known[1]))
+        width, height = number(region.get("original_width")), number(region.get("original_height"))
         if known is not None:
             if width is not None and height is not None and (width, height) != known:
                 message = f"{view.view}: labelled on a picture of another size; points keep their place in percent of it"

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _NUMBER = r"(0|[1-9][0-9]{0,9})"
 #: What we ever write is smaller: generations fit into a database's integer, the others are positions in short lists.
 _MOST_GENERATIONS, _MOST_OTHERS = 2**31, 10_000
+#: Four numbers of ten digits at most; a longer text is no id of ours.
+_LONGEST = 48
 _PATTERN = re.compile(rf"px:{_NUMBER}:{_NUMBER}:{_NUMBER}:(?:{_NUMBER}|b)")
 
 
@@ -31,10 +34,15 @@ class RegionId:
     @classmethod
     def parse(cls, text: object) -> RegionId | None:
         """Inverse of ``str``; None for anything else, such as an id that Label Studio made."""
-        match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            return None
-        generation, view, subject, keypoint = match.groups()
-        found = cls(int(generation), int(view), int(subject), None if keypoint is None else int(keypoint))
-        small = max(found.view, found.subject, found.keypoint or 0) < _MOST_OTHERS
-        return found if small and found.generation < _MOST_GENERATIONS else None
+        return _parsed(text) if isinstance(text, str) and len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=16_384)
+def _parsed(text: str) -> RegionId | None:
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        return None
+    generation, view, subject, keypoint = match.groups()
+    found = RegionId(int(generation), int(view), int(subject), None if keypoint is None else int(keypoint))
+    small = max(found.view, found.subject, found.keypoint or 0) < _MOST_OTHERS
+    return found if small and found.generation < _MOST_GENERATIONS else None

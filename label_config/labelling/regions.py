@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,14 @@ from label_config.values import FloatArray, PointState, Pose2D
 from label_config.values.errors import LabellingConfigError
 
 __all__ = ["DecodedAnnotation", "PointKey", "Size", "decode", "encode", "to_percent", "to_px"]
+
+
+class _Points(NamedTuple):
+    """A pose as lists: xy_px (V, K, 2), confidence and state (V, K).  Single elements of arrays cost several times as much."""
+
+    xy_px: list[list[list[float]]]
+    confidence: list[list[float]]
+    state: list[list[int]]
 
 
 def encode(
@@ -47,8 +55,14 @@ def encode(
     for subject, pose in sorted(poses.items()):
         if pose.state.shape != expected:
             raise LabellingConfigError(f"pose of subject {subject}: expected {expected} (V, K), got {pose.state.shape}")
+        placed = np.isfinite(pose.xy_px).all(axis=-1).tolist()
+        points = _Points(pose.xy_px.tolist(), pose.confidence.tolist(), pose.state.tolist())
         for position, view in enumerate(binding.views):
-            keypoints = [k for k in range(expected[1]) if k in view.label_of and _shown(pose, position, k, view)]
+            there = [
+                PointState.ABSENT in view.word_of if state == PointState.ABSENT else has_place
+                for state, has_place in zip(points.state[position], placed[position], strict=True)
+            ]
+            keypoints = [k for k in range(expected[1]) if there[k] and k in view.label_of]
             box = None if boxes_px is None or view.box is None or subject not in boxes_px else boxes_px[subject][position]
             has_box = box is not None and bool(np.isfinite(box).all())
             if not keypoints and not has_box:
@@ -61,14 +75,8 @@ def encode(
             for k in keypoints:
                 name = str(RegionId(generation, position, subject, k))
                 note = (notes or {}).get((subject, position, k))
-                regions.extend(_point_regions(name, view, frame, pose, position, k, parent, note))
+                regions.extend(_point_regions(name, view, frame, points, position, k, parent, note))
     return regions
-
-
-def _shown(pose: Pose2D, position: int, k: int, view: ViewBinding) -> bool:
-    if pose.state[position, k] == PointState.ABSENT:
-        return PointState.ABSENT in view.word_of
-    return bool(np.isfinite(pose.xy_px[position, k]).all())
 
 
 def _frame(view: ViewBinding, sizes_px: Mapping[str, Size]) -> dict[str, Any]:
@@ -85,21 +93,21 @@ def _point_regions(
     name: str,
     view: ViewBinding,
     frame: Mapping[str, Any],
-    pose: Pose2D,
+    points: _Points,
     position: int,
     k: int,
     parent: str | None,
     note: str | None,
 ) -> list[dict[str, Any]]:
-    state = PointState(int(pose.state[position, k]))
+    state = PointState(points.state[position][k])
     place = {"x": 0.0, "y": 0.0, "width": POINT_WIDTH}
     if state is not PointState.ABSENT:
-        x, y = (float(value) for value in pose.xy_px[position, k])
+        x, y = points.xy_px[position][k]
         place |= {"x": to_percent(x, frame["original_width"]), "y": to_percent(y, frame["original_height"])}
     label = view.label_of[k]
     value = {**place, "keypointlabels": [label.word]}
     point = {"id": name, "type": label.type, "from_name": label.control, **frame, "value": value}
-    confidence = float(pose.confidence[position, k])
+    confidence = points.confidence[position][k]
     if math.isfinite(confidence):
         point["score"] = min(max(confidence, 0.0), 1.0)
     if parent is not None:

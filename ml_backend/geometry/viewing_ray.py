@@ -48,10 +48,9 @@ def best_on_ray(rig: Rig, view: int, xy_px: FloatArray, others_px: FloatArray, l
     proposed = proposed[np.isfinite(proposed) & (proposed > 0)]
     if not proposed.size:
         return None
-    loss = [_loss(_off(rig, start + along * direction, others_px), limit_px, present) for along in proposed]
-    along = _refined(rig, start, direction, float(proposed[int(np.argmin(loss))]), others_px, limit_px, present)
-    xyz = start + along * direction
-    return PlaceOnRay(xyz, np.where(present, np.linalg.norm(_off(rig, xyz, others_px), axis=1), np.nan))
+    loss = [_loss(off, limit_px, present) for off in _off(rig, start, direction, proposed, others_px)]
+    along, off = _refined(rig, start, direction, float(proposed[int(np.argmin(loss))]), others_px, limit_px, present)
+    return PlaceOnRay(start + along * direction, np.where(present, np.linalg.norm(off, axis=1), np.nan))
 
 
 def _nearest_to_other_rays(rig: Rig, start: FloatArray, direction: FloatArray, others_px: FloatArray) -> FloatArray:
@@ -66,9 +65,9 @@ def _nearest_to_other_rays(rig: Rig, start: FloatArray, direction: FloatArray, o
     return np.where(good, along / np.where(good, sine2, 1.0), np.nan)
 
 
-def _off(rig: Rig, xyz: FloatArray, others_px: FloatArray) -> FloatArray:
-    """(V, 2) projection minus what the view shows; NaN behind a camera and where nothing is shown."""
-    return rig.project(xyz[None])[:, 0] - others_px
+def _off(rig: Rig, start: FloatArray, direction: FloatArray, along: FloatArray, others_px: FloatArray) -> FloatArray:
+    """(n,) places on the ray → (n, V, 2) projection minus what the view shows; NaN behind a camera and where nothing is shown."""
+    return np.moveaxis(rig.project(start + along[:, None] * direction), 0, 1) - others_px
 
 
 def _loss(off: FloatArray, limit_px: FloatArray, present: BoolArray) -> float:
@@ -86,24 +85,35 @@ def _refined(
     others_px: FloatArray,
     limit_px: FloatArray,
     present: BoolArray,
-) -> float:
-    """Gauss–Newton on the one distance, the views reweighted at each step; a step that does not lower the loss ends it."""
-    best = _loss(_off(rig, start + along * direction, others_px), limit_px, present)
+) -> tuple[float, FloatArray]:
+    """Gauss–Newton on the one distance, the views reweighted at each step; a step that does not lower the loss ends it.
+
+    Returns the distance, and (V, 2) how far each view's point lies from the projection there.
+    """
+
+    def at(distance: float) -> tuple[FloatArray, FloatArray]:
+        """(V, 2) off there, and (V, 2) its derivative along the ray."""
+        change = distance * _DIFFERENCE
+        here, beyond = _off(rig, start, direction, np.array([distance, distance + change]), others_px)
+        return here, (beyond - here) / change
+
+    off, slope = at(along)
+    best = _loss(off, limit_px, present)
     for _ in range(_STEPS):
-        off = _off(rig, start + along * direction, others_px)
-        change = along * _DIFFERENCE
-        slope = (_off(rig, start + (along + change) * direction, others_px) - off) / change
         weight = 1 / (limit_px * (1 + (off**2).sum(axis=1) / limit_px**2)) ** 2
         used = present & np.isfinite(off).all(axis=1) & np.isfinite(slope).all(axis=1)
         gradient = (weight[:, None] * slope * off)[used].sum()
         curvature = (weight[:, None] * slope**2)[used].sum()
         if curvature <= 0:
-            return along
+            break
         step = -float(gradient / curvature)
-        loss = _loss(_off(rig, start + (along + step) * direction, others_px), limit_px, present)
-        if along + step <= 0 or loss >= best:
-            return along
-        along, best = along + step, loss
+        if along + step <= 0:
+            break
+        new_off, new_slope = at(along + step)
+        loss = _loss(new_off, limit_px, present)
+        if loss >= best:
+            break
+        along, best, off, slope = along + step, loss, new_off, new_slope
         if abs(step) < _STILL * along:
-            return along
-    return along
+            break
+    return along, off

@@ -157,11 +157,13 @@ def _check_shape(value: dict[str, Any]) -> None:
     layer: list[Any] = [value]
     values = 0
     for _ in range(MAX_DEPTH):
-        children = [child for item in layer for child in (item.values() if isinstance(item, dict) else item)]
-        values += len(children)
+        values += sum(map(len, layer))
         if values > MAX_VALUES:
             raise RefusedError(413, f"the body has more than {MAX_VALUES} values")
-        layer = [child for child in children if isinstance(child, dict | list)]
+        # What json.loads makes is of these very types.
+        layer = [
+            child for item in layer for child in (item.values() if type(item) is dict else item) if type(child) in (dict, list)
+        ]
         if not layer:
             return
     raise RefusedError(400, f"the body is nested deeper than {MAX_DEPTH}")

@@ -33,6 +33,7 @@ from ml_backend.server.recent_clicks import RecentClicks
 from ml_backend.server.screen_state import Click, SubjectOnScreen, newest_draft, on_screen, read_click
 from ml_backend.store import frames, generations
 from ml_backend.store.generations import PickRow
+from ml_backend.store.projects import Project
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 
@@ -48,17 +49,20 @@ class Completions:
     def __init__(self, workspace: Workspace, clicks: RecentClicks | None = None) -> None:
         self.workspace, self.clicks = workspace, clicks or RecentClicks()
         self._lock = threading.Lock()
+        self._binding: tuple[Any, Binding] | None = None
         self._rigs: dict[str, tuple[Any, Rig]] = {}
 
-    def of(self, sent: Mapping[str, Any], context: Mapping[str, Any], task: TaskRow) -> dict[str, Any]:
+    def of(self, sent: Mapping[str, Any], context: Mapping[str, Any], task: TaskRow, project: Project) -> dict[str, Any]:
         """The answer for one task; without regions where the click cannot be read.
 
         sent     the task as Label Studio sends it, with its drafts
         context  ``result``: the regions of the clicked keypoint in the clicked view, the click marked ``is_positive``
+        project  as it is now
         """
-        store, number = self.workspace.store, self.workspace.project.generation
+        store, number = self.workspace.store, project.generation
         name = NO_VERSION if number is None else generations.get(store, number).name
-        binding = self.workspace.binding_of(task.views)
+        whole = self._binding_of(project)
+        binding = self.workspace.of_task(whole, task.views)
         (frame,) = frames.list_frames(store, [task.frame_id])
         sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
         click = read_click(context, binding, sizes)
@@ -70,7 +74,7 @@ class Completions:
         shown = _shown(pick, click.key[0], binding) if all_views else Pose2D.empty(len(binding.views), len(binding.skeleton))
         self.clicks.note(task.ls_task_id, click.key, _pair(click.xy_px), None if draft is None else draft.saved_at)
         screen = on_screen(click, draft, shown, number or 0, self.clicks.of(task.ls_task_id))
-        rig = self._rig(frame.key.sequence) if all_views else None
+        rig = self._rig(frame.key.sequence, whole) if all_views else None
         completed = None if rig is None else self._complete(rig, click, screen, shown)
         there = np.array([view.view in sizes for view in binding.views])
         result = _encode(click, screen, completed, binding, sizes, there)
@@ -82,7 +86,14 @@ class Completions:
         limit = self.workspace.spec.pseudo_labels.threshold_px
         return complete_frame(rig, screen.clicked, shown.xy_px, asked, newest=view, threshold_px=limit)
 
-    def _rig(self, sequence: str) -> Rig | None:
+    def _binding_of(self, project: Project) -> Binding:
+        """What the labelling config means, read anew when it changed."""
+        with self._lock:
+            if self._binding is None or self._binding[0] != project.binding:
+                self._binding = (project.binding, self.workspace.binding_in(project))
+            return self._binding[1]
+
+    def _rig(self, sequence: str, binding: Binding) -> Rig | None:
         """The cameras of a recording, None without a calibration."""
         row = frames.sequence(self.workspace.store, sequence)
         if row is None or row.rig is None:
@@ -92,7 +103,7 @@ class Completions:
             if held is None or held[0] != row.rig:
                 if len(self._rigs) >= _MAX_RIGS:
                     self._rigs.clear()
-                held = self._rigs[sequence] = (row.rig, Rig.from_json(row.rig).subset(self.workspace.views))
+                held = self._rigs[sequence] = (row.rig, Rig.from_json(row.rig).subset(self.workspace.views_of(binding)))
             return held[1]
 
 

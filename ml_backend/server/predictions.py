@@ -13,6 +13,7 @@ from label_config.values import Pose2D
 from ml_backend.server.completions import Completions
 from ml_backend.store import frames, generations, tasks
 from ml_backend.store.generations import Generation, PickRow
+from ml_backend.store.projects import Project
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 
@@ -56,12 +57,13 @@ class Predictions:
         context  what somebody clicked with the smart tool; then each answer is what follows from it, see ``completions``
         Raises ForeignProjectError when that is not ours, TooManyTasksError, PoolMissError when a task has no prediction.
         """
-        self._check(project)
+        ours = self.workspace.project
+        self._check(ours, project)
         if len(asked) > MAX_TASKS:
             raise TooManyTasksError(f"{len(asked)} tasks in one call, at most {MAX_TASKS} are answered; select fewer")
         if context:
-            return [self.completions.of(sent, context, row) for sent, row in zip(asked, self._tasks(asked), strict=True)]
-        number = self.workspace.project.generation
+            return [self.completions.of(sent, context, row, ours) for sent, row in zip(asked, self._tasks(asked), strict=True)]
+        number = ours.generation
         if number is None:
             raise PoolMissError("no order has been pushed yet")
         generation = generations.get(self.workspace.store, number)
@@ -77,8 +79,7 @@ class Predictions:
         shapes = _Shapes(self.workspace, rows)
         return [shapes.answer(generation, row, picks[row.frame_id]) for row in rows]
 
-    def _check(self, named: object) -> None:
-        ours = self.workspace.project
+    def _check(self, ours: Project, named: object) -> None:
         created = int(datetime.fromisoformat(ours.ls_created_at).timestamp())
         if named is not None and str(named) not in (str(ours.ls_project_id), f"{ours.ls_project_id}.{created}"):
             raise ForeignProjectError(

@@ -31,8 +31,12 @@ class Workspace:
     @property
     def binding(self) -> Binding:
         """How the project's labelling config maps to views and keypoints."""
+        return self.binding_in(self.project)
+
+    def binding_in(self, project: projects.Project) -> Binding:
+        """:attr:`binding` of the project as it was read already."""
         with refusing(BadInputError, "store: what it holds of the labelling config is damaged; run `parallax init` again"):
-            return Binding.from_json(self.project.binding or {})
+            return Binding.from_json(project.binding or {})
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -49,8 +53,11 @@ class Workspace:
 
     def binding_of(self, task_views: tuple[str, ...] | None) -> Binding:
         """The binding for a task that shows ``task_views`` (None = all)."""
-        binding = self.binding
-        if len(binding.views) == 1 and len(self.views) > 1 and task_views:
+        return self.of_task(self.binding, task_views)
+
+    def of_task(self, binding: Binding, task_views: tuple[str, ...] | None) -> Binding:
+        """:meth:`binding_of` with the project's binding read already."""
+        if len(binding.views) == 1 and len(self.views_of(binding)) > 1 and task_views:
             return binding.for_view(task_views[0])
         return binding
 

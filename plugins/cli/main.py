@@ -49,6 +49,7 @@ from plugins.cli.commands import (
     unpin,
     up,
     version,
+    view,
     worker,
 )
 from plugins.cli.context import VERBOSE_VARIABLE, log_to_stderr
@@ -140,6 +141,7 @@ for _command in (
     push.push,
     predict.predict,
     render.render,
+    view.view,
     match.match,
     export.export,
     up.up,

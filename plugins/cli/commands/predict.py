@@ -88,12 +88,22 @@ def predict(
 
 
 def write_recordings(
-    source: GivenSource, out: Path, formats: Sequence[str], method: str | None, *, video: bool, force: bool
+    source: GivenSource,
+    out: Path,
+    formats: Sequence[str],
+    method: str | None,
+    *,
+    video: bool,
+    force: bool,
+    rerun: Path | None = None,
 ) -> None:
-    """Predict the recordings as far as they are not yet, and write them, each into a folder of its own."""
+    """Predict the recordings as far as they are not yet, and write them, each into a folder of its own.
+
+    rerun  a file of Rerun beside them, of the only recording
+    """
     for recording in source.recordings:
         folder = out / file_name(recording.sequence)
-        _Writer(console(), source, recording, folder, method, force).write(formats, video=video)
+        _Writer(console(), source, recording, folder, method, force).write(formats, video=video, rerun=rerun)
 
 
 class _Writer:
@@ -105,7 +115,7 @@ class _Writer:
         self._screen, self._source, self._recording, self._folder = screen, source, recording, folder
         self._method, self._force = method, force
 
-    def write(self, formats: Sequence[str], *, video: bool) -> None:
+    def write(self, formats: Sequence[str], *, video: bool, rerun: Path | None) -> None:
         from ml_backend.tracks.chunk_files import ChunkFiles
         from ml_backend.tracks.predicting import predict_recording
         from ml_backend.tracks.results import KEPT
@@ -137,6 +147,8 @@ class _Writer:
             )
             tracks = recording.tracks(source.predictor.manifest.skeleton, chunks.load())
             notes = self._write(tracks, due, outcome.times, status)
+            if rerun is not None:
+                self._to_rerun(tracks, rerun, status)
         self._summary(tracks, outcome, wanted, due, notes)
 
     def _due(self, wanted: Sequence[str]) -> list[str]:
@@ -181,6 +193,17 @@ class _Writer:
             with times.stage("draw" if name.endswith(".mp4") else "write"):
                 notes += results.write(name, self._options(name), partial(make, name))
         return notes
+
+    def _to_rerun(self, tracks: Tracks, path: Path, status: Status) -> None:
+        from ml_backend.tracks.rerun_file import write_rerun
+
+        recording, count = self._recording, len(self._recording.frames)
+
+        def show(done: int) -> None:
+            status.update(f"{recording.sequence}: frame {done} of {count} written")
+
+        write_rerun(tracks, recording.frames, self._source.stream, path, progress=show)
+        self._say(f"{path}: open it with `rerun {path}`")
 
     def _summary(
         self, tracks: Tracks, outcome: Outcome, formats: Sequence[str], due: Sequence[str], notes: Sequence[str]
