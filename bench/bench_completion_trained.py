@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bench.bench_completion import SHARES, Take, clicks
+from label_config.settings.recording_settings import RecordingSettings
 from label_config.values import ByteArray, FloatArray, Frame, ImageRef, TrainingTarget
 from ml_backend.geometry.consistency import agreed_place
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -24,7 +26,6 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.training import train
 from ml_backend.recordings import UnreadableImageError, iter_images, open_recording, read_image
-from label_config.settings.recording_settings import RecordingSettings
 from plugins.demo.demo_recordings import DemoRecording, capture_studio, real_recording
 
 #: Frames between those that are learnt from and those that are predicted.
@@ -72,21 +73,27 @@ def measure(source: DemoRecording, click_px: float, config: TrainConfig, count: 
     off, off_raw = (np.linalg.norm(xy - reference, axis=-1) for xy in (shown, raw))
     extent = np.nanmax(reference, axis=2) - np.nanmin(reference, axis=2)
     share = off / np.hypot(extent[..., 0], extent[..., 1])[..., None]
+    known = share[np.isfinite(share)]
     print(
-        f"  {source.title}: {count} frames, {config.steps} steps at {config.input_px[0]} px; median error {np.nanmedian(off_raw):.1f} px "
-        f"predicted, {np.nanmedian(off):.1f} px shown = {np.nanmedian(share):.2%} of the box; farther than 1 %: "
-        f"{np.mean(share[np.isfinite(share)] > 0.01):.0%}, 2 %: {np.mean(share[np.isfinite(share)] > 0.02):.0%}",
+        f"  {source.title}: {count} frames, {config.steps} steps at {config.input_px[0]} px; median error "
+        f"{np.nanmedian(off_raw):.1f} px predicted, {np.nanmedian(off):.1f} px shown = {np.median(known):.2%} of the box; "
+        f"farther than 1 %: {np.mean(known > 0.01):.0%}, 2 %: {np.mean(known > 0.02):.0%}",
         flush=True,
     )
     by_keypoint = np.nanmean(share > 0.02, axis=(0, 1))
     worst = [source.skeleton.keypoints[k] for k in np.argsort(-by_keypoint)[:4]]
     print(f"    farthest off: {', '.join(worst)}", flush=True)
     take = Take(source.title, source.rig, reference, click_px)
-    for name, xy in (("shown as predicted", raw), ("shown as agreed", shown)):
+    for name, points in (("as predicted", raw), ("as agreed", shown)):
+        says = partial(_of_frame, points)
         for limit in SHARES:
-            alone, _ = clicks(take, lambda place, _, __, xy=xy: xy[place], limit, completion=False)  # type: ignore[misc]
-            helped, ticks = clicks(take, lambda place, _, __, xy=xy: xy[place], limit, completion=True)  # type: ignore[misc]
-            print(f"    {name}, within {limit:.0%}: {alone:5.1f} clicks without, {helped:5.1f} with ({ticks:.1f} ticks)", flush=True)
+            alone, _ = clicks(take, says, limit, completion=False)
+            helped, ticks = clicks(take, says, limit, completion=True)
+            print(f"    shown {name}, within {limit:.0%}: {alone:5.1f} clicks, {helped:5.1f} with completion ({ticks:.1f} ticks)")
+
+
+def _of_frame(points: FloatArray, place: int, reference: FloatArray, rng: np.random.Generator) -> FloatArray:
+    return np.asarray(points[place])
 
 
 def main() -> None:

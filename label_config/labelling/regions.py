@@ -55,7 +55,7 @@ def encode(
     for subject, pose in sorted(poses.items()):
         if pose.state.shape != expected:
             raise LabellingConfigError(f"pose of subject {subject}: expected {expected} (V, K), got {pose.state.shape}")
-        placed = np.isfinite(pose.xy_px).all(axis=-1).tolist()
+        placed: list[list[bool]] = np.asarray(np.isfinite(pose.xy_px).all(axis=-1)).tolist()
         points = _Points(pose.xy_px.tolist(), pose.confidence.tolist(), pose.state.tolist())
         for position, view in enumerate(binding.views):
             there = [
