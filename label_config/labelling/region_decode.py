@@ -291,7 +291,7 @@ class _RegionReader:
             return (float(known[0]), float(known[1]))
         width, height = number(region.get("original_width")), number(region.get("original_height"))
         if known is not None:
-            if width is not None and height is not None and (width, height) != known:
+            if width is not None and height is not None and not _same_picture((width, height), known):
                 message = f"{view.view}: labelled on a picture of another size; points keep their place in percent of it"
                 got = f"{_size_text(width, height)} where it is {_size_text(*known)} now"
                 self.report("warning", message, view.view, got=got)
@@ -362,6 +362,12 @@ class _SubjectFinder:
             return int(subjects[around[box_px[around, 2:].prod(axis=1).argmin()]])
         outside = np.maximum(np.maximum(-beyond, beyond - box_px[:, 2:]), 0.0)
         return int(subjects[np.linalg.norm(outside, axis=1).argmin()]) if len(subjects) > 1 else DEFAULT_SUBJECT
+
+
+def _same_picture(size: tuple[float, float], known: Size) -> bool:
+    """The picture of this size is the known one, reduced or enlarged: sides are whole pixels."""
+    scale = max(size) / max(known)
+    return all(abs(side - scale * side_of_known) < 1 for side, side_of_known in zip(size, known, strict=True))
 
 
 def _size_text(width: float, height: float) -> str:

@@ -119,6 +119,15 @@ class Backend(Section):
         return None if url is None else http_address(url)
 
 
+class Screen(Section):
+    """The labelling screen.
+
+    picture_px  longest side of the pictures that are written for Label Studio; None = as they are
+    """
+
+    picture_px: Count | None = None
+
+
 class Sync(Section):
     """The clock of the exchange with Label Studio.  ``chunk`` is tasks per import request, ``lock_hours`` its task lock."""
 
@@ -171,6 +180,7 @@ class Spec(Section):
     validation: ValidationSettings = absent_section()
     gate: Gate = absent_section()
     stop: StopSettings = absent_section()
+    screen: Screen = absent_section()
     sync: Sync = absent_section()
     stop_labels_loss: Fraction = 0.10
 

@@ -30,6 +30,16 @@ def write_picture(picture: ByteArray, target: str | Path) -> None:
     write_atomically(Path(target), encoded.tobytes())
 
 
+def reduced(picture: ByteArray, longest_px: int | None) -> ByteArray:
+    """The picture (h, w, 3) with sides of at most ``longest_px`` pixels, None = as it is; the pictures' corners coincide."""
+    height, width = picture.shape[:2]
+    if longest_px is None or max(height, width) <= longest_px:
+        return picture
+    scale = longest_px / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def extract_frame(
     ref: ImageRef, target: str | Path, fetcher: Fetches | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[int, int]:
@@ -40,10 +50,16 @@ def extract_frame(
 
 
 def extract_frames(
-    wanted: Sequence[tuple[ImageRef, Path]], fetcher: Fetches | None = None, limits: Limits = DEFAULT_LIMITS
+    wanted: Sequence[tuple[ImageRef, Path]],
+    fetcher: Fetches | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    longest_px: int | None = None,
 ) -> dict[Path, UnreadableImageError]:
     """Write the picture of every view to its target, decoding each video once.
 
+    longest_px  larger pictures are reduced to this longest side; not those whose size their reference does not say, since
+                what is labelled on them could not be found in the full picture
     Returns target → what is wrong with its picture, for those that could not be written.
     """
     failed = {}
@@ -53,7 +69,7 @@ def extract_frames(
             failed[target] = picture
             continue
         try:
-            write_picture(picture, target)
+            write_picture(reduced(picture, longest_px if wanted[position][0].size_px else None), target)
         except OSError as error:  # a full or read-only disk says nothing about the picture
             failed[target] = UnavailableImageError(str(target), f"cannot be written ({error.strerror or error})")
     return failed

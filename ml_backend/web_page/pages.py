@@ -212,8 +212,10 @@ def add_pages(app: Flask, workspace: Workspace, secret: str | None, commands: Pa
         return show("frame.html", here="recordings", frame=found, recording=quote(found.sequence, safe=""))
 
     @pages.get("/picture/<int:frame_id>/<int:position>/<int:height>")
-    def picture(frame_id: int, position: int, height: int) -> Response:
-        data = pictures.jpeg(frame_id, position, height) if height in HEIGHTS and frame_id < 2**31 else None
+    @pages.get("/picture/<int:frame_id>/<int:position>/full")
+    def picture(frame_id: int, position: int, height: int | None = None) -> Response:
+        known = height is None or height in HEIGHTS
+        data = pictures.jpeg(frame_id, position, height) if known and frame_id < 2**31 else None
         if data is None:
             abort(404, "There is no such picture, or it cannot be read.")
         answer = Response(data, content_type="image/jpeg")

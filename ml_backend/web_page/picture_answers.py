@@ -29,8 +29,11 @@ class PictureAnswers:
         self._opening = threading.Lock()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
-    def jpeg(self, frame_id: int, position: int, height: int) -> bytes | None:
-        """A JPEG of one camera, at most ``height`` pixels high; None where there is no such picture, or it cannot be read."""
+    def jpeg(self, frame_id: int, position: int, height: int | None) -> bytes | None:
+        """A JPEG of one camera, at most ``height`` pixels high (None = as it is).
+
+        None where there is no such picture, or it cannot be read.
+        """
         row, views = page_rows.frame(self._workspace.store, frame_id), self._workspace.views
         if row is None or not 0 <= position < len(views) or views[position] not in row.images:
             return None
@@ -39,7 +42,7 @@ class PictureAnswers:
                 picture = self._reader().read(row.images[views[position]])
             except UnreadableImageError:
                 return None
-        return _encoded(picture, min(height, picture.shape[0]))
+        return _encoded(picture, picture.shape[0] if height is None else min(height, picture.shape[0]))
 
     def _reader(self) -> Pictures:
         with self._opening:

@@ -119,7 +119,7 @@ def _readable(workspace: Workspace, pictures: _Pictures, rows: Sequence[FrameRow
     if to_write:
         text = f"writing {len(to_write)} pictures of {len(due)} frames for Label Studio; of long videos this takes some minutes"
         presence.tell(workspace.store, text, key=key)
-    failed = extract_frames(to_write, limits=limits_of(workspace.spec.cache))
+    failed = extract_frames(to_write, limits=limits_of(workspace.spec.cache), longest_px=workspace.spec.screen.picture_px)
     presence.settle(workspace.store, key)
     tries = Tries(workspace)
     readable = {}
@@ -143,16 +143,23 @@ class _Pictures:
     def __init__(self, workspace: Workspace, root: Path) -> None:
         self.root, self.binding, self.views = root, workspace.binding, workspace.views
         self.folder = root / OUR_FOLDER / str(workspace.project.ls_project_id)
+        self.longest_px = workspace.spec.screen.picture_px
         self.page = (workspace.spec.backend.public_url or workspace.spec.backend.url).rstrip("/")
 
     def target(self, frame: FrameRow, view: str) -> Path:
         """The server's own file when the picture lies under the root as it is, else a file of ours."""
         ref = frame.images[view]
-        return Path(ref.source) if self._served_as_it_is(ref) else frame_path(self.folder, frame.key, view)
+        if self._served_as_it_is(ref):
+            return Path(ref.source)
+        # Tasks that exist keep their pictures when the setting changes.
+        return frame_path(self.folder / f"{self.longest_px}px" if self._reduced(ref) else self.folder, frame.key, view)
+
+    def _reduced(self, ref: ImageRef) -> bool:
+        return self.longest_px is not None and ref.size_px is not None and max(ref.size_px) > self.longest_px
 
     def _served_as_it_is(self, ref: ImageRef) -> bool:
         untouched = ref.frame_index is None and ref.crop is None and not ref.flip and not ref.rotation
-        return untouched and Path(ref.source).is_relative_to(self.root) and browsers_show(ref.source)
+        return untouched and not self._reduced(ref) and Path(ref.source).is_relative_to(self.root) and browsers_show(ref.source)
 
     def to_write(self, frames: Sequence[FrameRow]) -> list[tuple[ImageRef, Path]]:
         """Pictures that are not there yet."""

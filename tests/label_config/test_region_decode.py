@@ -193,9 +193,17 @@ def test_known_sizes_stand_in_for_missing_ones_and_win_over_other_ones() -> None
     missing = decode([region(original_width=None)], binding(), sizes_px=SIZES)
     assert missing.problems == ()
     np.testing.assert_allclose(missing.poses[0].xy_px[0, 0], [319.5, 119.5])
-    other = decode([region(original_width=320, original_height=240)], binding(), sizes_px=SIZES)
+    other = decode([region(original_width=320, original_height=200)], binding(), sizes_px=SIZES)
     np.testing.assert_allclose(other.poses[0].xy_px[0, 0], [319.5, 119.5])
-    assert words(other).endswith("got 320×240 where it is 640×480 now")
+    assert words(other).endswith("got 320×200 where it is 640×480 now")
+
+
+@pytest.mark.parametrize("size", [(320, 240), (200, 150), (107, 80), (1280, 960)])
+def test_the_same_picture_at_another_size_is_no_trouble(size: tuple[int, int]) -> None:
+    width, height = size
+    decoded = decode([region(original_width=width, original_height=height)], binding(), sizes_px=SIZES)
+    assert decoded.problems == ()
+    np.testing.assert_allclose(decoded.poses[0].xy_px[0, 0], [319.5, 119.5])
 
 
 def test_troubles_of_one_kind_differ_in_what_was_got_alone() -> None:

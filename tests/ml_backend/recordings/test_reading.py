@@ -148,6 +148,18 @@ def test_many_frames_are_extracted_and_the_bad_ones_named(make: Any, tmp_path: P
     assert make.number(read_image(ImageRef(str(tmp_path / "out" / "7.jpg")))) == 7
 
 
+def test_larger_pictures_are_reduced_where_their_size_is_known(make: Any, tmp_path: Path) -> None:
+    video = str(make.video(tmp_path / "a.mp4", 3))
+    height, width = read_image(ImageRef(video, 0)).shape[:2]
+    sized, unsized = ImageRef(video, 1, size_px=(width, height)), ImageRef(video, 2)
+    targets = {name: tmp_path / "out" / f"{name}.png" for name in ("small", "as it is", "unsized")}
+    longest = max(width, height) // 2
+    assert extract_frames([(sized, targets["small"]), (unsized, targets["unsized"])], longest_px=longest) == {}
+    extract_frames([(sized, targets["as it is"])], longest_px=2 * longest)
+    shapes = {name: read_image(ImageRef(str(path))).shape[:2] for name, path in targets.items()}
+    assert shapes == {"small": (height // 2, width // 2), "as it is": (height, width), "unsized": (height, width)}
+
+
 def test_a_failed_write_leaves_the_old_file(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.png"
     write_picture(make.picture(1), target)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.engine.cursor import CursorFetchStrategy
@@ -232,7 +234,11 @@ def test_pictures_are_those_of_the_projects_frames(browser: Browser) -> None:
     answer = browser.client.get("/page/picture/1/0/120")
     assert (answer.status_code, answer.content_type) == (200, "image/jpeg")
     assert answer.data[:2] == b"\xff\xd8"
-    for missing in ("999999/0/120", "1/9/120", "1/0/121", "99999999999999/0/120", "-1/0/120"):
+    whole = cv2.imdecode(np.frombuffer(browser.client.get("/page/picture/1/0/full").data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert whole is not None
+    assert 'href="/page/picture/1/0/full"' in browser.read("frame/1")
+    assert f'viewBox="0 0 {whole.shape[1]} {whole.shape[0]}"' in browser.read("frame/1")
+    for missing in ("999999/0/120", "999999/0/full", "1/9/120", "1/0/121", "99999999999999/0/120", "-1/0/120"):
         assert browser.client.get(f"/page/picture/{missing}").status_code == 404
 
 

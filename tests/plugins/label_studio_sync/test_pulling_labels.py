@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from label_config.values import Pose2D, Provenance
 from ml_backend.project.label_snapshot import collect
+from ml_backend.recordings import write_picture
 from ml_backend.store import frames, presence, projects, submissions, tasks
+from plugins.label_studio_sync.local_storage import serve_our_pictures
 from plugins.label_studio_sync.pull import pull
 from plugins.label_studio_sync.times import before
 
@@ -48,6 +52,24 @@ def test_a_submitted_annotation_is_pulled_with_its_points(lab: Any) -> None:
     np.testing.assert_allclose(Pose2D.from_json(row.poses["0"]).xy_px, pose(3, 2.0).xy_px, atol=0.001)
     assert lab.task(3).is_labeled
     assert not lab.task(4).is_labeled
+
+
+def test_labels_on_reduced_pictures_are_in_pixels_of_the_full_ones(make_lab: Callable[..., Any]) -> None:
+    lab = make_lab(1, screen={"picture_px": SIZE[0] // 2})
+    for ref in frames.list_frames(lab.workspace.store)[0].images.values():
+        write_picture(np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8), ref.source)
+    serve_our_pictures(lab.workspace, lab.client)
+    lab.serve([0])
+    someone = lab.person()
+    task = someone.next_task(lab.project)
+    picture = Image.open(io.BytesIO(someone.http.get(task["data"]["front"]).content))
+    assert picture.size == (SIZE[0] // 2, SIZE[1] // 2)
+    made_on = {"original_width": picture.width, "original_height": picture.height}
+    lab.submit(someone, task, [{**region, **made_on} for region in lab.hand_made(0)])
+    pull(lab.workspace, lab.client)
+    (row,) = labels(lab)
+    np.testing.assert_allclose(Pose2D.from_json(row.poses["0"]).xy_px, pose(0).xy_px, atol=0.001)
+    assert "another size" not in events(lab)
 
 
 def test_a_second_pull_changes_nothing_and_costs_two_calls(make_lab: Callable[..., Any]) -> None:
