@@ -86,7 +86,7 @@ PACKAGES: dict[str, set[str]] = {
     "ml_backend.project": _NUMBERS | {"cv2", "pydantic"},  # what the rows of jobs hold is checked
     "ml_backend.evaluation": _NUMBERS,
     "ml_backend.jobs": _NUMBERS | {"redis", "rq"},
-    "ml_backend.tracks": _NUMBERS | {"scipy", "cv2", "av"},
+    "ml_backend.tracks": _NUMBERS | {"scipy", "cv2", "av", "rerun"},
 }
 NETWORKS = {"torch", "torchvision", "transformers"}
 
