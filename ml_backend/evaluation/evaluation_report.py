@@ -63,6 +63,8 @@ def as_json(found: Evaluation) -> dict[str, Any]:
             "unit": f"matched_share: share of subjects, OKS ≥ {FOUND_OKS}; mean_count_error: subjects per picture",
             **asdict(similarity.count),
         },
+        "identities": found.identities
+        and {"unit": "mota, idf1: 1; the others: subjects in pictures", **asdict(found.identities)},
         "confidence": {
             "unit": "1",
             "correct": f"PCK@{PCK_ALPHAS[0]}",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from label_config.values import FloatArray, FrameKey, IntArray
+from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, IntArray
 from label_config.values.masked import masked_mean, mean_of
 from label_config.values.prediction import Prediction
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -54,6 +54,7 @@ class Validation:
                      NaN = none
     truth_world      (f, K, 3) triangulated from them, NaN = not known or no calibration
     predicted_world  (f, K, 3) triangulated from the model's points, NaN likewise
+    subjects         (f,) number of the subject in its frame; () = subject 0 in all
     """
 
     frames: Sequence[FrameRow]
@@ -62,6 +63,11 @@ class Validation:
     truth_px: FloatArray
     truth_world: FloatArray
     predicted_world: FloatArray
+    subjects: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.subjects) != len(self.frames):
+            object.__setattr__(self, "subjects", np.full(len(self.frames), DEFAULT_SUBJECT, dtype=np.int64))
 
 
 def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
@@ -84,6 +90,7 @@ def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapsho
         truth_px=np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan),
         truth_world=snapshot.xyz_world[rows],
         predicted_world=predicted_world,
+        subjects=snapshot.subjects[rows],
     )
 
 

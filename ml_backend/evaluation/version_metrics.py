@@ -14,9 +14,11 @@ from label_config.values import BoolArray, FloatArray, IntArray, ParallaxError
 from label_config.values.masked import mean_of
 from label_config.values.skeleton import Skeleton
 from ml_backend.acquisition.features import known_points, pose_size_px
+from ml_backend.evaluation.assigned_subjects import assigned, number_agreement
 from ml_backend.evaluation.validation_error import Validation, predict_validation
 from ml_backend.metrics.bootstrap import paired_bootstrap
 from ml_backend.metrics.confidence_calibration import Reliability, reliability
+from ml_backend.metrics.identities import Identities
 from ml_backend.metrics.mpjpe import Alignment, PositionError, position_error
 from ml_backend.metrics.oks import (
     THRESHOLDS,
@@ -29,7 +31,7 @@ from ml_backend.metrics.oks import (
     oks,
     pose_score,
 )
-from ml_backend.metrics.ospa import ospa
+from ml_backend.metrics.ospa import mean_pose_ospa
 from ml_backend.metrics.pck import Pck, pck
 from ml_backend.metrics.protocols import ProtocolFigures, protocol_figures
 from ml_backend.metrics.subject_count import CountAccuracy, count_accuracy
@@ -102,6 +104,7 @@ class Evaluation:
     limbs        limbs whose ends both carry annotators' points
     reliability  of the confidences of predicted points against PCK at the first alpha
     world        None without calibration, or when rigs differ in unit
+    identities   of several subjects: whether predictions bear the numbers of the labels that they lie on; None with one
     """
 
     version: int
@@ -118,6 +121,7 @@ class Evaluation:
     oks: Similarity
     reliability: Reliability
     world: WorldErrors | None
+    identities: Identities | None = None
 
 
 def evaluate(workspace: Workspace, version: VersionRow, thresholds: Sequence[float] = ()) -> Evaluation:
@@ -137,13 +141,19 @@ def evaluate(workspace: Workspace, version: VersionRow, thresholds: Sequence[flo
 
 
 def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None, thresholds: Sequence[float] = ()) -> Evaluation:
-    """Compute all figures; ``unit`` is that of world coordinates, None = leave these out."""
+    """Compute all figures; ``unit`` is that of world coordinates, None = leave these out.
+
+    Of several subjects in a picture, each label is compared with the prediction that the assignment of least distance gives it.
+    """
+    agreement = number_agreement(seen, np.array(skeleton.sigmas), FOUND_OKS)
+    seen = assigned(seen)
     labelled = np.any(known_points(seen.truth_px), axis=-1)
     read: BoolArray = np.asarray(labelled & seen.predicted.read)
     frames: BoolArray = np.asarray(np.any(read, axis=1))
     truth, found, confidence = seen.truth_px[read], seen.predicted.xy_px[read], seen.predicted.confidence[read]
     block = np.broadcast_to(seen.block[:, None], read.shape)[read]
     size = pose_size_px(truth)
+    picture = [f"{seen.frames[row].id}/{view}" for row, view in np.argwhere(read).tolist()]
     error = np.linalg.norm(found - truth, axis=-1)
     placed = known_points(truth)
     ends: IntArray = np.array(skeleton.limbs, dtype=np.int64).reshape(-1, 2)
@@ -159,9 +169,10 @@ def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None
         pck={alpha: pck(found, truth, size, alpha) for alpha in PCK_ALPHAS},
         protocol=protocol_figures(found, truth, skeleton),
         limbs=int(placed[:, ends].all(axis=-1).sum()),
-        oks=_similarity(truth, found, confidence, np.array(skeleton.sigmas), thresholds),
+        oks=_similarity(picture, truth, found, confidence, np.array(skeleton.sigmas), thresholds),
         reliability=_reliability(error, size, confidence),
         world=_world_errors(seen, frames, skeleton, unit) if unit is not None else None,
+        identities=agreement,
     )
 
 
@@ -187,24 +198,28 @@ def _reliability(error: FloatArray, size: FloatArray, confidence: FloatArray) ->
 
 
 def _similarity(
-    truth: FloatArray, found: FloatArray, confidence: FloatArray, sigmas: FloatArray, thresholds: Sequence[float]
+    pictures: Sequence[str],
+    truth: FloatArray,
+    found: FloatArray,
+    confidence: FloatArray,
+    sigmas: FloatArray,
+    thresholds: Sequence[float],
 ) -> Similarity:
-    """Of pictures (m, K, 2), each of which holds one labelled subject: whether further subjects are found is not asked.
+    """Of labelled subjects (m, K, 2) in these pictures: whether further subjects are found is not asked.
 
-    A picture counts as without detection when none of its labelled points is predicted.  A single labelled point, or several
-    in a row along an axis of the picture, have no area; such pictures are left out.
+    A subject counts as without detection when none of its labelled points is predicted.  A single labelled point, or several
+    in a row along an axis of the picture, have no area; such subjects are left out.
     """
     placed = known_points(truth)
     areas = labelled_area(truth, placed, AREA_SOURCE)
-    truths, detections, values, assigned = [], [], [], []
-    for i, name in enumerate(map(str, range(len(truth)))):
+    truths, detections, values = [], [], []
+    for i, name in enumerate(pictures):
         area = float(areas[i])
         if not area > 0:
             continue
         truths.append(Truth(name, truth[i], placed[i], area))
         values.append(float(oks(found[i], truth[i], placed[i], np.array(area), sigmas)))
         predicted = bool(known_points(found[i, placed[i]]).any())
-        assigned.append(ospa(np.full((1, int(predicted)), 1 - values[-1])))
         if predicted:
             detections.append(Detection(name, found[i], float(pose_score(confidence[i]))))
     asked = average_precision(truths, detections, sigmas, area_source=AREA_SOURCE, thresholds=thresholds or THRESHOLDS)
@@ -212,7 +227,7 @@ def _similarity(
         mean=mean_of(np.array(values)),
         ap=average_precision(truths, detections, sigmas, area_source=AREA_SOURCE),
         asked={threshold: asked.at[threshold] for threshold in thresholds},
-        ospa=mean_of(np.array(assigned)),
+        ospa=mean_pose_ospa(truths, detections, sigmas),
         count=count_accuracy(truths, detections, sigmas, threshold=FOUND_OKS),
     )
 

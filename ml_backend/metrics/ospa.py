@@ -5,10 +5,14 @@ JRDB-Pose takes 1 − OKS as the distance of two poses, with cut-off 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from label_config.values import BadInputError, FloatArray
+from label_config.values.masked import mean_of
+from ml_backend.metrics.oks import Detection, Truth, oks
 
 
 def ospa(distance: FloatArray, *, cutoff: float = 1.0, order: float = 1.0) -> float:
@@ -28,3 +32,18 @@ def ospa(distance: FloatArray, *, cutoff: float = 1.0, order: float = 1.0) -> fl
     rows, columns = linear_sum_assignment(cost)
     unmatched = size - len(rows)
     return float(((cost[rows, columns].sum() + cutoff**order * unmatched) / size) ** (1 / order))
+
+
+def mean_pose_ospa(truths: Sequence[Truth], detections: Sequence[Detection], sigmas: FloatArray) -> float:
+    """OSPA of 1 − OKS, mean over the pictures that show a subject; NaN without any."""
+    wanted: dict[str, list[Truth]] = {}
+    found: dict[str, list[Detection]] = {truth.image: [] for truth in truths}
+    for truth in truths:
+        wanted.setdefault(truth.image, []).append(truth)
+    for detection in detections:
+        found.setdefault(detection.image, []).append(detection)
+    values = []
+    for image, there in wanted.items():
+        table = [[1 - oks(d.xy_px, t.xy_px, t.visible, np.array(t.area_px2), sigmas) for d in found[image]] for t in there]
+        values.append(ospa(np.array(table).reshape(len(there), len(found[image]))))
+    return mean_of(np.array(values))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from label_config.values import FloatArray, IntArray
-from label_config.values.masked import mean_of
 from ml_backend.acquisition.features import known_points
 from ml_backend.metrics.curve_summaries import area_under_learning_curve
-from ml_backend.metrics.oks import THRESHOLDS, Detection, Truth, average_precision, labelled_area, oks, pose_score
-from ml_backend.metrics.ospa import ospa
+from ml_backend.metrics.oks import THRESHOLDS, Detection, Truth, average_precision, labelled_area, pose_score
+from ml_backend.metrics.ospa import mean_pose_ospa
 from ml_backend.metrics.subject_count import count_accuracy
 from ml_backend.simulation.experiments.data import TrueRecording
 from ml_backend.simulation.experiments.learner import Scan
@@ -37,24 +34,7 @@ def picture_precision(recording: TrueRecording, seen: Scan) -> dict[str, float]:
     found = average_precision(truths, detections, sigmas, area_source="bbox")
     count = count_accuracy(truths, detections, sigmas)
     figures = {"test_ap": found.ap, "test_ar": found.ar, "test_count": count.matched_share}
-    return figures | {"test_ospa": _ospa_of_pictures(truths, detections, sigmas)}
-
-
-def _ospa_of_pictures(truths: Sequence[Truth], detections: Sequence[Detection], sigmas: FloatArray) -> float:
-    """OSPA of 1 − OKS, mean over pictures."""
-    wanted: dict[str, list[Truth]] = {truth.image: [] for truth in truths}
-    seen: dict[str, list[Detection]] = {truth.image: [] for truth in truths}
-    for truth in truths:
-        wanted[truth.image].append(truth)
-    for detection in detections:
-        seen[detection.image].append(detection)
-    distance = [
-        np.array(
-            [[1 - oks(d.xy_px, t.xy_px, t.visible, np.array(t.area_px2), sigmas) for d in seen[image]] for t in wanted[image]]
-        ).reshape(len(wanted[image]), len(seen[image]))
-        for image in wanted
-    ]
-    return mean_of(np.array([ospa(table) for table in distance]))
+    return figures | {"test_ospa": mean_pose_ospa(truths, detections, sigmas)}
 
 
 def _pairs(recording: TrueRecording, seen: Scan, labelled: IntArray) -> tuple[list[Truth], list[Detection]]:

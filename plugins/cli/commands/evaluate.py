@@ -31,7 +31,7 @@ def evaluate(
     ] = None,
     ap: Annotated[list[float] | None, typer.Option(min=0.0, max=1.0, help="AP also at this OKS; repeat.")] = None,
 ) -> None:
-    """Evaluate a model on the labelled validation frames: pixels, PCK, PCP, OKS, AP and AR, OSPA, calibration, 3-D errors."""
+    """Evaluate a model on the labelled validation frames: pixels, PCK, PCP, OKS, AP and AR, OSPA, MOTA, calibration, 3-D."""
     from ml_backend.evaluation import version_metrics as job
     from ml_backend.evaluation.evaluation_report import write_report
 
@@ -90,6 +90,12 @@ def _summary(found: Evaluation) -> Table:
     table.add_row("OSPA of 1 − OKS", _number(oks.ospa, 3), f"{oks.count.subjects} pictures")
     table.add_row(f"person count: found, OKS ≥ {FOUND_OKS}", _share(oks.count.matched_share), f"{oks.count.subjects} subjects")
     table.add_row("person count: mean error", _number(oks.count.mean_count_error), f"{oks.count.subjects} pictures")
+    if found.identities:
+        numbers = found.identities
+        over = f"{numbers.subjects} subjects"
+        table.add_row("numbers of subjects: MOTA", _number(numbers.mota, 3), over)
+        table.add_row("numbers of subjects: IDF1", _number(numbers.idf1, 3), over)
+        table.add_row("numbers of subjects: switches", str(numbers.switches), over)
     table.add_row("ECE of confidence", _number(found.reliability.ece, 3), f"{found.reliability.count.sum()} points")
     for alignment, name in _ALIGNED.items():
         world = found.world.by_alignment[alignment] if found.world else None

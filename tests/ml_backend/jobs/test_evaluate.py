@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +49,13 @@ def seen(
         truth_world=unknown if truth_world is None else truth_world,
         predicted_world=unknown if predicted_world is None else predicted_world,
     )
+
+
+def two_subjects(truth_px: FloatArray, found_px: FloatArray, **more: Any) -> Validation:
+    """Rows 2 i and 2 i + 1 are subjects 0 and 1 of frame i."""
+    one = seen(truth_px, found_px, **more)
+    frames = [FrameRow(row // 2, FrameKey("s", row // 2), {}, "val", False) for row in range(len(truth_px))]
+    return replace(one, frames=frames, subjects=np.arange(len(frames)) % 2)
 
 
 def pictures(count: int) -> FloatArray:
@@ -207,6 +216,39 @@ def test_figures_of_protocols_and_any_threshold_are_in_the_report() -> None:
     assert (said["pckh"]["share"], said["pckh"]["alpha"], said["torso_pck"]["share"]) == (8 / 12, 0.5, 8 / 12)
     assert (said["pcp"]["mean"], said["pcp"]["loose"]) == pytest.approx((2 / 3, 2 / 3))
     assert as_json(measure(seen(truth, truth), CHAIN, 3, None))["pckh"] is None
+
+
+def test_of_several_subjects_each_label_has_the_prediction_that_lies_on_it() -> None:
+    truth = pictures(6)
+    truth[1::2] += [100.0, 0.0]
+    world = np.random.default_rng(0).normal(0, 100, (6, 4, 3)) + np.array([0.0, 1000.0] * 3)[:, None, None]
+    exchanged = np.array([0, 1, 3, 2, 4, 5])  # in the second frame
+    found = measure(two_subjects(truth, truth[exchanged], truth_world=world, predicted_world=world[exchanged]), CHAIN, 3, "mm")
+    assert (found.error.mean, found.pictures, found.oks.ap.ap, found.oks.ap.ar, found.oks.ospa) == (0, 6, 1, 1, 0)
+    assert found.world is not None
+    assert found.world.by_alignment["absolute"].mean == 0
+    assert found.protocol.strict is not None
+    assert found.protocol.strict.mean == 1
+    assert found.identities is not None
+    assert (found.identities.switches, found.identities.subjects) == (4, 6), "there and back again"
+    assert found.identities.mota == pytest.approx(1 - 4 / 6)
+    assert found.identities.idf1 == pytest.approx(4 / 6)
+    said = as_json(found)
+    assert said["identities"]["switches"] == 4
+    assert as_json(measure(seen(truth, truth), CHAIN, 3, None))["identities"] is None
+
+
+def test_of_two_subjects_one_may_be_missed_and_the_picture_counts_once() -> None:
+    truth = pictures(4)
+    truth[1::2] += [100.0, 0.0]
+    found_px = truth.copy()
+    found_px[3] = np.nan
+    found = measure(two_subjects(truth, found_px), CHAIN, 3, None)
+    assert found.oks.count.mean_count_error == 0.5, "one subject is missed in one of two pictures"
+    assert found.oks.count.matched_share == 3 / 4
+    assert found.oks.ospa == pytest.approx((0 + 1 / 2) / 2)
+    assert found.identities is not None
+    assert (found.identities.missed, found.identities.switches, found.identities.mota) == (1, 0, 3 / 4)
 
 
 def test_limbs_in_the_world() -> None:
