@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from label_config.values import FloatArray, IntArray
-from label_config.values.masked import masked_mean
 from ml_backend.acquisition.features import known_points
 from ml_backend.evaluation.validation_error import Validation
+from ml_backend.metrics.assigned_poses import assigned_poses
 from ml_backend.metrics.identities import Identities, Seen, identities
 from ml_backend.metrics.oks import labelled_area, oks
 
@@ -25,9 +24,9 @@ def assigned(seen: Validation) -> Validation:
     xy, confidence, world = seen.predicted.xy_px.copy(), seen.predicted.confidence.copy(), seen.predicted_world.copy()
     for rows in _frames_of_several(seen):
         for view in range(xy.shape[1]):
-            order = rows[_nearest(seen.truth_px[rows, view], xy[rows, view])]
+            order = rows[assigned_poses(seen.truth_px[rows, view], xy[rows, view])]
             xy[rows, view], confidence[rows, view] = xy[order, view], confidence[order, view]
-        world[rows] = world[rows[_nearest(seen.truth_world[rows], world[rows])]]
+        world[rows] = world[rows[assigned_poses(seen.truth_world[rows], world[rows])]]
     return replace(seen, predicted=replace(seen.predicted, xy_px=xy, confidence=confidence), predicted_world=world)
 
 
@@ -36,16 +35,6 @@ def _frames_of_several(seen: Validation) -> Iterator[IntArray]:
     for row, frame in enumerate(seen.frames):
         rows[frame.id].append(row)
     return (np.array(several, dtype=np.int64) for several in rows.values() if len(several) > 1)
-
-
-def _nearest(truth: FloatArray, predicted: FloatArray) -> IntArray:
-    """(s, K, d) both → (s,) which prediction belongs to each label; those that share no keypoint are far apart."""
-    apart, _ = masked_mean(np.linalg.norm(truth[:, None] - predicted[None], axis=-1), axis=2)
-    known = np.isfinite(apart)
-    far = (apart[known].max() if known.any() else 0.0) * len(apart) + 1.0
-    # Of equal ones the own prediction is taken: a hundredth of a millionth of the distance settles it.
-    cost = np.where(known, apart, far) + 1e-8 * far * ~np.eye(len(apart), dtype=np.bool_)
-    return np.asarray(linear_sum_assignment(cost)[1], dtype=np.int64)
 
 
 def number_agreement(seen: Validation, sigmas: FloatArray, least_oks: float) -> Identities | None:
