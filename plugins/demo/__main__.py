@@ -33,6 +33,7 @@ def main(
     seed: Annotated[int, typer.Option(help="of the recording, the oracle and the training")] = 0,
     folder: Annotated[Path, typer.Option(help="where everything is kept")] = ROOT / ".demo",
     rounds: Annotated[int, typer.Option(min=0, help="after the first model")] = ROUNDS,
+    compare: Annotated[bool, typer.Option(help="train on as many frames in random order, too")] = True,
     label_studio: Annotated[Path, typer.Option(help="the label-studio program")] = LABEL_STUDIO,
 ) -> None:
     """Run the demo."""
@@ -46,7 +47,8 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         demo.run()
-        demo.compare_with_random()
+        if compare:
+            demo.compare_with_random()
         _report(console, demo, time.monotonic() - started)
         (folder / SUMMARY).write_text(json.dumps(summary(demo), indent=1))
         if not exit_:
