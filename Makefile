@@ -41,7 +41,7 @@ lint: .venv/installed
 	$(BIN)/vulture
 
 test: .venv/installed $(LS) lint
-	$(BIN)/python -m tests.run
+	$(BIN)/python -m tests.run $(if $(CI),--coverage)
 
 test-all: .venv/installed $(LS) lint
 	$(BIN)/python -m tests.run --all

@@ -1,6 +1,7 @@
 """``make test``: everything the tests need, then all tests; prints passed and skipped per mark and fails on unwanted skips.
 
-Each core runs a share of the files, with servers of its own; what waits longest starts first.
+Each core runs a share of the files, with servers of its own; what waits longest starts first.  With ``--coverage`` the share of
+lines that ran is printed per room, and a room below its floor fails; lines that only other processes ran do not count.
 
 Outside CI the marks ``browser`` and ``postgres`` may be skipped where their system packages cannot be installed; ``data``,
 ``gpu`` and ``package`` may always be.
@@ -16,6 +17,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import coverage
 import pytest
 
 MARKS = ("data", "ls", "redis", "chaos", "browser", "postgres", "gpu", "package", "slow")
@@ -23,6 +25,9 @@ MAY_SKIP = {"data", "gpu", "package"}
 MAY_SKIP_OUTSIDE_CI = {"browser", "postgres"}
 #: Each runs a Label Studio, workers and a browser of its own: about 3 GiB.
 MOST_SHARES = 4
+#: Least share of a room's lines that tests run, in %; rooms whose programs mostly run as processes of their own have a lower one.
+FLOOR = 90
+FLOORS: dict[str, int] = {}
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "docker-compose": "docker-compose"}
 
 
@@ -57,6 +62,28 @@ class Tally:
                 print(f"{mark:9} {self.passed[mark]:5} passed {self.failed[mark]:3} failed {skipped[mark]:3} skipped")
 
 
+def coverage_by_room() -> dict[str, float]:
+    """Room → % of its lines that ran, read from the file that pytest-cov left."""
+    measured = coverage.Coverage()
+    measured.load()
+    lines: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+    for name in measured.get_data().measured_files():
+        parts = Path(name).relative_to(Path.cwd()).parts
+        room = "/".join(parts[: min(len(parts) - 1, 2)])
+        _, statements, _, missing, _ = measured.analysis2(name)
+        lines[room] += len(statements)
+        missed[room] += len(missing)
+    return {room: 100 * (1 - missed[room] / count) for room, count in sorted(lines.items()) if count}
+
+
+def too_little_run(shares: dict[str, float]) -> list[str]:
+    """Print the table; the rooms below their floor."""
+    for room, share in shares.items():
+        print(f"{room:32} {share:5.1f} % of its lines ran; at least {FLOORS.get(room, FLOOR)} %")
+    return [room for room, share in shares.items() if share < FLOORS.get(room, FLOOR)]
+
+
 def install_packages() -> None:
     """Debian's packages that some tests use, when we may install them; otherwise their names."""
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
@@ -76,17 +103,23 @@ def main() -> int:
     """Run; the exit status is 0 only when everything passed and nothing was skipped without excuse."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="the slow campaigns too")
+    parser.add_argument("--coverage", action="store_true", help="count the lines that ran; a tenth slower")
     options, rest = parser.parse_known_args()
     install_packages()
     tally = Tally()
     selection = [] if options.all else ["-m", "not slow"]
     shares = ["-n", str(min(os.cpu_count() or 1, MOST_SHARES)), "--dist", "loadfile", "--no-loadscope-reorder"]
-    status = pytest.main([*selection, *shares, "-q", "--durations=15", *rest], plugins=[tally])
+    folders = ("label_config", "ml_backend", "plugins")
+    counted = [*(f"--cov={folder}" for folder in folders), "--cov-report="] if options.coverage else []
+    status = pytest.main([*selection, *shares, *counted, "-q", "--durations=15", *rest], plugins=[tally])
     tally.show()
+    uncovered = too_little_run(coverage_by_room()) if options.coverage else []
+    for room in uncovered:
+        print(f"tests run too little of {room}")
     unwanted = tally.unwanted(in_ci=os.environ.get("CI", "").lower() in ("1", "true"))
     for line in unwanted:
         print(f"skipped without excuse: {line}")
-    return int(status) or (1 if unwanted else 0)
+    return int(status) or (1 if unwanted or uncovered else 0)
 
 
 if __name__ == "__main__":
