@@ -53,8 +53,6 @@ from label_config.settings.yaml_files import read_yaml
 from label_config.values.errors import SettingsError
 
 SCHEMA_VERSION = 1
-#: Environment variable that names parallax.yaml for a process and all that it starts.
-CONFIG_VARIABLE = "PARALLAX_CONFIG"
 
 
 class LabelStudio(Section):

@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from label_config.settings.spec import CONFIG_VARIABLE, load_spec
+from label_config.settings.config_variable import CONFIG_VARIABLE
+from label_config.settings.spec import load_spec
 from label_config.values import BadInputError, ParallaxError
 from ml_backend.jobs.dead_device import end_if_device_is_gone, ending_without_device
 from ml_backend.jobs.harvest_job import harvest

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from flask import g
 from label_studio_ml.model import LabelStudioMLBase
 
-from label_config.settings.spec import CONFIG_VARIABLE, load_spec
+from label_config.settings.config_variable import CONFIG_VARIABLE
+from label_config.settings.spec import load_spec
 from ml_backend.server.events import NO_VERSION, ring, serving
 from ml_backend.server.predictions import Compute, Predictions
 from ml_backend.server.wishes import Wishes

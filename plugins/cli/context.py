@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, cast
 import typer
 from rich.console import Console
 
-from label_config.settings.spec import CONFIG_VARIABLE, Spec, load_spec
+from label_config.settings.config_variable import CONFIG_VARIABLE
+from label_config.settings.spec import Spec, load_spec
 from label_config.values import BadInputError, ParallaxError
 from label_config.values.private_files import STATE, close_to_others
 from plugins.cli.redaction import HidingOutput, hide, password_in

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 import label_config
 import ml_backend
 import plugins
-from label_config.settings.spec import CONFIG_VARIABLE
+from label_config.settings.config_variable import CONFIG_VARIABLE
 from label_config.values import ParallaxError
 from plugins.cli.commands import (
     alive,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from label_config.settings.spec import CONFIG_VARIABLE
+from label_config.settings.config_variable import CONFIG_VARIABLE
 from label_config.values.errors import ModelError
 from ml_backend.pose.networks.network import HeadKind, Part, PoseNetwork, PoseOutput, map_shapes, part_of
 

@@ -16,7 +16,8 @@ from tempfile import mkdtemp
 import typer
 
 import plugins
-from label_config.settings.spec import CONFIG_VARIABLE, Spec
+from label_config.settings.config_variable import CONFIG_VARIABLE
+from label_config.settings.spec import Spec
 from label_config.values import ParallaxError
 from label_config.values.private_files import make_folder, open_private
 from plugins.cli.context import config_path, connect, console, open_project

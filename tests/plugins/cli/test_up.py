@@ -21,7 +21,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 from typer.testing import CliRunner
 
-from label_config.settings.spec import CONFIG_VARIABLE
+from label_config.settings.config_variable import CONFIG_VARIABLE
 from ml_backend.jobs.queue import JobQueue
 from ml_backend.store.workspace import Workspace
 from plugins.cli.commands.up import children_of, own_command, own_environment, redis_child

@@ -1,6 +1,4 @@
-"""Training and inference of PoseResNet-50 on a CUDA device: what the loop does against a plain eager float32 loop, in one run.
-
-    python -m bench.bench_network [--batch 64] [--steps 40]
+"""Training and inference of PoseResNet-50: what the loop does against a plain eager float32 loop, in one run.
 
 Pictures of 256 × 256 pixels with 17 points, augmented as in training.  The plain loop makes its crops in the same process, in
 turn with the steps, and computes in float32 without TF32; "crops ready" spares it even that.  Figures are pictures per second on
@@ -9,7 +7,6 @@ the wall, medians over the parts of a run after the first, which holds compilati
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -48,9 +45,10 @@ def targets(count: int) -> list[TrainingTarget]:
     ]
 
 
-def report(name: str, per_second: float, reference: float) -> None:
-    """One line of the table."""
+def report(name: str, per_second: float, reference: float) -> float:
+    """One line of the table; the factor against the plain loop."""
     print(f"  {name:<52} {per_second:9.1f} pictures/s  {per_second / reference:6.2f} x plain", flush=True)
+    return per_second / reference
 
 
 def parts_of(call: Callable[[int], object], count: int, steps: int, device: str) -> float:
@@ -118,8 +116,8 @@ def our_inference(config: TrainConfig, folder: Path, device: str, steps: int) ->
     return parts_of(lambda number: model.predict(images), config.batch, steps, device)
 
 
-def compare(config: TrainConfig, device: str, steps: int, count: int) -> None:
-    """The whole table."""
+def compare(config: TrainConfig, device: str, steps: int, count: int) -> dict[str, float]:
+    """Print the whole table; ours as factors of the plain loop."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     head = make_head(build_network(config.network, KEYPOINTS, **config.network_args), config)
     data = CropDataset(targets(count), SKELETON, head, config, picture)
@@ -127,30 +125,16 @@ def compare(config: TrainConfig, device: str, steps: int, count: int) -> None:
     print(f"  training, {config.network}, {config.input_px[0]} x {config.input_px[1]}, batch {config.batch}, {device}")
     report("plain eager float32 loop", plain, plain)
     report("plain eager float32 loop, crops ready", plain_training(config, data, device, ready=True, steps=steps), plain)
+    factors = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        report("ours", our_training(config, folder / "eager", count, steps), plain)
+        factors["training"] = report("ours", our_training(config, folder / "eager", count, steps), plain)
         if device == "cuda":
-            report("ours, compiled", our_training(config.but(compile=True), folder / "compiled", count, steps), plain)
+            compiled = our_training(config.but(compile=True), folder / "compiled", count, steps)
+            factors["training, compiled"] = report("ours, compiled", compiled, plain)
         plain = plain_inference(config, device, steps)
         print("  inference")
         report("plain eager float32 network, crops ready", plain, plain)
-        report("ours, pictures to points", our_inference(config, folder / "eager", device, steps), plain)
-
-
-def main() -> None:
-    """On a CUDA device only."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=40, help="of one part of a run; there are six parts")
-    arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("  no CUDA device: throughput of PoseResNet-50 not measured; run this on a machine with one")
-        return
-    print(f"  {torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
-    config = TrainConfig(network="pose_resnet50", input_px=(SIDE, SIDE), batch=arguments.batch, device="cuda", two_stage=False)
-    compare(config, "cuda", arguments.steps, count=8 * arguments.batch)
-
-
-if __name__ == "__main__":
-    main()
+        found = our_inference(config, folder / "eager", device, steps)
+        factors["inference"] = report("ours, pictures to points", found, plain)
+    return factors

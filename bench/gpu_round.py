@@ -1,6 +1,4 @@
-"""A whole round on a CUDA device: retrain, rescore 5,000 frames of 8 cameras, select, with the time of each stage.
-
-    python -m bench.bench_round [--frames 5000] [--views 8] [--side 256] [--labels 100]
+"""A whole round: retrain, rescore thousands of frames of 8 cameras, select, with the time of each stage.
 
 The capture studio as videos, PoseResNet-50 at 256 × 256, one worker.  Inside rescoring the network's own time (crops on the
 device to maps on the device, waited for) is set against all the rest: decoding, cropping, reading maps out, triangulation,
@@ -9,7 +7,6 @@ scores, the store.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,8 +31,6 @@ from ml_backend.store.arrays import ArrayStore
 from ml_backend.store.database import open_store
 from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
-
-LIMIT_SHARE = 0.10
 
 
 def make_workspace(folder: Path, studio: CaptureStudio, train: dict[str, Any]) -> Workspace:
@@ -97,7 +92,7 @@ class Stopwatch:
         self.seconds = self._started = 0.0
 
     def attach(self, model: Predictor) -> Predictor:
-        """Wait for the device before and after every look."""
+        """Wait for the device before and after every forward pass."""
         model.network.register_forward_pre_hook(lambda *rest: self._start(model.device))
         model.network.register_forward_hook(lambda *rest: self._stop(model.device))
         return model
@@ -146,8 +141,8 @@ def stages(workspace: Workspace) -> dict[str, float]:
     return {**found, "network": stopwatch.seconds}
 
 
-def measure(studio: CaptureStudio, labels: int, train: dict[str, Any]) -> float:
-    """Print the table; the share of rescoring that is not the network's."""
+def measure(studio: CaptureStudio, labels: int, train: dict[str, Any]) -> dict[str, float]:
+    """Print the table; seconds of each stage and the share of rescoring that is not the network's."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = time.perf_counter()
@@ -162,24 +157,4 @@ def measure(studio: CaptureStudio, labels: int, train: dict[str, Any]) -> float:
         print(f"  {stage:<28} {seconds[stage]:9.1f} s")
     print(f"  {'of it in the network':<28} {seconds['network']:9.1f} s, the rest is {share:.0%}")
     print(f"  {'rescored':<28} {studio.n_frames * views / seconds['rescore']:9.1f} pictures/s")
-    return share
-
-
-def main() -> None:
-    """On a CUDA device only."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    for option, default in (("--frames", 5000), ("--views", 8), ("--side", 256), ("--labels", 100), ("--steps", 900)):
-        parser.add_argument(option, type=int, default=default)
-    given = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("  no CUDA device: retrain + rescore at full size not measured; run this on a machine with one")
-        return
-    print(f"  {torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
-    studio = CaptureStudio(seed=0, n_frames=given.frames, n_views=given.views, size_px=(given.side, given.side))
-    train = {"network": "pose_resnet50", "input_px": 256, "batch": 64, "lr": 1e-3, "steps_first": given.steps, "device": "cuda"}
-    share = measure(studio, given.labels, train)
-    print(f"  the rest of rescoring is {'within' if share <= LIMIT_SHARE else 'ABOVE'} the goal of {LIMIT_SHARE:.0%}")
-
-
-if __name__ == "__main__":
-    main()
+    return {**seconds, "rest of rescoring": share}
