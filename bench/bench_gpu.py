@@ -35,12 +35,13 @@ SIDE = 256
 
 
 def network(device: str) -> dict[str, float]:
-    """PoseResNet-50 as published, and the network that a project gets by default."""
+    """PoseResNet-50 as published, and the network that a project gets by default; tiny ones without CUDA, as a trial."""
     from bench import gpu_network
 
     fast = device == "cuda"
-    big = {"batch": 64, "side": SIDE, "steps": 15} if fast else {"batch": 2, "side": 32, "steps": 1}
-    small = {"batch": 64, "side": 128, "steps": 15} if fast else {"batch": 2, "side": 32, "steps": 1}
+    tiny = {"batch": 1, "side": 32, "steps": 1, "width": 4, "decoder": 8}
+    big = {"batch": 64, "side": SIDE, "steps": 15} if fast else tiny
+    small = {"batch": 64, "side": 128, "steps": 15} if fast else {**tiny, "decoder": 4}
     return {
         **gpu_network.compare("pose_resnet50", device, compiled=fast, **big),
         **gpu_network.compare("unet_small", device, compiled=fast, **small),

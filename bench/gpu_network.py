@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml_backend.pose.networks import build_network
+from ml_backend.pose.networks import PoseOutput, build_network
 
 KEYPOINTS, PARTS = 17, 5
+Network = Callable[[Tensor], PoseOutput]
 
 
 def rate(call: Callable[[], object], pictures: int, steps: int, device: str) -> float:
@@ -31,9 +32,9 @@ def rate(call: Callable[[], object], pictures: int, steps: int, device: str) -> 
     return sorted(rates[1:])[PARTS // 2]
 
 
-def training_step(network: nn.Module, crops: Tensor, fast: bool) -> Callable[[], object]:
+def training_step(network: Network, parameters: list[nn.Parameter], crops: Tensor, fast: bool) -> Callable[[], object]:
     """Forward, mean squared error of the maps, backward, AdamW."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
     with torch.no_grad():
         target = torch.rand_like(network(crops).prediction.float())
 
@@ -47,7 +48,7 @@ def training_step(network: nn.Module, crops: Tensor, fast: bool) -> Callable[[],
     return step
 
 
-def forward_pass(network: nn.Module, crops: Tensor, fast: bool) -> Callable[[], object]:
+def forward_pass(network: Network, parameters: list[nn.Parameter], crops: Tensor, fast: bool) -> Callable[[], object]:
     """The maps, without gradients."""
 
     def step() -> None:
@@ -68,10 +69,11 @@ def compare(name: str, device: str, *, batch: int, side: int, steps: int, compil
             fast = kind != "eager float32"
             memory = torch.channels_last if fast else torch.contiguous_format
             crops = plain_crops.contiguous(memory_format=memory)
-            network: nn.Module = build_network(name, KEYPOINTS, **arguments).to(device, memory_format=memory)
-            network.train(work == "training")
-            network = torch.compile(network) if kind.endswith("compiled") else network
-            found = rate(make(network, crops, fast), batch, steps, device)
+            network = build_network(name, KEYPOINTS, **arguments).to(device).train(work == "training")
+            network.to(memory_format=memory)  # type: ignore[call-overload]  # left out of its stubs
+            called: Network = torch.compile(network) if kind.endswith("compiled") else network
+            step = make(called, list(network.parameters()), crops, fast)
+            found = rate(step, batch, steps, device)
             reference = reference or found
             print(f"  {name:<16} {work:<10} {kind:<36} {found:10.1f} pictures/s {found / reference:6.2f} x", flush=True)
             factors[f"{name}, {work}, {kind}"] = found / reference

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from label_config.settings.recording_settings import RecordingSettings, ViewSource
 from label_config.settings.config_variable import CONFIG_VARIABLE
+from label_config.settings.recording_settings import RecordingSettings, ViewSource
 from label_config.settings.spec import Spec, load_spec
 from label_config.values import BadInputError
 from label_config.values.errors import RecordingError
