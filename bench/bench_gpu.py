@@ -35,17 +35,13 @@ SIDE = 256
 
 
 def network(device: str) -> dict[str, float]:
-    """PoseResNet-50 as published, and the network that a project gets by default; tiny ones without CUDA, as a trial."""
+    """PoseResNet-50 as published, and the network that a project gets by default; a trial of the latter without CUDA."""
     from bench import gpu_network
 
-    fast = device == "cuda"
-    tiny = {"batch": 1, "side": 32, "steps": 1, "width": 4, "decoder": 8}
-    big = {"batch": 64, "side": SIDE, "steps": 15} if fast else tiny
-    small = {"batch": 64, "side": 128, "steps": 15} if fast else {**tiny, "decoder": 4}
-    return {
-        **gpu_network.compare("pose_resnet50", device, compiled=fast, **big),
-        **gpu_network.compare("unet_small", device, compiled=fast, **small),
-    }
+    if device == "cpu":
+        return gpu_network.compare("unet_small", device, batch=1, side=32, steps=1, compiled=False)
+    published = gpu_network.compare("pose_resnet50", device, batch=64, side=SIDE, steps=15, compiled=True)
+    return {**published, **gpu_network.compare("unet_small", device, batch=64, side=128, steps=15, compiled=True)}
 
 
 def loop(device: str) -> dict[str, float]:

@@ -41,7 +41,7 @@ def test_networks_are_compared_where_pytorch_is_all_there_is() -> None:
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     figures = [line for line in done.stdout.splitlines() if line.startswith("  network")]
-    assert len(figures) == 8  # two networks, training and inference, eager and fast
+    assert len(figures) == 4  # training and inference, eager and fast
     assert "loop     left out: No module named" in done.stdout
 
 
