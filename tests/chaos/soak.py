@@ -37,12 +37,12 @@ MEBIBYTE = 2**20
 
 
 def sample(loop: SmallLoop) -> dict[str, float]:
-    """Memory of each process's own in MiB, rows of each table, files and MiB of each folder."""
+    """Resident memory of each process in MiB (with what it shares: forked ones make pages their own without growing), rows of each table, files and MiB of each folder."""
     found: dict[str, float] = {}
     running = {**loop.processes, "redis": loop.redis.process}
     for name, process in running.items():
         if process.popen is not None:
-            found[f"memory of {name}, MiB"] = psutil.Process(process.popen.pid).memory_full_info().uss / MEBIBYTE
+            found[f"memory of {name}, MiB"] = psutil.Process(process.popen.pid).memory_info().rss / MEBIBYTE
     with loop.workspace.store.read() as connection:
         for table in metadata.sorted_tables:
             found[f"rows of {table.name}"] = float(connection.execute(select(func.count()).select_from(table)).scalar_one())
