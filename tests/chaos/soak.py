@@ -37,7 +37,10 @@ MEBIBYTE = 2**20
 
 
 def sample(loop: SmallLoop) -> dict[str, float]:
-    """Resident memory of each process in MiB (with what it shares: forked ones make pages their own without growing), rows of each table, files and MiB of each folder."""
+    """Resident memory of each process in MiB, rows of each table, files and MiB of each folder.
+
+    Memory that is shared counts: forked processes make pages their own without growing.
+    """
     found: dict[str, float] = {}
     running = {**loop.processes, "redis": loop.redis.process}
     for name, process in running.items():
