@@ -32,7 +32,8 @@ $(LS): constraints-label-studio.txt
 	touch $@
 
 demo: .venv/installed $(LS)
-	$(BIN)/python -m plugins.demo $(if $(EXIT),--exit) $(if $(RECORDING),--recording $(RECORDING)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m plugins.demo $(if $(EXIT),--exit) $(if $(RECORDING),--recording $(RECORDING)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(UNNUMBERED),--no-numbered)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ import re
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
+from label_config.labelling.box_numbers import BOX_LABEL, number_word
 from label_config.labelling.colours import keypoint_colours
 from label_config.labelling.screen_layout import CLASS, TITLE_STYLE, TOOLS_PX, USUAL_SIZE, grid_style, lay_out, style_of
 from label_config.values.errors import LabellingConfigError
@@ -45,13 +46,14 @@ NO_HOTKEY = "—"
 PICTURE_WIDTH = f"calc(100% - {TOOLS_PX}px)"
 
 VISIBILITY_CHOICES = ("visible", "occluded", "absent")
-BOX_LABEL = "subject"
 #: Task data that the optional heading shows.
 REASON_KEY = "parallax_reason"
 #: Task data with the link to the frame on Parallax's web page.
 PAGE_KEY = "parallax_page"
 
 _BOX_COLOUR = "#FFFFFF"
+#: Of subjects 1, 2, …, then again from the first: apart for colour-blind eyes (Okabe & Ito 2008), none of them a keypoint's hue.
+_SUBJECT_COLOURS = ("#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#000000")
 _RESERVED_PREFIXES = ("kp_", "vis_", "box_", "parallax_")
 
 
@@ -82,6 +84,7 @@ def build_label_config(
     sizes_px: Mapping[str, tuple[int, int]] | None = None,
     visibility: bool = True,
     boxes: bool = False,
+    subjects: int = 1,
     reason: bool = True,
 ) -> str:
     """The XML of a labelling config.
@@ -90,6 +93,7 @@ def build_label_config(
     sizes_px    view → (width, height) of its pictures, for the layout; where absent, wide pictures are expected
     visibility  a choice visible / occluded / absent on each point
     boxes       a box per subject and camera, the parent of its points
+    subjects    how many there may be; of several, the label of a box is the subject's number, the same in all cameras
     reason      a heading with the task's ``parallax_reason``, and a link to the frame on Parallax's page (``parallax_page``);
                 tasks without them stay valid
 
@@ -116,7 +120,7 @@ def build_label_config(
             _add_visibility(title, name)
         _add_points(cell, name, skeleton, colours, hotkeys)
         if boxes:
-            _add_box(cell, name)
+            _add_box(cell, name, subjects)
         attributes = {"name": name, "value": f"${name}", "width": PICTURE_WIDTH, "maxHeight": layout.max_height}
         ElementTree.SubElement(cell, "Image", attributes, zoom="true", zoomControl="true", rotateControl="false")
     ElementTree.indent(root)
@@ -131,8 +135,12 @@ def _add_points(cell: ElementTree.Element, name: str, skeleton: Skeleton, colour
         ElementTree.SubElement(control, "Label", value=keypoint, background=colour, hotkey=hotkey, model_index=str(index))
 
 
-def _add_box(cell: ElementTree.Element, name: str) -> None:
-    control = ElementTree.SubElement(cell, "RectangleLabels", name=f"box_{name}", toName=name, strokeWidth="1", fillOpacity="0")
+def _add_box(cell: ElementTree.Element, name: str, subjects: int) -> None:
+    width = "1" if subjects == 1 else "2"  # colours must be seen where boxes overlap
+    control = ElementTree.SubElement(cell, "RectangleLabels", name=f"box_{name}", toName=name, strokeWidth=width, fillOpacity="0")
+    for subject in range(subjects if subjects > 1 else 0):
+        colour = _SUBJECT_COLOURS[subject % len(_SUBJECT_COLOURS)]
+        ElementTree.SubElement(control, "Label", value=number_word(subject), background=colour, hotkey=NO_HOTKEY)
     ElementTree.SubElement(control, "Label", value=BOX_LABEL, background=_BOX_COLOUR, hotkey=NO_HOTKEY)
 
 

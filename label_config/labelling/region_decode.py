@@ -7,8 +7,10 @@ Without an origin (imported or bulk-accepted annotations) our own region id mean
 vector keeps the origin "prediction" when it is edited, which is one reason why vectors are not read.
 
 **Subjects.**  A point belongs to the box that is its parent; without one to the subject in its id, when the id is ours;
-else to the smallest box around it, or, of several boxes, to the nearest; else to DEFAULT_SUBJECT.  Boxes that a person drew
-are numbered per view in the order of the list, by the lowest number that is free there.
+else to the smallest box around it, or, of several boxes, to the nearest; else to DEFAULT_SUBJECT.  A box whose label is a number
+("1", "2", …) is of that subject, also where it was shown with another one.  Other boxes keep the number in their id, and those
+that a person drew are numbered per view in the order of the list, by the lowest number that is free there: no one has said that
+boxes of one such number are of one subject in all cameras (``unnumbered``).
 
 **Two labels on one point**: both keypoints lie there; one that says whether the point can be seen says it.  A point with a
 choice, or second label, that nobody has said the meaning of is not used.
@@ -25,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from label_config.labelling.binding import Binding, ViewBinding
+from label_config.labelling.box_numbers import numbered_by
 from label_config.labelling.region_frame import PointKey, Size, to_px
 from label_config.labelling.region_ids import RegionId
 from label_config.settings.visibility import stronger
@@ -48,6 +51,7 @@ class DecodedAnnotation:
     shown     the points that carry one of our region ids: which generation and which point was shown to the person
     regions   the id of the region that each point was read from
     unsized   views with regions that wait until the size of their picture is known: Label Studio keeps them in percent
+    unnumbered  subjects with a box of which nobody said whose it is
     """
 
     poses: Mapping[int, Pose2D]
@@ -55,6 +59,7 @@ class DecodedAnnotation:
     shown: Mapping[PointKey, RegionId]
     problems: tuple[Problem, ...]
     unsized: frozenset[str] = frozenset()
+    unnumbered: frozenset[int] = frozenset()
     regions: Mapping[PointKey, str] = field(default_factory=dict)
 
 
@@ -73,6 +78,7 @@ class _Box:
     region: str
     position: int
     box_px: tuple[float, float, float, float]
+    subject: int | None = None  #: by its label
 
 
 def decode(result: object, binding: Binding, *, sizes_px: Mapping[str, Size] | None = None) -> DecodedAnnotation:
@@ -180,6 +186,7 @@ class _RegionReader:
             region["id"],
             position,
             (to_px(x, size[0]), to_px(y, size[1]), width * size[0] / 100.0, height * size[1] / 100.0),
+            numbered_by(texts_of(value.get("rectanglelabels"))),
         )
 
     def states(self, regions: Iterable[Mapping[str, Any]], points: Collection[str]) -> dict[str, tuple[PointState, bool]]:
@@ -261,8 +268,9 @@ class _RegionReader:
                 shown[key] = ours
         arrays = self._box_arrays(boxes, {index: subject for index, subject in subjects.items() if subject in used})
         regions = {key: point.region for key, point in chosen.items()}
+        nobodys = frozenset(subjects[index] for index, box in enumerate(boxes) if box.subject is None) & used
         return DecodedAnnotation(
-            dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized), regions
+            dict(sorted(poses.items())), arrays, shown, tuple(self.problems), frozenset(self.unsized), nobodys, regions
         )
 
     def _keypoints(self, region: Mapping[str, Any], view: ViewBinding) -> list[int]:
@@ -318,9 +326,14 @@ class _RegionReader:
 
 def _number_boxes(boxes: list[_Box]) -> dict[int, int]:
     """Position of a box in the list → subject."""
-    ours = {index: parsed.subject for index, box in enumerate(boxes) if (parsed := RegionId.parse(box.region)) is not None}
-    subjects = dict(ours)
-    taken = {(boxes[index].position, subject) for index, subject in ours.items()}
+    said = {index: box.subject for index, box in enumerate(boxes) if box.subject is not None}
+    ours = {
+        index: parsed.subject
+        for index, box in enumerate(boxes)
+        if index not in said and (parsed := RegionId.parse(box.region)) is not None
+    }
+    subjects = {**said, **ours}
+    taken = {(boxes[index].position, subject) for index, subject in subjects.items()}
     next_free: dict[int, int] = {}
     for index, box in enumerate(boxes):
         if index not in subjects:

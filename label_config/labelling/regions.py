@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from label_config.labelling.binding import Binding, ViewBinding
+from label_config.labelling.box_numbers import number_word, numbered_by
 from label_config.labelling.region_decode import DecodedAnnotation, decode
 from label_config.labelling.region_frame import POINT_WIDTH, PointKey, Size, to_percent, to_px
 from label_config.labelling.region_ids import RegionId
@@ -36,6 +37,7 @@ def encode(
     generation: int,
     *,
     boxes_px: Mapping[int, FloatArray] | None = None,
+    numbered: bool = True,
     notes: Mapping[PointKey, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The ``result`` of a prediction.
@@ -44,6 +46,7 @@ def encode(
     sizes_px  view → (width, height) of the picture, needed for every view with a point
     boxes_px  subject → (V, 4) left, top, width, height in the frame of the points, NaN = no box; parents of the points
               where the config has a box control
+    numbered  the boxes of a subject are known to be of one in all cameras; else their label does not name a subject
     notes     text shown with a point, for example its residual
 
     Occluded and absent points carry the choice, or second label, that says so when the config has one.  A region must lie
@@ -71,7 +74,7 @@ def encode(
             parent = None
             if has_box and box is not None:
                 parent = str(RegionId(generation, position, subject, None))
-                regions.append(_box_region(parent, view, frame, box))
+                regions.append(_box_region(parent, view, frame, box, _box_label(view, subject, numbered=numbered)))
             for k in keypoints:
                 name = str(RegionId(generation, position, subject, k))
                 note = (notes or {}).get((subject, position, k))
@@ -124,10 +127,18 @@ def _point_regions(
     return [point, {"id": name, "type": said.type, "from_name": said.control, **frame, "value": choice}]
 
 
-def _box_region(name: str, view: ViewBinding, frame: Mapping[str, Any], box_px: FloatArray) -> dict[str, Any]:
+def _box_label(view: ViewBinding, subject: int, *, numbered: bool) -> str:
+    """The subject's number where the config has it, else a label that names nobody, else the first."""
+    word = number_word(subject)
+    if numbered and word in view.box_labels:
+        return word
+    return next((label for label in view.box_labels if numbered_by([label]) is None), view.box_labels[0])
+
+
+def _box_region(name: str, view: ViewBinding, frame: Mapping[str, Any], box_px: FloatArray, label: str) -> dict[str, Any]:
     x, y, width, height = (float(value) for value in box_px)
     left, right = (to_percent(edge, frame["original_width"]) for edge in (x, x + width))
     top, bottom = (to_percent(edge, frame["original_height"]) for edge in (y, y + height))
     place = {"x": left, "y": top, "width": right - left, "height": bottom - top, "rotation": 0}
-    value = {**place, "rectanglelabels": [view.box_labels[0]]}
+    value = {**place, "rectanglelabels": [label]}
     return {"id": name, "type": "rectanglelabels", "from_name": view.box, **frame, "value": value}

@@ -32,7 +32,7 @@ from ml_backend.project.job_arguments import RescoreArguments, SelectArguments
 from ml_backend.project.label_snapshot import collect_labels
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.scored_shards import Arrays, newest_scored_shards
-from ml_backend.project.subject_rows import LEAST_SURE
+from ml_backend.project.subject_rows import LEAST_SURE, OF_SUBJECTS, arrays_of_subject
 from ml_backend.store import frames, generations, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
@@ -97,7 +97,7 @@ def select_window(context: JobContext) -> None:
     chosen = select(pool, fused, params, features=features, eligible=train, uncertain=uncertain, sticky=sticky)
     _keep_drawn(workspace, chosen, [scored.rows[i].id for i in open_rows])
     picked = {pick.key for pick in chosen.picks[: workspace.spec.train.min_new_frames]} | set(chosen.sticky.values())
-    proposal = propose_pseudo(state, scored.rows, scored.triangulated, scored.round, picked)
+    proposal = propose_pseudo(state, scored.rows, _of_each_subject(scored.arrays), scored.round, picked)
     round_context = RoundContext(scored.round, f"px-{scored.version.number}", labelled=labelled_keys)
     left = without(chosen, {scored.rows[i].key for i in proposal.positions}, following=len(proposal.positions))
     shown = poses_to_show(state, snapshot, scored.rows, scored.arrays)
@@ -117,6 +117,13 @@ def _scored(state: RoundState, job: JobRow, live: VersionRow) -> Scored | None:
         return None
     chosen = choose_scores(state)
     return Scored(newest.rows, newest.arrays, chosen, unavailable_scores(state, chosen.scores, newest.arrays), live, newest.round)
+
+
+def _of_each_subject(arrays: Arrays) -> list[Triangulation]:
+    """The triangulation of each subject with batch axis (f,); [] without a rig."""
+    most = arrays[OF_SUBJECTS + "xy_px"].shape[1] if LEAST_SURE in arrays else 1
+    found = [triangulation_of(arrays_of_subject(arrays, subject)) for subject in range(most)]
+    return [one for one in found if one is not None]
 
 
 def _open_positions(state: RoundState, rows: Sequence[FrameRow]) -> list[int]:
@@ -249,7 +256,7 @@ def _pseudo_picks(scored: Scored, positions: Sequence[int], before: int, shown: 
             reason="all cameras agree; pseudo-labelled",
             record=None,
             poses=shown[i],
-            notes=_rounded(scored.arrays["reprojection_px"][i]),
+            notes=None if LEAST_SURE in scored.arrays else _rounded(scored.arrays["reprojection_px"][i]),
         )
         for rank, i in enumerate(positions, start=before)
     ]

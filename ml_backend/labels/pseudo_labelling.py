@@ -53,6 +53,7 @@ class PseudoLabels:
     xy_px      (p, V, K, 2) ``xyz_world`` in every view, distorted pixels; NaN where ``weight`` is 0
     weight     (p, V, K) 1, or 0 where not accepted, outside the picture or behind the camera
     error      (p,) mean squared reprojection error of the frame in px^2, over all views and keypoints
+    rows       (p,) positions among the frames that were proposed from
     """
 
     keys: tuple[FrameKey, ...]
@@ -62,6 +63,7 @@ class PseudoLabels:
     xy_px: FloatArray
     weight: FloatArray
     error: FloatArray
+    rows: IntArray
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -91,7 +93,8 @@ def propose(
 ) -> PseudoLabels:
     """The pseudo-labels of one round.
 
-    keys          n unlabelled frames; ``triangulated`` has batch axes (n,) in the same order
+    keys          n unlabelled frames; ``triangulated`` has batch axes (n,) in the same order.  Of several subjects each is a
+                  row of its own, and a whole frame is a whole subject
     rigs          sequence -> its rig; frames of other sequences are never accepted
     human_batch   frames that annotators labelled in the round; the cap is ``max_ratio * human_batch * K`` keypoints
     previous      frames of the previous round's pseudo-labels.  They sit out one round, else the model drifts by learning
@@ -165,4 +168,4 @@ def _labels(
         inside = rigs[sequence].inside(projected)
         xy[mine] = np.where(inside[..., None], projected, np.nan)
         weight[mine] = inside
-    return PseudoLabels(chosen, kept, np.asarray(kept.all(axis=1)), xyz, xy, weight, error[rows])
+    return PseudoLabels(chosen, kept, np.asarray(kept.all(axis=1)), xyz, xy, weight, error[rows], rows)

@@ -41,6 +41,7 @@ class Snapshot:
     pseudo_xy_px (p, V, K, 2) image pixels, NaN where not accepted
     pseudo_weight (p,) loss weight
     pseudo_box_px (p, V, 4) like ``box_px``
+    pseudo_subjects (p,) like ``subjects``
     """
 
     frame_ids: IntArray
@@ -57,10 +58,12 @@ class Snapshot:
     box_px: FloatArray
     pseudo_box_px: FloatArray
     subjects: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    pseudo_subjects: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
-        if len(self.subjects) != len(self.keys):
-            object.__setattr__(self, "subjects", np.full(len(self.keys), DEFAULT_SUBJECT, dtype=np.int64))
+        for name, count in (("subjects", len(self.keys)), ("pseudo_subjects", len(self.pseudo_ids))):
+            if len(getattr(self, name)) != count:
+                object.__setattr__(self, name, np.full(count, DEFAULT_SUBJECT, dtype=np.int64))
 
     @property
     def human(self) -> BoolArray:
@@ -85,8 +88,9 @@ class Snapshot:
         for boxes in (self.box_px, self.pseudo_box_px):
             if np.isfinite(boxes).any():  # without boxes the digest is that of format 1
                 digest.update(np.ascontiguousarray(boxes).tobytes())
-        if self.subjects.any():  # with one subject the digest is that of before there were several
-            digest.update(np.ascontiguousarray(self.subjects).tobytes())
+        for subjects in (self.subjects, self.pseudo_subjects):
+            if subjects.any():  # with one subject the digest is that of before there were several
+                digest.update(np.ascontiguousarray(subjects).tobytes())
         digest.update("".join(self.split).encode())
         return digest.hexdigest()
 
@@ -95,15 +99,15 @@ class Snapshot:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays["keys"] = np.array([str(key) for key in self.keys], dtype=np.str_)
         arrays["annotation_ids"] = np.array([number for number, _ in self.annotations], dtype=np.int64)
-        if self.subjects.any():
-            arrays["subjects"] = self.subjects
+        several = {"subjects": self.subjects, "pseudo_subjects": self.pseudo_subjects}
+        arrays |= {name: of for name, of in several.items() if of.any()}
         arrays["annotation_times"] = np.array([when for _, when in self.annotations], dtype=np.str_)
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Snapshot:
         """Inverse of :meth:`to_arrays`; files from before there were boxes have none."""
-        values = {name: arrays[name] for name in (*_ARRAYS, "subjects") if name in arrays}
+        values = {name: arrays[name] for name in (*_ARRAYS, "subjects", "pseudo_subjects") if name in arrays}
         for boxes, points in (("box_px", "xy_px"), ("pseudo_box_px", "pseudo_xy_px")):
             values.setdefault(boxes, np.full((*arrays[points].shape[:2], 4), np.nan))
         pairs = zip(arrays["annotation_ids"].tolist(), arrays["annotation_times"].tolist(), strict=True)

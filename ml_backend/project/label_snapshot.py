@@ -63,18 +63,18 @@ def collect_labels(now: RoundState) -> Snapshot:
         pseudo_xy_px=np.stack([Pose2D.from_json(row.pose).xy_px for row in pseudo]) if pseudo else np.zeros((0, *shape, 2)),
         pseudo_weight=np.array([row.weight for row in pseudo], dtype=np.float64),
         box_px=known_boxes(now, rows, labels, subjects.tolist()),
-        pseudo_box_px=known_boxes(now, [now.frames[row.frame_id] for row in pseudo]),
+        pseudo_box_px=known_boxes(now, [now.frames[row.frame_id] for row in pseudo], subjects=[row.subject for row in pseudo]),
         subjects=subjects,
+        pseudo_subjects=np.array([row.subject for row in pseudo], dtype=np.int64),
     )
 
 
 def pseudo_in_force(now: RoundState) -> list[PseudoRow]:
     """The newest pseudo-labels, unless they are switched off or the live model was trained on them (docs/methods.md §1.6).
 
-    None in a project of several subjects, whether it says so or people labelled them: points of two subjects may agree on a place
-    where nobody is.
+    None where people labelled more subjects than the project has: points of two subjects may agree on a place where nobody is.
     """
-    if not now.spec.pseudo_labels.enabled or now.of_several or now.spec.subjects.max > 1:
+    if not now.spec.pseudo_labels.enabled or now.of_several:
         return []
     last = -1 if now.live_snapshot is None else now.live_snapshot.round
     return [row for row in now.pseudo_labels if row.round > last]

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from label_config.values import DEFAULT_SUBJECT, IntArray
+from label_config.values import DEFAULT_SUBJECT, Box, FloatArray, IntArray
 from label_config.values.masked import masked_mean
 from ml_backend.acquisition.combining import Combine, combined, strongest
-from ml_backend.labels.snapshot import Snapshot
+from ml_backend.labels.snapshot import Snapshot, box_or_none
 from ml_backend.store.frames import FrameRow, list_frames
 from ml_backend.store.workspace import Workspace
 
@@ -55,7 +55,16 @@ def labelled_rows(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> l
     frames = [found[frame_id] for frame_id in snapshot.frame_ids[rows].tolist()]
     if workspace.spec.subjects.max == 1:
         return frames
-    return [row_of(frame, subject) for frame, subject in zip(frames, snapshot.subjects[rows].tolist(), strict=True)]
+    views = workspace.views
+    return [
+        row_of(replace(frame, boxes={subject: boxes_by_view(views, box_px)}), subject)
+        for frame, subject, box_px in zip(frames, snapshot.subjects[rows].tolist(), snapshot.box_px[rows], strict=True)
+    ]
+
+
+def boxes_by_view(views: Sequence[str], box_px: FloatArray) -> dict[str, Box]:
+    """(V, 4) boxes, NaN = none → view → box."""
+    return {view: box for view, of in zip(views, box_px, strict=True) if (box := box_or_none(of)) is not None}
 
 
 def join_subjects(

@@ -71,9 +71,7 @@ def training_rows(workspace: Workspace, snapshot: Snapshot) -> IntArray:
 def human_targets(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> list[TrainingTarget]:
     """One target per labelled picture of these frames that says anything."""
     frames = _frames(workspace, snapshot.frame_ids[rows])
-    weight = snapshot.weight
-    if workspace.spec.subjects.max > 1:  # without a box nobody can say which subject is meant
-        weight = np.where(np.isfinite(snapshot.box_px).all(axis=-1, keepdims=True), weight, 0.0)
+    weight = _where_boxed(workspace, snapshot.weight, snapshot.box_px)
     targets: list[TrainingTarget] = []
     for i in rows:
         targets += _targets(workspace, frames[int(snapshot.frame_ids[i])], snapshot.xy_px[i], weight[i], snapshot.box_px[i])
@@ -84,11 +82,18 @@ def pseudo_targets(workspace: Workspace, snapshot: Snapshot) -> list[TrainingTar
     """One target per picture with pseudo-labels."""
     frames = _frames(workspace, snapshot.pseudo_ids)
     targets: list[TrainingTarget] = []
+    accepted = np.isfinite(snapshot.pseudo_xy_px).all(axis=-1)
+    weight = _where_boxed(workspace, accepted * snapshot.pseudo_weight[:, None, None], snapshot.pseudo_box_px)
     for i, frame_id in enumerate(snapshot.pseudo_ids.tolist()):
-        accepted = np.isfinite(snapshot.pseudo_xy_px[i]).all(axis=-1)
-        weight = accepted * snapshot.pseudo_weight[i]
-        targets += _targets(workspace, frames[frame_id], snapshot.pseudo_xy_px[i], weight, snapshot.pseudo_box_px[i])
+        targets += _targets(workspace, frames[frame_id], snapshot.pseudo_xy_px[i], weight[i], snapshot.pseudo_box_px[i])
     return targets
+
+
+def _where_boxed(workspace: Workspace, weight: FloatArray, box_px: FloatArray) -> FloatArray:
+    """Of several subjects only what has a box: elsewhere nobody can say which one is meant."""
+    if workspace.spec.subjects.max == 1:
+        return weight
+    return np.where(np.isfinite(box_px).all(axis=-1, keepdims=True), weight, 0.0)
 
 
 def _frames(workspace: Workspace, ids: IntArray) -> dict[int, FrameRow]:

@@ -17,9 +17,11 @@ from rich.table import Table
 
 from label_config.values import ParallaxError
 from plugins.demo.conduct import ROUNDS, Demo, RoundRow, prepare
-from plugins.demo.demo_recordings import capture_studio, real_recording
+from plugins.demo.demo_recordings import DemoRecording, capture_studio, real_recording
 from plugins.demo.held_out_error import HeldOut
 from plugins.demo.platform import Platform
+from plugins.demo.several_figures import studio_of_several
+from plugins.demo.subject_figures import SubjectFigures
 
 ROOT = Path(__file__).resolve().parents[2]
 LABEL_STUDIO = ROOT / ".venv-ls" / "bin" / "label-studio"
@@ -30,6 +32,8 @@ SUMMARY = "summary.json"
 def main(
     exit_: Annotated[bool, typer.Option("--exit", help="stop everything after the table")] = False,
     recording: Annotated[Path | None, typer.Option(help="a real recording instead of the capture studio")] = None,
+    subjects: Annotated[int, typer.Option(min=1, max=4, help="figures in the capture studio")] = 1,
+    numbered: Annotated[bool, typer.Option(help="of several figures, the detector's boxes say who is who")] = True,
     seed: Annotated[int, typer.Option(help="of the recording, the oracle and the training")] = 0,
     folder: Annotated[Path, typer.Option(help="where everything is kept")] = ROOT / ".demo",
     rounds: Annotated[int, typer.Option(min=0, help="after the first model")] = ROUNDS,
@@ -41,7 +45,7 @@ def main(
     started = time.monotonic()
     prepare(folder)
     with console.status("the recording is made ready"):
-        source = real_recording(recording, folder) if recording else capture_studio(folder, seed)
+        source = _source(folder, recording, subjects, seed, numbered=numbered)
     platform = Platform(label_studio, folder / "label-studio", folder / "documents")
     demo = Demo(folder, source, seed, console, platform, rounds=rounds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -63,6 +67,14 @@ def main(
         raise typer.Exit(1) from error
     finally:
         demo.stop()
+
+
+def _source(folder: Path, recording: Path | None, subjects: int, seed: int, *, numbered: bool) -> DemoRecording:
+    if recording is not None:
+        return real_recording(recording, folder)
+    if subjects > 1:
+        return studio_of_several(folder / "documents", seed, subjects, numbered=numbered)
+    return capture_studio(folder, seed)
 
 
 def _report(console: Console, demo: Demo, seconds: float) -> None:
@@ -111,6 +123,7 @@ def _table(rows: list[RoundRow]) -> Table:
         "pseudo-labels",
         "their px",
         "pool px",
+        *(("count", "matched", "switches") if rows[0].subjects else ()),
     ):
         table.add_column(name, justify="right")
     for row in rows:
@@ -126,8 +139,15 @@ def _table(rows: list[RoundRow]) -> Table:
             f"{row.pseudo.keypoints} keypoints in {row.pseudo.frames} frames",
             _number(row.pseudo.median_px),
             _number(row.pseudo.pool_median_px),
+            *_of_subjects(row.subjects),
         )
     return table
+
+
+def _of_subjects(figures: SubjectFigures | None) -> tuple[str, ...]:
+    if figures is None:
+        return ()
+    return (f"{100 * figures.count:.1f} %", f"{100 * figures.matched:.1f} %", str(figures.switches))
 
 
 def _px(error: HeldOut | None) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
-from label_config.values import BadInputError, BoolArray, FloatArray, Frame, IntArray
+from label_config.values import BadInputError, BoolArray, Box, FloatArray, Frame, IntArray
 from label_config.values.skeleton import Skeleton, limbs_by_name
 from ml_backend.formats.dlc import read_dlc
 from ml_backend.formats.label_records import LabelSet, split_views
@@ -23,18 +23,33 @@ from ml_backend.simulation.studio import CaptureStudio
 
 @dataclass(frozen=True)
 class DemoTruth:
-    """What is true of n frames.
+    """What is true of n frames with up to S subjects.
 
-    px        (n, V, K, 2) image pixels, NaN = not known
-    occluded  (n, V, K)
-    world     (n, K, 3), None without calibration
+    px        (n, S, V, K, 2) image pixels, NaN = not known, or the subject is not there
+    occluded  (n, S, V, K)
+    world     (n, S, K, 3), None without calibration
     rare      (n,) True in rare poses, None where that is not known
+    boxes     (n, S, V, 4) left, top, width, height by a detector; None = nothing says where the subject is
     """
 
     px: FloatArray
     occluded: BoolArray
     world: FloatArray | None = None
     rare: BoolArray | None = None
+    boxes: FloatArray | None = None
+
+    @property
+    def subjects(self) -> int:
+        """How many there are at most."""
+        return self.px.shape[1]
+
+    def box(self, frame: int, subject: int, view: int) -> Box | None:
+        """Where a detector says that the subject is, None where nothing does."""
+        found = None if self.boxes is None else self.boxes[frame, subject, view]
+        if found is None or not np.isfinite(found).all():
+            return None
+        x, y, width, height = found.tolist()
+        return x, y, width, height
 
     def of(self, frames: IntArray) -> DemoTruth:
         """The truth of some of the frames."""
@@ -56,6 +71,7 @@ class DemoRecording:
     truth      by frame number of the pool
     rig        None without calibration
     held_out, held_out_truth  frames that nobody labels and on which the error is measured, in the same order
+    tasks      data of tasks that exist before Parallax comes; () = it makes its own from the recording
     """
 
     title: str
@@ -67,9 +83,11 @@ class DemoRecording:
     rig: Rig | None
     held_out: tuple[Frame, ...]
     held_out_truth: DemoTruth
+    tasks: tuple[dict[str, Any], ...] = ()
 
 
-def _every_frame(entry: dict[str, Any]) -> tuple[Frame, ...]:
+def every_frame(entry: dict[str, Any]) -> tuple[Frame, ...]:
+    """All frames of a recording, whatever its stride."""
     return open_recording(RecordingSpec.model_validate({**entry, "stride": 1})).frames
 
 
@@ -85,9 +103,9 @@ def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 
         "calibration": str(recording / "calibration.toml"),
         "stride": 2,
     }
-    truth = DemoTruth(studio.truth_xy, studio.occluded, studio.truth_xyz, studio.rare)
+    truth = DemoTruth(studio.subjects_xy, studio.subjects_occluded, studio.subjects_xyz, studio.rare)
     kept = np.arange(1, 2 * pool, 2 * pool // held_out)
-    every = _every_frame(entry)
+    every = every_frame(entry)
     return DemoRecording(
         title=f"capture studio, seed {seed}",
         entry=entry,
@@ -154,9 +172,9 @@ def _pose2sim(folder: Path) -> DemoRecording:
         "calibration": str(folder / "calibration" / "Calib.qca.txt"),
         "stride": 2,
     }
-    truth = DemoTruth(projected, np.zeros(projected.shape[:-1], dtype=np.bool_), world)
+    truth = DemoTruth(projected[:, None], np.zeros((n, 1, *projected.shape[1:-1]), dtype=np.bool_), world[:, None])
     kept = np.arange(1, n, 4)
-    every = _every_frame(entry)
+    every = every_frame(entry)
     return DemoRecording(
         title="pose2sim_single_4cam",
         entry=entry,
@@ -233,7 +251,7 @@ def _mirror_mouse(folder: Path, work: Path) -> DemoRecording:
         views=("top", "bot"),
         truth=truths["pool"],
         rig=None,
-        held_out=_every_frame(entries["held-out"]),
+        held_out=every_frame(entries["held-out"]),
         held_out_truth=truths["held-out"],
     )
 
@@ -250,4 +268,4 @@ def _mouse_truth(found: LabelSet, names: list[str]) -> DemoTruth:
         name = Path(label.image.source).name
         if name in names and label.view is not None:
             px[names.index(name), ("top", "bot").index(label.view)] = label.xy_px
-    return DemoTruth(px, np.zeros(px.shape[:-1], dtype=np.bool_))
+    return DemoTruth(px[:, None], np.zeros((len(px), 1, *px.shape[1:-1]), dtype=np.bool_))

@@ -10,6 +10,7 @@ import numpy as np
 
 from label_config.labelling.region_frame import POINT_WIDTH, to_percent, to_px
 from plugins.demo.annotator_session import Annotator
+from plugins.demo.box_correction import agreed_numbers, box_region, find_boxes
 from plugins.demo.demo_recordings import DemoRecording
 
 #: A shown point that is off by no more than this is left alone.
@@ -38,7 +39,7 @@ class Oracle:
         if task is None:
             return False
         shown = task["predictions"][0] if task.get("predictions") else None
-        row = {"task": task["id"], "key": task["data"]["parallax_key"], "version": shown["model_version"] if shown else None}
+        row = {"task": task["id"], "key": _key_of(task["data"]), "version": shown["model_version"] if shown else None}
         skip = bool(self.rng.random() < SKIP_RATE)
         self.served.append({**row, "skipped": skip})
         if skip:
@@ -55,23 +56,32 @@ class Oracle:
         """The result to submit, how many points were placed or moved, and how many were left as shown."""
         frame = int(task["data"]["frame"])
         regions = [dict(region) for region in task["predictions"][0]["result"]] if task.get("predictions") else []
+        truth = self.source.truth
+        shown_boxes = find_boxes(regions, truth.px[frame], self.source.views, sizes) if truth.subjects > 1 else {}
+        numbers = agreed_numbers(shown_boxes, truth.subjects)
         shown = {
-            (region["to_name"], region["value"]["keypointlabels"][0]): region
+            (region["to_name"], region.get("parentID"), region["value"]["keypointlabels"][0]): region
             for region in regions
             if region["type"] == "keypointlabels"
         }
         result: list[dict[str, Any]] = []
         moved = kept = 0
-        for v, view in enumerate(self.source.views):
+        for v, s in np.ndindex(len(self.source.views), truth.subjects):
+            view = self.source.views[v]
             width, height = sizes[view]
-            for k, name in enumerate(self.source.skeleton.keypoints):
-                x, y = self.source.truth.px[frame, v, k]
-                region = shown.get((view, name))
-                if not (0 <= x < width and 0 <= y < height):
-                    continue  # not in the picture: a point that was shown there is deleted
+            inside = np.asarray(((truth.px[frame, s, v] >= 0) & (truth.px[frame, s, v] < (width, height))).all(axis=-1))
+            parent = None
+            if truth.subjects > 1 and inside.any():
+                around = truth.px[frame, s, v][inside]
+                result.append(box_region(view, sizes[view], shown_boxes.get((s, v)), numbers.get(s), around))
+                parent = result[-1]["id"]
+            for k in np.flatnonzero(inside).tolist():
+                name = self.source.skeleton.keypoints[k]
+                x, y = truth.px[frame, s, v, k]
+                region = shown.get((view, parent, name))
                 value = {"x": to_percent(x, width), "y": to_percent(y, height), "width": POINT_WIDTH, "keypointlabels": [name]}
                 if region is None:
-                    result.append(self._new(view, name, sizes[view], value))
+                    result.append(self._new(view, sizes[view], value, parent))
                     moved += 1
                 elif self._off_px(region, x, y, sizes[view]) > TOLERANCE_PX:
                     result.append({**region, "value": value, "origin": "prediction-changed"})
@@ -79,7 +89,7 @@ class Oracle:
                 else:
                     result.append({**region, "origin": "prediction"})
                     kept += 1
-                if self.source.truth.occluded[frame, v, k]:
+                if truth.occluded[frame, s, v, k]:
                     choice = {**result[-1], "type": "choices", "from_name": f"vis_{view}"}
                     choice["value"] = {**{name: value[name] for name in ("x", "y", "width")}, "choices": ["occluded"]}
                     result.append(choice)
@@ -98,7 +108,7 @@ class Oracle:
         return float(np.hypot(dx, dy))
 
     @staticmethod
-    def _new(view: str, name: str, size: tuple[int, int], value: dict[str, Any]) -> dict[str, Any]:
+    def _new(view: str, size: tuple[int, int], value: dict[str, Any], parent: str | None) -> dict[str, Any]:
         return {
             "id": secrets.token_urlsafe(7),
             "type": "keypointlabels",
@@ -109,4 +119,10 @@ class Oracle:
             "image_rotation": 0,
             "origin": "manual",
             "value": value,
+            **({} if parent is None else {"parentID": parent}),
         }
+
+
+def _key_of(data: dict[str, Any]) -> str:
+    """The frame that a task shows: as Parallax wrote it, or as the one who made the task did."""
+    return str(data.get("parallax_key") or f"{data['sequence']}/{int(data['frame']):06d}")

@@ -71,7 +71,7 @@ def understand(spec: Spec, client: Client) -> Plan:
     if project is None:
         views = views or _views_of(recordings)
         sizes = {view: size for recording, _ in recordings for view, size in recording.size_px.items()}
-        xml = _new_config(skeleton, views, sizes, boxes=spec.subjects.max > 1)
+        xml = _new_config(skeleton, views, sizes, spec.subjects.max)
         changes.append(f"create the project {spec.label_studio.title!r} with the views {', '.join(views)}")
     else:
         xml = project["label_config"]
@@ -139,12 +139,12 @@ def _views_of(recordings: tuple[tuple[Recording, Rig | None], ...]) -> tuple[str
     return views
 
 
-def _new_config(skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]], *, boxes: bool) -> str:
+def _new_config(skeleton: Skeleton | None, views: tuple[str, ...], sizes: Mapping[str, tuple[int, int]], subjects: int) -> str:
     if skeleton is None:
         raise BadInputError(
             "skeleton in parallax.yaml: expected coco17, hand21, a file or a mapping for a new project, got nothing"
         )
-    return build_label_config(skeleton, views, sizes_px=sizes, boxes=boxes)
+    return build_label_config(skeleton, views, sizes_px=sizes, boxes=subjects > 1, subjects=subjects)
 
 
 def _where(problem: Problem) -> str:

@@ -277,7 +277,7 @@ def test_pseudo_labels_are_capped_and_never_what_people_label(make_workspace: Ma
     rows = frames.list_frames(workspace.store)
     labelled = {rows[i].id for i in (0, 2, 4, 6)}
     found = perfect(workspace, studio, list(range(len(rows))))
-    first = propose_pseudo(RoundState(workspace), rows, found, 1, {rows[10].key})
+    first = propose_pseudo(RoundState(workspace), rows, [found], 1, {rows[10].key})
     assert first.labels is not None
     assert len(first.labels) == 2, "half of four labelled frames"
     assert rows[10].key not in first.labels.keys, "picked for a person"
@@ -289,7 +289,7 @@ def test_pseudo_labels_are_capped_and_never_what_people_label(make_workspace: Ma
 def test_uncalibrated_recordings_have_no_pseudo_labels(make_workspace: Make) -> None:
     workspace = make_workspace(calibrated=False)
     rows = frames.list_frames(workspace.store)
-    assert propose_pseudo(RoundState(workspace), rows, None, 1, set()).labels is None
+    assert propose_pseudo(RoundState(workspace), rows, [], 1, set()).labels is None
 
 
 def test_candidates_rotate_and_always_contain_what_must_be_scored(make_workspace: Make) -> None:

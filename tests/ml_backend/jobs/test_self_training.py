@@ -62,7 +62,7 @@ class Rounds:
             consensus=np.full((n, keypoints), agree),
         )
         state = RoundState(self.workspace)
-        proposal = propose_pseudo(state, self.rows, found, state.round, set())
+        proposal = propose_pseudo(state, self.rows, [found], state.round, set())
         store_pseudo(self.workspace, proposal, state.round, 1)
         return proposal
 

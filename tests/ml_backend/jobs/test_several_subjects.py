@@ -62,14 +62,14 @@ def test_nothing_of_such_a_project_is_pseudo_labelled(make_workspace: Make, stud
     workspace = make_workspace(pseudo_labels={"max_ratio": 1.0})
     label(workspace, [1, 2, 3])
     rows = frames.list_frames(workspace.store)
-    proposal = propose_pseudo(RoundState(workspace), rows, exact(studio), 1, set())
+    proposal = propose_pseudo(RoundState(workspace), rows, [exact(studio)], 1, set())
     assert proposal.frame_ids, "with one subject these points would be taken"
     row = {"frame_id": rows[9].id, "subject": 0, "whole": True, "xyz_world": [], "weight": 0.5, "generation": 1}
     pseudo_labels.replace_round(workspace.store, 0, [{**row, "pose": Pose2D.empty(3, 15).to_json()}])
     assert len(pseudo_in_force(RoundState(workspace))) == 1
     add_a_second(workspace, 2)
     state = RoundState(workspace)
-    assert propose_pseudo(state, rows, exact(studio), 1, set()).frame_ids == []
+    assert propose_pseudo(state, rows, [exact(studio)], 1, set()).frame_ids == []
     assert pseudo_in_force(state) == []
 
 

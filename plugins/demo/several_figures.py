@@ -1,0 +1,90 @@
+"""The capture studio with several figures, in a project that exists already: its tasks hold a detector's boxes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from label_config.values import FloatArray
+from ml_backend.simulation.studio import CaptureStudio
+from plugins.demo.demo_recordings import DemoRecording, DemoTruth, every_frame
+
+#: Of a detector: room around the points, standard deviation of each edge, share of boxes that it misses, least points.
+ROOM_PX, NOISE_PX, MISSED, LEAST_POINTS = 5.0, 1.5, 0.03, 5
+_BOXES, _ORDER = 1, 2
+
+
+def studio_of_several(
+    documents: Path, seed: int, figures: int, *, numbered: bool, pool: int = 300, held_out: int = 60, views: int = 4
+) -> DemoRecording:
+    """A recording of figures that cross; every second frame has a task, the held-out frames lie evenly between those.
+
+    documents  the folder that Label Studio serves
+    numbered   the boxes say who is who; else every camera lists them in an order of its own in every frame
+    """
+    studio = CaptureStudio(seed=seed, n_frames=2 * pool, n_views=views, size_px=(192, 192), fill=0.6, figures=figures)
+    recording = documents / "recording"
+    studio.write(recording)
+    names = studio.rig.names
+    entry = {
+        "sequence": studio.sequence,
+        "views": {name: str(recording / name) for name in names},
+        "calibration": str(recording / "calibration.toml"),
+        "stride": 2,
+    }
+    boxes = detected(studio, np.random.default_rng([seed, _BOXES]))
+    truth = DemoTruth(studio.subjects_xy, studio.subjects_occluded, studio.subjects_xyz, studio.rare, boxes)
+    kept = np.arange(1, 2 * pool, 2 * pool // held_out)
+    every = every_frame(entry)
+    rng = np.random.default_rng([seed, _ORDER])
+    tasks = [
+        {
+            **{name: _address(documents, every[i].images[name].source) for name in names},
+            "sequence": studio.sequence,
+            "frame": i,
+            "box": {name: _listed(boxes[i, :, v], rng, numbered=numbered) for v, name in enumerate(names)},
+        }
+        for i in range(0, 2 * pool, 2)
+    ]
+    return DemoRecording(
+        title=f"capture studio with {figures} figures, seed {seed}",
+        entry=entry,
+        skeleton=studio.skeleton,
+        sequence=studio.sequence,
+        views=names,
+        truth=truth,
+        rig=studio.rig,
+        held_out=tuple(every[i] for i in kept),
+        held_out_truth=truth.of(kept),
+        tasks=tuple(tasks),
+    )
+
+
+def detected(studio: CaptureStudio, rng: np.random.Generator) -> FloatArray:
+    """(n, S, V, 4) boxes as a detector gives them: not quite right, and some are missing; NaN where there is none."""
+    width, height = studio.size_px
+    xy = studio.subjects_xy
+    inside = np.asarray(((xy >= 0) & (xy <= (width - 1, height - 1))).all(axis=-1))
+    low = np.where(inside[..., None], xy, np.inf).min(axis=-2) - ROOM_PX
+    high = np.where(inside[..., None], xy, -np.inf).max(axis=-2) + ROOM_PX
+    found = (inside.sum(axis=-1) >= LEAST_POINTS) & (rng.random(inside.shape[:-1]) >= MISSED)
+    edges = np.concatenate([low, high], axis=-1) + rng.normal(0.0, NOISE_PX, (*inside.shape[:-1], 4))
+    edges = np.clip(np.where(found[..., None], edges, 0.0), 0.0, [width, height, width, height])
+    boxes = np.concatenate([edges[..., :2], edges[..., 2:] - edges[..., :2]], axis=-1)
+    return np.where(found[..., None], boxes, np.nan)
+
+
+def _listed(boxes: FloatArray, rng: np.random.Generator, *, numbered: bool) -> list[dict[str, Any]]:
+    """One camera's boxes (S, 4) as task data lists them."""
+    there = np.flatnonzero(np.isfinite(boxes).all(axis=-1))
+    if numbered:
+        return [{"id": s, "box": boxes[s].round(2).tolist()} for s in there.tolist()]
+    return [{"box": boxes[s].round(2).tolist()} for s in rng.permutation(there).tolist()]
+
+
+def _address(documents: Path, picture: str) -> str:
+    return f"/data/local-files/?d={quote(Path(os.path.relpath(picture, documents)).as_posix())}"
