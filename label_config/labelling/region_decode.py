@@ -12,6 +12,8 @@ else to the smallest box around it, or, of several boxes, to the nearest; else t
 that a person drew are numbered per view in the order of the list, by the lowest number that is free there: no one has said that
 boxes of one such number are of one subject in all cameras (``unnumbered``).
 
+A point in a box that was deleted is deleted with it.
+
 **Two labels on one point**: both keypoints lie there; one that says whether the point can be seen says it.  A point with a
 choice, or second label, that nobody has said the meaning of is not used.
 
@@ -245,7 +247,7 @@ class _RegionReader:
         subject_of = _SubjectFinder(boxes, subjects)
         chosen: dict[PointKey, _Point] = {}
         for point in points:
-            if _said_of(point, states)[0] is PointState.UNLABELLED:
+            if subject_of.lost_its_box(point) or _said_of(point, states)[0] is PointState.UNLABELLED:
                 continue
             key = (subject_of(point), point.position, point.keypoint)
             previous = chosen.get(key)
@@ -358,6 +360,10 @@ class _SubjectFinder:
         self._in_view = {
             view: (np.array([subjects[i] for i in of]), np.array([boxes[i].box_px for i in of])) for view, of in in_view.items()
         }
+
+    def lost_its_box(self, point: _Point) -> bool:
+        """It was shown in a box of ours that a person deleted, and put into no other one."""
+        return RegionId.parse(point.parent) is not None and point.parent not in self._of_box
 
     def __call__(self, point: _Point) -> int:
         """By its parent, by its id, by the smallest box around it, of several boxes by the nearest, else DEFAULT_SUBJECT."""

@@ -32,8 +32,10 @@ def read_boxes_of_subjects(value: object, views: Sequence[str], most: int) -> di
     """View → number of the subject → box, where a frame may hold ``most`` subjects.
 
     A view has a list: the place in it is the subject's number, the same in every camera; null is a subject that the camera does
-    not show.  ``{"id": 2, "box": [x, y, width, height]}`` in place of the four numbers says the number itself.  Where ``most`` is
-    1, or a view has four numbers, they are of subject 0 (:func:`read_boxes`).  Raises BadInputError for anything else.
+    not show.  ``{"id": 2, "box": [x, y, width, height]}`` in place of the four numbers says the number itself, and
+    ``{"box": [x, y, width, height]}`` says that nobody knows it (:func:`have_numbers`): the number is then the place in this list
+    and means nothing.  Where ``most`` is 1, or a view has four numbers, they are of subject 0 (:func:`read_boxes`).  Raises
+    BadInputError for anything else.
     """
     if isinstance(value, list) and len(views) == 1:
         value = {views[0]: value}
@@ -41,7 +43,24 @@ def read_boxes_of_subjects(value: object, views: Sequence[str], most: int) -> di
         return {view: {DEFAULT_SUBJECT: box} for view, box in read_boxes(value, views).items()}
     several = {view: of_view for view, of_view in value.items() if _is_list_of_boxes(of_view)}
     found = {view: {DEFAULT_SUBJECT: box} for view, box in read_boxes({**value, **dict.fromkeys(several)}, views).items()}
-    return {**found, **{view: _numbered(view, of_view, most) for view, of_view in several.items()}}
+    if have_numbers(value):
+        return {**found, **{view: _numbered(view, of_view, most) for view, of_view in several.items()}}
+    for view, of_view in several.items():
+        if found or any(given is not None and not _is_without_number(given) for given in of_view):
+            raise LabellingConfigError(
+                f"{view}: expected a number for every box of a task, or for none, got some with and some without"
+            )
+    return {view: dict(enumerate(_box(view, one["box"]) for one in of if one is not None)) for view, of in several.items()}
+
+
+def have_numbers(value: object) -> bool:
+    """Whether the boxes say whose they are; False where a list holds one of which nobody knows it."""
+    lists = value.values() if isinstance(value, Mapping) else [value]
+    return not any(_is_without_number(given) for of_view in lists if isinstance(of_view, list) for given in of_view)
+
+
+def _is_without_number(given: object) -> bool:
+    return isinstance(given, Mapping) and "box" in given and given.get("id") is None
 
 
 def _is_list_of_boxes(value: object) -> bool:

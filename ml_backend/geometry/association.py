@@ -66,6 +66,14 @@ def associate(rig: Rig, xy_px: FloatArray) -> list[Association]:
     return [_associate_frame(rig, seen, undistorted[i], placed[i].any(axis=-1)) for i, seen in enumerate(xy_px)]
 
 
+def arranged(xy_px: FloatArray, subject: IntArray) -> FloatArray:
+    """(n, S, V, K, 2) by instance and (n, S, V) numbers → (n, subjects, V, K, 2) by subject."""
+    by_subject = np.full((len(xy_px), int(subject.max(initial=-1)) + 1, *xy_px.shape[2:]), np.nan)
+    frame, slot, view = np.nonzero(subject >= 0)
+    by_subject[frame, subject[frame, slot, view], view] = xy_px[frame, slot, view]
+    return by_subject
+
+
 def _associate_frame(rig: Rig, xy_px: FloatArray, undistorted_px: FloatArray, present: BoolArray) -> Association:
     view, slot = np.nonzero(present.T)
     found = partition(pair_evidence(rig, xy_px[slot, view], undistorted_px[slot, view], view), view)

@@ -14,7 +14,7 @@ from ml_backend.geometry.consistency import agreed_place
 from ml_backend.jobs.scoring import triangulation_of
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.round_state import RoundState
-from ml_backend.project.subject_rows import LEAST_SURE, arrays_of_subject
+from ml_backend.project.subject_rows import BOXES, LEAST_SURE, arrays_of_subject
 from ml_backend.store.frames import FrameRow
 
 #: Fewer labels of a camera that were made without pre-annotations say nothing about which of the two is nearer.
@@ -34,7 +34,7 @@ def poses_to_show(state: RoundState, snapshot: Snapshot, rows: Sequence[FrameRow
         poses = points_to_show(state, snapshot.of_subject(subject), rows, arrays_of_subject(arrays, subject))
         for of_frame, row, pose in zip(shown, rows, poses, strict=True):
             if row.boxes.get(subject):
-                of_frame[str(subject)] = pose.to_json()
+                of_frame[str(subject)] = pose.to_json() | ({BOXES: row.boxes[subject]} if row.matched else {})
     return shown
 
 

@@ -17,6 +17,7 @@ from ml_backend.jobs.dead_device import device_is_gone
 from ml_backend.jobs.ensemble_disagreement import earlier_models, predict_ensemble
 from ml_backend.jobs.job_context import JobContext, Report, StoppedError
 from ml_backend.jobs.labelled_crops import crops_of
+from ml_backend.jobs.numbered_boxes import labelled_points, number_boxes
 from ml_backend.jobs.scoring import (
     ScoreKit,
     choose_scores,
@@ -75,7 +76,8 @@ def rescore(context: JobContext) -> None:
 
 def _say_without_boxes(state: RoundState) -> None:
     """Frames in which nobody says where the subjects are, to the event log."""
-    without = sum(not subjects_of([row], state.spec.subjects.max) for row in state.frames.values())
+    _say_without_numbers(state)
+    without = sum(not row.unnumbered and not subjects_of([row], state.spec.subjects.max) for row in state.frames.values())
     if not without:
         presence.settle(state.workspace.store, "no boxes")
         return
@@ -84,6 +86,19 @@ def _say_without_boxes(state: RoundState) -> None:
         f"({state.spec.frames.box!r}): nothing is predicted in them"
     )
     presence.tell(state.workspace.store, text, level=EventLevel.WARNING, key="no boxes")
+
+
+def _say_without_numbers(state: RoundState) -> None:
+    """Frames whose boxes have no number, and no calibration by which they could be matched, to the event log."""
+    without = sum(bool(row.unnumbered) and row.key.sequence not in state.rigs for row in state.frames.values())
+    if not without:
+        presence.settle(state.workspace.store, "no numbers")
+        return
+    text = (
+        f"{without} of {len(state.frames)} frames have boxes without a number, and no calibration by which the boxes of several "
+        "cameras could be matched: nothing is predicted in them. Give every box the number of its subject, or calibrate"
+    )
+    presence.tell(state.workspace.store, text, level=EventLevel.WARNING, key="no numbers")
 
 
 def lay_out(state: RoundState, round_: int) -> list[dict[str, Any]]:
@@ -184,6 +199,8 @@ def _one(
         if workspace.spec.subjects.max == 1:
             arrays = _scored(workspace, kit, shard.sequence, rows, of_core, predicted(rows))
         else:
+            rig, labels = kit.rigs.get(shard.sequence), labelled_points(RoundState(workspace))
+            rows = number_boxes(workspace, model, rows, pictures, rig, labels=labels, kept=of_core, alive=alive)
             arrays = _of_all_subjects(workspace, kit, shard.sequence, rows, of_core, predicted)
         reach("shard scored")
         path, _ = workspace.arrays.save(f"shards/{shard.version_id}", arrays)

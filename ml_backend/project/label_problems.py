@@ -13,6 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
+from label_config.labelling.box_numbers import number_word
 from label_config.values import DEFAULT_SUBJECT, FloatArray, FrameKey, IntArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.labels.label_check import Conflict, contradicted_clicks, swapped_pairs
@@ -21,6 +22,7 @@ from ml_backend.labels.limb_check import odd_limbs
 from ml_backend.labels.merge import Annotation
 from ml_backend.labels.single_camera_check import jumps_in_time, pairs_of_people, people_apart
 from ml_backend.labels.snapshot import Snapshot
+from ml_backend.labels.subject_check import misnumbered
 from ml_backend.project.label_snapshot import as_annotation, collect_labels
 from ml_backend.project.round_state import RoundState
 from ml_backend.store.submissions import AnnotationRow
@@ -64,10 +66,14 @@ def label_problems(workspace: Workspace) -> list[LabelProblem]:
         numbers[task.frame_id].append(task.ls_task_id)
     problems: list[LabelProblem] = []
     for sequence in dict.fromkeys(key.sequence for key in snapshot.keys):
-        rows = np.array([i for i, key in enumerate(snapshot.keys) if key.sequence == sequence])
-        of = _Recording(now, snapshot, rows, numbers)
+        in_recording = np.array([key.sequence == sequence for key in snapshot.keys])
         rig = now.rigs.get(sequence)
-        problems += of.by_time() if rig is None else [*of.by_cameras(rig), *of.by_limbs(rig.unit)]
+        for subject in np.unique(snapshot.subjects[in_recording]).tolist():
+            rows = np.flatnonzero(in_recording & (snapshot.subjects == subject))
+            of = _Recording(now, snapshot, rows, numbers)
+            problems += of.by_time() if rig is None else [*of.by_cameras(rig), *of.by_limbs(rig.unit)]
+        if rig is not None:
+            problems += _by_numbers(now, snapshot, np.flatnonzero(in_recording), rig, numbers)
     problems += _by_people(now, numbers)
     return sorted(problems, key=lambda problem: (problem.unit != "px", -np.nan_to_num(problem.off, nan=np.inf)))
 
@@ -130,6 +136,24 @@ def _advice(conflict: Conflict) -> str:
         return "the cameras disagree, and none can be named"
     others = f"{conflict.witnesses} cameras see it" if conflict.certain else "two cameras, which may be the wrong ones, see it"
     return f"{others} at {conflict.expected_px[0]:.0f}, {conflict.expected_px[1]:.0f}"
+
+
+def _by_numbers(
+    now: RoundState, snapshot: Snapshot, rows: IntArray, rig: Rig, numbers: Mapping[int, Sequence[int]]
+) -> Iterator[LabelProblem]:
+    """Subjects that carry another number in one camera than in the others."""
+    ids, position = np.unique(snapshot.frame_ids[rows], return_inverse=True)
+    subjects = snapshot.subjects[rows]
+    if not subjects.any():
+        return
+    xy = np.full((len(ids), int(subjects.max()) + 1, *snapshot.xy_px.shape[1:]), np.nan)
+    xy[position, subjects] = np.where(snapshot.human[rows, ..., None], snapshot.xy_px[rows], np.nan)
+    for one in misnumbered(rig, xy):
+        frame_id = int(ids[one.frame])
+        seen = "nobody of the other cameras" if one.other is None else f"subject {number_word(one.other)} of the other cameras"
+        advice = f"it is {seen} by geometry; is the number of its box right?"
+        tasks, name = tuple(sorted(numbers[frame_id])), f"subject {number_word(one.subject)}"
+        yield LabelProblem(tasks, now.frames[frame_id].key, name, now.views[one.view], one.off_px, advice)
 
 
 def _by_people(now: RoundState, numbers: Mapping[int, Sequence[int]]) -> Iterator[LabelProblem]:

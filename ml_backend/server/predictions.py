@@ -10,6 +10,7 @@ from typing import Any
 from label_config.labelling import regions
 from label_config.labelling.binding import Binding
 from label_config.values import Pose2D
+from ml_backend.project.subject_rows import shown_boxes
 from ml_backend.server.completions import Completions
 from ml_backend.store import frames, generations, tasks
 from ml_backend.store.generations import Generation, PickRow
@@ -131,7 +132,7 @@ class _Shapes:
 
     def _regions(self, generation: Generation, task: TaskRow, pick: PickRow) -> list[dict[str, Any]]:
         frame, binding = self.frames[task.frame_id], self._binding(task)
-        boxes = frame.boxes_around_points(self.views, self.most) if self.most > 1 else {}
+        boxes = shown_boxes(pick, frame, self.views, self.most)
         poses = dict.fromkeys(boxes, Pose2D.empty(len(self.views), len(binding.skeleton)))
         if not pick.without_points:
             poses |= {int(subject): Pose2D.from_json(pose) for subject, pose in pick.poses.items()}
@@ -140,7 +141,7 @@ class _Shapes:
             position = self.views.index(binding.views[0].view)
             poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
             boxes = {subject: of[position : position + 1] for subject, of in boxes.items()}
-        return regions.encode(poses, binding, sizes, generation.number, boxes_px=boxes)
+        return regions.encode(poses, binding, sizes, generation.number, boxes_px=boxes, numbered=not frame.unnumbered)
 
     def _binding(self, task: TaskRow) -> Binding:
         if task.views not in self.bindings:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,22 @@ class SequenceRow:
     split: dict[str, Any] | None = None
 
 
+class BoxNumbers(StrEnum):
+    """Where the numbers of a frame's boxes come from: the task's data, nowhere (they are places in lists), or geometry."""
+
+    GIVEN = "given"
+    UNKNOWN = "unknown"
+    MATCHED = "matched"
+
+
 @dataclass(frozen=True)
 class FrameRow:
     """One frame.
 
     marks  view → why its picture could not be used at the last try
     boxes  subject → view → box in the data of its tasks
+    unnumbered  place in a list → view → box of which nobody knows whose it is: the same place says nothing of two views
+    matched  the numbers of ``boxes`` were found by geometry and may change; else the data says them
     """
 
     id: int
@@ -46,6 +57,8 @@ class FrameRow:
     random_pick: bool
     marks: Mapping[str, PictureMark] = field(default_factory=dict)
     boxes: Mapping[int, Mapping[str, Box]] = field(default_factory=dict)
+    unnumbered: Mapping[int, Mapping[str, Box]] = field(default_factory=dict)
+    matched: bool = False
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -83,18 +96,30 @@ class FrameRow:
                     array[v] = np.array(box) - (0.5, 0.5, 0.0, 0.0)
         return found
 
+    def as_listed(self) -> FrameRow:
+        """The frame with its unnumbered boxes under their places in the lists, to show or predict each by itself."""
+        return replace(self, boxes=self.unnumbered) if self.unnumbered else self
+
 
 def _frame(row: Row[Any]) -> FrameRow:
     images = {view: ImageRef.from_json(ref) for view, ref in row.images.items()}
-    key = FrameKey(row.sequence, row.frame_index)
-    return FrameRow(row.id, key, images, row.split, row.random_pick, valid_marks(row.marks, images), _boxes(row.boxes))
+    key, (boxes, numbers) = FrameKey(row.sequence, row.frame_index), _boxes(row.boxes)
+    known, unknown = ({}, boxes) if numbers is BoxNumbers.UNKNOWN else (boxes, {})
+    matched = numbers is BoxNumbers.MATCHED
+    return FrameRow(row.id, key, images, row.split, row.random_pick, valid_marks(row.marks, images), known, unknown, matched)
 
 
-def _boxes(stored: Mapping[str, Any] | None) -> dict[int, dict[str, Box]]:
-    return {
+#: Beside the boxes of a frame: where their numbers come from.  Not there: the data says them.
+_NUMBERS = "numbers"
+
+
+def _boxes(stored: Mapping[str, Any] | None) -> tuple[dict[int, dict[str, Box]], BoxNumbers]:
+    boxes = {
         int(subject): {view: (x, y, w, h) for view, (x, y, w, h) in of_views.items()}
         for subject, of_views in (stored or {}).items()
+        if subject != _NUMBERS
     }
+    return boxes, BoxNumbers((stored or {}).get(_NUMBERS, BoxNumbers.GIVEN))
 
 
 def save_sequence(store: ProjectStore, row: SequenceRow) -> None:
@@ -210,18 +235,22 @@ def list_frames(store: ProjectStore, ids: Sequence[int] | None = None) -> list[F
     return sorted(found, key=lambda frame: frame.key)
 
 
-def boxes_by_id(store: ProjectStore) -> dict[int, dict[int, dict[str, Box]]]:
-    """Frame id → its boxes, of the frames that have any."""
+def boxes_by_id(store: ProjectStore) -> dict[int, tuple[dict[int, dict[str, Box]], BoxNumbers]]:
+    """Frame id → its boxes and where their numbers come from, of the frames that have any."""
     query = select(frames.c.id, frames.c.boxes).where(frames.c.project_id == store.project_id, frames.c.boxes.is_not(None))
     with store.read() as connection:
-        return {row.id: boxes for row in connection.execute(query) if (boxes := _boxes(row.boxes))}
+        return {row.id: found for row in connection.execute(query) if (found := _boxes(row.boxes))[0]}
 
 
-def save_boxes(store: Store, boxes: Mapping[int, Mapping[int, Mapping[str, Box]]]) -> None:
+def save_boxes(
+    store: Store, boxes: Mapping[int, Mapping[int, Mapping[str, Box]]], numbers: BoxNumbers = BoxNumbers.GIVEN
+) -> None:
     """Replace the boxes of these frames; frame id → subject → view → box."""
+    note = {} if numbers is BoxNumbers.GIVEN else {_NUMBERS: numbers.value}
     with store.write() as connection:
         for frame_id, subjects in boxes.items():
-            values = {str(subject): {view: list(box) for view, box in views.items()} for subject, views in subjects.items()}
+            values: dict[str, Any] = {str(s): {view: list(box) for view, box in views.items()} for s, views in subjects.items()}
+            values |= note
             connection.execute(update(frames).where(frames.c.id == frame_id).values(boxes=values))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from label_config.values import BadInputError, FloatArray, IntArray
 from label_config.values.errors import LabelFileError
 from ml_backend.formats.label_records import LabelledImage, LabelSet
-from ml_backend.geometry.association import associate
+from ml_backend.geometry.association import arranged, associate
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.linking import REMEMBERED_FRAMES, link
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -75,7 +75,7 @@ def match_subjects(files: Mapping[str, LabelSet], rig: Rig | None, remembered: i
         found = associate(rig, xy)
         subject = np.stack([frame.subject for frame in found])
         unsure = sum(not frame.optimal for frame in found)
-        together = _arranged(xy, subject)
+        together = arranged(xy, subject)
         xyz = triangulate_robust(rig, together).xyz_world
         alone = int((np.isfinite(together).all(axis=-1).any(axis=-1).sum(axis=-1) == 1).sum())
     else:
@@ -135,14 +135,6 @@ def _stacked(seen: Sequence[_Instance], frames: IntArray, views: int, keypoints:
     for one, (i, s) in zip(seen, places, strict=True):
         xy[i, s, one.view] = one.label.xy_px
     return xy, places
-
-
-def _arranged(xy: FloatArray, subject: IntArray) -> FloatArray:
-    """(n, S, V, K, 2) by instance and (n, S, V) numbers → (n, subjects, V, K, 2) by subject."""
-    arranged = np.full((len(xy), int(subject.max(initial=-1)) + 1, *xy.shape[2:]), np.nan)
-    frame, slot, view = np.nonzero(subject >= 0)
-    arranged[frame, subject[frame, slot, view], view] = xy[frame, slot, view]
-    return arranged
 
 
 def _renumbered(seen: Sequence[_Instance], subjects: Sequence[int]) -> int:

@@ -84,4 +84,4 @@ def _overlap(first: FloatArray, second: FloatArray) -> FloatArray:
     both = np.clip(high - low, 0.0, None).prod(axis=-1)
     areas = [(edges[:, 2:] - edges[:, :2]).prod(axis=-1) for edges in (first, second)]
     union = areas[0][:, None] + areas[1][None] - both
-    return np.nan_to_num(both / np.maximum(union, 1e-9))
+    return np.asarray(np.nan_to_num(both / np.maximum(union, 1e-9)))

@@ -15,6 +15,8 @@ from label_config.values.problem import Problem
 from label_config.values.refusal import Refusal
 from ml_backend.labels.edit_distance import edit_distance
 from ml_backend.project import several_subjects
+from ml_backend.project.matched_labels import match_labels
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import generations, versions
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
@@ -31,7 +33,7 @@ class AnnotationReader:
     """Reads the annotations of one project; ``troubles`` collects what cannot be used."""
 
     def __init__(self, workspace: Workspace, client: Client, names: TaskNames) -> None:
-        self.store = workspace.store
+        self.store, self.rigs = workspace.store, RoundState(workspace).rigs
         self.client, self.names, self.troubles = client, names, Troubles()
         self.round = versions.current_round(self.store)
         everything = generations.list_generations(self.store)
@@ -44,6 +46,7 @@ class AnnotationReader:
         decoded = decode(item["result"], self.names.binding_of(task.views), sizes_px=sizes)
         for problem in decoded.problems:
             self.troubles.add(task.ls_task_id, trouble_of(problem))
+        poses, boxes_px = self._matched(decoded, task, frame)
         cancelled = bool(item["was_cancelled"])
         if not cancelled and (several := trouble_of_several(decoded, self.names.spec.subjects.max)) is not None:
             self.troubles.add(task.ls_task_id, several)
@@ -58,15 +61,27 @@ class AnnotationReader:
             "cancelled": cancelled,
             "ground_truth": bool(item.get("ground_truth")),
             "lead_time_s": item.get("lead_time"),
-            "poses": {str(subject): pose.to_json() for subject, pose in decoded.poses.items()},
-            "boxes": {str(subject): _drawn(boxes) for subject, boxes in decoded.boxes_px.items()} or None,
+            "poses": {str(subject): pose.to_json() for subject, pose in poses.items()},
+            "boxes": {str(subject): _drawn(boxes) for subject, boxes in boxes_px.items()} or None,
             "unsized": bool(decoded.unsized),
             "problems": [str(trouble_of(problem)) for problem in decoded.problems],
             "shown_generation": number if shown else None,
-            "edit": self._edit(shown, task, decoded.poses) if shown else None,
+            "edit": self._edit(shown, task, poses) if shown else None,
             "round": self.round,
             "seen_at": time.time(),
         }
+
+    def _matched(
+        self, decoded: DecodedAnnotation, task: TaskRow, frame: FrameRow
+    ) -> tuple[Mapping[int, Pose2D], Mapping[int, FloatArray]]:
+        """The poses and boxes; of several subjects whose boxes carry no number, with those that geometry finds."""
+        rig = self.rigs.get(frame.key.sequence)
+        if self.names.spec.subjects.max == 1 or not decoded.unnumbered or rig is None or len(decoded.poses) < 2:
+            return decoded.poses, decoded.boxes_px
+        if any(len(pose.state) != len(rig) for pose in decoded.poses.values()):
+            return decoded.poses, decoded.boxes_px  # a task of one camera
+        found = match_labels(decoded.poses, decoded.boxes_px, decoded.unnumbered, rig)
+        return found.poses, found.boxes_px
 
     def _generation(self, task: TaskRow, decoded: DecodedAnnotation, item: Item) -> int | None:
         """The generation that the task was opened with, None when nothing says so.

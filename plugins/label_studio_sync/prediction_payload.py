@@ -11,6 +11,7 @@ import numpy as np
 from label_config.labelling import regions
 from label_config.labelling.binding import Binding
 from label_config.values import DEFAULT_SUBJECT, PointState, Pose2D, Provenance
+from ml_backend.project.subject_rows import shown_boxes
 from ml_backend.store import tasks
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import Generation, PickRow
@@ -43,7 +44,7 @@ def _result(workspace: Workspace, number: int, pick: PickRow, binding: Binding, 
     """Regions of the points; of several subjects their boxes too, also where no points are shown: they say who is who."""
     views = workspace.views
     sizes = {view: ref.size_px for view, ref in frame.images.items() if ref.size_px is not None}
-    boxes = frame.boxes_around_points(views, workspace.spec.subjects.max) if workspace.spec.subjects.max > 1 else {}
+    boxes = shown_boxes(pick, frame, views, workspace.spec.subjects.max)
     empty = Pose2D.empty(len(views), len(binding.skeleton))
     poses = dict.fromkeys(boxes, empty)
     if not pick.without_points:
@@ -54,7 +55,7 @@ def _result(workspace: Workspace, number: int, pick: PickRow, binding: Binding, 
         poses = {subject: pose.of_view(position) for subject, pose in poses.items()}
         boxes = {subject: of[position : position + 1] for subject, of in boxes.items()}
         notes = {(subject, 0, keypoint): text for (subject, view, keypoint), text in notes.items() if view == position}
-    return regions.encode(poses, binding, sizes, number, boxes_px=boxes, notes=notes)
+    return regions.encode(poses, binding, sizes, number, boxes_px=boxes, numbered=not frame.unnumbered, notes=notes)
 
 
 def _of_views(pose: Pose2D, views: tuple[str, ...], there: Mapping[str, Any]) -> Pose2D:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from label_config.labelling.binding import Binding
-from label_config.labelling.task_boxes import read_boxes_of_subjects
+from label_config.labelling.task_boxes import have_numbers, read_boxes_of_subjects
 from label_config.settings.frame_rules import LONGEST_SEQUENCE
 from label_config.settings.spec import Spec
 from label_config.values import BadInputError, Box, FrameKey
@@ -83,6 +83,10 @@ class TaskNames:
         views = [view for view in self.view_names if view == own or not self.one_picture]
         found = read_boxes_of_subjects(data[self.spec.frames.box], views, self.spec.subjects.max)
         return {view: found.get(view, {}) for view in views}
+
+    def boxes_have_numbers(self, data: Mapping[str, Any]) -> bool:
+        """Whether the boxes in the data say which subject each is of, the same in all cameras."""
+        return self.spec.subjects.max == 1 or have_numbers(data.get(self.spec.frames.box))
 
     @property
     def one_picture(self) -> bool:

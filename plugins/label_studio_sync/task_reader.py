@@ -16,6 +16,7 @@ from typing import Any
 from label_config.values import BadInputError, Box
 from label_config.values.refusal import Refusal
 from ml_backend.store import frames, ledger, presence, pseudo_labels, submissions, tasks
+from ml_backend.store.frames import BoxNumbers
 from ml_backend.store.statuses import EventLevel
 from ml_backend.store.submissions import AnnotationRow
 from ml_backend.store.tasks import TaskRow
@@ -215,7 +216,7 @@ class TaskReader:
 
     def _save_boxes(self, batch: Sequence[Item]) -> None:
         """Boxes in task data; a task that does not mention them leaves those of its frame as they are."""
-        changed: dict[int, dict[int, dict[str, Box]]] = {}
+        changed: dict[BoxNumbers, dict[int, dict[int, dict[str, Box]]]] = {numbers: {} for numbers in BoxNumbers}
         refused: dict[int, str] = {}
         for item in batch:
             row = self._live(item["id"])
@@ -228,16 +229,24 @@ class TaskReader:
                 continue
             if given is None:
                 continue
-            held = self.boxes.get(row.frame_id, {})
+            held, before = self.boxes.get(row.frame_id, ({}, BoxNumbers.GIVEN))
+            numbered = self.finder.names.boxes_have_numbers(item["data"])
+            if not numbered and before is not BoxNumbers.GIVEN and _same_boxes(held, given):
+                continue  # numbers that geometry found since stay
             after = {subject: {v: box for v, box in of.items() if v not in given} for subject, of in held.items()}
+            others = any(after.values())
             for view, of_view in given.items():
                 for subject, box in of_view.items():
                     after.setdefault(subject, {})[view] = box
             after = {subject: of for subject, of in sorted(after.items()) if of}
-            if after != held:
-                changed[row.frame_id] = self.boxes[row.frame_id] = after
-        if changed:
-            frames.save_boxes(self.store, changed)
+            known = numbered and (before is BoxNumbers.GIVEN or not others)
+            numbers = BoxNumbers.GIVEN if known or not after else BoxNumbers.UNKNOWN
+            if (after, numbers) != (held, before):
+                changed[numbers][row.frame_id] = after
+                self.boxes[row.frame_id] = after, numbers
+        for numbers, boxes in changed.items():
+            if boxes:
+                frames.save_boxes(self.store, boxes, numbers)
         if refused:
             key, why = self.workspace.spec.frames.box, next(iter(refused.values()))
             text = f"{listed(list(refused))}: data[{key!r}] is not used as the subject's box: {why}; see frames.box"
@@ -288,6 +297,11 @@ class TaskReader:
     def _problem(self, text: str, key: str | None = None, level: EventLevel = EventLevel.WARNING) -> None:
         self.problems.append(text)
         presence.tell(self.store, text, level=level, key=(key or text)[:200])
+
+
+def _same_boxes(held: Mapping[int, Mapping[str, Box]], given: Mapping[str, Mapping[int, Box]]) -> bool:
+    """The same boxes in these views, whatever their numbers."""
+    return all(sorted(of[view] for of in held.values() if view in of) == sorted(boxes.values()) for view, boxes in given.items())
 
 
 def _digest(data: Mapping[str, Any]) -> str:

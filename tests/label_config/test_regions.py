@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from label_config.labelling.binding import bind
+from label_config.labelling.binding import Binding, bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.labelling.region_ids import RegionId
 from label_config.labelling.regions import decode, encode, to_percent, to_px
@@ -82,6 +82,43 @@ def test_several_subjects_with_boxes() -> None:
     parents = {r["id"]: r.get("parentID") for r in regions if r["type"] == "keypointlabels"}
     assert parents["px:12:0:3:1"] == "px:12:0:3:b"
     assert parents["px:12:1:0:1"] is None  # no box in that view
+
+
+def of_three() -> Binding:
+    return bind(build_label_config(SKELETON, VIEWS, boxes=True, subjects=3), SKELETON)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_the_label_of_a_box_is_its_subjects_number_where_it_is_known(numbered: bool) -> None:
+    boxes = {s: np.array([[10.0 + 50 * s, 20, 40, 50]] * 2) for s in (0, 2)}
+    regions = encode({0: pose(2), 2: pose(3)}, of_three(), SIZES, GENERATION, boxes_px=boxes, numbered=numbered)
+    labels = {r["id"]: r["value"]["rectanglelabels"] for r in regions if r["type"] == "rectanglelabels"}
+    assert labels["px:12:0:2:b"] == (["3"] if numbered else ["subject"])
+    decoded = decode(submitted(regions), of_three())
+    assert decoded.unnumbered == (set() if numbered else {0, 2})
+    same(decoded.poses[2], pose(3))
+
+
+def test_a_box_that_gets_another_number_takes_its_points_along() -> None:
+    boxes = {s: np.array([[10.0 + 50 * s, 20, 40, 50]] * 2) for s in (0, 1)}
+    regions = submitted(encode({0: pose(2), 1: pose(3)}, of_three(), SIZES, GENERATION, boxes_px=boxes))
+    for region in regions:
+        if region["id"] in ("px:12:0:0:b", "px:12:0:1:b"):  # in the first camera the two were exchanged
+            region["value"] = {**region["value"], "rectanglelabels": ["2" if region["id"] == "px:12:0:0:b" else "1"]}
+    decoded = decode(regions, of_three())
+    np.testing.assert_allclose(decoded.poses[1].xy_px[0], pose(2).xy_px[0], atol=1e-3)
+    np.testing.assert_allclose(decoded.poses[1].xy_px[1], pose(3).xy_px[1], atol=1e-3)
+    np.testing.assert_allclose(decoded.boxes_px[0][0], boxes[1][0], atol=1e-6)
+
+
+def test_points_of_a_box_that_was_deleted_are_deleted_with_it() -> None:
+    boxes = {s: np.array([[10.0 + 50 * s, 20, 40, 50]] * 2) for s in (0, 1)}
+    regions = submitted(encode({0: pose(2), 1: pose(3)}, of_three(), SIZES, GENERATION, boxes_px=boxes))
+    left = [region for region in regions if region["id"] != "px:12:0:1:b"]
+    decoded = decode(left, of_three())
+    assert not decoded.poses[1].placed[0].any()
+    same(decoded.poses[0], pose(2))
+    np.testing.assert_allclose(decoded.poses[1].xy_px[1], pose(3).xy_px[1], atol=1e-3)
 
 
 def test_several_subjects_without_boxes_are_told_apart_by_their_ids() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from label_config.labelling.task_boxes import read_boxes, read_boxes_of_subjects
+from label_config.labelling.task_boxes import have_numbers, read_boxes, read_boxes_of_subjects
 from label_config.values import BadInputError
 
 VIEWS = ("left", "right")
@@ -53,6 +53,15 @@ def test_several_subjects_are_numbered_by_their_place_or_by_themselves() -> None
     assert read_boxes_of_subjects(None, VIEWS, 2) == {}
 
 
+def test_boxes_without_a_number_stand_under_their_places_and_say_that_nobody_knows_it() -> None:
+    value = {"left": [{"box": list(B)}, {"box": list(A)}], "right": [{"id": None, "box": list(A)}]}
+    assert read_boxes_of_subjects(value, VIEWS, 1 + 1) == {"left": {0: B, 1: A}, "right": {0: A}}
+    assert not have_numbers(value)
+    assert have_numbers({"left": [list(A), None], "right": [{"id": 0, "box": list(A)}]})
+    assert have_numbers({"left": []})
+    assert have_numbers(None)
+
+
 def test_with_one_subject_boxes_are_what_they_were() -> None:
     assert read_boxes_of_subjects({"left": list(A)}, VIEWS, 1) == {"left": {0: A}}
     with pytest.raises(BadInputError, match=r"got 2 boxes; .* subjects\.max"):
@@ -65,7 +74,10 @@ def test_with_one_subject_boxes_are_what_they_were() -> None:
         ({"left": [list(A), list(B), list(A)]}, "at most 2 subjects, numbered from 0 to 1"),
         ({"left": [{"id": 7, "box": list(A)}]}, "got number 7"),
         ({"left": [{"id": True, "box": list(A)}]}, "got number True"),
-        ({"left": [{"box": list(A)}]}, "got number None"),
+        ({"left": [{"box": list(A)}, {"id": 1, "box": list(B)}]}, "some with and some without"),
+        ({"left": [{"box": list(A)}], "right": [list(B)]}, "some with and some without"),
+        ({"left": [{"box": list(A)}], "right": list(B)}, "some with and some without"),
+        ({"left": [{"box": [1, 2]}]}, "left: expected [x, y"),
         ({"left": [list(A), {"id": 0, "box": list(B)}]}, "two for number 0"),
         ({"left": [{"id": 0, "box": [1, 2]}]}, "left: expected [x, y"),
         ({"middle": [list(A)]}, "middle"),
