@@ -11,7 +11,7 @@ from label_config.labelling.binding import bind
 from label_config.labelling.build_xml import build_label_config
 from label_config.values import FrameKey
 from ml_backend.store import frames, presence, projects, submissions
-from ml_backend.store.frames import FrameRow
+from ml_backend.store.frames import BoxNumbers, FrameRow
 from ml_backend.store.workspace import Workspace
 from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.inventory import describe_tasks
@@ -108,6 +108,24 @@ def test_boxes_of_several_subjects_are_kept_by_number(tmp_path: Path) -> None:
     assert frame(workspace).boxes == {0: {"left": tuple(b)}, 1: {"right": tuple(b)}}
     read(workspace, task(100, {"box": None}))
     assert frame(workspace).boxes == {}
+    workspace.store.close()
+
+
+def test_boxes_without_a_number_are_of_nobody_until_geometry_numbers_them(tmp_path: Path) -> None:
+    workspace = several(make_project(tmp_path))
+    a, b = (1.0, 2.0, 30.0, 40.0), (50.0, 2.0, 30.0, 40.0)
+    lists = {"left": [{"box": list(a)}, {"box": list(b)}], "right": [{"box": list(b)}, {"box": list(a)}]}
+    read(workspace, task(100, {"box": lists}))
+    found = frame(workspace)
+    assert (found.boxes, found.unnumbered) == ({}, {0: {"left": a, "right": b}, 1: {"left": b, "right": a}})
+    numbered = {0: {"left": a, "right": a}, 1: {"left": b, "right": b}}
+    frames.save_boxes(workspace.store, {found.id: numbered}, BoxNumbers.MATCHED)
+    read(workspace, task(100, {"box": {view: of[::-1] for view, of in lists.items()}, "note": "listed in another order"}))
+    assert (frame(workspace).boxes, frame(workspace).matched) == (numbered, True)
+    read(workspace, task(100, {"box": {**lists, "left": [{"box": list(a)}]}}))
+    assert frame(workspace).unnumbered == {0: {"left": a, "right": b}, 1: {"right": a}}
+    read(workspace, task(100, {"box": {"left": [list(a)], "right": [list(a)]}}))
+    assert (frame(workspace).boxes, frame(workspace).matched) == ({0: {"left": a, "right": a}}, False)
     workspace.store.close()
 
 
