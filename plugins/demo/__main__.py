@@ -73,7 +73,7 @@ def _source(folder: Path, recording: Path | None, subjects: int, seed: int, *, n
     if recording is not None:
         return real_recording(recording, folder)
     if subjects > 1:
-        return studio_of_several(folder / "documents", seed, subjects, numbered=numbered)
+        return studio_of_several(folder / "documents" / "recording", folder / "documents", seed, subjects, numbered=numbered)
     return capture_studio(folder, seed)
 
 

@@ -15,7 +15,6 @@ import httpx
 import yaml
 from rich.console import Console
 
-from label_config.labelling.build_xml import build_label_config
 from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.settings.skeleton_files import skeleton_to_mapping
 from label_config.settings.spec import load_spec
@@ -32,6 +31,7 @@ from plugins.demo.memory import PeakMemory
 from plugins.demo.oracle import Oracle
 from plugins.demo.platform import Platform
 from plugins.demo.queue_check import QueueCheck
+from plugins.demo.several_figures import project_of_tasks, settings_of
 from plugins.demo.subject_figures import SubjectFigures, subject_figures
 from plugins.label_studio_sync import adoption_plan, set_up
 from plugins.label_studio_sync.client import Client
@@ -120,8 +120,9 @@ class Demo:
         os.environ["LABEL_STUDIO_API_KEY"] = self.platform.token
         os.environ["PARALLAX_SECRET"] = self.platform.token[::-1]
         if self.source.tasks:
-            config |= {"subjects": {"max": self.source.truth.subjects}, "frames": {"sequence": "sequence", "index": "frame"}}
-            config["label_studio"] |= {"project": self._project_of_tasks()}  # type: ignore[operator]
+            client = Client(self.platform.url, self.platform.token)
+            config |= settings_of(self.source)
+            config["label_studio"] |= {"project": project_of_tasks(client, self.source)}  # type: ignore[operator]
         path = self.folder / "parallax.yaml"
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         spec = load_spec(path)
@@ -133,18 +134,6 @@ class Demo:
         config["label_studio"] |= {"project": self.workspace.project.ls_project_id}  # type: ignore[operator]
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         return self.workspace, self.client
-
-    def _project_of_tasks(self) -> int:
-        """A project as a lab has it whose detector has run: tasks with pictures and boxes, nobody has labelled."""
-        client = Client(self.platform.url, self.platform.token)
-        sizes = {view: ref.size_px for view, ref in self.source.held_out[0].images.items() if ref.size_px is not None}
-        skeleton, views = self.source.skeleton, self.source.views
-        xml = build_label_config(skeleton, views, sizes_px=sizes, boxes=True, subjects=self.source.truth.subjects, reason=False)
-        number = int(client.create_project(f"Parallax demo: {self.source.title}", xml)["id"])
-        pictures = Path(self.source.entry["views"][views[0]]).parent
-        client.create_local_storage(number, str(pictures.resolve()), "pictures")
-        client.import_tasks(number, self.source.tasks)
-        return number
 
     def _start_loop(self, workspace: Workspace) -> None:
         command = [sys.executable, "-m", "plugins.cli.main", "--config", str(self.folder / "parallax.yaml"), "up"]

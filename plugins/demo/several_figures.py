@@ -9,9 +9,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from label_config.labelling.build_xml import build_label_config
 from label_config.values import FloatArray
 from ml_backend.simulation.studio import CaptureStudio
 from plugins.demo.demo_recordings import DemoRecording, DemoTruth, every_frame
+from plugins.label_studio_sync.client import Client
 
 #: Of a detector: room around the points, standard deviation of each edge, share of boxes that it misses, least points.
 ROOM_PX, NOISE_PX, MISSED, LEAST_POINTS = 5.0, 1.5, 0.03, 5
@@ -19,15 +21,22 @@ _BOXES, _ORDER = 1, 2
 
 
 def studio_of_several(
-    documents: Path, seed: int, figures: int, *, numbered: bool, pool: int = 300, held_out: int = 60, views: int = 4
+    recording: Path,
+    documents: Path,
+    seed: int,
+    figures: int,
+    *,
+    numbered: bool,
+    pool: int = 300,
+    held_out: int = 60,
+    views: int = 4,
 ) -> DemoRecording:
     """A recording of figures that cross; every second frame has a task, the held-out frames lie evenly between those.
 
-    documents  the folder that Label Studio serves
+    recording  the folder that it is written to, below ``documents``, which Label Studio serves
     numbered   the boxes say who is who; else every camera lists them in an order of its own in every frame
     """
     studio = CaptureStudio(seed=seed, n_frames=2 * pool, n_views=views, size_px=(192, 192), fill=0.6, figures=figures)
-    recording = documents / "recording"
     studio.write(recording)
     names = studio.rig.names
     entry = {
@@ -62,6 +71,23 @@ def studio_of_several(
         held_out_truth=truth.of(kept),
         tasks=tuple(tasks),
     )
+
+
+def project_of_tasks(client: Client, source: DemoRecording) -> int:
+    """Make a project as a lab has it whose detector has run: tasks with pictures and boxes, no labels.  Returns its number."""
+    sizes = {view: ref.size_px for view, ref in source.held_out[0].images.items() if ref.size_px is not None}
+    subjects = source.truth.subjects
+    xml = build_label_config(source.skeleton, source.views, sizes_px=sizes, boxes=True, subjects=subjects, reason=False)
+    number = int(client.create_project(f"Parallax demo: {source.title}", xml)["id"])
+    pictures = Path(source.entry["views"][source.views[0]]).parent
+    client.create_local_storage(number, str(pictures.resolve()), "pictures")
+    client.import_tasks(number, source.tasks)
+    return number
+
+
+def settings_of(source: DemoRecording) -> dict[str, Any]:
+    """What parallax.yaml says of such a project."""
+    return {"subjects": {"max": source.truth.subjects}, "frames": {"sequence": "sequence", "index": "frame"}}
 
 
 def detected(studio: CaptureStudio, rng: np.random.Generator) -> FloatArray:
