@@ -60,7 +60,7 @@ def studio_of_several(
         for i in range(0, 2 * pool, 2)
     ]
     return DemoRecording(
-        title=f"capture studio with {figures} figures, seed {seed}",
+        title=f"capture studio, {figures} figures, seed {seed}",
         entry=entry,
         skeleton=studio.skeleton,
         sequence=studio.sequence,
