@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from label_config.values import Box, FloatArray, IntArray, PointState, Pose2D
 from label_config.values.masked import masked_mean
+from ml_backend.geometry.assignment import best_pairs
 from ml_backend.geometry.association import arranged, associate
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.linking import link
@@ -121,9 +121,9 @@ def as_labelled(points: FloatArray, number: IntArray, labels: Mapping[int, Float
     there = np.flatnonzero(number >= 0)
     apart = np.stack([np.linalg.norm(points[there] - labels[subject], axis=-1) for subject in subjects])
     mean, _ = masked_mean(apart, axis=(2, 3))
-    rows, columns = linear_sum_assignment(np.nan_to_num(mean, nan=1e6))
     changed = np.full(len(number), -1, dtype=np.int64)
-    changed[there[columns]] = np.array(subjects, dtype=np.int64)[rows]
+    for label, one in best_pairs(-np.nan_to_num(mean, nan=1e6)):
+        changed[there[one]] = subjects[label]
     free = iter(n for n in range(len(number) + max(subjects) + 1) if n not in changed)
     for s in there[np.argsort(number[there])].tolist():
         if changed[s] < 0:

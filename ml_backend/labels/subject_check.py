@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from label_config.values import FloatArray, IntArray
 from label_config.values.masked import median_of
+from ml_backend.geometry.assignment import best_pairs
 from ml_backend.geometry.association import associate
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -52,7 +52,7 @@ def _number_of_cluster(cluster: IntArray) -> list[int]:
     votes = np.zeros((int(cluster.max(initial=-1)) + 1, max(len(cluster), int(cluster.max(initial=-1)) + 1)))
     for subject, view in np.argwhere(cluster >= 0).tolist():
         votes[cluster[subject, view], subject] += 1
-    return [int(number) for number in linear_sum_assignment(votes, maximize=True)[1]]
+    return [number for _, number in best_pairs(votes)]
 
 
 def _off_px(rig: Rig, xy_px: FloatArray, view: int) -> float:

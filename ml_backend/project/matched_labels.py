@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from label_config.values import FloatArray, IntArray, PointState, Pose2D, Provenance
+from ml_backend.geometry.assignment import best_pairs
 from ml_backend.geometry.association import associate
 from ml_backend.geometry.cameras import Rig
 
@@ -61,9 +61,9 @@ def _numbers(cluster: IntArray, subjects: IntArray, given: IntArray) -> IntArray
     for row, of_views in enumerate(cluster):
         for one in of_views[of_views >= 0].tolist():
             votes[one, subjects[row]] += _GIVEN if given[row] else 1.0
-    rows, columns = linear_sum_assignment(votes, maximize=True)
     number = np.full(count, -1, dtype=np.int64)
-    number[rows] = columns
+    for one, subject in best_pairs(votes):
+        number[one] = subject
     return number
 
 

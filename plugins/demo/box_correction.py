@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from label_config.labelling.box_numbers import BOX_LABEL, number_word, numbered_by
 from label_config.labelling.region_frame import to_percent, to_px
 from label_config.values import FloatArray
+from ml_backend.geometry.assignment import best_pairs
 
 #: A box that overlaps with a figure by less than this (intersection over union) is not taken for the figure's.
 LEAST_OVERLAP = 0.3
@@ -30,9 +30,9 @@ def find_boxes(
         boxes = np.array([_edges(region["value"], sizes[view]) for region in shown]).reshape(-1, 4)
         wanted = np.array([_around(points, sizes[view]) for points in truth_px[:, v]])
         overlap = _overlap(wanted, boxes)
-        for s, i in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
+        for s, i in best_pairs(overlap):
             if overlap[s, i] >= LEAST_OVERLAP:
-                found[int(s), v] = shown[i]
+                found[s, v] = shown[i]
     return found
 
 
@@ -45,7 +45,7 @@ def agreed_numbers(boxes: Mapping[tuple[int, int], dict[str, Any]], figures: int
             votes[figure, number] += 1
     if not votes.any():
         return {}
-    return {int(figure): int(number) for figure, number in zip(*linear_sum_assignment(votes, maximize=True), strict=True)}
+    return dict(best_pairs(votes))
 
 
 def box_region(view: str, size: Size, shown: dict[str, Any] | None, number: int | None, around_px: FloatArray) -> dict[str, Any]:
