@@ -14,8 +14,9 @@ from ml_backend.geometry.consistency import agreed_place
 from ml_backend.jobs.scoring import triangulation_of
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.project.round_state import RoundState
-from ml_backend.project.subject_rows import BOXES, LEAST_SURE, arrays_of_subject
+from ml_backend.project.subject_rows import LEAST_SURE, arrays_of_subject
 from ml_backend.store.frames import FrameRow
+from ml_backend.store.shown_boxes import BOXES
 
 #: Fewer labels of a camera that were made without pre-annotations say nothing about which of the two is nearer.
 ENOUGH_LABELS = 20

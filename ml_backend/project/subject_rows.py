@@ -18,12 +18,9 @@ from label_config.values.masked import masked_mean
 from ml_backend.acquisition.combining import Combine, combined, strongest
 from ml_backend.labels.snapshot import Snapshot, box_or_none
 from ml_backend.store.frames import FrameRow, list_frames
-from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
 
 Arrays = dict[str, npt.NDArray[Any]]
-#: Beside the points of a subject in ``PickRow.poses``: view → the box that they were predicted in, where geometry numbered it.
-BOXES = "boxes"
 #: In front of the names of arrays (m, S, ...) that hold every subject; without it an array (m, ...) stands for the frame.
 OF_SUBJECTS = "subjects."
 #: (m,) the subject whose arrays stand for the frame: the one that the network is least sure of; -1 = none is known there.
@@ -40,21 +37,6 @@ def row_of(frame: FrameRow, subject: int) -> FrameRow:
     boxes = frame.boxes.get(subject, {})
     images = {view: ref for view, ref in frame.images.items() if view in boxes}
     return replace(frame, images=images, boxes={DEFAULT_SUBJECT: boxes})
-
-
-def shown_boxes(pick: PickRow, frame: FrameRow, views: Sequence[str], most: int) -> dict[int, FloatArray]:
-    """Subject → (V, 4) boxes in the frame of the points that are shown of several subjects; {} in a project of one.
-
-    Those that the points of the pick were predicted in, else those of the frame now: numbers found by geometry may have changed.
-    """
-    if most == 1:
-        return {}
-    kept = {int(subject): pose[BOXES] for subject, pose in pick.poses.items() if BOXES in pose}
-    if kept:
-        frame = replace(frame, boxes={subject: {view: tuple(box) for view, box in of.items()} for subject, of in kept.items()})
-    else:
-        frame = frame.as_listed()
-    return frame.boxes_around_points(views, most if not frame.unnumbered or kept else len(frame.unnumbered))
 
 
 def subjects_of(frames: Sequence[FrameRow], most: int) -> list[int]:

@@ -10,11 +10,11 @@ from typing import Any
 from label_config.labelling import regions
 from label_config.labelling.binding import Binding
 from label_config.values import Pose2D
-from ml_backend.project.subject_rows import shown_boxes
 from ml_backend.server.completions import Completions
 from ml_backend.store import frames, generations, tasks
 from ml_backend.store.generations import Generation, PickRow
 from ml_backend.store.projects import Project
+from ml_backend.store.shown_boxes import shown_boxes
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 

@@ -11,10 +11,10 @@ import numpy as np
 from label_config.labelling import regions
 from label_config.labelling.binding import Binding
 from label_config.values import DEFAULT_SUBJECT, PointState, Pose2D, Provenance
-from ml_backend.project.subject_rows import shown_boxes
 from ml_backend.store import tasks
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import Generation, PickRow
+from ml_backend.store.shown_boxes import shown_boxes
 from ml_backend.store.tasks import TaskRow
 from ml_backend.store.workspace import Workspace
 
