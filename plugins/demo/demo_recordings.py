@@ -59,6 +59,7 @@ class DemoTruth:
             self.occluded[frames],
             None if world is None else world[frames],
             None if rare is None else rare[frames],
+            None if self.boxes is None else self.boxes[frames],
         )
 
 

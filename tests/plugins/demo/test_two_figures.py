@@ -28,7 +28,7 @@ from plugins.label_studio_sync.client import Client
 from plugins.label_studio_sync.set_up import carry_out
 from plugins.label_studio_sync.tick import tick
 
-pytestmark = pytest.mark.ls
+pytestmark = [pytest.mark.ls, pytest.mark.slow]
 
 LABELS, POOL, VIEWS = 6, 24, 3
 SIZES = {f"cam{v + 1}": (192, 192) for v in range(VIEWS)}
