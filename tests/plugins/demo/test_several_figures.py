@@ -29,7 +29,7 @@ def test_the_truth_of_some_frames_is_whole() -> None:
 def test_the_detector_misses_some_and_draws_the_others_around_the_figure() -> None:
     studio = CaptureStudio(seed=0, n_frames=30, n_views=3, size_px=SIZE, fill=0.5, figures=2)
     boxes = detected(studio, np.random.default_rng(0))
-    there = np.isfinite(boxes).all(axis=-1)
+    there = np.asarray(np.isfinite(boxes).all(axis=-1))
     assert not there[~studio.present].any()
     assert 0.8 < there[studio.present].mean() < 1.0
     xy = studio.subjects_xy[there]
