@@ -17,6 +17,7 @@ from ml_backend.store.workspace import Workspace
 from plugins.cli.processes.ports import free_port
 from plugins.demo.platform import Platform
 from tests.label_studio import fresh_platform
+from tests.recorded_data import needed
 from tests.s3 import S3Server
 from tests.small_project import make_project
 
@@ -33,10 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with the real recordings; tests that need it are skipped when it is absent."""
-    folder = Path(os.environ.get("PARALLAX_DATA", ROOT.parent / "shared/data"))
-    if not folder.is_dir():
-        pytest.skip(f"the real recordings are not at {folder} (set PARALLAX_DATA)")
-    return folder
+    return needed(".")
 
 
 @pytest.fixture(scope="session")

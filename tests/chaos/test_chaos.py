@@ -44,8 +44,7 @@ def test_the_loop_recovers(
         return together(chosen, lambda: run(chosen))
 
     # All scenarios of this run start together, a few at a time; each test then waits for its own.
-    for item in request.session.items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if isinstance(item, pytest.Function) and item.originalname == request.function.__name__:
-            start(parameters["name"])
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    for test in (test for test in tests if test.originalname == request.function.__name__):
+        start(test.callspec.params["name"])
     start(name).result()

@@ -71,23 +71,19 @@ def test_stored_final_is_what_the_record_gives(seed: int, scaling: str) -> None:
     features = FeatureSet(rng.normal(size=(n, 3)), labelled=rng.normal(size=(2, 3)), name="embedding")
     selection = select(pool, fused, Params(window=20, batch=10, strategy=Strategy.DUW, performance=0.4), features=features)
     context = RoundContext(1, "m", pool.digest(), scaling=scaling, labelled=[FrameKey("z", 1), FrameKey("z", 2)])  # type: ignore[arg-type]
-    for pick in selection.picks:
-        record = build_record(pick, selection, fused, context, features=features)
+    records = [build_record(pick, selection, fused, context, features=features) for pick in selection.picks]
+    for pick, record in zip(selection.picks, records, strict=True):
         again = ScoreRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False)))
         assert recompute_final(again) == pytest.approx(record.final, abs=1e-6, nan_ok=True)
         assert str(record.task_id) == str(pick.key)
-        if record.diversity is not None:
-            seen = record.diversity
-            assert seen.term_distance == pytest.approx((1 - seen.performance) * seen.distance / seen.scale)
-            expected = 0.0 if math.isnan(record.final) else seen.performance * seen.trade_off * record.final
-            assert seen.term_uncertainty == pytest.approx(expected)
-            assert seen.nearest_labelled in ("z/000001", "z/000002")
-    orders = [
-        r.diversity.order
-        for r in (build_record(p, selection, fused, context, features=features) for p in selection.picks)
-        if r.diversity
-    ]
-    assert orders == list(range(len(orders)))
+    diverse = [(record.final, record.diversity) for record in records if record.diversity is not None]
+    assert diverse
+    assert [chosen.order for _, chosen in diverse] == list(range(len(diverse)))
+    for final, chosen in diverse:
+        assert chosen.term_distance == pytest.approx((1 - chosen.performance) * chosen.distance / chosen.scale)
+        expected = 0.0 if math.isnan(final) else chosen.performance * chosen.trade_off * final
+        assert chosen.term_uncertainty == pytest.approx(expected)
+        assert chosen.nearest_labelled in ("z/000001", "z/000002")
 
 
 def test_explanation_tells_everything() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,13 @@ from ml_backend.formats.dlc import read_dlc
 from ml_backend.formats.format_registry import detect_format, read_labels
 from ml_backend.formats.label_records import LabelSet
 from ml_backend.formats.names import LabelFormat
+from tests.recorded_data import needed
 
 pytestmark = pytest.mark.data
-FOREIGN = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data")) / "foreign"
 
 
-def needed(name: str) -> Path:
-    if not (FOREIGN / name).exists():
-        pytest.skip(f"{FOREIGN / name} is not there; set PARALLAX_DATA to the folder of recordings")
-    return FOREIGN / name
+def foreign(name: str) -> Path:
+    return needed(f"foreign/{name}")
 
 
 def missing(found: LabelSet) -> int:
@@ -74,7 +71,7 @@ FACTS = [
 def test_facts(
     name: str, format: str, labels: int, keypoints: int, picture: str, k: int, place: tuple[float, float], words: list[str]
 ) -> None:
-    path = needed(name)
+    path = foreign(name)
     assert detect_format(path) == LabelFormat(format)
     found = read_labels(path)
     assert (len(found.labels), len(found.skeleton)) == (labels, keypoints)
@@ -96,7 +93,7 @@ def test_facts(
     ],
 )
 def test_what_is_not_read_is_refused_with_the_reason(name: str, words: str) -> None:
-    path = needed(name)
+    path = foreign(name)
     with pytest.raises(BadInputError, match=words) as raised:
         read_labels(path)
     assert str(path) in str(raised.value)
@@ -104,16 +101,16 @@ def test_what_is_not_read_is_refused_with_the_reason(name: str, words: str) -> N
 
 def test_deeplabcut_hdf5_and_csv_are_equal() -> None:
     for name in ("Reaching-Mackenzie/CollectedData_Mackenzie", "golden_mouse/CollectedData_shaokai"):
-        a, b = (read_dlc(needed(f"deeplabcut/{name}{suffix}")) for suffix in (".csv", ".h5"))
+        a, b = (read_dlc(foreign(f"deeplabcut/{name}{suffix}")) for suffix in (".csv", ".h5"))
         assert a.skeleton.keypoints == b.skeleton.keypoints
         for x, y in zip(a.labels, b.labels, strict=True):
             assert (x.image, x.people) == (y.image, y.people)
             np.testing.assert_allclose(x.xy_px, y.xy_px, rtol=0, atol=1e-9)
-    assert missing(read_dlc(needed("deeplabcut/Reaching-Mackenzie/CollectedData_Mackenzie.h5"))) == 84
+    assert missing(read_dlc(foreign("deeplabcut/Reaching-Mackenzie/CollectedData_Mackenzie.h5"))) == 84
 
 
 def test_visibility_is_read_as_it_is_meant() -> None:
-    binary, ternary = (needed(f"coco/sleap-io-js/visibility_{kind}/annotations.json") for kind in ("binary", "ternary"))
+    binary, ternary = (foreign(f"coco/sleap-io-js/visibility_{kind}/annotations.json") for kind in ("binary", "ternary"))
 
     def count(found: LabelSet) -> list[int]:
         return [int(sum((label.state == state).sum() for label in found.labels)) for state in PointState]
@@ -121,12 +118,12 @@ def test_visibility_is_read_as_it_is_meant() -> None:
     assert count(read_coco(binary)) == [18, 33, 0, 0]
     assert count(read_coco(binary, visibility="ternary")) == [18, 0, 33, 0]
     assert count(read_coco(ternary)) == [18, 15, 18, 0]
-    assert count(read_coco(needed("posetrack18/annotations/test_posetrack18_val.json"))) == [56, 182, 0, 0]
+    assert count(read_coco(foreign("posetrack18/annotations/test_posetrack18_val.json"))) == [56, 182, 0, 0]
     # 57, 17 and 164 points of visibility 0, 1 and 2, of which two annotations of 17 that nobody labelled.
-    assert count(read_coco(needed("coco/test_coco.json"))) == [57 - 2 * 17, 164, 17, 0]
+    assert count(read_coco(foreign("coco/test_coco.json"))) == [57 - 2 * 17, 164, 17, 0]
 
 
 def test_a_chosen_category() -> None:
-    path = needed("coco/sleap-io-js/category_folders/annotations.json")
+    path = foreign("coco/sleap-io-js/category_folders/annotations.json")
     mouse = read_labels(path, category="mouse")
     assert [label.image.source for label in mouse.labels] == ["mouse/mouse_001.jpg", "mouse/mouse_002.jpg"]

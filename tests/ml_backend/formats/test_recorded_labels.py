@@ -1,7 +1,6 @@
 """Real DeepLabCut and Lightning Pose files."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,9 @@ import pytest
 from ml_backend.formats.dlc import read_dlc, read_dlc_predictions, write_dlc
 from ml_backend.formats.label_records import join_views, split_views
 from ml_backend.formats.lightning_pose import read_lightning_pose
+from tests.recorded_data import DATA, needed
 
 pytestmark = pytest.mark.data
-DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
-
-
-def needed(name: Any) -> Any:
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set PARALLAX_DATA to the folder of recordings")
-    return path
 
 
 def body(path: Any) -> Any:

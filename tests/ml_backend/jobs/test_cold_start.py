@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,9 @@ def test_a_model_that_cannot_be_had_names_the_ways_out(make_workspace: Make, tmp
         first_order(workspace)
 
 
-@pytest.mark.parametrize("embedded", [False, True])
-def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, embedded: bool) -> None:
-    workspace = make_workspace(cold_start={"embedding": str(hub / "resnet")} if embedded else {})
+@pytest.mark.parametrize(("embedding", "width"), [(None, 144), ("resnet", 16)])
+def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, embedding: str | None, width: int) -> None:
+    workspace = make_workspace(cold_start={"embedding": embedding and str(hub / embedding)})
     rows = frames.list_frames(workspace.store)[:4]
     without = {name: ref for name, ref in rows[2].images.items() if name != workspace.views[1]}
     frames.replace_images(workspace.store, rows[2].id, without)
@@ -82,9 +83,14 @@ def test_pictures_are_described_view_by_view(make_workspace: Make, hub: Path, em
         4 * len(workspace.views) - 2,
         4 * len(workspace.views) - 1,
     )
-    assert found.shape[2] == (16 if embedded else 144)
+    assert found.shape[2] == width
     assert (found[2, 1] == 0).all()
     assert (np.abs(found).sum(axis=2) > 0).sum() == 4 * len(workspace.views) - 1
-    if embedded:
-        np.testing.assert_allclose(np.linalg.norm(found[0], axis=1), 1, rtol=1e-5)
     assert len(first_order(workspace)) == 12
+
+
+def test_embeddings_have_the_length_one(make_workspace: Make, hub: Path) -> None:
+    workspace = make_workspace(cold_start={"embedding": str(hub / "resnet")})
+    with closing(Pictures(workspace)) as pictures:
+        found = describe_pictures(workspace, frames.list_frames(workspace.store)[:2], pictures, lambda report: None)
+    np.testing.assert_allclose(np.linalg.norm(found.reshape(6, 16), axis=1), 1, rtol=1e-5)

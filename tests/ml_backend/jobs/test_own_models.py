@@ -80,11 +80,11 @@ def test_a_network_of_ones_own_in_the_loop(
 def test_target_height_grid_precision_and_flip_test(make_workspace: Make, label: Label) -> None:
     workspace = make_workspace(train={"amplitude": 5.0, "grid": "stride", "precision": "bfloat16", "flip_test": True})
     label(workspace, [0, 8])
-    if not workspace.binding.skeleton.flip_augment:
-        with pytest.raises(BadInputError, match=r"train\.flip_test: needs"):
-            retrain(workspace)
-        workspace = changed(workspace, flip_test=False)
-    config = read_manifest(workspace.models / retrain(workspace).path).config
+    assert not workspace.binding.skeleton.flip_augment
+    with pytest.raises(BadInputError, match=r"train\.flip_test: needs"):
+        retrain(workspace)
+    without = changed(workspace, flip_test=False)
+    config = read_manifest(without.models / retrain(without).path).config
     assert (config.amplitude, config.grid, config.precision) == (5.0, "stride", "bfloat16")
 
 

@@ -85,38 +85,54 @@ def test_a_project_may_name_any_score_alone(name: str, make_workspace: Make, lab
     assert unmet(RoundState(workspace)) == {}
 
 
-PAIRS = [(name, need) for name in SCORES for need in sorted(SCORES[name]().requires - {Output.FEATURES})]
+#: Need → a word of the reason without it.
+WORDS: dict[Need, str] = {
+    Context.SUBJECTS: "subjects.max",
+    Context.RIG: "calibrat",
+    Context.NEIGHBOURS: "time",
+    Context.LABELS: "labelled frames",
+    Output.PEAKS: "heatmaps",
+    Output.HEATMAPS: "heatmaps",
+    Output.LINKS: "auxiliary network",
+    Output.VARIANCE: "auxiliary network",
+    Output.LEARNING_LOSS: "auxiliary network",
+    Output.ENSEMBLE: "compares models",
+}
+PAIRS = [(name, need) for name in SCORES for need in sorted(SCORES[name]().requires - {Output.FEATURES, Context.VIEWS})]
+
+
+def project_without(need: Need, make_workspace: Make, label: Label, studio: CaptureStudio, **settings: Any) -> Workspace:
+    """A project that lacks cameras' calibration, labels, or the order in time."""
+    workspace = make_workspace(calibrated=need is not Context.RIG, **settings)
+    if need is not Context.LABELS:
+        label(workspace, LABELLED)
+    if need is Context.NEIGHBOURS:
+        frames.save_sequence(workspace.store, SequenceRow(studio.sequence, studio.rig.to_json(), False))
+    return workspace
 
 
 @pytest.mark.parametrize(("name", "need"), PAIRS, ids=[f"{name}-{need}" for name, need in PAIRS])
 def test_a_score_without_its_input_is_nan_and_says_why(
-    name: str, need: Need, make_workspace: Make, label: Label, studio: CaptureStudio, monkeypatch: pytest.MonkeyPatch
+    name: str, need: Need, make_workspace: Make, label: Label, studio: CaptureStudio
 ) -> None:
     subjects = {"max": 1} if need is Context.SUBJECTS else subjects_for(name)
-    workspace = make_workspace(scores={name: 1.0}, calibrated=need is not Context.RIG, subjects=subjects)
-    if need is not Context.LABELS:
-        label(workspace, LABELLED)
-    if need is Context.NEIGHBOURS:
-        rig = studio.rig.to_json()
-        frames.save_sequence(workspace.store, SequenceRow(studio.sequence, rig, False))
-    if need is Context.VIEWS:
-        monkeypatch.setattr(RoundState, "views", ("only",))
-        assert "one" in unmet(RoundState(workspace))[name]
-        return
+    workspace = project_without(need, make_workspace, label, studio, scores={name: 1.0}, subjects=subjects)
     arrays = scored(workspace, studio, need)
     assert not np.isfinite(arrays.get(f"raw.{name}", np.nan)).any(), "never a silent zero"
     reason = unavailable_scores(RoundState(workspace), choose_scores(RoundState(workspace)).scores, arrays)[name]
-    words = {
-        Context.SUBJECTS: "subjects.max",
-        Context.RIG: "calibrat",
-        Context.NEIGHBOURS: "time",
-        Context.LABELS: "labelled frames",
-        Output.ENSEMBLE: "compares models",
-    }
-    heat = {Output.PEAKS, Output.HEATMAPS}
+    assert WORDS[need] in reason
     assert (need is Context.LABELS) == ("labelled frames" in reason)
-    assert need in heat or "heatmaps" not in reason or name == "vl4pose"
-    assert words.get(need, "heatmaps" if need in heat else "auxiliary network") in reason
+    assert WORDS[need] == "heatmaps" or "heatmaps" not in reason or name == "vl4pose"
+
+
+@pytest.mark.parametrize("name", [name for name in SCORES if Context.VIEWS in SCORES[name]().requires])
+def test_a_score_of_several_views_has_no_value_with_one(
+    name: str, make_workspace: Make, label: Label, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(scores={name: 1.0}, subjects=subjects_for(name))
+    label(workspace, LABELLED)
+    monkeypatch.setattr(RoundState, "views", ("only",))
+    assert "one" in unmet(RoundState(workspace))[name]
 
 
 def test_only_what_somebody_chose_is_complained_of_and_only_once(

@@ -226,17 +226,16 @@ def test_links_start_at_the_labelled_lengths(make_blobs: Any) -> None:
     assert (spread_a, spread_b) == pytest.approx((math.log(5), math.log(81)))
 
 
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("init", [None, "plain"])
 def test_a_run_begins_with_links_at_the_labelled_lengths_of_its_crops(
-    make_blobs: Any, tiny: TrainConfig, tmp_path: Path, warm: bool
+    make_blobs: Any, tiny: TrainConfig, tmp_path: Path, init: str | None
 ) -> None:
     blobs = make_blobs(n=8)  # pictures of 64 px, which a network of 32 px with stride 4 sees in 8 heatmap pixels
     rest = (blobs.targets, blobs.skeleton, blobs.load)
     # Boxes would be crops of several scales; the whole picture is one.
     still = tiny.but(lr=1e-12, weight_decay=0.0, schedule="constant", steps=1, two_stage=False, augment=AugmentConfig.none())
-    if warm:
-        train(still, *rest, tmp_path / "plain")
-    train(still.but(auxiliary=("links",)), *rest, tmp_path / "links", init=tmp_path / "plain" if warm else None)
+    train(still, *rest, tmp_path / "plain")
+    train(still.but(auxiliary=("links",)), *rest, tmp_path / "links", init=init and tmp_path / init)
     lengths = np.linalg.norm(blobs.truth[:, [2, 2]] - blobs.truth[:, [0, 1]], axis=-1) / 8
     expected = [*lengths.mean(axis=0), *np.log(np.maximum(lengths.var(axis=0), 1))]
     np.testing.assert_allclose(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from pathlib import Path
 
@@ -16,20 +15,19 @@ from label_config.values.skeleton import Skeleton
 from ml_backend.pose.config import AugmentConfig, TrainConfig
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.training import train
-
-DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data")) / "lp_mirror_mouse"
+from tests.recorded_data import needed
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no recording at {DATA}; set PARALLAX_DATA")
 def test_twenty_frames_are_learnt_to_below_two_pixels(tmp_path: Path) -> None:
-    with (DATA / "CollectedData.csv").open(newline="") as file:
+    folder = needed("lp_mirror_mouse")
+    with (folder / "CollectedData.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     skeleton = Skeleton("mouse", tuple(rows[1][1::2]))
     targets = []
     for row in rows[3:23]:
         xy = np.array([float(value) if value else np.nan for value in row[1:]]).reshape(-1, 2)
-        targets.append(TrainingTarget(ImageRef(str(DATA / row[0])), xy, np.isfinite(xy).all(axis=1).astype(float)))
+        targets.append(TrainingTarget(ImageRef(str(folder / row[0])), xy, np.isfinite(xy).all(axis=1).astype(float)))
 
     def load(ref: ImageRef) -> ByteArray:
         stored = cv2.imread(ref.source)

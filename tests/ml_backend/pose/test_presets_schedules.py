@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,30 +72,36 @@ def killing(real: Any, after: int) -> Any:
     return losses
 
 
-@pytest.mark.parametrize("killed", [False, True])
+def stopped(run: Any, after: int) -> None:
+    """Asked to stop between two steps."""
+    asked = iter([False] * after + [True])
+    run(should_stop=lambda: next(asked))
+
+
+def killed(run: Any, after: int) -> None:
+    """Killed inside a step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.Run, "_losses", killing(engine.Run._losses, after))
+        with pytest.raises(KeyboardInterrupt):
+            run()
+
+
+@pytest.mark.parametrize(("interrupted", "checkpoint_every_s"), [(stopped, 1e9), (killed, 0.0)])
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_recipe_is_killed_resumes_and_repeats_itself(
-    make_blobs: Any, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, killed: bool
+def test_every_recipe_is_interrupted_resumes_and_repeats_itself(
+    make_blobs: Any, tiny: TrainConfig, tmp_path: Path, name: str, interrupted: Any, checkpoint_every_s: float
 ) -> None:
-    """Stopped between two steps, or killed inside one with the checkpoint of the step before."""
     blobs = make_blobs(n=8)
     # Sixteen crops per epoch of two steps; the figures of long recipes are cut to a dozen steps.
     config = preset(name, tiny.but(batch=4), n_targets=6, mean_oks=0.99)
     config = config.but(steps=min(config.steps, 12), validate_every=min(config.validate_every, 2), patience=1)
-    config = config.but(checkpoint_every_s=0.0 if killed else 1e9)
+    config = config.but(checkpoint_every_s=checkpoint_every_s)
     arguments = (config, blobs.targets[:6], blobs.skeleton, blobs.load)
     validation = blobs.targets[6:] if config.validate_every else ()
     whole = train(*arguments, tmp_path / "whole", validation=validation)
-    half = config.steps // 2
-    if killed:
-        with monkeypatch.context() as patch:
-            patch.setattr(engine.Run, "_losses", killing(engine.Run._losses, half))
-            with pytest.raises(KeyboardInterrupt):
-                train(*arguments, tmp_path / "parts", validation=validation)
-    else:
-        asked = iter([False] * half + [True])
-        train(*arguments, tmp_path / "parts", validation=validation, should_stop=lambda: next(asked))
-    parts = train(*arguments, tmp_path / "parts", validation=validation)
+    run = partial(train, *arguments, tmp_path / "parts", validation=validation)
+    interrupted(run, config.steps // 2)
+    parts = run()
     assert len(parts.losses) == config.steps
     np.testing.assert_allclose(parts.losses, whole.losses, rtol=0, atol=1e-6)
     np.testing.assert_allclose(parts.validations, whole.validations, rtol=0, atol=1e-5)

@@ -1,5 +1,6 @@
 """Real recordings: sizes, counts, exact frames, mirror views."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
-from label_config.values import ImageRef
+from label_config.values import ByteArray, ImageRef
 from ml_backend.recordings import iter_images, open_recording, probe, read_image, reconcile_size
 
 from .conftest import readable
@@ -45,17 +46,20 @@ def test_mirror_mouse_is_two_crops_of_each_picture(data_folder: Any) -> None:
     np.testing.assert_array_equal(np.vstack([readable(pictures[0]), readable(pictures[1])]), whole[..., ::-1])
 
 
+def read_by_opencv(video: str, count: int) -> Iterator[ByteArray]:
+    """The first pictures of a video in RGB."""
+    capture = cv2.VideoCapture(video)
+    for _ in range(count):
+        ok, picture = capture.read()
+        assert ok
+        yield np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
+    capture.release()
+
+
 def test_openfield_video_has_2330_frames_and_exact_order(data_folder: Any) -> None:
     video = str(data_folder / "dlc_openfield" / "videos" / "m3v1mp4.mp4")
     assert probe(video).n_frames == 2330
     wanted = [2, 40, 41, 250]
-    capture = cv2.VideoCapture(video)
-    expected = {}
-    for i in range(251):
-        ok, picture = capture.read()
-        assert ok
-        if i in wanted:
-            expected[i] = picture[..., ::-1]
-    capture.release()
+    expected = {i: picture for i, picture in enumerate(read_by_opencv(video, 251)) if i in wanted}
     for position, found in iter_images([ImageRef(video, i) for i in reversed(wanted)]):
         np.testing.assert_array_equal(readable(found), expected[wanted[::-1][position]])

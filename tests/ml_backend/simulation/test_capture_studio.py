@@ -98,14 +98,13 @@ def test_visible_limbs_show_their_side(studio: Any) -> None:
     """The pixel at the middle of a forearm or thigh carries the colour of its side, in the right place, unless hidden."""
     clean = replace(studio, noise=0.0, distractor=False)
     index = clean.skeleton.index
+    shins = [([index[f"{side}_knee"], index[f"{side}_ankle"]], sign) for side, sign in (("left", 1), ("right", -1))]
     hits = total = 0
     for frame in range(0, 400, 20):
         for view in range(4):
             picture = clean.render(frame, view).astype(int)
-            for side, sign in (("left", 1), ("right", -1)):
-                ends = [index[f"{side}_knee"], index[f"{side}_ankle"]]
-                if clean.occluded[frame, view, ends].any():
-                    continue
+            shown = [(ends, sign) for ends, sign in shins if not clean.occluded[frame, view, ends].any()]
+            for ends, sign in shown:
                 x, y = np.rint(clean.truth_xy[frame, view, ends].mean(axis=0)).astype(int)
                 red_minus_blue = picture[y, x, 0] - picture[y, x, 2]
                 hits, total = hits + (sign * red_minus_blue > 20), total + 1

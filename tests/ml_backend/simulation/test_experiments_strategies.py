@@ -1,6 +1,5 @@
 """Which frames a strategy takes, and how errors are weighed, on predictions made by hand (no network)."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from ml_backend.simulation.experiments.learner import Scan
 from ml_backend.simulation.experiments.simulated_annotator import annotate
 from ml_backend.simulation.experiments.strategies import Knowledge, pick, pseudo_label, score_pool
 from tests.predictions import peaks, predicted
+from tests.recorded_data import DATA, needed
 
-DATA = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SMALL = Design(pool_frames=50, test_frames=20, views=3, rare_fraction=0.3, input_px=(32, 32), batch=5, exclusion_frames=0)
 
 
@@ -158,8 +157,7 @@ def test_a_missing_recording_is_named(tmp_path: Path) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "frames", "views", "keypoints"), [("lp_mirror_mouse", 90, 2, 7), ("dlc_openfield", 116, 1, 4)])
 def test_recordings_labelled_by_hand(name: Any, frames: Any, views: Any, keypoints: Any, tmp_path: Path) -> None:
-    if not (DATA / name).is_dir():
-        pytest.skip(f"no recording at {DATA / name}; set PARALLAX_DATA")
+    needed(name)
     design = DESIGNS[name]
     one, two = (load_recording(design, seed, tmp_path, DATA) for seed in (0, 1))
     assert one.xy_px.shape == (frames, views, keypoints, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,9 +20,9 @@ from ml_backend.formats.sleap import write_sleap
 from ml_backend.simulation.studio import CaptureStudio, anipose_toml
 from ml_backend.tracks.matched_subjects import match_subjects
 from plugins.cli.main import app
+from tests.recorded_data import needed
 
 FRAMES = 130
-FOREIGN = Path(os.environ.get("PARALLAX_DATA", Path(__file__).parents[4] / "shared" / "data")) / "foreign"
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +122,7 @@ def test_a_network_beside_a_person_is_no_second_animal(studio: CaptureStudio, fi
 @pytest.mark.data
 def test_flies_of_sleap_keep_the_numbers_of_their_tracks(tmp_path: Path) -> None:
     """1,500 frames of two flies with tracks: given in another order in every frame, they are told apart as SLEAP did."""
-    path = FOREIGN / "sleap" / "clip.2node.slp"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set PARALLAX_DATA to the folder of recordings")
-    given = read_labels(path)
+    given = read_labels(needed("foreign/sleap/clip.2node.slp"))
     rng = np.random.default_rng(0)
     swapped = {frame: int(rng.integers(2)) for frame in range(1500)}
     mixed = tuple(replace(one, subject=one.subject ^ swapped[one.image.frame_index or 0]) for one in given.labels)
@@ -148,10 +144,7 @@ def places(labels: LabelSet) -> dict[tuple[int | None, int], list[list[float]]]:
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["madlc_testdata.csv", "madlc_testdata_v2.csv"])
 def test_animals_of_deeplabcut_go_there_and_back(name: str, tmp_path: Path) -> None:
-    path = FOREIGN / "deeplabcut" / "sleap_fixtures" / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set PARALLAX_DATA to the folder of recordings")
-    found = match_subjects({"video": read_labels(path)}, None)
+    found = match_subjects({"video": read_labels(needed(f"foreign/deeplabcut/sleap_fixtures/{name}"))}, None)
     assert len(found.labels.labels) == 5
     Export(found.labels, LabelFormat.DLC, tmp_path / "dlc").write()
     again = read_labels(tmp_path / "dlc")

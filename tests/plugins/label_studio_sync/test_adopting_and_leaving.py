@@ -349,10 +349,9 @@ def test_a_model_version_that_exists_no_more_is_not_restored(lab: Lab) -> None:
     )
     lab.client.change_project(lab.project, model_version="old")
     lab.serve([0, 1])
-    for _, held in list(lab.client.predictions(lab.project)):
-        for number, version in held.items():
-            if version == "old":
-                lab.client.delete_prediction(number)
+    predictions = [one for _, held in lab.client.predictions(lab.project) for one in held.items()]
+    (old,) = (number for number, version in predictions if version == "old")
+    lab.client.delete_prediction(old)
     report = leave(lab.workspace, lab.client)
     assert any("'old'" in line for line in report.kept)
     assert lab.client.project(lab.project)["model_version"] == ""

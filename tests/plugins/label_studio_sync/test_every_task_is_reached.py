@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def without_model(lab: Any) -> None:
         connection.execute(update(projects).values(live_version_id=None))
 
 
+def label_to_the_last(lab: Any, person: Any, meanwhile: Callable[[int], None]) -> list[dict[str, Any]]:
+    """The tasks that somebody labels until none comes; ``meanwhile`` runs after each, with how many are labelled."""
+    reached: list[dict[str, Any]] = []
+    while (task := person.next_task(lab.project)) is not None:
+        lab.submit(person, task, lab.hand_made(lab.index_of(task["id"])))
+        reached.append(task)
+        meanwhile(len(reached))
+    return reached
+
+
 def test_two_people_one_of_them_holding_a_task_label_a_project_to_its_last_task(make_lab: Any) -> None:
     """Validation and guard frames, an unreadable picture, a skipped task and tasks that nobody understands among them."""
     lab = make_lab(60, train={"auto": False}, selection={"window": 30})
@@ -87,13 +98,13 @@ def test_two_people_one_of_them_holding_a_task_label_a_project_to_its_last_task(
     held = holder.next_task(lab.project)
     skipped = other.next_task(lab.project)
     assert other.skip(skipped).status_code == 201
-    reached = []
-    while (task := other.next_task(lab.project)) is not None:
-        lab.submit(other, task, lab.hand_made(1))
-        reached.append(task["id"])
-        if len(reached) % 8 == 0:
+
+    def meanwhile(labelled: int) -> None:
+        if labelled % 8 == 0:
             beat(lab)
-    assert sorted(reached) == sorted({*numbers, *strange} - {held["id"], skipped["id"]})
+
+    reached = label_to_the_last(lab, other, meanwhile)
+    assert sorted(task["id"] for task in reached) == sorted({*numbers, *strange} - {held["id"], skipped["id"]})
     lab.submit(holder, held, lab.hand_made(1))
     assert holder.next_task(lab.project)["id"] == skipped["id"], "what one person skipped is the other's last task"
 
@@ -118,20 +129,21 @@ def test_the_orders_of_models_reach_every_task_too_while_one_person_holds_one(ma
     beat(lab, WorksAtOnce)
     beat(lab, WorksAtOnce)
     holder, other = lab.person(), lab.person()
-    reached, models, held = [], set(), []
-    while (task := other.next_task(lab.project)) is not None:
-        lab.submit(other, task, lab.hand_made(lab.index_of(task["id"])))
-        reached.append(task["id"])
-        models |= {prediction["model_version"].split(".")[0] for prediction in task["predictions"]}
-        if len(reached) % 6 == 0 or len(reached) == 11:
+    held = []
+
+    def meanwhile(labelled: int) -> None:
+        if labelled % 6 == 0 or labelled == 11:
             beat(lab, WorksAtOnce)
             beat(lab, WorksAtOnce)
-        if len(reached) == 18:
+        if labelled == 18:
             held.append(holder.next_task(lab.project))
+
+    reached = label_to_the_last(lab, other, meanwhile)
+    models = {prediction["model_version"].split(".")[0] for task in reached for prediction in task["predictions"]}
     (holds,) = held
     assert {"px-2", "px-3"} <= models, f"served by {models}; version 1 stands in the store without a model"
     assert holds["predictions"][0]["model_version"].startswith("px-2."), "it comes from a model's order"
-    assert sorted(reached) == sorted({*numbers} - {holds["id"]})
+    assert sorted(task["id"] for task in reached) == sorted({*numbers} - {holds["id"]})
     lab.submit(holder, holds, lab.hand_made(1))
     assert holder.next_task(lab.project) is None
 

@@ -150,16 +150,23 @@ def test_leaving_takes_along_what_a_forgotten_set_up_left(
     port = free_port()
     with closing(Client(platform.url, platform.token)) as client:
         untouched = outside(client, theirs)
-        for folder in (tmp_path / "first", tmp_path / "second"):
+
+        def set_up(folder: Path) -> Workspace:
             folder.mkdir()
-            workspace = carry_out(understand(settings(platform, folder, theirs, platform.url, port), client), "hush")
-            if folder.name == "first":
-                serve_backend(workspace, port)
-                add_header(workspace, client)
+            return carry_out(understand(settings(platform, folder, theirs, platform.url, port), client), "hush")
+
+        def work(workspace: Workspace) -> None:
             connect(workspace, client, "hush")
             pull(workspace, client)
             order(workspace)
             push(workspace, client)
+
+        forgotten = set_up(tmp_path / "first")
+        serve_backend(forgotten, port)
+        add_header(forgotten, client)
+        work(forgotten)
+        workspace = set_up(tmp_path / "second")
+        work(workspace)
         leave(workspace, client)
         # what the forgotten set-up changed of theirs, nobody knows any more; Label Studio's own default stands there
         assert outside(client, theirs) == {**untouched, "sampling": "Sequential sampling"}

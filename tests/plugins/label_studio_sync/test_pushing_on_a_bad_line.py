@@ -162,15 +162,23 @@ def test_killed_in_the_middle_of_the_second_chunk(lab: Any) -> None:
     assert_sound(lab, list(range(12)))
 
 
-@pytest.mark.parametrize("how", ["silent", "500"])
-def test_an_interrupted_import_of_tasks_makes_no_frame_twice(lab: Any, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted_import_of_tasks(lab: Any, how: str) -> None:
     lab.select(list(range(12)))
     lab.client.fail = fail_on("import", how)
     with pytest.raises(LabelStudioError):
         push(lab.workspace, lab.client)
-    if how == "500":
-        assert push(lab.workspace, lab.client) is None, "it may still land; wait"
-        monkeypatch.setattr(new_tasks, "LANDING_S", 0.0)
+
+
+def test_an_import_of_tasks_that_arrived_unanswered_makes_no_frame_twice(lab: Any) -> None:
+    interrupted_import_of_tasks(lab, "silent")
+    assert push(lab.workspace, lab.client) is not None
+    assert_sound(lab, list(range(12)))
+
+
+def test_a_refused_import_of_tasks_may_still_land_and_makes_no_frame_twice(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted_import_of_tasks(lab, "500")
+    assert push(lab.workspace, lab.client) is None, "it may still land; wait"
+    monkeypatch.setattr(new_tasks, "LANDING_S", 0.0)
     assert push(lab.workspace, lab.client) is not None
     assert_sound(lab, list(range(12)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,18 +202,28 @@ def test_weights_that_cannot_be_downloaded_name_the_ways_out(tmp_path: Path, mon
         build_network("backbone", 3, pretrained="microsoft/resnet-18")
 
 
-@pytest.mark.parametrize("kind", ["resnet", "vit"])
-def test_a_downloaded_folder_is_all_that_a_backbone_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def resnet_of_a_hub() -> Any:
+    from transformers import ResNetBackbone, ResNetConfig
+
+    return ResNetBackbone(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"))
+
+
+def vit_of_a_hub() -> Any:
+    from transformers import ViTConfig, ViTModel
+
+    small = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
+    return ViTModel(small, add_pooling_layer=False)
+
+
+@pytest.mark.parametrize("make", [resnet_of_a_hub, vit_of_a_hub])
+def test_a_downloaded_folder_is_all_that_a_backbone_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]
+) -> None:
     """Without a connection, and only as safetensors."""
     import huggingface_hub.constants
-    from transformers import ResNetBackbone, ResNetConfig, ViTConfig, ViTModel
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    if kind == "resnet":
-        saved: Any = ResNetBackbone(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"))
-    else:
-        small = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
-        saved = ViTModel(small, add_pooling_layer=False)
+    saved = make()
     saved.save_pretrained(tmp_path)
     loaded = build_network("backbone", 3, pretrained=str(tmp_path)).state_dict()
     for name, value in saved.state_dict().items():
