@@ -46,5 +46,5 @@ def test_the_loop_recovers(
     # All scenarios of this run start together, a few at a time; each test then waits for its own.
     tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
     for test in (test for test in tests if test.originalname == request.function.__name__):
-        start(test.callspec.params["name"])
+        start(str(test.callspec.params["name"]))
     start(name).result()

@@ -235,7 +235,7 @@ def test_a_run_begins_with_links_at_the_labelled_lengths_of_its_crops(
     # Boxes would be crops of several scales; the whole picture is one.
     still = tiny.but(lr=1e-12, weight_decay=0.0, schedule="constant", steps=1, two_stage=False, augment=AugmentConfig.none())
     train(still, *rest, tmp_path / "plain")
-    train(still.but(auxiliary=("links",)), *rest, tmp_path / "links", init=init and tmp_path / init)
+    train(still.but(auxiliary=("links",)), *rest, tmp_path / "links", init=tmp_path / init if init else None)
     lengths = np.linalg.norm(blobs.truth[:, [2, 2]] - blobs.truth[:, [0, 1]], axis=-1) / 8
     expected = [*lengths.mean(axis=0), *np.log(np.maximum(lengths.var(axis=0), 1))]
     np.testing.assert_allclose(

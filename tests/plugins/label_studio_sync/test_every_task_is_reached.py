@@ -72,11 +72,14 @@ def without_model(lab: Any) -> None:
         connection.execute(update(projects).values(live_version_id=None))
 
 
-def label_to_the_last(lab: Any, person: Any, meanwhile: Callable[[int], None]) -> list[dict[str, Any]]:
-    """The tasks that somebody labels until none comes; ``meanwhile`` runs after each, with how many are labelled."""
-    reached: list[dict[str, Any]] = []
+def label_to_the_last(lab: Any, person: Any, points: Callable[[int], Any], meanwhile: Callable[[int], None]) -> list[Any]:
+    """The tasks that somebody labels until none comes, by task number → ``points``.
+
+    ``meanwhile`` runs after each, with how many are labelled.
+    """
+    reached: list[Any] = []
     while (task := person.next_task(lab.project)) is not None:
-        lab.submit(person, task, lab.hand_made(lab.index_of(task["id"])))
+        lab.submit(person, task, points(task["id"]))
         reached.append(task)
         meanwhile(len(reached))
     return reached
@@ -103,7 +106,7 @@ def test_two_people_one_of_them_holding_a_task_label_a_project_to_its_last_task(
         if labelled % 8 == 0:
             beat(lab)
 
-    reached = label_to_the_last(lab, other, meanwhile)
+    reached = label_to_the_last(lab, other, lambda task: lab.hand_made(1), meanwhile)
     assert sorted(task["id"] for task in reached) == sorted({*numbers, *strange} - {held["id"], skipped["id"]})
     lab.submit(holder, held, lab.hand_made(1))
     assert holder.next_task(lab.project)["id"] == skipped["id"], "what one person skipped is the other's last task"
@@ -138,7 +141,7 @@ def test_the_orders_of_models_reach_every_task_too_while_one_person_holds_one(ma
         if labelled == 18:
             held.append(holder.next_task(lab.project))
 
-    reached = label_to_the_last(lab, other, meanwhile)
+    reached = label_to_the_last(lab, other, lambda task: lab.hand_made(lab.index_of(task)), meanwhile)
     models = {prediction["model_version"].split(".")[0] for task in reached for prediction in task["predictions"]}
     (holds,) = held
     assert {"px-2", "px-3"} <= models, f"served by {models}; version 1 stands in the store without a model"
