@@ -102,9 +102,9 @@ def test_the_label_of_a_box_is_its_subjects_number_where_it_is_known(numbered: b
 def test_a_box_that_gets_another_number_takes_its_points_along() -> None:
     boxes = {s: np.array([[10.0 + 50 * s, 20, 40, 50]] * 2) for s in (0, 1)}
     regions = submitted(encode({0: pose(2), 1: pose(3)}, of_three(), SIZES, GENERATION, boxes_px=boxes))
-    for region in regions:
-        if region["id"] in ("px:12:0:0:b", "px:12:0:1:b"):  # in the first camera the two were exchanged
-            region["value"] = {**region["value"], "rectanglelabels": ["2" if region["id"] == "px:12:0:0:b" else "1"]}
+    by_id = {region["id"]: region for region in regions}
+    for name, number in (("px:12:0:0:b", "2"), ("px:12:0:1:b", "1")):  # in the first camera the two were exchanged
+        by_id[name]["value"] = {**by_id[name]["value"], "rectanglelabels": [number]}
     decoded = decode(regions, of_three())
     np.testing.assert_allclose(decoded.poses[1].xy_px[0], pose(2).xy_px[0], atol=1e-3)
     np.testing.assert_allclose(decoded.poses[1].xy_px[1], pose(3).xy_px[1], atol=1e-3)
