@@ -49,13 +49,13 @@ def measure(workspace: Workspace, version: VersionRow) -> list[RobustnessRow]:
 
     Raises ParallaxError when no validation frame is labelled.
     """
-    snapshot = collect(workspace)
+    snapshot, views = collect(workspace), workspace.views
     rows = snapshot.rows("val")
     frames = {row.id: row for row in list_frames(workspace.store, snapshot.frame_ids[rows].tolist())}
     slots = [
         (int(i), v, frames[int(snapshot.frame_ids[i])].images[view])
         for i in rows
-        for v, view in enumerate(workspace.views)
+        for v, view in enumerate(views)
         if view in frames[int(snapshot.frame_ids[i])].images and snapshot.human[i, v].any()
     ]
     if not slots:
@@ -64,7 +64,7 @@ def measure(workspace: Workspace, version: VersionRow) -> list[RobustnessRow]:
         )
     truth = np.stack([np.where(snapshot.human[i, v, :, None], snapshot.xy_px[i, v], np.nan) for i, v, _ in slots])
     model = load_predictor(workspace, workspace.models / version.path)
-    boxes = [frames[int(snapshot.frame_ids[i])].box(workspace.views[v], subject=int(snapshot.subjects[i])) for i, v, _ in slots]
+    boxes = [frames[int(snapshot.frame_ids[i])].box(views[v], subject=int(snapshot.subjects[i])) for i, v, _ in slots]
     errors = {perturbation.name: np.full(truth.shape[:2], np.nan) for perturbation in PERTURBATIONS}
     with closing(Pictures(workspace)) as pictures:
         for positions, batch in _batches(pictures, [ref for *_, ref in slots]):

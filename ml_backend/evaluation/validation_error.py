@@ -14,12 +14,11 @@ from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.project.frame_pictures import Pictures
-from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.project.predict_frames import predict_frames
-from ml_backend.project.splitting import rules
+from ml_backend.project.round_state import RoundState
+from ml_backend.project.splitting import rules_of
 from ml_backend.project.subject_rows import labelled_rows
 from ml_backend.store.frames import FrameRow
-from ml_backend.store.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -70,22 +69,22 @@ class Validation:
             object.__setattr__(self, "subjects", np.full(len(self.frames), DEFAULT_SUBJECT, dtype=np.int64))
 
 
-def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
+def predict_validation(now: RoundState, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> Validation:
     """Predict the labelled validation frames of a snapshot; labels and predictions come in the same order."""
     rows = snapshot.rows("val")
     rows = np.array(sorted(rows.tolist(), key=lambda row: (snapshot.keys[row], snapshot.subjects[row])), dtype=np.int64)
-    frames = labelled_rows(workspace, snapshot, rows)
-    predicted = predict_frames(workspace, model, frames, pictures)
+    frames = labelled_rows(now, snapshot, rows)
+    predicted = predict_frames(now.workspace, model, frames, pictures)
     predicted_world = np.full(snapshot.xyz_world[rows].shape, np.nan)
-    limit = workspace.spec.pseudo_labels.threshold_px
-    for name, rig in rigs_of(workspace).items():
+    limit = now.spec.pseudo_labels.threshold_px
+    for name, rig in now.rigs.items():
         in_recording = np.array([i for i, frame in enumerate(frames) if frame.key.sequence == name], dtype=np.int64)
         if len(in_recording):
             points = triangulate_robust(rig, predicted.xy_px[in_recording], threshold_px=limit)
             predicted_world[in_recording] = points.xyz_world
     return Validation(
         frames=frames,
-        block=time_blocks([frame.key for frame in frames], {name: rule.block_frames for name, rule in rules(workspace).items()}),
+        block=time_blocks([frame.key for frame in frames], {name: rule.block_frames for name, rule in rules_of(now).items()}),
         predicted=predicted,
         truth_px=np.where(snapshot.human[rows][..., None], snapshot.xy_px[rows], np.nan),
         truth_world=snapshot.xyz_world[rows],
@@ -94,9 +93,9 @@ def predict_validation(workspace: Workspace, model: PoseModel, snapshot: Snapsho
     )
 
 
-def validation_errors(workspace: Workspace, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
+def validation_errors(now: RoundState, model: PoseModel, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
     """Compare a model's predictions with annotators' points on the validation frames."""
-    validation = predict_validation(workspace, model, snapshot, pictures)
+    validation = predict_validation(now, model, snapshot, pictures)
     error = np.linalg.norm(validation.predicted.xy_px - validation.truth_px, axis=-1)
     world = np.linalg.norm(validation.predicted_world - validation.truth_world, axis=-1)
     return ValidationErrors(

@@ -36,8 +36,9 @@ from ml_backend.metrics.pck import Pck, pck
 from ml_backend.metrics.protocols import ProtocolFigures, protocol_figures
 from ml_backend.metrics.subject_count import CountAccuracy, count_accuracy
 from ml_backend.project.frame_pictures import Pictures
-from ml_backend.project.label_snapshot import collect, rigs_of
+from ml_backend.project.label_snapshot import collect_labels
 from ml_backend.project.load_model import load_predictor
+from ml_backend.project.round_state import RoundState
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
 
@@ -129,15 +130,15 @@ def evaluate(workspace: Workspace, version: VersionRow, thresholds: Sequence[flo
 
     Raises ParallaxError when no validation frame is labelled, BadInputError when the model cannot be loaded.
     """
-    snapshot = collect(workspace)
+    now = RoundState(workspace)
+    snapshot = collect_labels(now)
     if not snapshot.human[snapshot.rows("val")].any():
         raise ParallaxError("evaluate: no validation frame is labelled yet; expected at least one, they come up as random picks")
     model = load_predictor(workspace, workspace.models / version.path)
     with closing(Pictures(workspace)) as pictures:
-        seen = predict_validation(workspace, model, snapshot, pictures)
-    rigs = rigs_of(workspace)
-    units = {rigs[name].unit for name in {frame.key.sequence for frame in seen.frames} if name in rigs}
-    return measure(seen, workspace.binding.skeleton, version.number, units.pop() if len(units) == 1 else None, thresholds)
+        seen = predict_validation(now, model, snapshot, pictures)
+    units = {now.rigs[name].unit for name in {frame.key.sequence for frame in seen.frames} if name in now.rigs}
+    return measure(seen, now.binding.skeleton, version.number, units.pop() if len(units) == 1 else None, thresholds)
 
 
 def measure(seen: Validation, skeleton: Skeleton, version: int, unit: str | None, thresholds: Sequence[float] = ()) -> Evaluation:

@@ -17,6 +17,7 @@ import numpy as np
 
 from label_config.values import BadInputError, FloatArray, ParallaxError, TrainingTarget
 from label_config.values.prediction import Output, Prediction
+from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
 from ml_backend.heatmaps.crops import CropTransform
@@ -31,14 +32,14 @@ from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import preset
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.job_arguments import HarvestArguments, HarvestOptions
-from ml_backend.project.label_snapshot import known_boxes, rigs_of
+from ml_backend.project.label_snapshot import known_boxes
 from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_config import config_for, processes_of
 from ml_backend.project.training_set import human_targets, model_folder_name, snapshot_of_job, training_rows
 from ml_backend.store import versions, work
-from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.store.frames import FrameRow
 from ml_backend.store.statuses import JobKind, VersionStatus, WorkStatus
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -56,16 +57,18 @@ def harvest(context: JobContext) -> VersionRow:
     Raises ParallaxError without a model, calibration or enough labels.
     """
     workspace, options = context.workspace, HarvestOptions.of(context.job)
-    rigs = _rigs(workspace, options)
-    parent, context = _parent(context)
-    row, snapshot, job = snapshot_of_job(workspace, context.job, reuse=True)
+    now = RoundState(workspace)
+    rigs = _rigs(now, options)
+    parent, context = _parent(context, now.live)
+    row, snapshot, job = snapshot_of_job(now, context.job, reuse=True)
     context = context.with_job(job)
-    frames = _frames(workspace, rigs, options)
+    frames = _frames(now, rigs, options)
     with closing(Pictures(workspace)) as pictures:
-        inference = _PoseInference(_body(workspace, snapshot, rigs), rigs, frames, pictures, options.keep)
+        inference = _PoseInference(_body(snapshot, rigs, now.binding.skeleton), rigs, frames, pictures, options.keep)
         before, context = inference.points(context, "before", workspace.models / parent.path)
-        targets = human_targets(workspace, snapshot, training_rows(workspace, snapshot))
-        targets += _harvest_targets(workspace, before, frames, rigs, snapshot, options)
+        now = RoundState(workspace)  # prediction noted what it found of pictures
+        targets = human_targets(now, snapshot, training_rows(workspace, snapshot))
+        targets += _harvest_targets(now, before, frames, rigs, snapshot, options)
         pictures.prepare([target.image for target in targets])
         base = config_for(
             workspace.spec.train,
@@ -79,16 +82,17 @@ def harvest(context: JobContext) -> VersionRow:
         run = TrainingRun(context, row, snapshot, parent, pictures)
         run, _ = run.train(config, targets, folder, init=workspace.models / parent.path, extra={"harvest": poses})
         run.context.report({"stage": "validate"})
-        version = publish_if_good(run, folder, versions.live(workspace.store))
+        now = RoundState(workspace)
+        version = publish_if_good(run, folder, now.live, now)
         inference.points(run.context.remember(version_id=version.id), "after", folder)
     return version
 
 
-def _rigs(workspace: Workspace, options: HarvestOptions) -> dict[str, Rig]:
+def _rigs(now: RoundState, options: HarvestOptions) -> dict[str, Rig]:
     """The rigs of the recordings that were asked for."""
-    if workspace.spec.subjects.max > 1:
+    if now.spec.subjects.max > 1:
         raise BadInputError("harvest: expected one subject in a frame, got subjects.max above 1 in parallax.yaml")
-    known = rigs_of(workspace)
+    known = now.rigs
     if not known:
         raise BadInputError(
             "harvest: none of the project's recordings is calibrated for two or more cameras; "
@@ -100,12 +104,11 @@ def _rigs(workspace: Workspace, options: HarvestOptions) -> dict[str, Rig]:
     return {name: rig for name, rig in known.items() if options.sequences is None or name in options.sequences}
 
 
-def _parent(context: JobContext) -> tuple[VersionRow, JobContext]:
+def _parent(context: JobContext, live: VersionRow | None) -> tuple[VersionRow, JobContext]:
     """The model that harvests and that the personalised one starts from: the live one of the first try."""
     workspace, parent = context.workspace, HarvestArguments.of(context.job).parent
     if isinstance(parent, int):
         return versions.get(workspace.store, parent), context
-    live = versions.live(workspace.store)
     if live is None:
         raise ParallaxError("harvest: there is no model yet; label the first frames and `parallax train`")
     if not same_network(workspace, live):
@@ -115,19 +118,18 @@ def _parent(context: JobContext) -> tuple[VersionRow, JobContext]:
     return live, context.remember(parent=live.id)
 
 
-def _frames(workspace: Workspace, rigs: Mapping[str, Rig], options: HarvestOptions) -> list[FrameRow]:
+def _frames(now: RoundState, rigs: Mapping[str, Rig], options: HarvestOptions) -> list[FrameRow]:
     """Readable frames of these recordings, in order."""
-    rows = list_frames(workspace.store)
-    mine = [row for row in rows if row.key.sequence in rigs and row.usable]
+    mine = [row for row in now.frames.values() if row.key.sequence in rigs and row.usable]
     if not mine:
         raise BadInputError(f"harvest: no readable frame in {', '.join(rigs)}")
     return mine[:: options.stride]
 
 
-def _body(workspace: Workspace, snapshot: Snapshot, rigs: Mapping[str, Rig]) -> PictorialStructure:
+def _body(snapshot: Snapshot, rigs: Mapping[str, Rig], skeleton: Skeleton) -> PictorialStructure:
     """From the labels of these recordings, validation frames left out."""
     of_rigs = np.isin([key.sequence for key in snapshot.keys], list(rigs))
-    return body_from_labels(snapshot.xyz_world[of_rigs & (snapshot.split != "val")], workspace.binding.skeleton)
+    return body_from_labels(snapshot.xyz_world[of_rigs & (snapshot.split != "val")], skeleton)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _image_to_heatmap(model: Predictor, box_px: FloatArray, size_hm: tuple[int, 
 
 
 def _harvest_targets(
-    workspace: Workspace,
+    now: RoundState,
     found: Harvest,
     frames: Sequence[FrameRow],
     rigs: Mapping[str, Rig],
@@ -211,9 +213,9 @@ def _harvest_targets(
             mine,
             rig,
             [row.images for row in of_recording],
-            workspace.views,
-            weight=workspace.spec.pseudo_labels.weight,
-            box_px=known_boxes(RoundState(workspace), of_recording),
+            now.views,
+            weight=now.spec.pseudo_labels.weight,
+            box_px=known_boxes(now, of_recording),
         )
     if not targets:
         raise ParallaxError(

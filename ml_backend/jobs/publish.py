@@ -14,8 +14,8 @@ from ml_backend.jobs.training_run import TrainingRun
 from ml_backend.metrics.bootstrap import gate
 from ml_backend.pose.weights import read_manifest
 from ml_backend.project.job_arguments import RescoreArguments
-from ml_backend.project.label_snapshot import rigs_of
 from ml_backend.project.load_model import load_predictor
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_set import training_rows
 from ml_backend.store import versions, work
 from ml_backend.store.fault_points import reach
@@ -23,19 +23,16 @@ from ml_backend.store.statuses import EventLevel, JobKind
 from ml_backend.store.versions import VersionRow
 
 
-def publish_if_good(run: TrainingRun, folder: Path, live: VersionRow | None) -> VersionRow:
+def publish_if_good(run: TrainingRun, folder: Path, live: VersionRow | None, now: RoundState) -> VersionRow:
     """The version that the model in ``folder`` became; its status says whether it is live.
 
+    ``now`` was first read after the training, since that notes which pictures cannot be read.
     A repeated call for the same folder finds the same version.  The attempt of the job is the fencing token.
     """
     context, snapshot, pictures = run.context, run.snapshot, run.pictures
     workspace, attempt = context.workspace, context.job.attempt
-    new = validation_errors(workspace, load_predictor(workspace, folder), snapshot, pictures)
-    old = (
-        validation_errors(workspace, load_predictor(workspace, workspace.models / live.path), snapshot, pictures)
-        if live
-        else None
-    )
+    new = validation_errors(now, load_predictor(workspace, folder), snapshot, pictures)
+    old = validation_errors(now, load_predictor(workspace, workspace.models / live.path), snapshot, pictures) if live else None
     learnt = len(training_rows(workspace, snapshot))
     decision = gate(
         old.per_frame_px if old else np.full(len(new.per_frame_px), np.nan),
@@ -53,7 +50,7 @@ def publish_if_good(run: TrainingRun, folder: Path, live: VersionRow | None) -> 
         snapshot_id=run.row.id,
         path=folder.name,
         sha256=manifest.files["weights.safetensors"],
-        metrics={**_metrics(new, old, status, rigs_of(workspace)), **learning},
+        metrics={**_metrics(new, old, status, now.rigs), **learning},
     )
     reach("version noted")
     if not decision.passed:

@@ -35,7 +35,7 @@ from ml_backend.project.load_model import load_predictor
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.subject_rows import Arrays, join_subjects, rows_of_subject, subjects_of
-from ml_backend.store import frames, generations, presence, versions, work
+from ml_backend.store import frames, generations, presence, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.statuses import EventLevel, JobKind, WorkStatus
@@ -52,15 +52,14 @@ SHARD_FRAMES = 64
 def rescore(context: JobContext) -> None:
     """Score the pool with the live model; whoever closes the last shard asks for a selection."""
     workspace = context.workspace
-    live = versions.live(workspace.store)
+    state = RoundState(workspace)
+    live, round_ = state.live, state.round
     if live is None:
         return
-    round_ = versions.current_round(workspace.store)
-    state = RoundState(workspace)
     if workspace.spec.subjects.max > 1:
         _say_without_boxes(state)
     work.add_shards(workspace.store, live.id, round_, lay_out(state, round_))
-    work_on_shards(workspace, live, round_, context.job.owner or "worker", context.report, context.should_stop)
+    work_on_shards(state, live, round_, context.job.owner or "worker", context.report, context.should_stop)
     if context.should_stop():
         raise StoppedError("stopped between two shards; those that are done stay done")
     rows = work.list_shards(workspace.store, live.id, round_)
@@ -147,9 +146,10 @@ def _labelled_frames(state: RoundState) -> list[int]:
 
 
 def work_on_shards(
-    workspace: Workspace, version: VersionRow, round_: int, owner: str, report: Report, should_stop: Callable[[], bool]
+    state: RoundState, version: VersionRow, round_: int, owner: str, report: Report, should_stop: Callable[[], bool]
 ) -> None:
     """Take shard after shard until none is free."""
+    workspace = state.workspace
     model: PoseModel | None = None
     kit: ScoreKit | None = None
     earlier: list[PoseModel] = []
@@ -161,7 +161,7 @@ def work_on_shards(
                 return
             if model is None or kit is None:
                 model = load_predictor(workspace, workspace.models / version.path)
-                kit = _kit(workspace, version, model)
+                kit = _kit(state, version, model)
                 earlier = earlier_models(workspace, version) if kit.chosen.wants(Output.ENSEMBLE) else []
             _one(workspace, shard, model, earlier, kit, pictures)
             rows = work.list_shards(workspace.store, version.id, round_)
@@ -171,10 +171,10 @@ def work_on_shards(
         pictures.close()
 
 
-def _kit(workspace: Workspace, version: VersionRow, model: PoseModel) -> ScoreKit:
-    state, snapshot = RoundState(workspace), _snapshot(workspace, version)
+def _kit(state: RoundState, version: VersionRow, model: PoseModel) -> ScoreKit:
+    snapshot = _snapshot(state, version)
     crops = crops_of(snapshot, model.manifest, labelled_sizes(state, snapshot)) if isinstance(model, Predictor) else None
-    return make_kit(state, snapshot, crops, source_of(workspace))
+    return make_kit(state, snapshot, crops, source_of(state.workspace))
 
 
 def _one(
@@ -255,8 +255,8 @@ def _of_all_subjects(
     return joined | score_subjects_together(workspace, kit, sequence, numbers, _positions(rows, of_core), xy_px, pictures)
 
 
-def _snapshot(workspace: Workspace, version: VersionRow) -> Snapshot:
-    for row in versions.list_snapshots(workspace.store):
+def _snapshot(state: RoundState, version: VersionRow) -> Snapshot:
+    for row in state.snapshots:
         if row.id == version.snapshot_id:
-            return Snapshot.from_arrays(workspace.arrays.load(row.path))
+            return Snapshot.from_arrays(state.workspace.arrays.load(row.path))
     raise LookupError(f"px-{version.number} has no snapshot")

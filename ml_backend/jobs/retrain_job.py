@@ -41,24 +41,27 @@ def retrain(context: JobContext) -> VersionRow | None:
     """One training run; the version it led to, None when there was nothing new to learn."""
     workspace = context.workspace
     warm = starts_warm(workspace.spec.train)
-    row, snapshot, job = snapshot_of_job(workspace, context.job)
+    now = RoundState(workspace)
+    row, snapshot, job = snapshot_of_job(now, context.job)
     context.report({"stage": "snapshot", "frames": row.n_frames})
-    live = versions.live(workspace.store)
+    live = now.live
     parent = _parent(workspace, job, live) if warm else None
     context = context.with_job(job).remember(parent=parent.id if parent else None)
     with closing(Pictures(workspace)) as pictures:
-        return _train_and_publish(TrainingRun(context, row, snapshot, parent, pictures), live)
+        return _train_and_publish(TrainingRun(context, row, snapshot, parent, pictures), live, now)
 
 
-def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow | None:
+def _train_and_publish(run: TrainingRun, live: VersionRow | None, now: RoundState) -> VersionRow | None:
     workspace, snapshot, parent = run.context.workspace, run.snapshot, run.parent
     rows = training_rows(workspace, snapshot)
-    if parent and workspace.spec.train.preset in ("acft", "video_specific"):
-        run.context.report({"stage": "replay"})
-        rows = misestimated(workspace, parent, snapshot, rows, run.pictures)
-    follows = workspace.spec.train.preset in ("acft", "video_specific")
-    performance = last_batch_performance(RoundState(workspace)) if follows else None
-    targets, apart, config = _targets_and_config(workspace, run.row, snapshot, rows, parent, performance)
+    performance: BatchPerformance | None = None
+    if workspace.spec.train.preset in ("acft", "video_specific"):
+        if parent:
+            run.context.report({"stage": "replay"})
+            rows = misestimated(now, parent, snapshot, rows, run.pictures)
+        now = RoundState(workspace)  # the snapshot opened a round, and the replay noted what it found of pictures
+        performance = last_batch_performance(now)
+    targets, apart, config = _targets_and_config(now, run.row, snapshot, rows, parent, performance)
     if not targets:
         run.context.log_event("nothing to train on yet: no labelled frame lies in the training part", EventLevel.WARNING)
         return None
@@ -69,11 +72,12 @@ def _train_and_publish(run: TrainingRun, live: VersionRow | None) -> VersionRow 
     run, result = run.train(config, targets, folder, init=init, validation=apart)
     say_length(run.context, config, result, performance)
     say_left_out(workspace, [*targets, *apart], result.skipped)
-    sizes = labelled_sizes(RoundState(workspace), snapshot)
+    now = RoundState(workspace)  # training noted what it found of pictures
+    sizes = labelled_sizes(now, snapshot)
     write_poses(folder, snapshot.xy_px[rows], crops_of(snapshot, read_manifest(folder), sizes)[rows])
     reach("trained")
     run.context.report({"stage": "validate"})
-    return publish_if_good(run, folder, live)
+    return publish_if_good(run, folder, live, now)
 
 
 def _parent(workspace: Workspace, job: JobRow, live: VersionRow | None) -> VersionRow | None:
@@ -107,7 +111,7 @@ def _fits(workspace: Workspace, folder: Path) -> bool:
 
 
 def _targets_and_config(
-    workspace: Workspace,
+    now: RoundState,
     row: SnapshotRow,
     snapshot: Snapshot,
     rows: IntArray,
@@ -115,8 +119,8 @@ def _targets_and_config(
     performance: BatchPerformance | None,
 ) -> tuple[list[TrainingTarget], list[TrainingTarget], TrainConfig]:
     """What to train on, what early stopping evaluates (nothing unless the recipe asks for it), and the recipe."""
-    spec = workspace.spec.train
-    auxiliary = auxiliary_networks(workspace.spec.scores, limb_refinement=workspace.spec.train.limb_refinement)
+    spec = now.spec.train
+    auxiliary = auxiliary_networks(now.spec.scores, limb_refinement=spec.limb_refinement)
 
     def recipe(count: int) -> TrainConfig:
         config = recipe_for(
@@ -126,21 +130,21 @@ def _targets_and_config(
             n_targets=count,
             performance=math.nan if performance is None else performance.oks,
             auxiliary=auxiliary,
-            common=parent is None and common_model(workspace),
+            common=parent is None and common_model(now.workspace),
         )
         # A whole picture shows all subjects, and its target would be one of them: boxes say where to look.
-        return config if workspace.spec.subjects.max == 1 else replace(config, two_stage=False)
+        return config if now.spec.subjects.max == 1 else replace(config, two_stage=False)
 
-    targets = human_targets(workspace, snapshot, rows) + pseudo_targets(workspace, snapshot)
+    targets = human_targets(now, snapshot, rows) + pseudo_targets(now, snapshot)
     config = recipe(max(len(targets), 1))
     if not config.validate_every:
         return targets, [], config
-    part = early_stop_part(workspace, snapshot, rows)
+    part = early_stop_part(now, snapshot, rows)
     apart, kept = part == VALIDATION, part == TRAIN
     if not apart.any() or not kept.any():
         return targets, [], config
-    targets = human_targets(workspace, snapshot, rows[kept]) + pseudo_targets(workspace, snapshot)
-    return targets, human_targets(workspace, snapshot, rows[apart]), recipe(len(targets))
+    targets = human_targets(now, snapshot, rows[kept]) + pseudo_targets(now, snapshot)
+    return targets, human_targets(now, snapshot, rows[apart]), recipe(len(targets))
 
 
 def say_length(context: JobContext, config: TrainConfig, result: TrainResult, performance: BatchPerformance | None) -> None:

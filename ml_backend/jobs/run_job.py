@@ -24,7 +24,8 @@ from ml_backend.jobs.rescore_job import rescore, work_on_shards
 from ml_backend.jobs.retrain_job import retrain
 from ml_backend.jobs.select_job import select_window
 from ml_backend.jobs.unordered_frames import predict_misses
-from ml_backend.store import presence, versions, work
+from ml_backend.project.round_state import RoundState
+from ml_backend.store import presence, work
 from ml_backend.store.fault_points import reach
 from ml_backend.store.statuses import EventLevel, JobKind, WorkStatus
 from ml_backend.store.work import JobRow, LostLeaseError
@@ -137,11 +138,10 @@ def run_here(workspace: Workspace, job: JobRow, show: Report) -> None:
 def _help(workspace: Workspace, job_id: int) -> None:
     """Shards are there for everybody: an idle worker takes some of a rescan that another one leads."""
     running = [row for row in work.list_jobs(workspace.store) if row.id == job_id and row.status is WorkStatus.RUNNING]
-    live = versions.live(workspace.store)
-    if not running or running[0].kind != JobKind.RESCORE or live is None:
+    now = RoundState(workspace)
+    if not running or running[0].kind != JobKind.RESCORE or now.live is None:
         return
-    round_ = versions.current_round(workspace.store)
-    work_on_shards(workspace, live, round_, owner_name(), lambda progress: None, stopping.is_set)
+    work_on_shards(now, now.live, now.round, owner_name(), lambda progress: None, stopping.is_set)
 
 
 @contextlib.contextmanager

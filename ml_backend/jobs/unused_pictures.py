@@ -37,10 +37,10 @@ def say_left_out(workspace: Workspace, targets: Iterable[TrainingTarget], skippe
 
 def _names(workspace: Workspace) -> dict[tuple[str, str | None], str]:
     """(frame, view) → the task that shows it, with both."""
-    keys = {row.id: row.key for row in frames.list_frames(workspace.store)}
+    views, keys = workspace.views, {row.id: row.key for row in frames.list_frames(workspace.store)}
     found: dict[tuple[str, str | None], str] = {}
     for task in tasks.list_tasks(workspace.store):
-        for view in task.views or workspace.views:
+        for view in task.views or views:
             key = str(keys[task.frame_id])
             found.setdefault((key, view), f"task {task.ls_task_id} ({key}, view {view})")
     return found

@@ -38,25 +38,25 @@ def predict_frames(
 
     ``alive`` is called between batches and may raise to stop the work.
     """
-    slots = [
-        (f, v, frame.images[view]) for f, frame in enumerate(frames) for v, view in enumerate(workspace.views) if frame.due(view)
-    ]
-    collector = _Collector(len(frames), len(workspace.views), len(workspace.binding.skeleton))
+    binding = workspace.binding  # one for all frames, even if the labelling config changes meanwhile
+    views = workspace.views_of(binding)
+    slots = [(f, v, frame.images[view]) for f, frame in enumerate(frames) for v, view in enumerate(views) if frame.due(view)]
+    collector = _Collector(len(frames), len(views), len(binding.skeleton))
     tries = Tries(workspace)
     waiting: list[tuple[int, int, ByteArray]] = []
 
     def predict_batch() -> None:
         pictures = [image for *_, image in waiting]
-        boxes = [frames[f].box(workspace.views[v], (image.shape[1], image.shape[0])) for f, v, image in waiting]
+        boxes = [frames[f].box(views[v], (image.shape[1], image.shape[0])) for f, v, image in waiting]
         collector.take(waiting, model.predict(pictures, boxes, heatmaps=heatmaps))
         waiting.clear()
 
     for position, picture in pictures.stream([ref for _, _, ref in slots]):
         f, v, _ = slots[position]
         if isinstance(picture, UnreadableImageError):
-            tries.failed(frames[f], workspace.views[v], picture)
+            tries.failed(frames[f], views[v], picture)
             continue
-        tries.worked(frames[f], workspace.views[v])
+        tries.worked(frames[f], views[v])
         waiting.append((f, v, picture))
         if len(waiting) == BATCH:
             alive()
@@ -64,15 +64,15 @@ def predict_frames(
     if waiting:
         predict_batch()
     tries.save()
-    _note_sizes(workspace, frames, collector.arrays["size_px"])
+    _note_sizes(workspace, frames, views, collector.arrays["size_px"])
     return collector.result()
 
 
-def _note_sizes(workspace: Workspace, frames: Sequence[FrameRow], size_px: FloatArray) -> None:
+def _note_sizes(workspace: Workspace, frames: Sequence[FrameRow], views: Sequence[str], size_px: FloatArray) -> None:
     """Pictures known by address only get their size at first sight; pushing needs it."""
     for f, frame in enumerate(frames):
         images = dict(frame.images)
-        for v, view in enumerate(workspace.views):
+        for v, view in enumerate(views):
             if view in images and images[view].size_px is None and np.isfinite(size_px[f, v]).all():
                 images[view] = replace(images[view], size_px=(int(size_px[f, v, 0]), int(size_px[f, v, 1])))
         if images != frame.images:

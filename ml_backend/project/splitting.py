@@ -11,9 +11,11 @@ from label_config.settings.spec import Spec
 from label_config.values import Float32Array, FrameKey, ImageRef, IntArray
 from ml_backend.labels.split import SplitRule, choose_rule
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.thumbnail import thumbnail
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.store import frames
+from ml_backend.store.frames import SequenceRow
 from ml_backend.store.workspace import Workspace
 
 #: Of projects that are older than rules for each sequence.
@@ -119,9 +121,16 @@ def _as_set(rule: SplitRule, spec: Spec) -> SplitRule:
 
 def rules(workspace: Workspace) -> dict[str, SplitRule]:
     """Sequence → rule, of every sequence that has frames or a rule."""
-    noted = frames.list_sequences(workspace.store)
-    with_frames = frames.sequences_with_frames(workspace.store)
-    found = {name: _as_set(BEFORE_RULES, workspace.spec) for name in with_frames}
+    return _rules(workspace.spec, frames.list_sequences(workspace.store), frames.sequences_with_frames(workspace.store))
+
+
+def rules_of(now: RoundState) -> dict[str, SplitRule]:
+    """:func:`rules` from what was read already."""
+    return _rules(now.spec, now.sequences, {row.key.sequence for row in now.frames.values()})
+
+
+def _rules(spec: Spec, noted: Mapping[str, SequenceRow], with_frames: Iterable[str]) -> dict[str, SplitRule]:
+    found = {name: _as_set(BEFORE_RULES, spec) for name in with_frames}
     return found | {name: SplitRule.from_json(row.split) for name, row in noted.items() if row.split is not None}
 
 

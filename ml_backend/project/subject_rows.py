@@ -17,8 +17,8 @@ from label_config.values import DEFAULT_SUBJECT, Box, FloatArray, IntArray
 from label_config.values.masked import masked_mean
 from ml_backend.acquisition.combining import Combine, combined, strongest
 from ml_backend.labels.snapshot import Snapshot, box_or_none
-from ml_backend.store.frames import FrameRow, list_frames
-from ml_backend.store.workspace import Workspace
+from ml_backend.project.round_state import RoundState
+from ml_backend.store.frames import FrameRow
 
 Arrays = dict[str, npt.NDArray[Any]]
 #: In front of the names of arrays (m, S, ...) that hold every subject; without it an array (m, ...) stands for the frame.
@@ -49,15 +49,13 @@ def rows_of_subject(frames: Sequence[FrameRow], subject: int) -> list[FrameRow]:
     return [row_of(frame, subject) for frame in frames if frame.boxes.get(subject)]
 
 
-def labelled_rows(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> list[FrameRow]:
+def labelled_rows(now: RoundState, snapshot: Snapshot, rows: IntArray) -> list[FrameRow]:
     """What the network is given to predict the labels at these positions of a snapshot."""
-    found = {frame.id: frame for frame in list_frames(workspace.store, np.unique(snapshot.frame_ids[rows]).tolist())}
-    frames = [found[frame_id] for frame_id in snapshot.frame_ids[rows].tolist()]
-    if workspace.spec.subjects.max == 1:
+    frames = [now.frames[frame_id] for frame_id in snapshot.frame_ids[rows].tolist()]
+    if now.spec.subjects.max == 1:
         return frames
-    views = workspace.views
     return [
-        row_of(replace(frame, boxes={subject: boxes_by_view(views, box_px)}), subject)
+        row_of(replace(frame, boxes={subject: boxes_by_view(now.views, box_px)}), subject)
         for frame, subject, box_px in zip(frames, snapshot.subjects[rows].tolist(), snapshot.box_px[rows], strict=True)
     ]
 

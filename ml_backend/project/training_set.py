@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,26 @@ import numpy as np
 from label_config.values import FloatArray, IntArray, TrainingTarget
 from ml_backend.labels.snapshot import Snapshot, box_or_none
 from ml_backend.project.job_arguments import RetrainArguments
-from ml_backend.project.label_snapshot import collect
+from ml_backend.project.label_snapshot import collect_labels
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import versions, work
 from ml_backend.store.fault_points import reach
-from ml_backend.store.frames import FrameRow, list_frames
+from ml_backend.store.frames import FrameRow
 from ml_backend.store.versions import SnapshotRow, VersionRow
 from ml_backend.store.work import JobRow
 from ml_backend.store.workspace import Workspace
 
 
-def snapshot_of_job(workspace: Workspace, job: JobRow, *, reuse: bool = False) -> tuple[SnapshotRow, Snapshot, JobRow]:
+def snapshot_of_job(now: RoundState, job: JobRow, *, reuse: bool = False) -> tuple[SnapshotRow, Snapshot, JobRow]:
     """The snapshot of this job: taken by its first try, the same for every later one.
 
     ``reuse``: take none, and so open no new round, when people said nothing new since the last one.
     """
-    rows = versions.list_snapshots(workspace.store)
-    wanted = RetrainArguments.of(job).snapshot_id
+    workspace, rows, wanted = now.workspace, now.snapshots, RetrainArguments.of(job).snapshot_id
     for row in rows:
         if row.id == wanted:
             return row, load_snapshot(workspace, row), job
-    snapshot = collect(workspace)
+    snapshot = collect_labels(now)
     if reuse and rows and load_snapshot(workspace, rows[-1]).annotations == snapshot.annotations:
         row, snapshot = rows[-1], load_snapshot(workspace, rows[-1])
     else:
@@ -68,43 +69,38 @@ def training_rows(workspace: Workspace, snapshot: Snapshot) -> IntArray:
     return rows if window is None else rows[-window:]
 
 
-def human_targets(workspace: Workspace, snapshot: Snapshot, rows: IntArray) -> list[TrainingTarget]:
+def human_targets(now: RoundState, snapshot: Snapshot, rows: IntArray) -> list[TrainingTarget]:
     """One target per labelled picture of these frames that says anything."""
-    frames = _frames(workspace, snapshot.frame_ids[rows])
-    weight = _where_boxed(workspace, snapshot.weight, snapshot.box_px)
+    weight = _where_boxed(now, snapshot.weight, snapshot.box_px)
     targets: list[TrainingTarget] = []
     for i in rows:
-        targets += _targets(workspace, frames[int(snapshot.frame_ids[i])], snapshot.xy_px[i], weight[i], snapshot.box_px[i])
+        frame = now.frames[int(snapshot.frame_ids[i])]
+        targets += _targets(now.views, frame, snapshot.xy_px[i], weight[i], snapshot.box_px[i])
     return targets
 
 
-def pseudo_targets(workspace: Workspace, snapshot: Snapshot) -> list[TrainingTarget]:
+def pseudo_targets(now: RoundState, snapshot: Snapshot) -> list[TrainingTarget]:
     """One target per picture with pseudo-labels."""
-    frames = _frames(workspace, snapshot.pseudo_ids)
     targets: list[TrainingTarget] = []
     accepted = np.isfinite(snapshot.pseudo_xy_px).all(axis=-1)
-    weight = _where_boxed(workspace, accepted * snapshot.pseudo_weight[:, None, None], snapshot.pseudo_box_px)
+    weight = _where_boxed(now, accepted * snapshot.pseudo_weight[:, None, None], snapshot.pseudo_box_px)
     for i, frame_id in enumerate(snapshot.pseudo_ids.tolist()):
-        targets += _targets(workspace, frames[frame_id], snapshot.pseudo_xy_px[i], weight[i], snapshot.pseudo_box_px[i])
+        targets += _targets(now.views, now.frames[frame_id], snapshot.pseudo_xy_px[i], weight[i], snapshot.pseudo_box_px[i])
     return targets
 
 
-def _where_boxed(workspace: Workspace, weight: FloatArray, box_px: FloatArray) -> FloatArray:
+def _where_boxed(now: RoundState, weight: FloatArray, box_px: FloatArray) -> FloatArray:
     """Of several subjects only what has a box: elsewhere nobody can say which one is meant."""
-    if workspace.spec.subjects.max == 1:
+    if now.spec.subjects.max == 1:
         return weight
     return np.where(np.isfinite(box_px).all(axis=-1, keepdims=True), weight, 0.0)
 
 
-def _frames(workspace: Workspace, ids: IntArray) -> dict[int, FrameRow]:
-    return {row.id: row for row in list_frames(workspace.store, ids.tolist())}
-
-
 def _targets(
-    workspace: Workspace, frame: FrameRow, xy_px: FloatArray, weight: FloatArray, box_px: FloatArray
+    views: Sequence[str], frame: FrameRow, xy_px: FloatArray, weight: FloatArray, box_px: FloatArray
 ) -> list[TrainingTarget]:
     return [
         TrainingTarget(frame.images[view], xy_px[v], weight[v], box_px=box_or_none(box_px[v]), key=frame.key, view=view)
-        for v, view in enumerate(workspace.views)
+        for v, view in enumerate(views)
         if view in frame.usable and (weight[v] > 0).any()
     ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from label_config.labelling.binding import Binding
 from label_config.settings.recording_settings import RecordingSettings as RecordingSpec
 from label_config.settings.spec import Spec
 from label_config.values import (
@@ -68,12 +70,12 @@ class LabelledFrames:
         listed = client.tasks_by_id(workspace.project.ls_project_id, list(by_number), fields=fields, raw=True)
         empty = {item["id"] for item in listed if not item["annotations"] and not is_another(by_number[item["id"]], item)}
         users = client.users() if any(people for by in self.poses.values() for people in by) else {}
-        made = 0
+        views, binding_of, made = workspace.views, cache(workspace.binding_of), 0
         for task in wanted:
             if task.ls_task_id not in empty:
                 continue
             for people, pose in self.poses[rows[task.frame_id].key].items():
-                result = self._result(workspace, task, rows[task.frame_id], pose, people)
+                result = self._result(views, binding_of(task.views), rows[task.frame_id], pose, people)
                 if result:
                     client.annotate(task.ls_task_id, result, by=users.get(people[0]) if len(people) == 1 else None)
                     made += 1
@@ -88,10 +90,10 @@ class LabelledFrames:
         have = client.model_versions(workspace.project.ls_project_id)
         if version in have:
             raise BadInputError(f"the project has predictions {version!r} already ({have[version]}); choose another name")
-        body = []
+        views, binding_of, body = workspace.views, cache(workspace.binding_of), list[dict[str, Any]]()
         for task in _tasks_of(workspace, rows):
             pose = next(iter(self.poses[rows[task.frame_id].key].values()))
-            result = self._result(workspace, task, rows[task.frame_id], pose, ())
+            result = self._result(views, binding_of(task.views), rows[task.frame_id], pose, ())
             for region in result:
                 region.pop("origin")
             if result:
@@ -102,12 +104,13 @@ class LabelledFrames:
         picks = [PickRow(n, number, 0.0, False, False, "labelled before", None, {}, None) for n, number in enumerate(rows)]
         create_missing(workspace, client, picks, rows)
 
-    def _result(self, workspace: Workspace, task: TaskRow, row: FrameRow, pose: Pose2D, people: People) -> list[dict[str, Any]]:
+    def _result(
+        self, views: tuple[str, ...], binding: Binding, row: FrameRow, pose: Pose2D, people: People
+    ) -> list[dict[str, Any]]:
         """With the origin of the points as a text that Label Studio shows with each."""
         sizes = {view: size for view, ref in row.images.items() if (size := ref.size_px or self.sizes.get(ref.source))}
-        binding = workspace.binding_of(task.views)
-        if len(binding.views) < len(workspace.views):
-            pose = pose.of_view(workspace.views.index(binding.views[0].view))
+        if len(binding.views) < len(views):
+            pose = pose.of_view(views.index(binding.views[0].view))
         result = given_regions({DEFAULT_SUBJECT: pose}, binding, sizes)
         text = f"imported from {self.source}" + (f", made by {', '.join(people)}" if people else "")
         return [region | {"meta": {"text": [text]}} if region["type"] == "keypointlabels" else region for region in result]

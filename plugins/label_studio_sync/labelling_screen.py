@@ -56,11 +56,11 @@ def restore_screen(client: Client, project: int, entry: ledger.Entry) -> None:
 
 def _sizes(workspace: Workspace) -> dict[str, tuple[int, int]]:
     """View → size of a picture, of the first frame in which it is known."""
-    sizes: dict[str, tuple[int, int]] = {}
+    views, sizes = workspace.views, dict[str, tuple[int, int]]()
     for row in frames.list_frames(workspace.store):
         for view, ref in row.images.items():
             if ref.size_px is not None:
                 sizes.setdefault(view, ref.size_px)
-        if len(sizes) == len(workspace.views):
+        if len(sizes) == len(views):
             break
     return sizes

@@ -15,6 +15,7 @@ from ml_backend.jobs import retrain_job as retrain_module
 from ml_backend.jobs.retrain_job import same_network
 from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import read_manifest, read_tensors
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import versions, work
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -89,11 +90,12 @@ def test_another_score_is_another_run_from_the_same_labels(make_workspace: Make,
     label(plain, [0, 8])
     job = work.claim(plain.store, work.request(plain.store, "retrain").id, "me")
     assert job is not None
-    row, snapshot, _ = snapshot_of_job(plain, job)
+    row, snapshot, _ = snapshot_of_job(RoundState(plain), job)
     names = set()
     for scores in ({"mc": 1.0}, {"mc": 1.0, "vl4pose": 0.0}, {"mc": 2.0}):
         workspace = with_scores(plain, scores)
-        *_, config = retrain_module._targets_and_config(workspace, row, snapshot, training_rows(workspace, snapshot), None, None)
+        rows = training_rows(workspace, snapshot)
+        *_, config = retrain_module._targets_and_config(RoundState(workspace), row, snapshot, rows, None, None)
         names.add(model_folder_name(row, None, config.to_json()))
     assert len(names) == 2
 

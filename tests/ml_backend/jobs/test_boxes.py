@@ -95,7 +95,7 @@ def test_a_picture_of_unknown_size_is_measured_before_its_box_counts(workspace: 
 
 def test_training_looks_there_too(workspace: Workspace) -> None:
     snapshot = collect(workspace)
-    targets = human_targets(workspace, snapshot, snapshot.rows("train"))
+    targets = human_targets(RoundState(workspace), snapshot, snapshot.rows("train"))
     boxes = {(target.key.index, target.view): target.box_px for target in targets if target.key}
     assert boxes.pop((0, workspace.views[0])) == BOX
     assert len(boxes) == 8

@@ -21,6 +21,7 @@ from ml_backend.jobs.run_job import run_here
 from ml_backend.project.frame_pictures import Pictures
 from ml_backend.project.label_snapshot import collect
 from ml_backend.project.load_model import load_predictor
+from ml_backend.project.round_state import RoundState
 from ml_backend.recordings import UnreadableImageError
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import frames, versions, work
@@ -141,7 +142,8 @@ def test_a_trained_model_gets_the_gates_own_error(make_workspace: Make, label: L
     assert live is not None
     found = evaluate(workspace, live)
     with closing(Pictures(workspace)) as read:
-        gate = validation_errors(workspace, load_predictor(workspace, workspace.models / live.path), collect(workspace), read)
+        model = load_predictor(workspace, workspace.models / live.path)
+        gate = validation_errors(RoundState(workspace), model, collect(workspace), read)
     assert found.error.mean == pytest.approx(gate.mean_px)
     assert [keypoint.mean for keypoint in found.per_keypoint] == pytest.approx(gate.per_keypoint_px)
     assert found.world is not None

@@ -9,6 +9,7 @@ import numpy as np
 
 from label_config.values import Pose2D
 from ml_backend.project.label_snapshot import collect
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_set import load_snapshot, snapshot_of_job
 from ml_backend.store import submissions, tasks, work
 from ml_backend.store.submissions import AnnotationRow
@@ -28,7 +29,7 @@ def test_the_running_snapshot_stays_and_the_next_one_follows(
     label(workspace, [0, 4, 8, 12])
     job = work.claim(workspace.store, work.request(workspace.store, "retrain").id, "w")
     assert job is not None
-    row, before, job = snapshot_of_job(workspace, job)
+    row, before, job = snapshot_of_job(RoundState(workspace), job)
     edited, deleted, skipped, _ = submissions.list_annotations(workspace.store)
     moved = Pose2D.from_json(edited.poses["0"])
     moved.xy_px[:] += 3.0
@@ -36,7 +37,7 @@ def test_the_running_snapshot_stays_and_the_next_one_follows(
     submissions.mark_deleted(workspace.store, [deleted.id])
     resubmit(workspace, skipped, cancelled=True)
     # The training that runs, or is tried again, sees what it began with.
-    again, same, _ = snapshot_of_job(workspace, job)
+    again, same, _ = snapshot_of_job(RoundState(workspace), job)
     assert (again.id, same.sha256) == (row.id, before.sha256)
     after = collect(workspace)
     assert [key.index for key in after.keys] == [0, 12]

@@ -123,7 +123,7 @@ def test_validation_frames_and_pseudo_labels_are_never_trained_on_as_labels(
     workspace = make_workspace()
     label(workspace, [0, 33])
     snapshot = collect(workspace)
-    targets = human_targets(workspace, snapshot, snapshot.rows("train"))
+    targets = human_targets(RoundState(workspace), snapshot, snapshot.rows("train"))
     assert {target.key.index for target in targets if target.key} == {0}
     assert len(targets) == 3, "one target per camera"
 

@@ -140,7 +140,7 @@ def test_a_label_of_every_subject_is_a_row_with_its_own_box(workspace: Workspace
     again = Snapshot.from_arrays(snapshot.to_arrays())
     assert again.subjects.tolist() == snapshot.subjects.tolist()
     assert again.sha256 == snapshot.sha256
-    targets = human_targets(workspace, snapshot, snapshot.rows("train"))
+    targets = human_targets(RoundState(workspace), snapshot, snapshot.rows("train"))
     assert len(targets) == 3 * len(snapshot.rows("train"))
     assert all(target.box_px is not None for target in targets)
 
@@ -270,7 +270,7 @@ def _evaluated(workspace: Workspace, pair: CaptureStudio) -> None:
     snapshot = collect(workspace)
     with closing(Pictures(workspace)) as pictures:
         model = load_predictor(workspace, workspace.models / live.path)
-        seen = predict_validation(workspace, model, snapshot, pictures)
+        seen = predict_validation(RoundState(workspace), model, snapshot, pictures)
     present = np.flatnonzero(pair.present[84])
     assert len(seen.frames) == len(present)
     np.testing.assert_allclose(seen.truth_px, pair.subjects_xy[84, present], atol=1e-3)

@@ -21,6 +21,7 @@ from ml_backend.pose.presets import PRESETS
 from ml_backend.pose.training import TrainResult, train
 from ml_backend.pose.weights import read_manifest
 from ml_backend.project.label_snapshot import collect
+from ml_backend.project.round_state import RoundState
 from ml_backend.project.training_config import config_for, first_weights, recipe_for, starts_warm
 from ml_backend.store import frames, presence, versions, work
 from ml_backend.store.versions import VersionRow
@@ -157,13 +158,14 @@ def test_early_stopping_evaluates_whole_blocks_of_time_the_same_in_every_round(m
     small = collect(workspace)
     label(workspace, list(range(1, 40, 2)))
     large = collect(workspace)
-    part = dict(zip([key.index for key in large.keys], early_stop_part(workspace, large, large.rows("train")), strict=True))
+    now = RoundState(workspace)
+    part = dict(zip([key.index for key in large.keys], early_stop_part(now, large, large.rows("train")), strict=True))
     held = sorted(index for index, of in part.items() if of == "val")
     assert len(held) == 4
     assert {index // 2 for index in held} == {held[0] // 2, held[2] // 2}, "whole blocks"
     beside = {index + away for index in held for away in (-1, 1)} - set(held)
     assert {index for index, of in part.items() if of == "guard"} == beside & set(part)
-    before = dict(zip([key.index for key in small.keys], early_stop_part(workspace, small, small.rows("train")), strict=True))
+    before = dict(zip([key.index for key in small.keys], early_stop_part(now, small, small.rows("train")), strict=True))
     assert before == {index: of for index, of in part.items() if index in before}
 
 
@@ -202,7 +204,7 @@ def test_acft_replays_new_frames_and_those_still_wrong(
 
     def trained_on(**sections: Any) -> list[int]:
         other = replace(workspace, spec=workspace.spec.model_validate(workspace.spec.model_dump() | sections))
-        rows = misestimated(other, version, snapshot, snapshot.rows("train"), None)  # type: ignore[arg-type]
+        rows = misestimated(RoundState(other), version, snapshot, snapshot.rows("train"), None)  # type: ignore[arg-type]
         return [snapshot.keys[i].index for i in rows]
 
     assert trained_on() == [5, 10, 15], "up to 0.8, that of the stop advice, and the margin of 0.05"
