@@ -14,6 +14,7 @@ from ml_backend.jobs.run_job import run_here
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.infer import Predictor
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.round_state import RoundState
 from ml_backend.store import versions, work
 from ml_backend.store.versions import VersionRow
 from ml_backend.store.workspace import Workspace
@@ -41,9 +42,9 @@ def test_one_bad_moment_does_not_refuse_a_model_but_all_of_them_do(
     first = retrain(workspace)
     real = validation_errors
 
-    def errors(space: Workspace, model: Predictor, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
+    def errors(now: RoundState, model: Predictor, snapshot: Snapshot, pictures: Pictures) -> ValidationErrors:
         """The old model is everywhere 1 px off; the new one 5 px worse in a block, or in both a little."""
-        found = real(space, model, snapshot, pictures)
+        found = real(now, model, snapshot, pictures)
         np.testing.assert_array_equal(np.bincount(found.block), [8, 8])
         error = np.ones(16)
         if model.manifest.extra["parent"] is not None:
