@@ -209,7 +209,7 @@ def _pseudo_labelled(workspace: Workspace, pair: CaptureStudio) -> None:
     assert list(zip(snapshot.pseudo_ids.tolist(), snapshot.pseudo_subjects.tolist(), strict=True)) == wanted
     again = Snapshot.from_arrays(snapshot.to_arrays())
     assert again.pseudo_subjects.tolist() == snapshot.pseudo_subjects.tolist()
-    for target in pseudo_targets(workspace, snapshot):
+    for target in pseudo_targets(RoundState(workspace), snapshot):
         assert target.key is not None
         assert target.box_px in [
             box_of(pair.subjects_xy[target.key.index, s, pair.rig.names.index(str(target.view))]) for s in (0, 1)
