@@ -46,7 +46,7 @@ class AugmentConfig:
     randaugment   (number of operations, magnitude 0..10) of photometric RandAugment, None = off
     """
 
-    rotation_deg: float = 10.0
+    rotation_deg: float = 45.0
     scale: float = 0.1
     shift: float = 0.05
     flip: float = 0.5
