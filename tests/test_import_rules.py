@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -155,6 +156,13 @@ def broken_rules(module: str, names: frozenset[str]) -> list[str]:
     rooms = {room_of(other) for other in our_modules(names)} - {room, *TOP}
     packages = their_packages(names) - PACKAGES.get(room, their_packages(names))
     return sorted((rooms - ROOMS[room]) | packages)
+
+
+def test_no_two_files_or_classes_have_one_name() -> None:
+    files = [file.name for file in MODULES.values() if not file.name.startswith("_")]
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in MODULES.values()]
+    classes = [node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert [name for name, count in Counter([*files, *classes]).items() if count > 1] == []
 
 
 def test_every_room_is_known() -> None:

@@ -18,7 +18,7 @@ from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Camera, Rig
 from ml_backend.simulation import company
 from ml_backend.simulation.motion import Motion, make_motion
-from ml_backend.simulation.render import Scene, draw, expose, make_scene
+from ml_backend.simulation.ray_casting import Scene, draw, expose, make_scene
 from ml_backend.simulation.studio_figure import (
     CAPSULES,
     KEYPOINTS,

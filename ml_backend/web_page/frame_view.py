@@ -20,8 +20,8 @@ from ml_backend.store import generations, page_rows
 from ml_backend.store.frames import FrameRow
 from ml_backend.store.generations import PickRow
 from ml_backend.store.workspace import Workspace
-from ml_backend.web_page.addresses import task_address
 from ml_backend.web_page.tables import Table, number
+from ml_backend.web_page.task_links import task_address
 
 #: What can be shown, in the order in which it is drawn; each has a colour and a shape of its own.
 LAYERS = ("predicted", "triangulated", "labelled", "pseudo-labelled")

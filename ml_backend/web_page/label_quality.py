@@ -5,8 +5,8 @@ from __future__ import annotations
 from ml_backend.store import page_rows, tasks
 from ml_backend.store.frames import list_frames
 from ml_backend.store.workspace import Workspace
-from ml_backend.web_page.addresses import task_address
 from ml_backend.web_page.tables import Link, Table
+from ml_backend.web_page.task_links import task_address
 
 #: Rows of either table.
 ROWS = 200

@@ -20,7 +20,7 @@ ROWS = 25
 
 
 @dataclass(frozen=True)
-class Curve:
+class ProgressCharts:
     """What the page of the learning curve shows."""
 
     by_labels: Markup
@@ -41,7 +41,7 @@ def advice(workspace: Workspace) -> Advice:
     return Advice(stop_advice(workspace), learning_forecast(workspace))
 
 
-def curve(workspace: Workspace, forecast: Forecast | None) -> Curve:
+def curve(workspace: Workspace, forecast: Forecast | None) -> ProgressCharts:
     """The newest versions, each with what it was trained on and its error on the validation frames."""
     hours, total, spent = page_rows.hours_by_round(workspace.store), 0.0, dict[int, float]()
     for round_ in sorted(hours):
@@ -83,4 +83,4 @@ def curve(workspace: Workspace, forecast: Forecast | None) -> Curve:
         "No version has a validation error yet: label frames, among them some of the validation split.",
         frozenset({1, 2, 3}),
     )
-    return Curve(by_labels, by_hours, table)
+    return ProgressCharts(by_labels, by_hours, table)

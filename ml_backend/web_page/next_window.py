@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ml_backend.store import generations, page_rows
 from ml_backend.store.frames import list_frames
 from ml_backend.store.workspace import Workspace
-from ml_backend.web_page.addresses import task_address
+from ml_backend.web_page.task_links import task_address
 
 #: Frames on one page.
 FRAMES = 24

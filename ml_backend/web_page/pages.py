@@ -21,7 +21,6 @@ from ml_backend.server.sessions import COOKIE, LIFETIME_S, form_token, is_sessio
 from ml_backend.store import frames, generations, page_rows, submissions, versions
 from ml_backend.store.workspace import Workspace
 from ml_backend.web_page import label_quality, work_in_progress
-from ml_backend.web_page.addresses import data_manager
 from ml_backend.web_page.background import Background
 from ml_backend.web_page.corrections import corrections
 from ml_backend.web_page.frame_view import frame_view
@@ -30,6 +29,7 @@ from ml_backend.web_page.model_versions import model_versions
 from ml_backend.web_page.next_window import window
 from ml_backend.web_page.picture_answers import HEIGHTS, PictureAnswers
 from ml_backend.web_page.recording_view import recording_view, recordings
+from ml_backend.web_page.task_links import data_manager
 
 #: Nothing from anywhere else, no inline script, no form to anywhere else, no frame around us.
 _POLICY = (

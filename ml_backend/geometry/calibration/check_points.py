@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from label_config.values import FloatArray
-from ml_backend.geometry.calibration.check import RigFinding
+from ml_backend.geometry.calibration.check import CalibrationFinding
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.diagnosis import SUSPECT_SHARE, all_view_error, camera_errors, frame_offsets, suspect_camera
 from ml_backend.geometry.triangulation import triangulate_robust
@@ -23,7 +23,7 @@ _OTHER_SCALE = 1.02
 _FRAMES = 200
 
 
-def check_points(rig: Rig, xy_px: FloatArray) -> list[RigFinding]:
+def check_points(rig: Rig, xy_px: FloatArray) -> list[CalibrationFinding]:
     """Findings about a rig from points of one sequence, (n, V, K, 2) distorted pixels, NaN = no point.
 
     Consecutive frames (more than 20) also show a camera that started early or late.  An explanation (exchanged cameras, another
@@ -40,7 +40,7 @@ def check_points(rig: Rig, xy_px: FloatArray) -> list[RigFinding]:
     ]
 
 
-def _check_offsets(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
+def _check_offsets(rig: Rig, xy_px: FloatArray) -> Iterator[CalibrationFinding]:
     if len(rig) < 2 or len(xy_px) <= 2 * _MAX_OFFSET:
         return
     found = frame_offsets(rig, xy_px, _MAX_OFFSET)
@@ -48,10 +48,10 @@ def _check_offsets(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
         if offset:
             better, worse = error[offset + _MAX_OFFSET], error[_MAX_OFFSET]
             text = f"its frame i + ({offset}) fits frame i of the others: median error {better:.1f} px instead of {worse:.1f} px"
-            yield RigFinding("error" if better < SUSPECT_SHARE * worse else "warning", camera.name, text)
+            yield CalibrationFinding("error" if better < SUSPECT_SHARE * worse else "warning", camera.name, text)
 
 
-def _check_outside(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
+def _check_outside(rig: Rig, xy_px: FloatArray) -> Iterator[CalibrationFinding]:
     """Points that cannot be in the calibrated pictures: beside them, or where the lens model shows nothing."""
     inside = rig.inside(xy_px)
     for v, camera in enumerate(rig.cameras):
@@ -62,14 +62,14 @@ def _check_outside(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
         if beside > _MANY:
             width, height = camera.size_px
             text = f"{beside:.0%} of its points lie outside the calibrated picture of {width}×{height}: another size, or a crop?"
-            yield RigFinding("error", camera.name, text)
+            yield CalibrationFinding("error", camera.name, text)
         impossible = np.isnan(camera.undistort(points)[:, 0]).mean()
         if impossible > _MANY:
             text = f"{impossible:.0%} of the points in its pictures cannot come from its lens model: too few points at the edges?"
-            yield RigFinding("error", camera.name, text)
+            yield CalibrationFinding("error", camera.name, text)
 
 
-def _check_exchanged(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
+def _check_exchanged(rig: Rig, xy_px: FloatArray) -> Iterator[CalibrationFinding]:
     """Two cameras whose names, or whose files of points, are exchanged."""
     if len(rig) < 2:
         return
@@ -88,10 +88,10 @@ def _check_exchanged(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
     if known[a, b] < SUSPECT_SHARE * error and known[a, b] < _limits(rig).max():
         text = f"median error {error:.1f} px as they are, {known[a, b]:.1f} px with the points of the two exchanged"
         names = f"{rig.names[a]!r} and {rig.names[b]!r}"
-        yield RigFinding("error", None, f"cameras {names} are exchanged: {text}; exchange their names or their files")
+        yield CalibrationFinding("error", None, f"cameras {names} are exchanged: {text}; exchange their names or their files")
 
 
-def _check_scale(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
+def _check_scale(rig: Rig, xy_px: FloatArray) -> Iterator[CalibrationFinding]:
     """A camera whose pictures were larger or smaller than the calibrated ones."""
     limits = _limits(rig)
     error = all_view_error(rig, xy_px)
@@ -114,7 +114,7 @@ def _check_scale(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
         width, height = rig.cameras[v].size_px
         text = f"its points are {factor:.3g} times as large as in the calibrated picture of {width}×{height}"
         text += f": median error {error:.1f} px as they are, {left:.1f} px scaled; calibrate at the size of the pictures"
-        yield RigFinding("error", rig.names[v], text)
+        yield CalibrationFinding("error", rig.names[v], text)
 
 
 def _scale_of(expected: FloatArray, seen: FloatArray) -> float:
@@ -128,7 +128,7 @@ def _scale_of(expected: FloatArray, seen: FloatArray) -> float:
     return factor if factor > 0 else float("nan")
 
 
-def _check_errors(rig: Rig, xy_px: FloatArray, explained: bool) -> Iterator[RigFinding]:
+def _check_errors(rig: Rig, xy_px: FloatArray, explained: bool) -> Iterator[CalibrationFinding]:
     errors = camera_errors(rig, xy_px)
     suspect = suspect_camera(rig, xy_px) if len(rig) > 2 and not explained else None
     explained = explained or (suspect is not None and suspect.camera is not None)
@@ -136,15 +136,15 @@ def _check_errors(rig: Rig, xy_px: FloatArray, explained: bool) -> Iterator[RigF
         if suspect is not None and suspect.camera == camera.name and error > limit:
             without = suspect.without_px[rig.names.index(camera.name)]
             text = f"contradicts the others: median error {suspect.error_px:.1f} px with it, {without:.1f} px without it"
-            yield RigFinding("error", camera.name, text)
+            yield CalibrationFinding("error", camera.name, text)
         elif error > limit:
             text = f"median reprojection error {error:.1f} px, expected below {limit:.1f} px"
-            yield RigFinding("warning" if explained else "error", camera.name, text)
+            yield CalibrationFinding("warning" if explained else "error", camera.name, text)
         elif not np.isfinite(error):
-            yield RigFinding("warning", camera.name, "shares no points with the others: nothing can be said about it")
+            yield CalibrationFinding("warning", camera.name, "shares no points with the others: nothing can be said about it")
 
 
-def _check_cheirality(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
+def _check_cheirality(rig: Rig, xy_px: FloatArray) -> Iterator[CalibrationFinding]:
     """Points that a camera has in its picture although they lie behind it."""
     xyz_world = triangulate_robust(rig, xy_px).xyz_world
     for v, camera in enumerate(rig.cameras):
@@ -152,7 +152,7 @@ def _check_cheirality(rig: Rig, xy_px: FloatArray) -> Iterator[RigFinding]:
         behind = camera.depth(xyz_world[seen]) <= 0
         if behind.size and behind.mean() > _MANY:
             text = f"{behind.mean():.0%} of the points in its pictures lie behind it: R or t is wrong, or inverted"
-            yield RigFinding("error", camera.name, text)
+            yield CalibrationFinding("error", camera.name, text)
 
 
 def _limits(rig: Rig) -> FloatArray:

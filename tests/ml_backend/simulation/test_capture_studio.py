@@ -11,7 +11,7 @@ import pytest
 from label_config.values import BadInputError
 from ml_backend.geometry.cameras import Camera
 from ml_backend.simulation.motion import BLEND_FRAMES, COMMON_ACTIONS, RARE_ACTIONS
-from ml_backend.simulation.render import draw, make_scene
+from ml_backend.simulation.ray_casting import draw, make_scene
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.simulation.studio_figure import KEYPOINTS, LEFT_RGB, RIGHT_RGB, Capsule, keypoint_depth_mm
 
