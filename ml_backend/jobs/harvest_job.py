@@ -17,7 +17,6 @@ import numpy as np
 
 from label_config.values import BadInputError, FloatArray, ParallaxError, TrainingTarget
 from label_config.values.prediction import Output, Prediction
-from label_config.values.skeleton import Skeleton
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure
 from ml_backend.heatmaps.crops import CropTransform
@@ -26,7 +25,17 @@ from ml_backend.jobs.publish import publish_if_good
 from ml_backend.jobs.retrain_job import same_network
 from ml_backend.jobs.scoring import auxiliary_networks
 from ml_backend.jobs.training_run import TrainingRun
-from ml_backend.labels.harvested_labels import Detections, Harvest, body_from_labels, harvest_points, harvest_targets
+from ml_backend.labels.harvested_labels import (
+    MIN_POSES,
+    Detections,
+    Harvest,
+    body_from_lengths,
+    body_from_poses,
+    confirmed_poses,
+    harvest_points,
+    harvest_targets,
+    poses_of_use,
+)
 from ml_backend.labels.snapshot import Snapshot
 from ml_backend.pose.infer import Predictor
 from ml_backend.pose.presets import preset
@@ -46,6 +55,8 @@ from ml_backend.store.workspace import Workspace
 
 #: Frames that are predicted before their poses are inferred; bounds the memory that heatmaps take.
 CHUNK = 32
+#: Frames of a recording from whose predictions limb lengths are estimated when there are no labels.
+LENGTH_FRAMES = 200
 #: Without heatmaps: how far off a good point may be, as a share of the crop's side.
 SIGMA_SHARE = 0.03
 
@@ -54,7 +65,7 @@ def harvest(context: JobContext) -> VersionRow:
     """One harvest; the version that the personalised model became.
 
     The arguments ``before``, ``after`` (array files) and ``version_id`` of the job then say what came out.
-    Raises ParallaxError without a model, calibration or enough labels.
+    Raises ParallaxError without a model, a calibration or limb lengths.
     """
     workspace, options = context.workspace, HarvestOptions.of(context.job)
     now = RoundState(workspace)
@@ -64,7 +75,8 @@ def harvest(context: JobContext) -> VersionRow:
     context = context.with_job(job)
     frames = _frames(now, rigs, options)
     with closing(Pictures(workspace)) as pictures:
-        inference = _PoseInference(_body(snapshot, rigs, now.binding.skeleton), rigs, frames, pictures, options.keep)
+        body = _body(context, snapshot, rigs, frames, pictures, workspace.models / parent.path)
+        inference = _PoseInference(body, rigs, frames, pictures)
         before, context = inference.points(context, "before", workspace.models / parent.path)
         now = RoundState(workspace)  # prediction noted what it found of pictures
         targets = human_targets(now, snapshot, training_rows(workspace, snapshot))
@@ -126,10 +138,49 @@ def _frames(now: RoundState, rigs: Mapping[str, Rig], options: HarvestOptions) -
     return mine[:: options.stride]
 
 
-def _body(snapshot: Snapshot, rigs: Mapping[str, Rig], skeleton: Skeleton) -> PictorialStructure:
-    """From the labels of these recordings, validation frames left out."""
+def _body(
+    context: JobContext,
+    snapshot: Snapshot,
+    rigs: Mapping[str, Rig],
+    frames: Sequence[FrameRow],
+    pictures: Pictures,
+    model: Path,
+) -> PictorialStructure:
+    """With the lengths that were stated, else those of the labels outside validation, else those on which the views agree."""
+    options, skeleton = HarvestOptions.of(context.job), context.workspace.binding.skeleton
+    if options.limb_lengths:
+        return body_from_lengths(options.limb_lengths, skeleton, grid=options.grid)
     of_rigs = np.isin([key.sequence for key in snapshot.keys], list(rigs))
-    return body_from_labels(snapshot.xyz_world[of_rigs & (snapshot.split != "val")], skeleton)
+    labelled = snapshot.xyz_world[of_rigs & (snapshot.split != "val")]
+    if poses_of_use(labelled).sum() >= MIN_POSES:
+        return body_from_poses(labelled, skeleton, grid=options.grid)
+    predicted = _predicted_poses(context, rigs, frames, pictures, model)
+    agreed = int(poses_of_use(predicted).sum())
+    if agreed < MIN_POSES:
+        raise BadInputError(
+            f"harvest: limb lengths need {MIN_POSES} frames that annotators labelled in two or more calibrated views, or in "
+            f"which the cameras agree about the model's points, got {int(poses_of_use(labelled).sum())} and {agreed}; "
+            "label more frames, or state the lengths with --limb-lengths"
+        )
+    context.log_event(
+        f"harvest: too few labels for limb lengths; they are estimated from {agreed} predicted poses on which the cameras agree"
+    )
+    return body_from_poses(predicted, skeleton, grid=options.grid)
+
+
+def _predicted_poses(
+    context: JobContext, rigs: Mapping[str, Rig], frames: Sequence[FrameRow], pictures: Pictures, model: Path
+) -> FloatArray:
+    """(m, K, 3) poses of frames that are evenly spread, NaN where the cameras do not agree."""
+    context.report({"stage": "limb lengths"})
+    predictor, limit_px = load_predictor(context.workspace, model), context.workspace.spec.pseudo_labels.threshold_px
+    poses: list[FloatArray] = []
+    for sequence, rig in rigs.items():
+        rows = [row for row in frames if row.key.sequence == sequence]
+        rows = rows[:: max(1, len(rows) // LENGTH_FRAMES)]
+        seen = predict_frames(context.workspace, predictor, rows, pictures)
+        poses.append(confirmed_poses(rig, seen.xy_px, limit_px))
+    return np.concatenate(poses)
 
 
 @dataclass(frozen=True)
@@ -140,13 +191,14 @@ class _PoseInference:
     rigs: Mapping[str, Rig]
     frames: Sequence[FrameRow]
     pictures: Pictures
-    keep: float
 
     def points(self, context: JobContext, name: Literal["before", "after"], folder: Path) -> tuple[Harvest, JobContext]:
         """The poses by the model in ``folder``; the job remembers their array file by ``name``, so a later try finds them."""
         arrays, path = context.workspace.arrays, getattr(HarvestArguments.of(context.job), name)
         if path is None:
-            found = self._harvest(context, load_predictor(context.workspace, folder)).select(self.keep)
+            options = HarvestOptions.of(context.job)
+            found = self._harvest(context, load_predictor(context.workspace, folder))
+            found = found.select(options.keep, unconfirmed=options.unconfirmed)
             path, _ = arrays.save("harvest", found.to_arrays())
             context = context.remember(**{name: path})
         return Harvest.from_arrays(arrays.load(path)), context

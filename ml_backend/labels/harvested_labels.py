@@ -4,7 +4,7 @@ From the predictions of a network in all calibrated views and the subject's limb
 pose with an uncertainty per keypoint.  The least uncertain poses of each keypoint are kept; on their projections a network is
 trained for this subject.
 
-    body = body_from_labels(xyz_labelled, skeleton)
+    body = body_from_poses(xyz_labelled, skeleton)
     parts = [harvest_points(body, rig, keys, detections) for keys, detections in chunks]
     harvest = Harvest.joined(parts).select(0.7)
     targets = harvest_targets(harvest, rig, images, views)
@@ -18,10 +18,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, shortest_path
 
-from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, FrameKey, ImageRef, TrainingTarget
+from label_config.values import BadInputError, BoolArray, Float32Array, FloatArray, FrameKey, ImageRef, IntArray, TrainingTarget
 from label_config.values.masked import median_of
-from label_config.values.skeleton import Skeleton
+from label_config.values.skeleton import Skeleton, limbs_by_name
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialPose, PictorialStructure, infer_heatmaps, infer_points, keep_best
 from ml_backend.geometry.pictorial_body import LimbLengths, box_centres, fit_side
@@ -37,6 +39,8 @@ GRID = 32
 MIN_POSES = 5
 #: A keypoint is a label only where the points of this many views agree with the pose.
 MIN_VIEWS = 2
+#: A stated limb length is true within this share of itself.
+STATED_WITHIN = 0.05
 #: A refined keypoint stays within this many voxels of the pictorial estimate, else that estimate is used.
 _REFINED_WITHIN_VOX = 2.0
 
@@ -59,19 +63,62 @@ class Detections:
     heatmap_from_image: FloatArray | None = None
 
 
-def body_from_labels(xyz_world: FloatArray, skeleton: Skeleton, *, grid: int = GRID) -> PictorialStructure:
-    """The subject's pictorial structure from labelled poses (m, K, 3): its limb lengths, and a box that holds it.
+def body_from_poses(xyz_world: FloatArray, skeleton: Skeleton, *, grid: int = GRID) -> PictorialStructure:
+    """The subject's pictorial structure from poses (m, K, 3): its limb lengths, and a box that holds it.
 
     Raises BadInputError with fewer than MIN_POSES poses in which two keypoints are known.
     """
-    usable = np.isfinite(xyz_world).all(axis=-1).sum(axis=-1) >= 2
+    usable = poses_of_use(xyz_world)
     if usable.sum() < MIN_POSES:
-        raise BadInputError(
-            f"harvest: limb lengths need at least {MIN_POSES} frames whose keypoints annotators labelled in two or more "
-            f"calibrated views, got {int(usable.sum())}; label more frames first"
-        )
+        raise BadInputError(f"harvest: limb lengths need {MIN_POSES} poses with two known keypoints, got {int(usable.sum())}")
     poses = xyz_world[usable]
     return PictorialStructure(len(skeleton), LimbLengths.from_labels(poses, skeleton.limbs), fit_side(poses), grid)
+
+
+def poses_of_use(xyz_world: FloatArray) -> BoolArray:
+    """(m,) poses (m, K, 3) in which at least two keypoints are known."""
+    return np.asarray(np.isfinite(xyz_world).all(axis=-1).sum(axis=-1) >= 2)
+
+
+def body_from_lengths(lengths: Sequence[tuple[str, str, float]], skeleton: Skeleton, *, grid: int = GRID) -> PictorialStructure:
+    """The pictorial structure of a subject whose limbs were measured: (keypoint, keypoint, length in world units).
+
+    A limb may differ from its length by the share STATED_WITHIN.  The box holds the subject stretched out.  Raises BadInputError
+    for names that are no limb, limbs without a length and lengths that are not positive.
+    """
+    pairs = np.array(skeleton.limbs, dtype=np.int64).reshape(-1, 2)
+    stated = dict(zip(map(frozenset, limbs_by_name(skeleton.keypoints, [row[:2] for row in lengths])), lengths, strict=True))
+    wrong = [f"{one}–{other}: {value}" for one, other, value in lengths if not (np.isfinite(value) and value > 0)]
+    wrong += [
+        f"{one}–{other}: no limb" for limb, (one, other, _) in stated.items() if limb not in set(map(frozenset, skeleton.limbs))
+    ]
+    wrong += [
+        f"{skeleton.keypoints[a]}–{skeleton.keypoints[b]}: missing" for a, b in skeleton.limbs if frozenset((a, b)) not in stated
+    ]
+    if wrong or not skeleton.limbs:
+        raise BadInputError(
+            f"limb lengths: expected a positive one for each limb of the skeleton, got {'; '.join(wrong) or 'no limbs'}"
+        )
+    length = np.array([stated[frozenset(limb)][2] for limb in skeleton.limbs], dtype=np.float64)
+    return PictorialStructure(len(skeleton), LimbLengths(pairs, length, STATED_WITHIN * length), _stretched(pairs, length), grid)
+
+
+def _stretched(pairs: IntArray, length_world: FloatArray) -> float:
+    """Farthest that two keypoints can be apart along limbs; of separate trees the sum."""
+    count = int(pairs.max()) + 1
+    apart = shortest_path(coo_array((length_world, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr(), directed=False)
+    trees, tree = connected_components(np.isfinite(apart))
+    return float(sum(apart[np.ix_(tree == one, tree == one)].max() for one in range(trees)))
+
+
+def confirmed_poses(rig: Rig, xy_px: FloatArray, threshold_px: float | None = None) -> FloatArray:
+    """(n, V, K, 2) predicted points → (n, K, 3) keypoints on which three views agree (two, where there are but two); NaN = none.
+
+    Two views of many agree by chance too often for a length to rest on.
+    """
+    found = triangulate_robust(rig, xy_px, threshold_px=threshold_px)
+    agreed = found.inlier.sum(axis=-2) >= min(MIN_VIEWS + 1, len(rig))
+    return np.where(agreed[..., None], found.xyz_world, np.nan)
 
 
 @dataclass(frozen=True)
@@ -103,10 +150,13 @@ class Harvest:
         """(n, K) typical standard deviation of a keypoint, det^(1/6), world units."""
         return np.asarray(np.exp(self.logdet / 6))
 
-    def select(self, fraction: float = KEEP) -> Harvest:
-        """Keep of every keypoint the least uncertain ``fraction`` of those poses that MIN_VIEWS views confirm."""
-        confirmed = np.where(self.agreeing >= MIN_VIEWS, self.logdet, np.nan)
-        return replace(self, kept=keep_best(confirmed, fraction))
+    def select(self, fraction: float = KEEP, *, unconfirmed: bool = False) -> Harvest:
+        """Keep of every keypoint the least uncertain ``fraction`` of those poses that MIN_VIEWS views confirm.
+
+        ``unconfirmed``: of all poses, as printed (§4.3).
+        """
+        eligible = self.logdet if unconfirmed else np.where(self.agreeing >= MIN_VIEWS, self.logdet, np.nan)
+        return replace(self, kept=keep_best(eligible, fraction))
 
     @classmethod
     def joined(cls, parts: Sequence[Harvest]) -> Self:

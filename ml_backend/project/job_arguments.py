@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import TypeAdapter, ValidationError
 
 from label_config.values import BadInputError
-from ml_backend.labels.harvested_labels import KEEP
+from ml_backend.labels.harvested_labels import GRID, KEEP
 from ml_backend.store.work import JobRow
 
 
@@ -82,14 +82,22 @@ class HarvestOptions(RequestArguments):
     keep          share of each keypoint's poses that become labels
     stride        every n-th frame
     train_frames  at most this many harvested frames are trained on, evenly spread: neighbours add little new
+    grid          voxels per side of the pictorial structure, 8 to 128
+    unconfirmed   keep the share of all poses, as printed, not only of those that two views confirm
+    limb_lengths  (keypoint, keypoint, length in the rig's unit) of the subject; None = those of the labels, or of predictions
     """
 
     sequences: Sequence[str] | None = None
     keep: float = KEEP
     stride: int = 1
     train_frames: int = 500
+    grid: int = GRID
+    unconfirmed: bool = False
+    limb_lengths: Sequence[tuple[str, str, float]] | None = None
 
     def __post_init__(self) -> None:
+        if not 8 <= self.grid <= 128:
+            raise BadInputError(f"harvest: expected a grid of 8 to 128 voxels, got {self.grid}")
         if not (0 < self.keep <= 1 and self.stride >= 1 and self.train_frames >= 1):
             raise BadInputError(
                 f"harvest: expected keep in (0, 1], stride and train_frames of at least 1, "

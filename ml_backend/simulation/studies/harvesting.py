@@ -23,7 +23,7 @@ import numpy as np
 from label_config.values import BadInputError, BoolArray, FloatArray
 from ml_backend.geometry.cameras import Rig
 from ml_backend.geometry.pictorial import PictorialStructure, keep_best
-from ml_backend.labels.harvested_labels import KEEP, MIN_POSES, Detections, Harvest, body_from_labels, harvest_points
+from ml_backend.labels.harvested_labels import KEEP, MIN_POSES, Detections, Harvest, body_from_poses, harvest_points
 from ml_backend.simulation.experiments.data import GUARD_FRAMES, TrueRecording
 from ml_backend.simulation.experiments.design import Design
 from ml_backend.simulation.experiments.learner import Recipe, TrainingSet, train_network
@@ -188,7 +188,7 @@ class _Scene:
     def body(self) -> PictorialStructure:
         """Limb lengths from a handful of true poses."""
         few = np.linspace(0, len(self.take.pool) - 1, self.study.body_frames).round().astype(np.int64)
-        return body_from_labels(self.truth[self.take.pool[few]], self.take.skeleton)
+        return body_from_poses(self.truth[self.take.pool[few]], self.take.skeleton)
 
     @cached_property
     def seen(self) -> Detections:

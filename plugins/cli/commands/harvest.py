@@ -25,17 +25,30 @@ def harvest(
     keep: Annotated[float, typer.Option(help="Share of each keypoint's poses that become labels.")] = 0.7,
     stride: Annotated[int, typer.Option(help="Every n-th frame.")] = 1,
     train_frames: Annotated[int, typer.Option(help="Train on at most this many harvested frames.")] = 500,
+    grid: Annotated[
+        int, typer.Option(help="Voxels per side of the pictorial structure; 64 takes eight times as long as 32.")
+    ] = 32,
+    unconfirmed: Annotated[
+        bool,
+        typer.Option("--unconfirmed", help="Keep the share of all poses, as printed, not only of those that two views confirm."),
+    ] = False,
+    limb_lengths: Annotated[
+        Path | None,
+        typer.Option(help="CSV file with from, to, length in the unit of the calibration, instead of lengths from labels."),
+    ] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker for training.")] = False,
 ) -> None:
     """Harvest with the live model, train a personalised one, put it before the gate, and harvest again."""
     if ctx.invoked_subcommand is not None:
         return
+    from ml_backend.formats.limb_lengths import read_limb_lengths
     from ml_backend.jobs.run_job import run_here
     from ml_backend.project.job_arguments import HarvestOptions
     from ml_backend.store import work
     from ml_backend.store.statuses import JobKind
 
-    options = HarvestOptions(sequence or None, keep, stride, train_frames)
+    lengths = read_limb_lengths(limb_lengths) if limb_lengths else None
+    options = HarvestOptions(sequence or None, keep, stride, train_frames, grid, unconfirmed, lengths)
     workspace = open_project(ctx)
     job = work.request(workspace.store, JobKind.HARVEST, options.to_json())
     out = console()
@@ -72,6 +85,25 @@ def export(
     keypoints = workspace.binding.skeleton.keypoints
     write_points_world(target, best.keys, keypoints, best.xyz_world, best.spread_world, best.kept, unit_of(workspace))
     console().print(f"{target}: {len(best)} poses, {best.kept.mean():.0%} of their points trusted", markup=False)
+
+
+@app.command()
+def lengths(
+    ctx: typer.Context,
+    target: Annotated[Path, typer.Argument(help="CSV file to write, for `parallax harvest --limb-lengths` of another project.")],
+) -> None:
+    """Write the median limb lengths of this project's labels."""
+    from ml_backend.formats.limb_lengths import write_limb_lengths
+    from ml_backend.geometry.pictorial_body import LimbLengths
+    from ml_backend.project.label_snapshot import collect_labels, unit_of
+    from ml_backend.project.round_state import RoundState
+
+    if target.exists():
+        raise BadInputError(f"{target}: exists already; choose another name")
+    workspace = open_project(ctx)
+    skeleton, poses = workspace.binding.skeleton, collect_labels(RoundState(workspace)).xyz_world
+    write_limb_lengths(target, skeleton, LimbLengths.from_labels(poses, skeleton.limbs).length_world)
+    console().print(f"{target}: limb lengths in {unit_of(workspace)}, of {len(poses)} labelled frames", markup=False)
 
 
 @app.command()

@@ -13,8 +13,11 @@ import pytest
 import xarray
 
 from label_config.values import BadInputError, BoolArray, FloatArray, FrameKey, ImageRef, ParallaxError, TrainingTarget
+from label_config.values.skeleton import Skeleton
+from ml_backend.formats.limb_lengths import read_limb_lengths, write_limb_lengths
 from ml_backend.formats.points_world import write_points_world
 from ml_backend.geometry.cameras import Rig
+from ml_backend.geometry.pictorial_body import LimbLengths
 from ml_backend.geometry.triangulation import triangulate_linear
 from ml_backend.jobs.harvest_job import harvest, last_harvest
 from ml_backend.jobs.job_context import JobContext
@@ -23,7 +26,9 @@ from ml_backend.labels.harvested_labels import (
     MIN_POSES,
     Detections,
     Harvest,
-    body_from_labels,
+    body_from_lengths,
+    body_from_poses,
+    confirmed_poses,
     harvest_points,
     harvest_targets,
     summarise,
@@ -32,14 +37,14 @@ from ml_backend.pose.config import TrainConfig
 from ml_backend.pose.training import TrainResult, train
 from ml_backend.project.job_arguments import HarvestOptions
 from ml_backend.simulation.studio import CaptureStudio
-from ml_backend.store import versions, work
+from ml_backend.store import presence, versions, work
 from ml_backend.store.workspace import Workspace
 
 Make = Callable[..., Workspace]
 Label = Callable[..., None]
 
 STUDIO = CaptureStudio(seed=5, n_frames=24, n_views=4)
-BODY = body_from_labels(STUDIO.truth_xyz[::4], STUDIO.skeleton)
+BODY = body_from_poses(STUDIO.truth_xyz[::4], STUDIO.skeleton)
 NOISE_PX = 1.5
 #: Training frames that a person labelled, in the tests of the job.
 LABELLED = (0, 5, 10, 15, 20, 25)
@@ -102,10 +107,17 @@ def test_blobs_as_wide_as_heatmaps_do_not_hide_that_two_views_agree() -> None:
     rig, rows = studio.rig.subset(["cam1", "cam2"]), np.arange(5, 300, 60)
     xy = rig.project(studio.truth_xyz[rows])
     seen_wide = Detections(xy, np.ones(xy.shape[:3]), np.full(xy.shape[:2], 24.0))
-    body = body_from_labels(studio.truth_xyz[::30], studio.skeleton)
+    body = body_from_poses(studio.truth_xyz[::30], studio.skeleton)
     found = harvest_points(body, rig, [studio.frames[i] for i in rows], seen_wide)
     np.testing.assert_allclose(found.xyz_world, studio.truth_xyz[rows], atol=1e-6)
     assert (found.agreeing == 2).all()
+
+
+def test_the_printed_share_is_of_all_poses_whether_views_agree_or_not() -> None:
+    xy = seen()
+    xy[:, 1:, 5] = np.nan
+    kept = reap(xy).select(0.7, unconfirmed=True).kept
+    np.testing.assert_array_equal(kept.sum(axis=0), 17)
 
 
 def test_joints_that_only_one_view_confirms_are_never_kept() -> None:
@@ -195,9 +207,74 @@ def test_the_summary_is_of_kept_poses() -> None:
     assert all(line.kept == 11 / 24 and line.residual_px == 5.0 and line.spread_world == pytest.approx(7.0) for line in lines)
 
 
-def test_limb_lengths_need_labels() -> None:
-    with pytest.raises(BadInputError, match=f"at least {MIN_POSES} frames"):
-        body_from_labels(STUDIO.truth_xyz[: MIN_POSES - 1], STUDIO.skeleton)
+def test_limb_lengths_need_poses() -> None:
+    with pytest.raises(BadInputError, match=f"{MIN_POSES} poses"):
+        body_from_poses(STUDIO.truth_xyz[: MIN_POSES - 1], STUDIO.skeleton)
+
+
+def limb_lengths(scale: float = 1.0) -> list[tuple[str, str, float]]:
+    """Of the figure, as a person would measure them."""
+    names, pose = STUDIO.skeleton.keypoints, STUDIO.truth_xyz[0]
+    return [(names[a], names[b], scale * float(np.linalg.norm(pose[a] - pose[b]))) for a, b in STUDIO.skeleton.limbs]
+
+
+def test_measured_lengths_do_what_labels_do() -> None:
+    body = body_from_lengths(limb_lengths()[::-1], STUDIO.skeleton)
+    detections = Detections(STUDIO.truth_xy, np.full(STUDIO.truth_xy.shape[:-1], 0.9), np.full(STUDIO.truth_xy.shape[:2], 3.0))
+    assert error_mm(harvest_points(body, STUDIO.rig, STUDIO.frames, detections).xyz_world).max() < 0.01
+    extent = STUDIO.truth_xyz.max(axis=1) - STUDIO.truth_xyz.min(axis=1)
+    assert body.side_world >= extent.max(), "every pose fits into the box of the subject stretched out"
+
+
+def test_the_box_of_a_chain_is_its_length_and_of_separate_limbs_their_sum() -> None:
+    chain = Skeleton("chain", ("a", "b", "c", "d", "e"), limbs=((0, 1), (1, 2), (3, 4)))
+    body = body_from_lengths([("a", "b", 2.0), ("c", "b", 3.0), ("d", "e", 0.5)], chain)
+    assert body.side_world == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        (limb_lengths()[1:], "missing"),
+        ([*limb_lengths()[1:], (*limb_lengths()[0][:2], -1.0)], r"-1\.0"),
+        ([*limb_lengths(), ("head", "left_ankle", 1.0)], "head–left_ankle: no limb"),
+        ([("head", "tail", 1.0)], "'tail' is not a keypoint"),
+    ],
+)
+def test_lengths_that_are_not_those_of_the_limbs_are_named(lengths: list[tuple[str, str, float]], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        body_from_lengths(lengths, STUDIO.skeleton)
+
+
+def test_only_what_three_cameras_agree_about_makes_a_length() -> None:
+    xy = STUDIO.truth_xy.copy()
+    xy[:, 2:, 5] = np.nan  # two of four cameras see the left wrist
+    xy[:, 0, 6] += 60.0  # three agree about the next one
+    poses = confirmed_poses(STUDIO.rig, xy)
+    assert np.isnan(poses[:, 5]).all()
+    others = np.delete(np.arange(15), 5)
+    np.testing.assert_allclose(poses[:, others], STUDIO.truth_xyz[:, others], atol=1e-3)
+    assert np.isfinite(confirmed_poses(STUDIO.rig.subset(STUDIO.rig.names[:2]), xy[:, :2])[:, 5]).all()
+
+
+def test_lengths_go_to_another_project_as_a_file(tmp_path: Path) -> None:
+    path, known = tmp_path / "lengths.csv", LimbLengths.from_labels(STUDIO.truth_xyz, STUDIO.skeleton.limbs).length_world
+    write_limb_lengths(path, STUDIO.skeleton, known)
+    found = read_limb_lengths(path)
+    assert [row[:2] for row in found] == [row[:2] for row in limb_lengths()]
+    np.testing.assert_allclose([row[2] for row in found], [row[2] for row in limb_lengths()], rtol=1e-5)
+    path.write_text("from;to;length\nneck;nose;1,5\n", encoding="utf-16")  # as a spreadsheet of another country saves it
+    assert read_limb_lengths(path) == [("neck", "nose", 1.5)]
+    for text, message in (
+        ("a,b\n", "expected a header"),
+        ("from,to,length\na,b\n", ":2: expected two"),
+        ("from,to,length\na,b,c\n", ":2"),
+    ):
+        path.write_text(text)
+        with pytest.raises(BadInputError, match=message):
+            read_limb_lengths(path)
+    with pytest.raises(BadInputError, match="got none for"):
+        write_limb_lengths(path, STUDIO.skeleton, np.where(np.arange(len(known)) == 3, np.nan, known))
 
 
 def test_points_in_space_as_csv_and_npz(tmp_path: Path) -> None:
@@ -225,9 +302,9 @@ def test_points_in_space_as_csv_and_npz(tmp_path: Path) -> None:
         write_points_world(tmp_path / "q.csv", keys, ("nose", "tail"), *arguments[2:])
 
 
-@pytest.mark.parametrize("wrong", [{"keep": 0.0}, {"keep": 1.5}, {"stride": 0}, {"train_frames": 0}])
+@pytest.mark.parametrize("wrong", [{"keep": 0.0}, {"keep": 1.5}, {"stride": 0}, {"train_frames": 0}, {"grid": 2}, {"grid": 512}])
 def test_impossible_options_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(BadInputError, match="expected keep in"):
+    with pytest.raises(BadInputError, match="harvest: expected"):
         HarvestOptions(**wrong)  # type: ignore[arg-type]
 
 
@@ -313,3 +390,31 @@ def test_before_there_is_a_model_or_a_harvest_it_says_so(make_workspace: Make, l
         harvest(JobContext(workspace, job, lambda progress: None, lambda: False))
     with pytest.raises(ParallaxError, match="no model yet"):
         harvest(JobContext(workspace, replace(job, arguments={}), lambda progress: None, lambda: False))
+
+
+def of_another_project(make_workspace: Make, elsewhere: Workspace, folder: Path) -> Workspace:
+    """A new project without a label that begins with the model of ``elsewhere``."""
+    live = versions.live(elsewhere.store)
+    assert live is not None
+    places = {"store": f"sqlite:///{folder}/new.sqlite3", "models": str(folder / "models"), "arrays": str(folder / "arrays")}
+    workspace = make_workspace(
+        **places, train={"weights": str(elsewhere.models / live.path), "steps_first": 12, "steps_round": 12}
+    )
+    run_here(workspace, work.request(workspace.store, "select"), lambda progress: None)
+    return workspace
+
+
+@pytest.mark.parametrize("lengths", [None, limb_lengths()])
+def test_a_recording_without_a_single_label_is_harvested(
+    lengths: list[tuple[str, str, float]] | None, trained: Workspace, make_workspace: Make, tmp_path: Path
+) -> None:
+    workspace = of_another_project(make_workspace, trained, tmp_path)
+    first = versions.live(workspace.store)
+    assert first is not None
+    options = HarvestOptions(stride=2, train_frames=9, grid=16, limb_lengths=lengths)
+    run_here(workspace, work.request(workspace.store, "harvest", options.to_json()), lambda progress: None)
+    outcome = last_harvest(workspace)
+    assert outcome.version.number == first.number + 1
+    assert outcome.before.kept.any()
+    estimated = [event for event in presence.list_events(workspace.store, 50) if "estimated from" in event.text]
+    assert len(estimated) == (lengths is None)

@@ -58,7 +58,15 @@ def test_a_decided_fresh_start_is_not_an_open_question(store: ProjectStore) -> N
     assert RetrainArguments.of(stored(store, "retrain", {"parent": None})).parent is None
 
 
-@pytest.mark.parametrize("asked", [RescoreArguments(), RescoreArguments(2), SelectArguments(2, 0), HarvestOptions(["s"], 0.5, 3)])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        RescoreArguments(),
+        RescoreArguments(2),
+        SelectArguments(2, 0),
+        HarvestOptions(["s"], 0.5, 3, limb_lengths=[("a", "b", 2.0)]),
+    ],
+)
 def test_what_is_asked_for_comes_back(asked: Any, store: ProjectStore) -> None:
     assert asdict(type(asked).of(stored(store, "any", asked.to_json()))) == asdict(asked)
 

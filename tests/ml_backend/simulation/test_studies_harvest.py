@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from label_config.values import BadInputError
-from ml_backend.labels.harvested_labels import Detections, body_from_labels
+from ml_backend.labels.harvested_labels import Detections, body_from_poses
 from ml_backend.simulation.experiments.learner import Recipe, train_network
 from ml_backend.simulation.studies import harvesting
 from ml_backend.simulation.studies.harvesting import STEPS, HarvestStudy, most_confident, run
@@ -75,7 +75,7 @@ def test_exact_points_of_some_views_give_the_exact_pose(studio: Any) -> None:
     xy = rig.project(xyz)
     xy[:, 0] += 100.0  # the first camera is not asked
     seen = Detections(xy, np.ones(xy.shape[:3]), np.full(xy.shape[:2], 15.0))
-    body = body_from_labels(studio.truth_xyz[::8], studio.skeleton)
+    body = body_from_poses(studio.truth_xyz[::8], studio.skeleton)
     found, kept = reconstructed(rig, body, studio.frames[:4], seen, [1, 2, 3], 0.5)
     assert tuple(found) == METHODS
     for poses in (found["linear"], found["robust"]):

@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from label_config.values import FrameKey
 from ml_backend.labels.harvested_labels import Harvest
+from ml_backend.project.job_arguments import HarvestOptions
 from ml_backend.store import versions, work
 from ml_backend.store.workspace import Workspace
 
@@ -89,6 +90,21 @@ def test_a_harvest_can_be_left_to_a_worker(run: Run, workspace: Workspace) -> No
     assert "a worker for training takes it" in run("harvest", "--queue", "--sequence", "s").output
     job = work.open_jobs(workspace.store)[0]
     assert (job.kind, job.arguments["sequences"]) == ("harvest", ["s"])
+
+
+def test_measured_limb_lengths_are_part_of_what_is_asked_for(run: Run, workspace: Workspace, tmp_path: Path) -> None:
+    measured = tmp_path / "limbs.csv"
+    measured.write_text("from,to,length\nnose,tail,120.5\n")
+    run("harvest", "--queue", "--grid", "64", "--unconfirmed", "--limb-lengths", str(measured))
+    asked = HarvestOptions.of(work.open_jobs(workspace.store)[0])
+    assert asked == HarvestOptions(None, grid=64, unconfirmed=True, limb_lengths=[("nose", "tail", 120.5)])
+
+
+def test_limb_lengths_of_a_project_without_labels_are_not_written(run: Run, workspace: Workspace, tmp_path: Path) -> None:
+    result = run("harvest", "lengths", str(tmp_path / "limbs.csv"))
+    assert result.exit_code == 1
+    assert "limb lengths: expected labels" in result.output
+    assert not (tmp_path / "limbs.csv").exists()
 
 
 def test_nothing_to_show_or_evaluate_yet(run: Run, workspace: Workspace) -> None:
