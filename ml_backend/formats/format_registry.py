@@ -17,6 +17,7 @@ from ml_backend.formats.lightning_pose import read_lightning_pose
 from ml_backend.formats.mat_datasets import read_mat_labels
 from ml_backend.formats.movement import read_movement
 from ml_backend.formats.names import LabelFormat
+from ml_backend.formats.panoptic_poses import is_panoptic, read_panoptic_poses
 from ml_backend.formats.sleap import read_sleap
 from ml_backend.formats.yolo import read_yolo
 
@@ -31,6 +32,8 @@ def detect_format(path: Path) -> LabelFormat:
     if path.is_dir():
         if (path / "data.yaml").exists():
             return LabelFormat.YOLO
+        if is_panoptic(path):
+            return LabelFormat.PANOPTIC
         if list(_collected(path)):
             return LabelFormat.DLC
     elif suffix in (".yaml", ".yml"):
@@ -48,12 +51,15 @@ def detect_format(path: Path) -> LabelFormat:
         return LabelFormat.MAT
     elif is_interhand(path):
         return LabelFormat.INTERHAND
+    elif is_panoptic(path):
+        return LabelFormat.PANOPTIC
     elif suffix == ".json":
         return LabelFormat.LABEL_STUDIO if isinstance(load_json(path), list) else LabelFormat.COCO
     raise LabelFileError(
         f"{path}: not a label file that can be read. Readable are: DeepLabCut (CollectedData .csv or .h5, a project folder), "
         "Lightning Pose (.csv), COCO (.json), SLEAP (.slp, .pkg.slp), YOLO-pose (data.yaml or its folder), "
         "Label Studio (JSON export), movement (.nc), MPII and Leeds Sports Pose (.mat), InterHand2.6M (_data.json), "
+        "CMU Panoptic (hdPose3d_stage1_coco19), "
         "predictions of DeepLabCut, Lightning Pose, EKS and anipose (.csv, .h5)"
     )
 
@@ -87,6 +93,7 @@ def read_labels(
         LabelFormat.MOVEMENT: lambda: read_movement(path, video),
         LabelFormat.MAT: lambda: read_mat_labels(path),
         LabelFormat.INTERHAND: lambda: read_interhand(path),
+        LabelFormat.PANOPTIC: lambda: read_panoptic_poses(path),
         LabelFormat.ANIPOSE: lambda: read_dlc_predicted(path, video),
     }
     return readers[format or detect_format(path)]()

@@ -18,7 +18,8 @@ class LabelFormat(StrEnum):
     ANIPOSE = "anipose"
     MAT = "mat"
     INTERHAND = "interhand"
+    PANOPTIC = "panoptic"
 
 
 #: Data sets, whose files are read and not written.
-READ_ONLY = frozenset({LabelFormat.MAT, LabelFormat.INTERHAND})
+READ_ONLY = frozenset({LabelFormat.MAT, LabelFormat.INTERHAND, LabelFormat.PANOPTIC})

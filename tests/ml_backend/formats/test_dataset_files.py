@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from label_config.values import BadInputError, PointState
+from label_config.values import BadInputError, FrameKey, PointState
 from ml_backend.formats.exporting import Export
 from ml_backend.formats.format_registry import detect_format, read_labels
 from ml_backend.formats.interhand import interhand_skeleton
@@ -164,6 +164,75 @@ def test_a_missing_frame_is_named(tmp_path: Path) -> None:
     (tmp_path / "InterHand2.6M_val_joint_3d.json").write_text(json.dumps({"3": {}}))
     with pytest.raises(BadInputError, match="frame 69148"):
         read_labels(path)
+
+
+def panoptic(folder: Path, bodies: Any, cameras: Any = None) -> Path:
+    """A recording of one instant, seen by an HD camera and by one that is none."""
+    camera = {"K": [[800, 0, 320], [0, 810, 240], [0, 0, 1]], "R": np.eye(3).tolist(), "t": [[10], [20], [300]]}
+    camera |= {"distCoef": [0.1, -0.02, 0.001, 0.002, 0.0], "resolution": [640, 480]}
+    named = [{"name": name, **camera, "t": [[x], [20], [300]]} for name, x in (("00_07", 10), ("00_08", 5000), ("01_01", 15))]
+    poses = folder / "take1" / "hdPose3d_stage1_coco19"
+    poses.mkdir(parents=True)
+    (poses / "body3DScene_00000042.json").write_text(json.dumps({"version": 0.7, "bodies": bodies}))
+    (folder / "take1" / "calibration_take1.json").write_text(json.dumps({"cameras": named if cameras is None else cameras}))
+    return poses
+
+
+def body(number: int, **changes: Any) -> dict[str, Any]:
+    points = np.random.default_rng(abs(number)).normal(0, 40, (19, 4))
+    points[:, 3] = 0.5
+    points[8] = (0, 0, 0, -1)
+    return {"id": number, "joints19": points.ravel().tolist(), **changes}
+
+
+def test_panoptic_bodies_are_projected_into_hd_cameras_as_opencv_does(tmp_path: Path) -> None:
+    bodies = [body(0), body(3)]
+    found = read_labels(panoptic(tmp_path, bodies))
+    assert [(label.view, label.subject, str(label.key)) for label in found.labels] == [
+        ("00_07", 0, "take1/000042"), ("00_07", 3, "take1/000042"),
+    ]  # fmt: skip
+    assert found.labels[0].image.source == "hdImgs/00_07/00_07_00000042.jpg"
+    matrix = np.array([[800.0, 0, 320], [0, 810, 240], [0, 0, 1]])
+    for label, one in zip(found.labels, bodies, strict=True):
+        world = np.array(one["joints19"]).reshape(19, 4)[:, :3].copy()
+        lens = np.array([0.1, -0.02, 0.001, 0.002, 0.0])
+        expected = cv2.projectPoints(world, np.zeros(3), np.array([10.0, 20.0, 300.0]), matrix, lens)[0][:, 0]
+        inside = ((expected >= -0.5) & (expected <= [639.5, 479.5])).all(axis=1) & (np.arange(19) != 8)
+        np.testing.assert_allclose(label.xy_px[inside], expected[inside], atol=1e-6)
+        assert label.state.tolist() == np.where(inside, SEEN, NONE).tolist()
+
+
+@pytest.mark.parametrize(
+    ("bodies", "message"),
+    [
+        ([body(0, joints19=[1.0] * 75)], "joints19"),
+        ([body(0, joints19="far")], "joints19"),
+        ([{"id": 0}], "joints19"),
+        ([body(-1)], "numbered from 0"),
+        ([body(n) for n in range(65)], "at most 64 bodies"),
+        ({"id": 0}, "expected bodies"),
+    ],
+)
+def test_odd_panoptic_bodies_are_refused_with_their_file(bodies: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=rf"body3DScene_00000042\.json.*{message}"):
+        read_labels(panoptic(tmp_path, bodies))
+
+
+def test_panoptic_poses_need_the_calibration_of_their_recording(tmp_path: Path) -> None:
+    poses = panoptic(tmp_path, [body(0)])
+    (tmp_path / "take1" / "calibration_take1.json").rename(tmp_path / "elsewhere.json")
+    with pytest.raises(BadInputError, match=r"calibration_take1\.json"):
+        read_labels(poses / "body3DScene_00000042.json")
+
+
+@pytest.mark.data
+def test_the_panoptic_files_of_mmpose(data_folder: Path) -> None:
+    found = read_labels(data_folder / "foreign/panoptic_body3d/160906_band1/hdPose3d_stage1_coco19")
+    assert {(label.key and label.key.index, label.subject) for label in found.labels} == {
+        (f, s) for f in (168, 169) for s in range(3)
+    }
+    (label,) = [x for x in found.labels if x.view == "00_00" and x.subject == 0 and x.key == FrameKey("160906_band1", 169)]
+    np.testing.assert_allclose(label.xy_px[0], (1209.4055, 599.0289), atol=1e-3)  # by OpenCV
 
 
 @pytest.mark.parametrize("format", sorted(READ_ONLY))
