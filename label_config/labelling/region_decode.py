@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from label_config.labelling.binding import Binding, ViewBinding
-from label_config.labelling.box_numbers import numbered_by
+from label_config.labelling.box_numbers import number_word, numbered_by
 from label_config.labelling.region_frame import PointKey, Size, to_px
 from label_config.labelling.region_ids import RegionId
 from label_config.settings.visibility import stronger
@@ -254,7 +254,12 @@ class _RegionReader:
             if previous is not None:
                 view, name = self.binding.names[point.position], self.binding.skeleton.keypoints[point.keypoint]
                 which = "the last that was placed or moved" if previous.touched or point.touched else "the last"
-                self.report("warning", f"{view}, {name}: more than one point for subject {key[0]}; {which} is used", view, name)
+                self.report(
+                    "warning",
+                    f"{view}, {name}: more than one point for subject {number_word(key[0])}; {which} is used",
+                    view,
+                    name,
+                )
             if previous is None or point.touched or not previous.touched:
                 chosen[key] = point
         used = self._first_subjects({*subjects.values(), *(subject for subject, _, _ in chosen)})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from label_config.labelling.box_numbers import number_word
 from label_config.values import BadInputError, BoolArray, FloatArray
 from ml_backend.acquisition.score_record import ComponentRecord, PointDetail
 
@@ -135,7 +136,7 @@ def reason_line(texts: Sequence[str]) -> str:
 
 def subject_words(subject: int) -> str:
     """A subject as people read it: they count from one."""
-    return f"subject {subject + 1}"
+    return f"subject {number_word(subject)}"
 
 
 def _of_subject(item: ComponentRecord, text: str) -> str:
