@@ -27,7 +27,15 @@ MAY_SKIP_OUTSIDE_CI = {"browser", "postgres"}
 MOST_SHARES = 4
 #: Least share of a room's lines that tests run, in %; rooms whose programs mostly run as processes of their own have a lower one.
 FLOOR = 90
-FLOORS: dict[str, int] = {}
+FLOORS = {
+    "ml_backend/child_processes": 30,  # runs in the children
+    "ml_backend/formats": 88,
+    "ml_backend/label_studio_ml": 0,  # runs inside of a host of its own
+    "ml_backend/recordings": 85,
+    "ml_backend/tracks": 88,
+    "plugins/cli": 88,
+    "plugins/demo": 40,
+}
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "docker-compose": "docker-compose"}
 
 
@@ -68,7 +76,7 @@ def coverage_by_room() -> dict[str, float]:
     measured.load()
     lines: Counter[str] = Counter()
     missed: Counter[str] = Counter()
-    for name in measured.get_data().measured_files():
+    for name in (file for file in measured.get_data().measured_files() if file.endswith(".py")):  # templates are compiled, too
         parts = Path(name).relative_to(Path.cwd()).parts
         room = "/".join(parts[: min(len(parts) - 1, 2)])
         _, statements, _, missing, _ = measured.analysis2(name)

@@ -10,7 +10,8 @@ from typing import Any
 from label_config.values import FrameKey
 from ml_backend.acquisition.feature_spaces import FeatureSet
 from ml_backend.acquisition.fusion import Fused, Scaling
-from ml_backend.acquisition.order_window import Pick, Selection
+from ml_backend.acquisition.kcenter import Balance
+from ml_backend.acquisition.order_window import Kind, Pick, Selection
 from ml_backend.acquisition.reasons import reasons, subject_words
 from ml_backend.acquisition.score_record import ComponentRecord, DiversityRecord, PointDetail, ScoreRecord, recompute_final
 
@@ -85,7 +86,8 @@ def build_record(
 def _diversity(pick: Pick, selection: Selection, context: RoundContext, features: FeatureSet | None) -> DiversityRecord | None:
     if pick.greedy is None or features is None:
         return None
-    seen, balance = pick.greedy, selection.params.balance
+    # Frames without a score are chosen by distance alone, whatever the round's balance is.
+    seen, balance = pick.greedy, Balance() if pick.kind is Kind.UNSCORED else selection.params.balance
     earlier = sum(other.greedy is not None and other.rank < pick.rank for other in selection.picks)
     return DiversityRecord(
         space=features.name,
