@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,3 +122,15 @@ def test_settings_that_are_shown_are_valid(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "img").glob("*.png")), ids=lambda path: path.name)
 def test_pictures_are_small(picture: Path) -> None:
     assert picture.stat().st_size <= 250_000
+
+
+API = re.compile(r"^::: (\S+)(?:\n    options:\n      members: \[(.*)\])?", re.MULTILINE)
+API_PAGES = sorted((ROOT / "docs" / "api").glob("*.md"))
+IN_API = [(name, members) for page in API_PAGES for name, members in API.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("name", "members"), IN_API, ids=[name for name, _ in IN_API])
+def test_what_the_pages_of_the_interface_show_exists(name: str, members: str) -> None:
+    shown = pydoc.locate(name)
+    assert shown is not None
+    assert [member for member in re.findall(r"\w+", members) if not hasattr(shown, member)] == []
