@@ -7,7 +7,7 @@ Each part is a process of its own with a share of the time; one that fails, runs
 others go on.  ``network`` needs PyTorch, NumPy and nothing else, so it runs from a bare checkout; the others need what Parallax
 needs.
 
-    tests    the tests marked ``gpu``: mixed precision, compilation, memory that runs out, two devices where there are two
+    tests    the tests marked ``gpu``: mixed precision, compilation, memory that runs out
     network  PoseResNet-50 and the default network: bfloat16, channels last, compiled, against eager float32 (3 × is wanted)
     loop     training and prediction as a worker does them against the loop that anybody would write first
     round    retrain, rescore 5,000 frames of 8 cameras, select, by stage (at most 10 % of rescoring beside the network is wanted)
@@ -69,7 +69,10 @@ def tests(device: str) -> dict[str, float]:
     import pytest
 
     chosen = ["tests/ml_backend/pose", "tests/ml_backend/jobs"]
-    return {"exit status": float(pytest.main(["-q", "-m", "gpu", "-p", "no:cacheprovider", *chosen]))}
+    status = int(pytest.main(["-q", "-m", "gpu", "-p", "no:cacheprovider", *chosen]))
+    if status:
+        raise SystemExit(status)
+    return {}
 
 
 PARTS: dict[str, Callable[[str], dict[str, float]]] = {"network": network, "tests": tests, "loop": loop, "round": round_}

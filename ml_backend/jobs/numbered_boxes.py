@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from label_config.values import Box, FloatArray, IntArray, PointState, Pose2D
+from label_config.values import Box, FloatArray, IntArray, Pose2D
 from label_config.values.masked import masked_mean
 from ml_backend.geometry.assignment import best_pairs
 from ml_backend.geometry.association import arranged, associate
@@ -19,6 +19,7 @@ from ml_backend.geometry.linking import link
 from ml_backend.geometry.triangulation import triangulate_robust
 from ml_backend.pose.adapter import PoseModel
 from ml_backend.project.frame_pictures import Pictures
+from ml_backend.project.matched_labels import placed_points
 from ml_backend.project.predict_frames import predict_frames
 from ml_backend.project.round_state import RoundState
 from ml_backend.project.subject_rows import rows_of_subject
@@ -72,8 +73,8 @@ def labelled_points(state: RoundState) -> dict[int, dict[int, FloatArray]]:
     for annotation in state.annotations:
         poses = {int(subject): Pose2D.from_json(pose) for subject, pose in annotation.poses.items()}
         whole = {subject: pose for subject, pose in poses.items() if len(pose.state) == len(state.views)}
-        placed = {s: np.isin(pose.state, (PointState.VISIBLE, PointState.OCCLUDED)) for s, pose in whole.items()}
-        points = {s: np.where(placed[s][..., None], pose.xy_px, np.nan) for s, pose in whole.items() if placed[s].any()}
+        placed = {subject: placed_points(pose) for subject, pose in whole.items()}
+        points = {subject: xy_px for subject, xy_px in placed.items() if np.isfinite(xy_px).any()}
         if points:
             found[annotation.frame_id] = points
     return found

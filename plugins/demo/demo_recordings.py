@@ -95,7 +95,12 @@ def every_frame(entry: dict[str, Any]) -> tuple[Frame, ...]:
 def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 60, views: int = 4) -> DemoRecording:
     """A simulated recording.  Every second frame is in the pool; the held-out frames lie evenly between those."""
     studio = CaptureStudio(seed=seed, n_frames=2 * pool, n_views=views, size_px=(192, 192))
-    recording = folder / "recording"
+    truth = DemoTruth(studio.subjects_xy, studio.subjects_occluded, studio.subjects_xyz, studio.rare)
+    return of_studio(studio, folder / "recording", truth, f"capture studio, seed {seed}", held_out)
+
+
+def of_studio(studio: CaptureStudio, recording: Path, truth: DemoTruth, title: str, held_out: int) -> DemoRecording:
+    """Write the studio's pictures below ``recording``; every second frame is in the pool, ``held_out`` lie between those."""
     studio.write(recording)
     names = studio.rig.names
     entry = {
@@ -104,11 +109,10 @@ def capture_studio(folder: Path, seed: int, *, pool: int = 300, held_out: int = 
         "calibration": str(recording / "calibration.toml"),
         "stride": 2,
     }
-    truth = DemoTruth(studio.subjects_xy, studio.subjects_occluded, studio.subjects_xyz, studio.rare)
-    kept = np.arange(1, 2 * pool, 2 * pool // held_out)
+    kept = np.arange(1, studio.n_frames, studio.n_frames // held_out)
     every = every_frame(entry)
     return DemoRecording(
-        title=f"capture studio, seed {seed}",
+        title=title,
         entry=entry,
         skeleton=studio.skeleton,
         sequence=studio.sequence,

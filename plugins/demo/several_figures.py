@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,7 @@ import numpy as np
 from label_config.labelling.build_xml import build_label_config
 from label_config.values import FloatArray
 from ml_backend.simulation.studio import CaptureStudio
-from plugins.demo.demo_recordings import DemoRecording, DemoTruth, every_frame
+from plugins.demo.demo_recordings import DemoRecording, DemoTruth, every_frame, of_studio
 from plugins.label_studio_sync.client import Client
 
 #: Of a detector: room around the points, standard deviation of each edge, share of boxes that it misses, least points.
@@ -37,40 +38,21 @@ def studio_of_several(
     numbered   the boxes say who is who; else every camera lists them in an order of its own in every frame
     """
     studio = CaptureStudio(seed=seed, n_frames=2 * pool, n_views=views, size_px=(192, 192), fill=0.6, figures=figures)
-    studio.write(recording)
-    names = studio.rig.names
-    entry = {
-        "sequence": studio.sequence,
-        "views": {name: str(recording / name) for name in names},
-        "calibration": str(recording / "calibration.toml"),
-        "stride": 2,
-    }
     boxes = detected(studio, np.random.default_rng([seed, _BOXES]))
     truth = DemoTruth(studio.subjects_xy, studio.subjects_occluded, studio.subjects_xyz, studio.rare, boxes)
-    kept = np.arange(1, 2 * pool, 2 * pool // held_out)
-    every = every_frame(entry)
+    source = of_studio(studio, recording, truth, f"capture studio, {figures} figures, seed {seed}", held_out)
+    every = every_frame(source.entry)
     rng = np.random.default_rng([seed, _ORDER])
     tasks = [
         {
-            **{name: _address(documents, every[i].images[name].source) for name in names},
+            **{name: _address(documents, every[i].images[name].source) for name in source.views},
             "sequence": studio.sequence,
             "frame": i,
-            "box": {name: _listed(boxes[i, :, v], rng, numbered=numbered) for v, name in enumerate(names)},
+            "box": {name: _listed(boxes[i, :, v], rng, numbered=numbered) for v, name in enumerate(source.views)},
         }
-        for i in range(0, 2 * pool, 2)
+        for i in range(0, studio.n_frames, 2)
     ]
-    return DemoRecording(
-        title=f"capture studio, {figures} figures, seed {seed}",
-        entry=entry,
-        skeleton=studio.skeleton,
-        sequence=studio.sequence,
-        views=names,
-        truth=truth,
-        rig=studio.rig,
-        held_out=tuple(every[i] for i in kept),
-        held_out_truth=truth.of(kept),
-        tasks=tuple(tasks),
-    )
+    return replace(source, tasks=tuple(tasks))
 
 
 def project_of_tasks(client: Client, source: DemoRecording) -> int:

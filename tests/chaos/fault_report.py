@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.chaos.fault_runs import RECOVERY_S, read_runs
-from tests.chaos.harness import KINDS
+from tests.chaos.invariants import KINDS
 
 #: The machine was so busy with other things that the observer, who looks every 0.7 s, got no turn for so long.
 STALLED_S = 5.0

@@ -32,7 +32,8 @@ import psutil
 from sqlalchemy import make_url
 
 from ml_backend.store.database import open_store
-from tests.chaos.harness import Loop, Loss, violations
+from tests.chaos.harness import Loop, Loss
+from tests.chaos.invariants import violations
 from tests.chaos.small_loop import LABELS, REAL_STEPS, STUB_STEPS, SmallLoop, small_loop, small_studio
 
 RECOVERY_S = 60.0

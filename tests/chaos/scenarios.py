@@ -13,15 +13,8 @@ from typing import Any
 import redis
 
 from ml_backend.store import generations, projects, versions
-from tests.chaos.harness import (
-    BATCH,
-    RECOVERY_S,
-    Loop,
-    check_invariants,
-    check_recoveries,
-    checkpoint_step,
-    wait_until,
-)
+from tests.chaos.harness import BATCH, RECOVERY_S, Loop, wait_until
+from tests.chaos.invariants import check_invariants, check_recoveries, checkpoint_step
 
 
 @dataclass(frozen=True)

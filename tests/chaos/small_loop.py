@@ -13,7 +13,8 @@ from ml_backend.store import generations, versions
 from plugins.cli.commands.up import own_environment
 from plugins.label_studio_sync.client import Client
 from tests.chaos.forked_processes import ForkedProcess
-from tests.chaos.harness import COMMANDS, SIZE, Loop, Process, last_snapshot
+from tests.chaos.harness import COMMANDS, SIZE, Loop, Process
+from tests.chaos.invariants import last_snapshot
 from tests.chaos.stand_in_platform import StandIn
 
 FRAMES, VIEWS, LABELS, WINDOW, CHUNK = 24, 2, 4, 8, 3

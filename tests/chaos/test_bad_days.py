@@ -18,7 +18,8 @@ import redis
 
 from ml_backend.simulation.studio import CaptureStudio
 from ml_backend.store import versions
-from tests.chaos.harness import RECOVERY_S, check_invariants
+from tests.chaos.harness import RECOVERY_S
+from tests.chaos.invariants import check_invariants
 from tests.chaos.small_loop import LABELS, SmallLoop, small_loop, small_studio
 
 pytestmark = [pytest.mark.chaos, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(1800)]
